@@ -1,0 +1,3 @@
+module vserver
+
+go 1.26

@@ -1,0 +1,60 @@
+package guest
+
+import "path/filepath"
+
+// Dirs are the places on the host. There are no path constants anywhere else, so
+// a test (or a second installation) owns a world of its own.
+type Dirs struct {
+	Config string // specs: NAME.yaml
+	Data   string // guests' files, the pool; 0700
+	Run    string // locks and notes; gone after a reboot
+	Cgroup string // name of our group below the cgroup v2 mount
+}
+
+// DefaultDirs are the places of an ordinary installation; root, when not "", is put
+// in front of each and makes the cgroup name differ.
+func DefaultDirs(root string) Dirs {
+	d := Dirs{
+		Config: filepath.Join("/", root, "etc/vservers"),
+		Data:   filepath.Join("/", root, "var/lib/vservers"),
+		Run:    filepath.Join("/", root, "run/vserver"),
+		Cgroup: "vserver",
+	}
+	if root != "" {
+		d.Cgroup = "vserver-" + shortHash(root)
+	}
+	return d
+}
+
+// Spec is the path of a guest's spec.
+func (d Dirs) Spec(n Name) string { return filepath.Join(d.Config, string(n)+".yaml") }
+
+// Guest is the directory that holds a guest's files: root/ for a plain directory;
+// upper/ and work/ for the private layer of an overlay.
+func (d Dirs) Guest(n Name) string { return filepath.Join(d.Data, "guests", string(n)) }
+
+// Pool is the directory of the shared trees.
+func (d Dirs) Pool() string { return filepath.Join(d.Data, "pool") }
+
+// State is the directory of a guest's notes, console log and last exit.
+func (d Dirs) State(n Name) string { return filepath.Join(d.Run, "guests", string(n)) }
+
+// Lock is the file that is locked while a guest is changed.
+func (d Dirs) Lock(n Name) string { return filepath.Join(d.Run, "locks", string(n)) }
+
+// Socket is where vserverd listens.
+func (d Dirs) Socket() string { return filepath.Join(d.Run, "vserverd.sock") }
+
+func shortHash(s string) string {
+	h := uint32(2166136261) // FNV-1a
+	for i := range len(s) {
+		h = (h ^ uint32(s[i])) * 16777619
+	}
+	const hex = "0123456789abcdef"
+	out := make([]byte, 8)
+	for i := range out {
+		out[i] = hex[h>>28]
+		h <<= 4
+	}
+	return string(out)
+}

@@ -1,0 +1,90 @@
+// Package guest is the vocabulary of the system: what a guest is called, what can
+// be asked for it, what can be said of it. It does no I/O and imports nothing of
+// ours; every other package speaks in its words.
+package guest
+
+import (
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"strconv"
+)
+
+// The ways in which asking for something can fail, whatever was asked. They are
+// matched with errors.Is; cli maps them to exit codes.
+var (
+	ErrNotFound    = errors.New("no such guest")
+	ErrExists      = errors.New("exists already")
+	ErrRunning     = errors.New("is running")
+	ErrStopped     = errors.New("is not running")
+	ErrInvalid     = errors.New("invalid")
+	ErrBusy        = errors.New("busy")
+	ErrUnsupported = errors.New("not supported by this kernel")
+)
+
+// Name is what a guest is called. It is a file name, a host name and a word on the
+// command line at once: letters, digits, '.', '_' and '-', first a letter or digit,
+// at most 63 bytes (RFC 1123 for a label), and no verb of the vserver command.
+type Name string
+
+var nameRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
+
+// ParseName checks a name.
+func ParseName(s string) (Name, error) {
+	switch {
+	case !nameRE.MatchString(s):
+		return "", fmt.Errorf("name %q: want 1 to 63 letters, digits, '.', '_', '-', beginning with a letter or digit: %w", s, ErrInvalid)
+	case slices.Contains(Verbs, s):
+		return "", fmt.Errorf("name %q: is a verb of the vserver command: %w", s, ErrInvalid)
+	}
+	return Name(s), nil
+}
+
+// UnmarshalText checks and takes a name.
+func (n *Name) UnmarshalText(b []byte) (err error) {
+	*n, err = ParseName(string(b))
+	return err
+}
+
+// Verbs are the words that no guest may be called, because `vserver WORD ...` and
+// `vserver ... WORD` would be ambiguous. cli tests them against its command table.
+var Verbs = []string{
+	"build", "check", "completion", "condrestart", "config", "console", "create",
+	"delete", "edit", "enter", "exec", "help", "info", "kill", "list", "logs", "man",
+	"ps", "rename", "restart", "running", "set", "start", "stat", "status", "stop",
+	"suexec", "top", "version", "wait",
+}
+
+// XID is a guest's number: 2 to 49151 as in Linux-VServer. 0 is the host and 1 was
+// the spectator context; both stay free.
+type XID uint32
+
+// The range of numbers, and where automatic ones start: xid 8 has ids from 524288,
+// the first range that systemd reserves for containers.
+const (
+	MinXID  XID = 2
+	AutoXID XID = 8
+	MaxXID  XID = 49151
+)
+
+// IDs is the number of user ids (and group ids) of a guest.
+const IDs = 65536
+
+// MaxIDBase is the highest id base that is given out: ids of 2^31 and more break
+// too many tools, and systemd ends its container range at 1878982656.
+const MaxIDBase = 1878982656
+
+// UnmarshalText checks and takes a number.
+func (x *XID) UnmarshalText(b []byte) error {
+	n, err := strconv.ParseUint(string(b), 10, 32)
+	if err != nil || XID(n) < MinXID || XID(n) > MaxXID {
+		return fmt.Errorf("xid %q: want a number from %d to %d: %w", b, MinXID, MaxXID, ErrInvalid)
+	}
+	*x = XID(n)
+	return nil
+}
+
+// IDBase is the host id of the guest's root when the spec does not say otherwise:
+// guest id u is host id IDBase+u.
+func (x XID) IDBase() uint32 { return uint32(x) << 16 }

@@ -1,0 +1,157 @@
+package guest
+
+import "net/netip"
+
+// Spec is everything that is wanted of one guest: the content of
+// /etc/vservers/NAME.yaml. The zero value of a field means the default that its
+// doc tag names; WithDefaults fills them in. The doc tags are the text of the
+// published schema, of doc/config.md and of the flags of create and build.
+type Spec struct {
+	XID      XID    `yaml:"xid" doc:"number of the guest; gives its ids, its cgroup and its loopback alias" default:"the lowest free from 8"`
+	Hostname string `yaml:"hostname" doc:"host name inside the guest" default:"the guest's name"`
+	IDBase   uint32 `yaml:"idbase" doc:"host id of the guest's root, a multiple of 65536" default:"xid * 65536"`
+	Userns   Userns `yaml:"userns" doc:"private: guest root is nobody on the host. none: guest root is host root held by capabilities and seccomp alone" default:"private"`
+
+	Root    Root    `yaml:"root" doc:"where the guest's files are"`
+	Init    Init    `yaml:"init" doc:"what runs as the guest's init"`
+	Network Network `yaml:"network" doc:"network of the guest"`
+	Limits  Limits  `yaml:"limits" doc:"what the guest may use of the machine"`
+	Rights  Rights  `yaml:"rights" doc:"what the guest's root may do"`
+	Console Console `yaml:"console" doc:"console of the guest and its log"`
+	Boot    Boot    `yaml:"boot" doc:"start with the host"`
+	Restart Restart `yaml:"restart" doc:"what vserverd does when the guest's init ends by itself" default:"never"`
+	Hooks   Hooks   `yaml:"hooks" doc:"programs of the host that run around start and stop"`
+}
+
+// Userns says which user namespace the guest's processes live in.
+type Userns string
+
+// The user namespaces a guest can have.
+const (
+	UsernsPrivate Userns = "private"
+	UsernsNone    Userns = "none"
+)
+
+// Root is where the guest's files are.
+type Root struct {
+	Kind   RootKind `yaml:"kind" doc:"overlay: a private layer above shared ones. dir: a plain directory" default:"overlay"`
+	Lower  []string `yaml:"lower" doc:"shared read-only trees beneath the private layer, topmost first: names of images in the pool, or absolute paths"`
+	Shared []string `yaml:"shared" doc:"directories of the host seen at the same place in the guest, writes going to the private layer (method host)"`
+}
+
+// RootKind is the way a guest's files are kept.
+type RootKind string
+
+// The ways a guest's files are kept.
+const (
+	RootOverlay RootKind = "overlay"
+	RootDir     RootKind = "dir"
+)
+
+// Init is what runs as the guest's first process, and how it is asked to end.
+type Init struct {
+	Style       InitStyle         `yaml:"style" doc:"plain: the guest's own init is pid 1. sysv: runlevel scripts, no init. command: any command below a tiny reaper" default:"plain"`
+	Command     []string          `yaml:"command" doc:"argv of the init (plain) or of the command" default:"/sbin/init"`
+	Runlevel    string            `yaml:"runlevel" doc:"runlevel of style sysv" default:"3"`
+	Environment map[string]string `yaml:"environment" doc:"environment of the init"`
+	StopSignal  Signal            `yaml:"stop_signal" doc:"signal that asks the init to end" default:"by the kind of init found"`
+	StopCommand []string          `yaml:"stop_command" doc:"command run in the guest to ask it to end, instead of a signal"`
+	StopTimeout Duration          `yaml:"stop_timeout" doc:"how long the guest may take to end before it is killed" default:"90s"`
+}
+
+// InitStyle is the way a guest is brought up.
+type InitStyle string
+
+// The init styles.
+const (
+	InitPlain   InitStyle = "plain"
+	InitSysv    InitStyle = "sysv"
+	InitCommand InitStyle = "command"
+)
+
+// Network is what the guest has of the network.
+type Network struct {
+	Mode      NetMode        `yaml:"mode" doc:"private: own network namespace, routed to the host. host: the host's own network. none: a loopback and nothing else" default:"private with addresses, else none"`
+	Addresses []netip.Prefix `yaml:"addresses" doc:"addresses with their prefix length, first the primary one"`
+	DNS       []netip.Addr   `yaml:"dns" doc:"name servers for the guest's resolv.conf" default:"the host's"`
+	Search    []string       `yaml:"search" doc:"search list for the guest's resolv.conf" default:"the host's"`
+}
+
+// NetMode is the kind of network a guest has.
+type NetMode string
+
+// The network modes.
+const (
+	NetPrivate NetMode = "private"
+	NetHost    NetMode = "host"
+	NetNone    NetMode = "none"
+)
+
+// Limits is what a guest may use. Zero means no limit of its own.
+type Limits struct {
+	Memory      Bytes             `yaml:"memory" doc:"memory, page cache included, before the guest's own are killed"`
+	CPUs        float64           `yaml:"cpus" doc:"processors' worth of time, such as 1.5"`
+	Pids        int               `yaml:"pids" doc:"processes and threads" default:"4096"`
+	OOMScoreAdj int               `yaml:"oom_score_adj" doc:"bias when the host runs out of memory, -1000 to 1000"`
+	Rlimits     map[string]Rlimit `yaml:"rlimits" doc:"limits of each process by their name in setrlimit(2), as nofile: 1024:1048576"`
+}
+
+// Rights is what the guest's root may do.
+type Rights struct {
+	Bcaps           []string `yaml:"bcaps" doc:"capabilities added to the default bounding set, or taken from it with a '!'"`
+	Seccomp         Seccomp  `yaml:"seccomp" doc:"default: an allow-list of system calls. none: no filter" default:"default"`
+	Syscalls        []string `yaml:"syscalls" doc:"system calls allowed beyond the default filter"`
+	Nesting         bool     `yaml:"nesting" doc:"let the guest make user namespaces, and leave /proc unmasked, as container runtimes inside need it"`
+	NoNewPrivileges bool     `yaml:"no_new_privileges" doc:"set-user-ID programs gain nothing (breaks sudo)"`
+}
+
+// Seccomp names a system call filter.
+type Seccomp string
+
+// The system call filters.
+const (
+	SeccompDefault Seccomp = "default"
+	SeccompNone    Seccomp = "none"
+)
+
+// Console is the guest's console.
+type Console struct {
+	Type    ConsoleType `yaml:"type" doc:"tty: a terminal. log: output is kept, nothing can be typed. none: output is dropped" default:"tty for plain, log for the others"`
+	LogSize Bytes       `yaml:"log_size" doc:"size at which the log is rotated; one old log is kept" default:"1M"`
+}
+
+// ConsoleType is the kind of console.
+type ConsoleType string
+
+// The kinds of console.
+const (
+	ConsoleTTY  ConsoleType = "tty"
+	ConsoleLog  ConsoleType = "log"
+	ConsoleNone ConsoleType = "none"
+)
+
+// Boot says whether and when the guest starts with the host.
+type Boot struct {
+	Marks   []string `yaml:"marks" doc:"groups that the guest is started with; the host's boot starts the group default"`
+	Depends []Name   `yaml:"depends" doc:"guests that must run before this one, and are stopped after it"`
+}
+
+// Restart is what is done when a guest's init ends by itself. A reboot from inside
+// is always honoured.
+type Restart string
+
+// The restart policies.
+const (
+	RestartNever     Restart = "never"
+	RestartOnFailure Restart = "on-failure"
+	RestartAlways    Restart = "always"
+)
+
+// Hooks are programs of the host, run as root with the point's name and the guest's
+// name as arguments. A pre-start hook that fails stops the start.
+type Hooks struct {
+	PreStart  []string `yaml:"pre-start" doc:"before anything of the guest is set up"`
+	PostStart []string `yaml:"post-start" doc:"when the guest's init runs"`
+	PreStop   []string `yaml:"pre-stop" doc:"before the guest is asked to end"`
+	PostStop  []string `yaml:"post-stop" doc:"when nothing of the guest is left running"`
+}

@@ -1,0 +1,59 @@
+package guest
+
+import (
+	"net/netip"
+	"time"
+)
+
+// State is what a guest is doing.
+type State string
+
+// The states of a guest.
+const (
+	Running State = "running"
+	Stopped State = "stopped"
+	Frozen  State = "frozen"
+	// Broken is a guest whose spec cannot be read.
+	Broken State = "broken"
+)
+
+// Status is what can be said of a guest at a moment. The JSON names are an
+// interface: scripts read them.
+type Status struct {
+	Name      Name           `json:"name"`
+	XID       XID            `json:"xid"`
+	State     State          `json:"state"`
+	InitPID   int            `json:"init_pid,omitempty"` // on the host
+	Cgroup    string         `json:"cgroup,omitempty"`   // path on the host
+	Hostname  string         `json:"hostname,omitempty"`
+	Mode      NetMode        `json:"network,omitempty"`
+	Addresses []netip.Prefix `json:"addresses"`
+	Started   time.Time      `json:"started,omitzero"`
+	UptimeS   float64        `json:"uptime_s"`
+	Processes int            `json:"processes"`
+	LastExit  *Exit          `json:"last_exit"`
+	Problem   string         `json:"problem,omitempty"` // why State is Broken
+}
+
+// Exit is how a guest's init ended.
+type Exit struct {
+	Reason Reason    `json:"reason"`
+	Code   int       `json:"code"`             // exit code, when Reason is Exited
+	Signal string    `json:"signal,omitempty"` // name, when Reason is Signalled
+	OOM    bool      `json:"oom,omitempty"`    // the kernel killed for want of memory meanwhile
+	Time   time.Time `json:"time"`
+}
+
+// Reason is why a guest is no longer running.
+type Reason string
+
+// The reasons of an end. A halt and a power-off from inside cannot be told apart:
+// both end the init with SIGINT (reboot(2) in a pid namespace).
+const (
+	Exited    Reason = "exited"
+	Signalled Reason = "signalled"
+	Rebooted  Reason = "rebooted"
+	Halted    Reason = "halted"
+	StoppedBy Reason = "stopped" // by vserver stop
+	Unknown   Reason = "unknown" // nobody was awake to see it
+)
