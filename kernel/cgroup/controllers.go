@@ -1,0 +1,110 @@
+package cgroup
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"vserver/guest"
+)
+
+// Controllers gives the controllers that the v2 hierarchy can offer to guests: those
+// of its topmost group that we see.
+func (h Host) Controllers() ([]string, error) {
+	top, err := h.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer top.Close()
+	return top.words("cgroup.controllers")
+}
+
+// Enable makes v2 controllers available to the group at path, by enabling them in
+// every group above it, the topmost first. What is enabled already is not written
+// again. The error is guest.ErrUnsupported when the hierarchy lacks one of them.
+func (h Host) Enable(path string, controllers ...string) error {
+	for _, dir := range ancestors(path) {
+		if err := h.enableBelow(dir, controllers); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (h Host) enableBelow(dir string, controllers []string) error {
+	g, err := h.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	on, err := g.words("cgroup.subtree_control")
+	if err != nil {
+		return err
+	}
+	var want []string
+	for _, c := range controllers {
+		if !slices.Contains(on, c) {
+			want = append(want, "+"+c)
+		}
+	}
+	if len(want) == 0 {
+		return nil
+	}
+	err = g.Write("cgroup.subtree_control", strings.Join(want, " "))
+	if errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EINVAL) {
+		return fmt.Errorf("cgroup controllers %v in %s: %w", controllers, g.path, guest.ErrUnsupported)
+	}
+	return err
+}
+
+// ancestors gives the groups above path, topmost first: "a/b/c" has ".", "a" and "a/b".
+func ancestors(path string) []string {
+	var up []string
+	for path = filepath.Clean(path); path != "."; {
+		path = filepath.Dir(path)
+		up = append(up, path)
+	}
+	slices.Reverse(up)
+	return up
+}
+
+// ExecLeaf is the group below a guest's own that a process entering the guest is put
+// into when the guest's own group can take none.
+const ExecLeaf = "vserver.exec"
+
+// OpenExec opens the group that a process entering the guest of g must be cloned into.
+//
+// That is g itself, unless the guest has enabled controllers in it: a group with
+// controllers for those below it may hold no process of its own ("no internal
+// processes", cgroups(7)) and clone3 answers EBUSY. systemd as a guest's init does so
+// wherever the v2 hierarchy has controllers. Then it is the group ExecLeaf below it,
+// made when it is not there; Remove of g takes it away.
+func OpenExec(g *Group) (*Group, error) {
+	on, err := readAt(g.fd, "cgroup.subtree_control")
+	if err != nil {
+		return nil, g.fail("read", "cgroup.subtree_control", err)
+	}
+	name := "."
+	if len(on) > 1 { // more than the newline
+		name = ExecLeaf
+		err := retry(func() error { return unix.Mkdirat(g.fd, name, 0o755) })
+		if err != nil && err != unix.EEXIST {
+			return nil, g.fail("mkdir", name, err)
+		}
+	}
+	fd, err := openat(g.fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW)
+	if err != nil {
+		return nil, g.fail("open", name, err)
+	}
+	return &Group{fd: fd, path: filepath.Join(g.path, name), rel: filepath.Join(g.rel, name), tree: g.tree}, nil
+}
+
+// words gives the words of one of the group's files.
+func (g *Group) words(file string) ([]string, error) {
+	text, err := g.Read(file)
+	return strings.Fields(text), err
+}

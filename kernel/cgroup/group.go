@@ -1,0 +1,117 @@
+package cgroup
+
+import (
+	"bytes"
+	"io/fs"
+	"path/filepath"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Group is one open control group. It keeps naming that group, even when the group
+// has been removed and another made under its name.
+type Group struct {
+	fd   int
+	path string // absolute, for errors and Path
+	rel  string // below the mount
+	tree Hierarchy
+}
+
+// FD is the descriptor of the group's directory, as CLONE_INTO_CGROUP wants it. It
+// belongs to the group and is valid until Close.
+func (g *Group) FD() int { return g.fd }
+
+// Path is where the group is in the host's file system.
+func (g *Group) Path() string { return g.path }
+
+// Close gives the descriptor back. The group stays.
+func (g *Group) Close() error { return unix.Close(g.fd) }
+
+// Write writes a value to one of the group's files, in a single write.
+func (g *Group) Write(file, value string) error {
+	fd, err := openat(g.fd, file, unix.O_WRONLY|unix.O_NOFOLLOW)
+	if err == nil {
+		err = retry(func() error {
+			_, err := unix.Write(fd, []byte(value))
+			return err
+		})
+		unix.Close(fd)
+	}
+	return g.fail("write", file, err)
+}
+
+// Read gives the content of one of the group's files, without the newline at its end.
+func (g *Group) Read(file string) (string, error) {
+	b, err := readAt(g.fd, file)
+	if err != nil {
+		return "", g.fail("read", file, err)
+	}
+	return string(bytes.TrimRight(b, "\n")), nil
+}
+
+// Delegate gives the group to a user of the host: the right to make groups below it,
+// to move processes about in it and to enable controllers below it, and no right to
+// change the group's own limits. These are the files that cgroups(7) names under
+// "Cgroup delegation".
+func (g *Group) Delegate(uid, gid uint32) error {
+	for _, file := range []string{".", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"} {
+		err := retry(func() error {
+			return unix.Fchownat(g.fd, file, int(uid), int(gid), unix.AT_SYMLINK_NOFOLLOW)
+		})
+		if err != nil {
+			return g.fail("chown", file, err)
+		}
+	}
+	return nil
+}
+
+// fail gives err the operation and the file; nil stays nil.
+func (g *Group) fail(op, file string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &fs.PathError{Op: op, Path: filepath.Join(g.path, file), Err: err}
+}
+
+// readAt reads the whole of a file. 4 KiB hold nearly every one: the read then takes
+// open, two reads and close.
+func readAt(dir int, file string) ([]byte, error) {
+	fd, err := openat(dir, file, unix.O_RDONLY|unix.O_NOFOLLOW)
+	if err != nil {
+		return nil, err
+	}
+	defer unix.Close(fd)
+	return readAll(fd, make([]byte, 0, 4096))
+}
+
+// readAll appends to buf what is left to be read from fd.
+func readAll(fd int, buf []byte) ([]byte, error) {
+	for {
+		if len(buf) == cap(buf) {
+			buf = append(buf, 0)[:len(buf)]
+		}
+		var n int
+		err := retry(func() (err error) {
+			n, err = unix.Read(fd, buf[len(buf):cap(buf)])
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+		if n == 0 {
+			return buf, nil
+		}
+		buf = buf[:len(buf)+n]
+	}
+}
+
+// value finds key in the text of a flat keyed file such as cgroup.events or memory.stat.
+func value(text []byte, key string) (string, bool) {
+	for line := range strings.Lines(string(text)) {
+		if k, v, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " "); ok && k == key {
+			return v, true
+		}
+	}
+	return "", false
+}

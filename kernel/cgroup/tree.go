@@ -1,0 +1,202 @@
+package cgroup
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vserver/guest"
+)
+
+// maxDepth is how deep groups below a group are followed. A guest may not make them
+// that deep (limit.MaxDepth).
+const maxDepth = 128
+
+// RemoveWait is how long Remove waits for processes that are about to end.
+const RemoveWait = 200 * time.Millisecond
+
+// Procs gives the processes in the group and below it, as the caller's pid namespace
+// numbers them, in no order. One that moves meanwhile may be missed or be there twice.
+func (g *Group) Procs() ([]int, error) {
+	pids, err := procs(g.fd, nil, 0)
+	return pids, g.fail("read", "cgroup.procs", err)
+}
+
+func procs(dir int, pids []int, depth int) ([]int, error) {
+	text, err := readAt(dir, "cgroup.procs")
+	switch err {
+	case nil:
+		pids = parsePids(text, pids)
+	case unix.EOPNOTSUPP: // threaded: its processes are listed further up
+	case unix.ENODEV, unix.ENOENT:
+		return pids, nil // removed meanwhile
+	default:
+		return pids, err
+	}
+	if leaf(dir) {
+		return pids, nil
+	}
+	err = children(dir, depth, func(child int, _ string) (err error) {
+		pids, err = procs(child, pids, depth+1)
+		return err
+	})
+	return pids, err
+}
+
+// parsePids appends the numbers of text, one a line. 0 stands for a process of another
+// pid namespace and is left out.
+func parsePids(text []byte, pids []int) []int {
+	for line := range bytes.Lines(text) {
+		if n, err := strconv.Atoi(string(bytes.TrimSpace(line))); err == nil && n > 0 {
+			pids = append(pids, n)
+		}
+	}
+	return pids
+}
+
+// Remove removes the group with all groups below it, however it was opened before.
+func (g *Group) Remove() error { return g.tree.Remove(g.rel) }
+
+// Remove removes the group at path with all groups below it, which a guest may have
+// made. It works from the name alone; a group that is not there is a success. The
+// error is guest.ErrBusy, and names the processes, when some are in it still after
+// RemoveWait.
+func (m Hierarchy) Remove(path string) error {
+	abs := filepath.Join(m.Mount, path)
+	for until := time.Now().Add(RemoveWait); ; {
+		err := m.rmdir(path)
+		if err == nil || !errors.Is(err, unix.EBUSY) {
+			return err
+		}
+		g, err := m.Open(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		err = removeBelow(g.fd, 0)
+		pids, _ := g.Procs()
+		g.Close()
+		if err != nil && err != unix.EBUSY {
+			return &fs.PathError{Op: "rmdir", Path: abs, Err: err}
+		}
+		if time.Now().After(until) {
+			return fmt.Errorf("rmdir %s: %w: %w", abs, guest.ErrBusy, who(pids))
+		}
+		if len(pids) > 0 {
+			time.Sleep(time.Millisecond)
+		}
+	}
+}
+
+// rmdir removes one group, if it is there.
+func (m Hierarchy) rmdir(path string) error {
+	root, err := m.root(path)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(root)
+	err = retry(func() error { return unix.Unlinkat(root, path, unix.AT_REMOVEDIR) })
+	if err == nil || err == unix.ENOENT {
+		return nil
+	}
+	return &fs.PathError{Op: "rmdir", Path: filepath.Join(m.Mount, path), Err: err}
+}
+
+// who says which processes keep a group busy.
+func who(pids []int) error {
+	slices.Sort(pids)
+	pids = slices.Compact(pids)
+	if len(pids) > 5 {
+		return fmt.Errorf("%d processes, the first %v", len(pids), pids[:5])
+	}
+	return fmt.Errorf("processes %v", pids)
+}
+
+// removeBelow removes the groups below dir, deepest first. It goes on over those that
+// are busy and says so in the end.
+func removeBelow(dir, depth int) error {
+	busy := false
+	err := children(dir, depth, func(child int, name string) error {
+		err := removeBelow(child, depth+1)
+		if err == nil {
+			err = retry(func() error { return unix.Unlinkat(dir, name, unix.AT_REMOVEDIR) })
+		}
+		switch err {
+		case unix.EBUSY:
+			busy = true
+			return nil
+		case unix.ENOENT:
+			return nil
+		}
+		return err
+	})
+	if err == nil && busy {
+		return unix.EBUSY
+	}
+	return err
+}
+
+// leaf says that dir has certainly no group below it: a directory's link count is two
+// and one more for each subdirectory.
+func leaf(dir int) bool {
+	var st unix.Stat_t
+	return unix.Fstat(dir, &st) == nil && st.Nlink == 2
+}
+
+// children calls do for each group right below dir with a descriptor of it.
+func children(dir, depth int, do func(fd int, name string) error) error {
+	if depth == maxDepth {
+		return fmt.Errorf("more than %d groups deep: %w", maxDepth, unix.ELOOP)
+	}
+	// Another descriptor: the position in a directory belongs to the open file.
+	list, err := openat(dir, ".", unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return gone(err)
+	}
+	defer unix.Close(list)
+	for _, name := range subdirs(list) {
+		fd, err := openat(dir, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW)
+		if err == nil {
+			err = do(fd, name)
+			unix.Close(fd)
+		}
+		if gone(err) != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// gone drops the errors of a group that was removed meanwhile.
+func gone(err error) error {
+	if err == unix.ENOENT || err == unix.ENODEV {
+		return nil
+	}
+	return err
+}
+
+// subdirs gives the names of the directories in dir. The kernel tells the kind of each
+// entry (d_type), so that none of the files, 20 and more, is looked at.
+func subdirs(dir int) []string {
+	var names []string
+	buf := make([]byte, 8192)
+	for {
+		n, err := unix.ReadDirent(dir, buf)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || n <= 0 {
+			return names
+		}
+		names = appendDirs(buf[:n], names)
+	}
+}
