@@ -1,0 +1,76 @@
+package guest
+
+import (
+	"slices"
+	"strings"
+	"time"
+)
+
+// The defaults that are numbers. They are named by the doc tags of Spec as well;
+// a test holds the two together.
+const (
+	// DefaultPids bounds a fork bomb well below kernel.pid_max of a small host
+	// (32768), and is 8 times what a busy Debian server was seen to use.
+	DefaultPids = 4096
+	// DefaultStopTimeout is systemd's own DefaultTimeoutStopSec: what a guest's
+	// init may take to stop its services in good order.
+	DefaultStopTimeout = Duration(90 * time.Second)
+	// DefaultLogSize keeps about 10,000 console lines.
+	DefaultLogSize = Bytes(1 << 20)
+	// DefaultRunlevel is multi-user with network, as sysvinit counts.
+	DefaultRunlevel = "3"
+)
+
+// WithDefaults gives the spec of guest n with the defaults filled in that do not
+// depend on the host. What stays zero is decided where it is needed: the xid and
+// the id base of a high xid when the guest is built, the stop signal by the init
+// that is found, DNS by the host's own. s itself is not changed, but shares its
+// slices and maps with the result.
+func (s *Spec) WithDefaults(n Name) Spec {
+	out := *s
+	set(&out.Hostname, hostname(n))
+	set(&out.Userns, UsernsPrivate)
+	if out.IDBase == 0 && out.Userns == UsernsPrivate && out.XID.IDBase() <= MaxIDBase {
+		out.IDBase = out.XID.IDBase()
+	}
+	set(&out.Root.Kind, RootOverlay)
+	set(&out.Init.Style, InitPlain)
+	switch out.Init.Style {
+	case InitPlain:
+		if len(out.Init.Command) == 0 {
+			out.Init.Command = []string{"/sbin/init"}
+		}
+		set(&out.Console.Type, ConsoleTTY)
+	case InitSysv:
+		set(&out.Init.Runlevel, DefaultRunlevel)
+	}
+	set(&out.Console.Type, ConsoleLog)
+	set(&out.Console.LogSize, DefaultLogSize)
+	set(&out.Init.StopTimeout, DefaultStopTimeout)
+	if len(out.Network.Addresses) > 0 {
+		set(&out.Network.Mode, NetPrivate)
+	}
+	set(&out.Network.Mode, NetNone)
+	set(&out.Limits.Pids, DefaultPids)
+	set(&out.Rights.Seccomp, SeccompDefault)
+	set(&out.Restart, RestartNever)
+	return out
+}
+
+func set[T comparable](to *T, value T) {
+	var zero T
+	if *to == zero {
+		*to = value
+	}
+}
+
+// hostname turns a guest's name, which may have underscores and end with a dot,
+// into a host name by RFC 1123.
+func hostname(n Name) string {
+	labels := strings.Split(strings.ReplaceAll(string(n), "_", "-"), ".")
+	for i, l := range labels {
+		labels[i] = strings.Trim(l, "-")
+	}
+	labels = slices.DeleteFunc(labels, func(l string) bool { return l == "" })
+	return strings.Join(labels, ".")
+}

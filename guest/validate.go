@@ -1,0 +1,326 @@
+package guest
+
+import (
+	"fmt"
+	"path"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+	"unicode/utf8"
+)
+
+// Problem is one thing that is wrong with a spec.
+type Problem struct {
+	// Path is the key, with the index of a list's item or the key of a map's entry:
+	// "network.addresses[1]", "limits.rlimits.nofile".
+	Path string
+	Err  error
+}
+
+// Error gives "path: cause".
+func (p Problem) Error() string { return p.Path + ": " + p.Err.Error() }
+
+// Unwrap returns the cause, which is an ErrInvalid.
+func (p Problem) Unwrap() error { return p.Err }
+
+// Bounds of values. They catch slips of the pen (512 instead of 512M), not every
+// unwise wish.
+const (
+	minMemory      = Bytes(1 << 20)                 // a guest's init needs more; below it is a forgotten M
+	maxCPUs        = 8192                           // NR_CPUS of the largest kernels
+	minCPUs        = 0.01                           // cpu.max takes 1 ms of 100 ms at least
+	maxPids        = 4194304                        // PID_MAX_LIMIT
+	minLog, maxLog = Bytes(4 << 10), Bytes(1 << 30) // a page; two logs of this stay on a tmpfs
+	maxStop        = Duration(24 * time.Hour)
+	maxHostname    = 64   // __NEW_UTS_LEN
+	maxText        = 4096 // any text; PATH_MAX
+	maxItems       = 1024 // of a list or map
+)
+
+// Validate finds everything that is wrong with a spec in itself: values out of
+// range, settings that contradict each other, text that could do harm where it is
+// used. Zero values are right: they mean defaults. What can only be known with the
+// other guests and the host at hand is checked elsewhere.
+func (s *Spec) Validate() []Problem {
+	v := &validator{}
+	v.identity(s)
+	v.root(&s.Root)
+	v.init(&s.Init)
+	v.network(&s.Network)
+	v.limits(&s.Limits)
+	v.rights(&s.Rights)
+	v.console(&s.Console)
+	v.boot(&s.Boot)
+	oneOf(v, "restart", s.Restart)
+	for _, h := range []struct {
+		key  string
+		list []string
+	}{{"pre-start", s.Hooks.PreStart}, {"post-start", s.Hooks.PostStart},
+		{"pre-stop", s.Hooks.PreStop}, {"post-stop", s.Hooks.PostStop}} {
+		each(v, "hooks."+h.key, h.list, v.absolute)
+	}
+	return v.problems
+}
+
+type validator struct{ problems []Problem }
+
+func (v *validator) bad(path, format string, args ...any) {
+	err := fmt.Errorf(format+": %w", append(args, ErrInvalid)...)
+	v.problems = append(v.problems, Problem{Path: path, Err: err})
+}
+
+func (v *validator) fail(path string, err error) {
+	v.problems = append(v.problems, Problem{Path: path, Err: err})
+}
+
+func (v *validator) identity(s *Spec) {
+	if s.XID != 0 && (s.XID < MinXID || s.XID > MaxXID) {
+		v.bad("xid", "%d: want a number from %d to %d", s.XID, MinXID, MaxXID)
+	}
+	if s.Hostname != "" && v.text("hostname", s.Hostname) {
+		if why := hostnameProblem(s.Hostname, maxHostname); why != "" {
+			v.bad("hostname", "%q: %s", s.Hostname, why)
+		}
+	}
+	oneOf(v, "userns", s.Userns)
+	switch {
+	case s.IDBase == 0:
+	case s.Userns == UsernsNone:
+		v.bad("idbase", "has no meaning with userns: none")
+	case s.IDBase%IDs != 0:
+		v.bad("idbase", "%d: want a multiple of %d, such as %d", s.IDBase, IDs, s.IDBase/IDs*IDs+IDs)
+	case s.IDBase > MaxIDBase:
+		v.bad("idbase", "%d: want at most %d; ids above 2^31 break too many tools", s.IDBase, MaxIDBase)
+	}
+}
+
+func (v *validator) root(r *Root) {
+	oneOf(v, "root.kind", r.Kind)
+	each(v, "root.lower", r.Lower, func(at, lower string) {
+		if strings.HasPrefix(lower, "/") {
+			v.absolute(at, lower)
+		} else if !word(lower, "._:@+-") {
+			v.bad(at, "%q: want the name of an image, or an absolute path", lower)
+		}
+	})
+	each(v, "root.shared", r.Shared, func(at, dir string) {
+		v.absolute(at, dir)
+		for _, own := range []string{"/", "/proc", "/sys", "/dev", "/run"} {
+			if dir == own || own != "/" && strings.HasPrefix(dir, own+"/") {
+				v.bad(at, "%s: is the guest's own and cannot be shared", dir)
+			}
+		}
+	})
+	if r.Kind == RootDir && len(r.Lower) > 0 {
+		v.bad("root.lower", "has no meaning with kind: dir")
+	}
+	if r.Kind == RootDir && len(r.Shared) > 0 {
+		v.bad("root.shared", "has no meaning with kind: dir, which has no private layer to write to")
+	}
+}
+
+func (v *validator) init(i *Init) {
+	oneOf(v, "init.style", i.Style)
+	switch {
+	case i.Style == InitCommand && len(i.Command) == 0:
+		v.bad("init.command", "style command needs it")
+	case i.Style == InitSysv && len(i.Command) > 0:
+		v.bad("init.command", "has no meaning with style sysv, which runs the runlevel's scripts")
+	case i.Command != nil && len(i.Command) == 0:
+		v.bad("init.command", "is empty; leave the key out for the default")
+	}
+	v.argv("init.command", i.Command)
+	v.argv("init.stop_command", i.StopCommand)
+	if i.Runlevel != "" {
+		switch {
+		case len(i.Runlevel) != 1 || !strings.Contains("123456789Ss", i.Runlevel):
+			v.bad("init.runlevel", "%q: want one of 1 to 9 or S", i.Runlevel)
+		case i.Style != InitSysv:
+			v.bad("init.runlevel", "has no meaning without style: sysv")
+		}
+	}
+	if len(i.Environment) > maxItems {
+		v.bad("init.environment", "%d variables: want at most %d", len(i.Environment), maxItems)
+	}
+	for _, name := range sorted(i.Environment) {
+		at := "init.environment." + name
+		if !word(name, "._-") || name[0] >= '0' && name[0] <= '9' {
+			v.bad(at, "%q: want a name of letters, digits and '_', beginning with a letter", name)
+		}
+		v.text(at, i.Environment[name])
+	}
+	if i.StopSignal < 0 || i.StopSignal > 64 {
+		v.bad("init.stop_signal", "%d: want a signal from 1 to 64", int(i.StopSignal))
+	}
+	if i.StopSignal != 0 && len(i.StopCommand) > 0 {
+		v.bad("init.stop_signal", "contradicts stop_command: give one of them")
+	}
+	if i.StopTimeout < 0 || i.StopTimeout > maxStop {
+		v.bad("init.stop_timeout", "%s: want at most %s", i.StopTimeout, maxStop)
+	}
+}
+
+func (v *validator) limits(l *Limits) {
+	if l.Memory != 0 && l.Memory < minMemory {
+		v.bad("limits.memory", "%s: want at least %s; was %dM meant?", l.Memory, minMemory, l.Memory)
+	}
+	if l.CPUs != 0 && !(l.CPUs >= minCPUs && l.CPUs <= maxCPUs) {
+		v.bad("limits.cpus", "%v: want %v to %d", l.CPUs, minCPUs, maxCPUs)
+	}
+	if l.Pids < 0 || l.Pids > maxPids {
+		v.bad("limits.pids", "%d: want 1 to %d", l.Pids, maxPids)
+	}
+	if l.OOMScoreAdj < -1000 || l.OOMScoreAdj > 1000 {
+		v.bad("limits.oom_score_adj", "%d: want -1000 to 1000", l.OOMScoreAdj)
+	}
+	names := Rlimits()
+	for _, name := range sorted(l.Rlimits) {
+		at := "limits.rlimits." + name
+		if r := l.Rlimits[name]; r.Soft > r.Hard {
+			v.bad(at, "soft limit above the hard one")
+		}
+		if slices.Contains(names, name) {
+			continue
+		}
+		if near := Nearest(name, names); near != "" {
+			v.bad(at, "no such limit; did you mean %s?", near)
+		} else {
+			v.bad(at, "no such limit; want one of %s", strings.Join(names, ", "))
+		}
+	}
+}
+
+func (v *validator) rights(r *Rights) {
+	for i, w := range r.Bcaps {
+		if _, err := Capset(0).Change([]string{w}); err != nil {
+			v.fail(index("rights.bcaps", i), err)
+		}
+	}
+	oneOf(v, "rights.seccomp", r.Seccomp)
+	each(v, "rights.syscalls", r.Syscalls, func(at, name string) {
+		if !word(name, "_") || strings.ToLower(name) != name {
+			v.bad(at, "%q: want the name of a system call", name)
+		}
+	})
+	if r.Seccomp == SeccompNone && len(r.Syscalls) > 0 {
+		v.bad("rights.syscalls", "has no meaning with seccomp: none")
+	}
+}
+
+func (v *validator) console(c *Console) {
+	oneOf(v, "console.type", c.Type)
+	if c.LogSize != 0 && (c.LogSize < minLog || c.LogSize > maxLog) {
+		v.bad("console.log_size", "%s: want %s to %s", c.LogSize, minLog, maxLog)
+	}
+}
+
+func (v *validator) boot(b *Boot) {
+	each(v, "boot.marks", b.Marks, func(at, mark string) {
+		if !word(mark, "._-") {
+			v.bad(at, "%q: want letters, digits, '.', '_' and '-'", mark)
+		}
+	})
+	each(v, "boot.depends", b.Depends, func(at string, n Name) {
+		if _, err := ParseName(string(n)); err != nil {
+			v.fail(at, err)
+		}
+	})
+}
+
+// argv checks a command: an absolute program, then any clean text.
+func (v *validator) argv(at string, args []string) {
+	if len(args) > maxItems {
+		v.bad(at, "%d words: want at most %d", len(args), maxItems)
+		return
+	}
+	for i, a := range args {
+		if i == 0 {
+			v.absolute(index(at, i), a)
+		} else {
+			v.text(index(at, i), a)
+		}
+	}
+}
+
+// absolute checks a path that is used as it is written.
+func (v *validator) absolute(at, p string) {
+	switch {
+	case !v.text(at, p):
+	case !path.IsAbs(p):
+		v.bad(at, "%q: want an absolute path", p)
+	case path.Clean(p) != p:
+		v.bad(at, "%q: want %q", p, path.Clean(p))
+	}
+}
+
+// text checks that s can be put into a file of lines, an argv or a terminal.
+func (v *validator) text(at, s string) bool {
+	switch {
+	case len(s) > maxText:
+		v.bad(at, "%d bytes: want at most %d", len(s), maxText)
+	case !utf8.ValidString(s):
+		v.bad(at, "%q: is not UTF-8", s)
+	case strings.ContainsFunc(s, unicode.IsControl):
+		v.bad(at, "%q: has a control character", s)
+	default:
+		return true
+	}
+	return false
+}
+
+func oneOf[T interface {
+	~string
+	Values() []string
+}](v *validator, at string, value T) {
+	if list := value.Values(); value != "" && !slices.Contains(list, string(value)) {
+		v.fail(at, WantOneOf(string(value), list))
+	}
+}
+
+// WantOneOf is the error for a word that is not among the allowed ones.
+func WantOneOf(word string, list []string) error {
+	if near := Nearest(word, list); near != "" {
+		return fmt.Errorf("%q: want %s; did you mean %s?: %w", word, strings.Join(list, ", "), near, ErrInvalid)
+	}
+	return fmt.Errorf("%q: want %s: %w", word, strings.Join(list, ", "), ErrInvalid)
+}
+
+// each checks the items of a list, and that none comes twice.
+func each[T comparable](v *validator, at string, list []T, check func(at string, item T)) {
+	if len(list) > maxItems {
+		v.bad(at, "%d items: want at most %d", len(list), maxItems)
+		return
+	}
+	for i, item := range list {
+		if slices.Contains(list[:i], item) {
+			v.bad(index(at, i), "%v: is there twice", item)
+			continue
+		}
+		check(index(at, i), item)
+	}
+}
+
+func index(at string, i int) string { return fmt.Sprintf("%s[%d]", at, i) }
+
+func sorted[T any](m map[string]T) []string {
+	keys := make([]string, 0, len(m))
+	for k := range m {
+		keys = append(keys, k)
+	}
+	slices.Sort(keys)
+	return keys
+}
+
+// word tells whether s is made of ASCII letters, digits and the bytes of more, and
+// begins with a letter or digit.
+func word(s, more string) bool {
+	for i := range len(s) {
+		c := s[i]
+		letter := c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9'
+		if !letter && (i == 0 || !strings.Contains(more, string(rune(c)))) {
+			return false
+		}
+	}
+	return s != "" && len(s) <= 255
+}
