@@ -1,0 +1,51 @@
+# vserver: build, install, test. `make help` lists what can be made.
+
+VERSION ?= 0.1.0
+GO      ?= go
+DESTDIR ?=
+PREFIX  ?= /usr/local
+DEBARCH ?= $(shell dpkg --print-architecture 2>/dev/null || echo amd64)
+
+LDFLAGS := -s -w -X vserver/cli.version=$(VERSION)
+GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)"
+
+.PHONY: help build install uninstall deb demo test bench cross fmt clean
+
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+build: ## the static program, bin/vserver
+	$(GOBUILD) -o bin/vserver ./cmd/vserver
+
+install: build ## program, names, man pages, completions, units; DESTDIR and PREFIX are heeded
+	scripts/install "$(DESTDIR)" "$(PREFIX)"
+
+uninstall: ## what install put there; guests and their specs stay
+	scripts/install --remove "$(DESTDIR)" "$(PREFIX)"
+
+deb: build ## a Debian package in dist/
+	scripts/deb "$(VERSION)" "$(DEBARCH)"
+
+demo: build ## a guest made from this host, started, used, stopped and deleted; as root
+	scripts/demo
+
+test: ## every tier of the tests; installs what they need; as root
+	scripts/deps test
+	scripts/test
+
+bench: build ## our times beside the kernel's floor and other tools; as root
+	scripts/deps bench
+	bench/run
+
+cross: ## build for arm64 and armv7 and see that the programs start
+	scripts/deps cross
+	GOARCH=arm64 $(GOBUILD) -o dist/vserver-arm64 ./cmd/vserver
+	qemu-aarch64-static dist/vserver-arm64 --version
+	GOARCH=arm GOARM=7 $(GOBUILD) -o dist/vserver-armv7 ./cmd/vserver
+	qemu-arm-static dist/vserver-armv7 --version
+
+fmt: ## format the source
+	gofmt -w $$($(GO) list -f '{{.Dir}}' ./...)
+
+clean: ## remove what was built here
+	rm -rf bin dist .cache
