@@ -1,0 +1,70 @@
+package store
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"vserver/guest"
+)
+
+// Problem is one thing that is wrong with a spec file, and where.
+type Problem struct {
+	File         string
+	Line, Column int    // from 1; Column counts characters
+	Path         string // the key, as network.addresses[1]; "" when the text is no YAML
+	Err          error
+}
+
+// Error gives "file:line:column: key: cause".
+func (p Problem) Error() string {
+	text := fmt.Sprintf("%s:%d:%d: ", p.File, p.Line, p.Column)
+	if p.Path != "" {
+		text += p.Path + ": "
+	}
+	return text + strings.TrimSuffix(p.Err.Error(), ": "+guest.ErrInvalid.Error())
+}
+
+// Unwrap returns the cause.
+func (p Problem) Unwrap() error { return p.Err }
+
+// Problems are all that is wrong with a spec file, in the order of the file. They
+// are guest.ErrInvalid.
+type Problems []Problem
+
+// shown bounds what is printed of a file that is no spec at all.
+const shown = 20
+
+// Error gives one line for each problem.
+func (ps Problems) Error() string {
+	lines := make([]string, 0, shown)
+	for i, p := range ps {
+		if i == shown {
+			lines = append(lines, fmt.Sprintf("%s: and %d more", p.File, len(ps)-shown))
+			break
+		}
+		lines = append(lines, p.Error())
+	}
+	return strings.Join(lines, "\n")
+}
+
+// Unwrap returns the problems.
+func (ps Problems) Unwrap() []error {
+	errs := make([]error, len(ps))
+	for i, p := range ps {
+		errs[i] = p
+	}
+	return errs
+}
+
+// Is makes all problems guest.ErrInvalid.
+func (ps Problems) Is(target error) bool { return target == guest.ErrInvalid }
+
+func (ps Problems) sort() {
+	slices.SortStableFunc(ps, func(a, b Problem) int {
+		if a.Line != b.Line {
+			return a.Line - b.Line
+		}
+		return a.Column - b.Column
+	})
+}

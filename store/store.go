@@ -1,0 +1,226 @@
+// Package store keeps the specs of the guests: /etc/vservers/NAME.yaml and what
+// belongs to them. It reads them strictly, with the place of every problem; writes
+// them atomically; changes single values in their text with comments and layout
+// kept; tells which of them clash with each other and with the host; and remembers
+// which numbers have been given out.
+//
+// The keys, their types, defaults and descriptions are the fields and tags of
+// guest.Spec. The decoder, the editor, the JSON schema and the manual all walk
+// these types, so there is no second list of keys.
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"syscall"
+
+	"vserver/fault"
+	"vserver/guest"
+)
+
+const suffix = ".yaml"
+
+// Load reads and checks the spec at path. A missing file is guest.ErrNotFound, a
+// wrong one gives Problems. What the file does not say is zero.
+func Load(path string) (*guest.Spec, error) {
+	text, err := Read(path)
+	if err != nil {
+		return nil, err
+	}
+	spec, err := Parse(path, text)
+	if err != nil {
+		return nil, err
+	}
+	name := guest.Name(strings.TrimSuffix(filepath.Base(path), suffix))
+	if i := slices.Index(spec.Boot.Depends, name); i >= 0 {
+		return nil, itself(path, text, i)
+	}
+	return spec, nil
+}
+
+// itself is the problem of a guest that waits for itself.
+func itself(path string, text []byte, i int) error {
+	at := fmt.Sprintf("boot.depends[%d]", i)
+	root, _ := tree(path, text)
+	line, column := locate(root, at)
+	return Problems{{File: path, Line: line, Column: column, Path: at,
+		Err: fmt.Errorf("a guest cannot depend on itself: %w", guest.ErrInvalid)}}
+}
+
+// Read gives the text of the spec at path. The file must be a plain one that only
+// root (or the caller) can write, since it names programs that root runs.
+func Read(path string) ([]byte, error) {
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%s: %w", path, guest.ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if err := trusted(path, info); err != nil {
+		return nil, err
+	}
+	text := make([]byte, 0, min(info.Size(), MaxSize)+1)
+	for len(text) <= MaxSize {
+		n, err := f.Read(text[len(text):cap(text)])
+		text = text[:len(text)+n]
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, err
+		}
+		if len(text) == cap(text) {
+			text = slices.Grow(text, 512)
+		}
+	}
+	return text, nil
+}
+
+func trusted(path string, info fs.FileInfo) error {
+	if !info.Mode().IsRegular() {
+		return fmt.Errorf("%s: is no plain file: %w", path, guest.ErrInvalid)
+	}
+	owner := int(info.Sys().(*syscall.Stat_t).Uid)
+	if owner != 0 && owner != os.Geteuid() {
+		return fault.Hint(fmt.Errorf("%s: belongs to uid %d, who could have root run programs: %w", path, owner, guest.ErrInvalid),
+			"chown root "+path)
+	}
+	if info.Mode().Perm()&0o022 != 0 {
+		return fault.Hint(fmt.Errorf("%s: others than its owner may write it, and so have root run programs: %w", path, guest.ErrInvalid),
+			"chmod go-w "+path)
+	}
+	return nil
+}
+
+// Names gives the names of the guests that have a spec in dir, sorted. A directory
+// that is not there has none. Files whose names no guest can have are left alone.
+func Names(dir string) ([]guest.Name, error) {
+	entries, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	names := make([]guest.Name, 0, len(entries))
+	for _, e := range entries {
+		base, ok := strings.CutSuffix(e.Name(), suffix)
+		if !ok || e.IsDir() {
+			continue
+		}
+		if n, err := guest.ParseName(base); err == nil {
+			names = append(names, n)
+		}
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// Write puts the spec at path as a commented text of what differs from the
+// defaults. A spec that is there is replaced with its comments; use Set to keep them.
+func Write(path string, spec *guest.Spec) error {
+	text := Render(guest.Name(strings.TrimSuffix(filepath.Base(path), suffix)), spec)
+	if _, err := Parse(path, text); err != nil {
+		return err
+	}
+	return WriteText(path, text)
+}
+
+// WriteText puts the text of a spec at path atomically: after a crash or a power
+// cut there is the old text or the new one. A file that was there keeps its mode; a
+// new one is 0600, since an environment may hold secrets. A symbolic link stays
+// one. It does not check the text.
+func WriteText(path string, text []byte) error {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	mode := fs.FileMode(0o600)
+	if info, err := os.Stat(path); err == nil {
+		mode = info.Mode().Perm()
+	}
+	return replace(path, text, mode)
+}
+
+// replace writes a file beside path and renames it over it, each step on disk
+// before the next. Its directory is made when it is missing.
+func replace(path string, text []byte, mode fs.FileMode) error {
+	dir := filepath.Dir(path)
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(tmp.Name()) // fails once it is renamed
+	defer tmp.Close()
+	if _, err := tmp.Write(text); err != nil {
+		return err
+	}
+	if err := tmp.Chmod(mode); err != nil {
+		return err
+	}
+	if err := tmp.Sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(tmp.Name(), path); err != nil {
+		return err
+	}
+	return syncDir(dir)
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return d.Sync()
+}
+
+// Remove takes the spec at path away. One that is not there is no error.
+func Remove(path string) error {
+	if err := os.Remove(path); err != nil {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		return err
+	}
+	return syncDir(filepath.Dir(path))
+}
+
+// Rename moves the spec from one path to another in the same directory. A spec at
+// the new path is guest.ErrExists, none at the old one guest.ErrNotFound. After a
+// crash there is the old one, the new one, or both with the same content; calling
+// it again finishes.
+func Rename(from, to string) error {
+	err := os.Link(from, to)
+	switch {
+	case errors.Is(err, fs.ErrExist) && same(from, to):
+	case errors.Is(err, fs.ErrExist):
+		return fmt.Errorf("%s: %w", to, guest.ErrExists)
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s: %w", from, guest.ErrNotFound)
+	case err != nil:
+		return err
+	}
+	if err := syncDir(filepath.Dir(to)); err != nil {
+		return err
+	}
+	return Remove(from)
+}
+
+func same(a, b string) bool {
+	i, err := os.Lstat(a)
+	j, err2 := os.Lstat(b)
+	return err == nil && err2 == nil && os.SameFile(i, j)
+}
