@@ -9,16 +9,18 @@ type Dirs struct {
 	Data   string // guests' files, the pool; 0700
 	Run    string // locks and notes; gone after a reboot
 	Cgroup string // name of our group below the cgroup v2 mount
+	Etc    string // the host's own settings and accounts; never written to
 }
 
 // DefaultDirs are the places of an ordinary installation; root, when not "", is put
-// in front of each and makes the cgroup name differ.
+// in front of each and makes the cgroup name differ; Etc stays the host's.
 func DefaultDirs(root string) Dirs {
 	d := Dirs{
 		Config: filepath.Join("/", root, "etc/vservers"),
 		Data:   filepath.Join("/", root, "var/lib/vservers"),
 		Run:    filepath.Join("/", root, "run/vserver"),
 		Cgroup: "vserver",
+		Etc:    "/etc",
 	}
 	if root != "" {
 		d.Cgroup = "vserver-" + shortHash(root)

@@ -205,7 +205,7 @@ func Remove(path string) error {
 func Rename(from, to string) error {
 	err := os.Link(from, to)
 	switch {
-	case errors.Is(err, fs.ErrExist) && same(from, to):
+	case errors.Is(err, fs.ErrExist) && sameFile(from, to):
 	case errors.Is(err, fs.ErrExist):
 		return fmt.Errorf("%s: %w", to, guest.ErrExists)
 	case errors.Is(err, fs.ErrNotExist):
@@ -219,7 +219,7 @@ func Rename(from, to string) error {
 	return Remove(from)
 }
 
-func same(a, b string) bool {
+func sameFile(a, b string) bool {
 	i, err := os.Lstat(a)
 	j, err2 := os.Lstat(b)
 	return err == nil && err2 == nil && os.SameFile(i, j)

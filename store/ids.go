@@ -1,0 +1,251 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"vserver/fault"
+	"vserver/guest"
+)
+
+// Record is a number that was given to a guest, with its range of ids. It outlives
+// the guest until nothing owned by these ids is left on the host: a new guest must
+// not find files of an old one that look like its own.
+type Record struct {
+	XID    guest.XID
+	IDBase uint32 // 0 when the guest has no range of its own
+	Name   guest.Name
+}
+
+// idsWait is how long another build may take to pick its number.
+const idsWait = 10 * time.Second
+
+// Reserve gives guest n its number and its range, and remembers them on disk before
+// it returns. An XID of 0 becomes the lowest one from guest.AutoXID that is free; an
+// IDBase of 0 stays so where the number gives the range, and is found for a number
+// too high for that. Free is what no spec in d.Config, no record and no account of
+// the host has. It may be called again for the same guest; what another one has is
+// guest.ErrInvalid.
+func Reserve(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
+	return changeRecords(d, func(records []Record) ([]Record, error) {
+		a, err := newAllocator(d, n, records)
+		if err != nil {
+			return nil, err
+		}
+		if err := a.pick(spec); err != nil {
+			return nil, err
+		}
+		r := Record{XID: spec.XID, Name: n}
+		if of, ok := ids(spec); ok {
+			r.IDBase = of.From
+		}
+		if slices.Contains(records, r) {
+			return records, nil
+		}
+		return append(records, r), nil
+	})
+}
+
+// Release forgets the numbers of guest n, whose files are all gone, so that a new
+// guest can have them. A guest that has none is no error.
+func Release(d guest.Dirs, n guest.Name) error {
+	return changeRecords(d, func(records []Record) ([]Record, error) {
+		return slices.DeleteFunc(records, func(r Record) bool { return r.Name == n }), nil
+	})
+}
+
+// Reassign gives the numbers of one guest to the one that it is renamed to. Calling
+// it again does nothing.
+func Reassign(d guest.Dirs, from, to guest.Name) error {
+	return changeRecords(d, func(records []Record) ([]Record, error) {
+		for i := range records {
+			if records[i].Name == from {
+				records[i].Name = to
+			}
+		}
+		return records, nil
+	})
+}
+
+// NextXID is the number that a Reserve without one would give now.
+func NextXID(d guest.Dirs) (guest.XID, error) {
+	records, err := Records(d)
+	if err != nil {
+		return 0, err
+	}
+	a, err := newAllocator(d, "", records)
+	if err != nil {
+		return 0, err
+	}
+	var spec guest.Spec
+	err = a.pick(&spec)
+	return spec.XID, err
+}
+
+// allocator knows what is given to others than guest n.
+type allocator struct {
+	byXID map[guest.XID]string // whose number
+	taken []Range
+}
+
+func newAllocator(d guest.Dirs, n guest.Name, records []Record) (*allocator, error) {
+	all, err := All(d.Config)
+	if err != nil {
+		return nil, err
+	}
+	taken, err := Accounts(d.Etc)
+	if err != nil {
+		return nil, err
+	}
+	a := &allocator{byXID: make(map[guest.XID]string), taken: taken}
+	for _, r := range records {
+		if r.Name == n {
+			continue
+		}
+		owner := "guest " + string(r.Name)
+		a.byXID[r.XID] = owner
+		if r.IDBase != 0 {
+			a.taken = append(a.taken, Range{From: r.IDBase, To: r.IDBase + guest.IDs - 1, Owner: owner})
+		}
+	}
+	for _, e := range all {
+		if e.Spec == nil || e.Name == n {
+			continue
+		}
+		owner := "guest " + string(e.Name)
+		a.byXID[e.Spec.XID] = owner
+		if r, ok := ids(e.Spec); ok {
+			r.Owner = owner
+			a.taken = append(a.taken, r)
+		}
+	}
+	return a, nil
+}
+
+func (a *allocator) pick(spec *guest.Spec) error {
+	auto := spec.XID == 0
+	if auto {
+		spec.XID = guest.AutoXID
+	}
+	for ; spec.XID <= guest.MaxXID; spec.XID++ {
+		if spec.IDBase == 0 && spec.Userns != guest.UsernsNone && spec.XID.IDBase() > guest.MaxIDBase {
+			return a.pickBase(spec)
+		}
+		err := a.clash(spec)
+		if err == nil || !auto {
+			return err
+		}
+	}
+	spec.XID = 0
+	return fmt.Errorf("xid: all numbers to %d are given out: %w", guest.MaxXID, guest.ErrExists)
+}
+
+// pickBase finds a range for a number that is too high to give one. It looks from
+// the top, where automatic numbers come last.
+func (a *allocator) pickBase(spec *guest.Spec) error {
+	for spec.IDBase = guest.MaxIDBase; spec.IDBase >= guest.AutoXID.IDBase(); spec.IDBase -= guest.IDs {
+		r, _ := ids(spec)
+		if !slices.ContainsFunc(a.taken, r.overlaps) {
+			return a.clash(spec)
+		}
+	}
+	spec.IDBase = 0
+	return fmt.Errorf("idbase: no range of %d ids is free: %w", guest.IDs, guest.ErrExists)
+}
+
+func (a *allocator) clash(spec *guest.Spec) error {
+	if owner, ok := a.byXID[spec.XID]; ok {
+		return fault.Hint(fmt.Errorf("xid: %d belongs to %s: %w", spec.XID, owner, guest.ErrInvalid),
+			"leave xid out for a free one; vserver list shows those in use")
+	}
+	r, ok := ids(spec)
+	if !ok {
+		return nil
+	}
+	if i := slices.IndexFunc(a.taken, r.overlaps); i >= 0 {
+		return fault.Hint(fmt.Errorf("%s: the host's ids %d to %d would be the guest's, but belong to %s: %w",
+			idsPath(spec), max(r.From, a.taken[i].From), min(r.To, a.taken[i].To), a.taken[i].Owner, guest.ErrInvalid),
+			"leave xid and idbase out for free ones")
+	}
+	return nil
+}
+
+func recordsFile(d guest.Dirs) string { return filepath.Join(d.Data, "ids") }
+
+// Records gives the numbers that were given out and not released, by number.
+func Records(d guest.Dirs) ([]Record, error) {
+	path := recordsFile(d)
+	text, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	records, err := parseRecords(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s:%w", path, err)
+	}
+	return records, nil
+}
+
+// parseRecords reads lines of number, id base and name.
+func parseRecords(text string) ([]Record, error) {
+	var records []Record
+	n := 0
+	for line := range strings.Lines(text) {
+		n++
+		f := strings.Fields(line)
+		if len(f) == 0 || strings.HasPrefix(f[0], "#") {
+			continue
+		}
+		if len(f) != 3 {
+			return nil, fmt.Errorf("%d: want a number, an id base and a name: %w", n, guest.ErrInvalid)
+		}
+		var r Record
+		base, err := strconv.ParseUint(f[1], 10, 32)
+		err = errors.Join(err, r.XID.UnmarshalText([]byte(f[0])), r.Name.UnmarshalText([]byte(f[2])))
+		if r.IDBase = uint32(base); err == nil && (base%guest.IDs != 0 || base > guest.MaxIDBase) {
+			err = fmt.Errorf("id base %d: %w", base, guest.ErrInvalid)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%d: %w", n, err)
+		}
+		records = append(records, r)
+	}
+	return records, nil
+}
+
+// changeRecords rewrites the records under their lock.
+func changeRecords(d guest.Dirs, change func([]Record) ([]Record, error)) error {
+	if err := os.MkdirAll(d.Data, 0o700); err != nil {
+		return err
+	}
+	release, err := Lock(recordsFile(d)+".lock", idsWait)
+	if err != nil {
+		return err
+	}
+	defer release()
+	old, err := Records(d)
+	if err != nil {
+		return err
+	}
+	records, err := change(slices.Clone(old))
+	if err != nil || slices.Equal(old, records) {
+		return err
+	}
+	slices.SortStableFunc(records, func(a, b Record) int { return int(a.XID) - int(b.XID) })
+	var text strings.Builder
+	text.WriteString("# Numbers given to guests: xid, id base, name. A line stays until the guest's files are gone.\n")
+	for _, r := range records {
+		fmt.Fprintln(&text, r.XID, r.IDBase, r.Name)
+	}
+	return replace(recordsFile(d), []byte(text.String()), 0o600)
+}
