@@ -1,0 +1,195 @@
+// Package mount makes detached mounts: file systems and trees that hang nowhere
+// until somebody attaches them, and vanish with their last file descriptor. Nothing
+// made here is ever seen in the host's mount table, and a killed tool leaves no
+// mount behind.
+package mount
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// Attributes of a mount, as in mount_setattr(2).
+const (
+	ReadOnly = unix.MOUNT_ATTR_RDONLY
+	NoSuid   = unix.MOUNT_ATTR_NOSUID
+	NoDev    = unix.MOUNT_ATTR_NODEV
+	NoExec   = unix.MOUNT_ATTR_NOEXEC
+)
+
+// New makes a file system of the type fstype, owned by the caller's user namespace,
+// and a detached mount of it. options are "key" or "key=value".
+func New(fstype string, attr int, options ...string) (fd int, err error) {
+	fs, err := open(fstype, options)
+	if err != nil {
+		return -1, err
+	}
+	defer unix.Close(fs)
+	if fd, err = unix.Fsmount(fs, unix.FSMOUNT_CLOEXEC, attr); err != nil {
+		return -1, explain(fs, "mount "+fstype, err)
+	}
+	return fd, nil
+}
+
+func open(fstype string, options []string) (fs int, err error) {
+	if fs, err = unix.Fsopen(fstype, unix.FSOPEN_CLOEXEC); err != nil {
+		return -1, fmt.Errorf("file system %s: %w", fstype, err)
+	}
+	for _, o := range append([]string{source}, options...) {
+		key, value, has := strings.Cut(o, "=")
+		if has {
+			err = unix.FsconfigSetString(fs, key, value)
+		} else {
+			err = unix.FsconfigSetFlag(fs, key)
+		}
+		if err != nil {
+			err = explain(fs, fmt.Sprintf("%s option %s", fstype, o), err)
+			unix.Close(fs)
+			return -1, err
+		}
+	}
+	if err = unix.FsconfigCreate(fs); err != nil {
+		err = explain(fs, "file system "+fstype, err)
+		unix.Close(fs)
+		return -1, err
+	}
+	return fs, nil
+}
+
+// explain adds what the kernel left in the context's message log, such as
+// "e overlay: No changes allowed in reconfigure".
+func explain(fs int, what string, err error) error {
+	buf := make([]byte, 512)
+	n, readErr := unix.Read(fs, buf)
+	if readErr != nil || n <= 2 {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return fmt.Errorf("%s: %w (%s)", what, err, strings.TrimSpace(string(buf[2:n])))
+}
+
+// Clone makes a detached mount of the directory or file at path, without what is
+// mounted below it.
+func Clone(path string) (fd int, err error) {
+	fd, err = unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+	if err != nil {
+		return -1, fmt.Errorf("clone mount %s: %w", path, err)
+	}
+	return fd, nil
+}
+
+// SetAttr sets attributes on a detached mount. With userns at or above 0 its files
+// also show the ids that the user namespace gives them (5.12; as a layer of an
+// overlay 5.19).
+func SetAttr(fd int, attr uint64, userns int) error {
+	set := unix.MountAttr{Attr_set: attr}
+	if userns >= 0 {
+		set.Attr_set |= unix.MOUNT_ATTR_IDMAP
+		set.Userns_fd = uint64(userns)
+	}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &set); err != nil {
+		return fmt.Errorf("mount attributes: %w", err)
+	}
+	return nil
+}
+
+// Attach attaches a detached mount at a directory.
+func Attach(fd int, path string) error {
+	if err := unix.MoveMount(fd, "", unix.AT_FDCWD, path, unix.MOVE_MOUNT_F_EMPTY_PATH); err != nil {
+		return fmt.Errorf("mount %s: %w", path, err)
+	}
+	return nil
+}
+
+// Detach takes the topmost mount at path away; none is no error.
+func Detach(path string) error {
+	err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
+	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
+		return fmt.Errorf("unmount %s: %w", path, err)
+	}
+	return nil
+}
+
+// Overlay makes an overlay of the trees behind the detached mounts lower, topmost
+// first, below the directories upper and work. Directories are given by descriptor,
+// so that no path needs quoting and none can be swapped meanwhile.
+//
+// Kernels before 6.15 refuse a detached mount as a layer; there the layers are
+// attached for the moment of the call below scratch, which must be an empty directory
+// on a mount whose propagation is private.
+func Overlay(lower []int, upper, work *os.File, scratch string) (fd int, err error) {
+	layers := make([]string, len(lower))
+	for i, l := range lower {
+		layers[i] = procFD(l)
+	}
+	fd, err = overlay(layers, upper, work)
+	if !errors.Is(err, unix.EINVAL) {
+		return fd, err
+	}
+	for i, l := range lower {
+		at := fmt.Sprintf("%s/%d", scratch, i)
+		if err := os.MkdirAll(at, 0o700); err != nil {
+			return -1, err
+		}
+		if err := Attach(l, at); err != nil {
+			return -1, err
+		}
+		defer Detach(at)
+		layers[i] = at
+	}
+	return overlay(layers, upper, work)
+}
+
+// source is what the first column of /proc/mounts shows: nothing of the host.
+const source = "source=vserver"
+
+func overlay(layers []string, upper, work *os.File) (int, error) {
+	return New("overlay", 0,
+		"lowerdir="+strings.Join(layers, ":"),
+		"upperdir="+procFD(int(upper.Fd())),
+		"workdir="+procFD(int(work.Fd())),
+	)
+}
+
+func procFD(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
+
+// Mknod makes a node in the directory that fd is, owned by uid.
+func Mknod(fd int, name string, mode uint32, major, minor uint32, uid int) error {
+	if err := unix.Mknodat(fd, name, mode, int(unix.Mkdev(major, minor))); err != nil {
+		return fmt.Errorf("mknod %s: %w", name, err)
+	}
+	// The mask of the caller must not narrow what the guest gets.
+	if err := unix.Fchmodat(fd, name, mode&0o7777, 0); err != nil {
+		return fmt.Errorf("chmod %s: %w", name, err)
+	}
+	return chown(fd, name, uid)
+}
+
+// Mkdir makes a directory in the directory that fd is, owned by uid.
+func Mkdir(fd int, name string, mode uint32, uid int) error {
+	if err := unix.Mkdirat(fd, name, mode); err != nil {
+		return fmt.Errorf("mkdir %s: %w", name, err)
+	}
+	if err := unix.Fchmodat(fd, name, mode, 0); err != nil {
+		return fmt.Errorf("chmod %s: %w", name, err)
+	}
+	return chown(fd, name, uid)
+}
+
+// Symlink makes a symbolic link in the directory that fd is, owned by uid.
+func Symlink(fd int, target, name string, uid int) error {
+	if err := unix.Symlinkat(target, fd, name); err != nil {
+		return fmt.Errorf("symlink %s: %w", name, err)
+	}
+	return chown(fd, name, uid)
+}
+
+func chown(fd int, name string, uid int) error {
+	if err := unix.Fchownat(fd, name, uid, uid, unix.AT_SYMLINK_NOFOLLOW); err != nil {
+		return fmt.Errorf("chown %s: %w", name, err)
+	}
+	return nil
+}

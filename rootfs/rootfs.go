@@ -1,0 +1,216 @@
+// Package rootfs makes what a guest finds at / and at the places below it that are
+// the machine's business: /dev, /run. All of it is made detached, in the parent; the
+// guest's first process attaches it in its own mount namespace.
+//
+// The mounts of a guest, and who makes them:
+//
+//	/               overlay (lowers id-mapped, private upper) or a plain directory
+//	/usr ...        overlay over a directory of the host, when the root shares it
+//	/dev            tmpfs with the harmless nodes; the host's, so that nodes work
+//	/dev/pts        devpts; the host's, so that its limit holds
+//	/run            tmpfs, the guest's root its owner
+//	/proc /sys /dev/mqueue /sys/fs/cgroup
+//	                by the guest's first process: each belongs to its namespaces
+package rootfs
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"vserver/guest"
+	"vserver/kernel/mount"
+)
+
+// Kind is the way a mount is made.
+type Kind string
+
+// The kinds of mounts.
+const (
+	Overlay Kind = "overlay"
+	Dir     Kind = "dir"
+	Dev     Kind = "dev"
+	Pts     Kind = "devpts"
+	Run     Kind = "run"
+)
+
+// Mount is one mount of a guest, not made yet.
+type Mount struct {
+	Kind   Kind
+	Target string   // in the guest
+	Lower  []string // overlay: shared trees owned by 0-based ids, topmost first
+	Upper  string   // overlay: the private layer; dir: the tree
+	Work   string   // overlay: the kernel's own, beside Upper
+}
+
+// String tells the mount in a line.
+func (m Mount) String() string {
+	switch m.Kind {
+	case Overlay:
+		return fmt.Sprintf("make overlay of %s over %s for %s", m.Upper, strings.Join(m.Lower, ":"), m.Target)
+	case Dir:
+		return fmt.Sprintf("clone mount of %s for %s", m.Upper, m.Target)
+	}
+	return fmt.Sprintf("make %s for %s", m.Kind, m.Target)
+}
+
+// Plan lists the mounts of a guest, the root first. image gives the tree of an image
+// in the pool.
+func Plan(spec *guest.Spec, dir string, image func(name string) string) []Mount {
+	var list []Mount
+	switch spec.Root.Kind {
+	case guest.RootDir:
+		list = append(list, Mount{Kind: Dir, Target: "/", Upper: filepath.Join(dir, "root")})
+	default:
+		var lower []string
+		for _, l := range spec.Root.Lower {
+			if !filepath.IsAbs(l) {
+				l = image(l)
+			}
+			lower = append(lower, l)
+		}
+		list = append(list, Mount{Kind: Overlay, Target: "/", Lower: lower,
+			Upper: filepath.Join(dir, "upper"), Work: filepath.Join(dir, "work")})
+	}
+	for _, s := range spec.Root.Shared {
+		at := filepath.Join(dir, "shared", strings.Trim(s, "/"))
+		list = append(list, Mount{Kind: Overlay, Target: s, Lower: []string{s},
+			Upper: filepath.Join(at, "upper"), Work: filepath.Join(at, "work")})
+	}
+	return append(list,
+		Mount{Kind: Dev, Target: "/dev"},
+		Mount{Kind: Pts, Target: "/dev/pts"},
+		Mount{Kind: Run, Target: "/run"},
+	)
+}
+
+// Owner is whose the mounts are.
+type Owner struct {
+	Base   uint32 // host id of the guest's root
+	Userns int    // fd of the guest's user namespace, -1 when it has none
+}
+
+// Make makes the mount and gives its descriptor.
+func (m Mount) Make(o Owner, scratch string) (fd int, err error) {
+	switch m.Kind {
+	case Overlay:
+		fd, err = m.overlay(o, scratch)
+	case Dir:
+		fd, err = mount.Clone(m.Upper)
+	case Dev:
+		fd, err = dev(int(o.Base))
+	case Pts:
+		fd, err = mount.New("devpts", mount.NoSuid|mount.NoExec, "ptmxmode=0666", "mode=0620",
+			"gid="+strconv.Itoa(int(o.Base)+ttyGroup), "max="+strconv.Itoa(maxTerminals))
+	case Run:
+		fd, err = run(int(o.Base))
+	}
+	if err != nil {
+		return -1, fmt.Errorf("%s: %w", m.Target, err)
+	}
+	return fd, nil
+}
+
+const (
+	ttyGroup     = 5    // group tty in every distribution that follows Debian's or Red Hat's base ids
+	maxTerminals = 1024 // of kernel.pty.max, 4096 for the whole host
+)
+
+func (m Mount) overlay(o Owner, scratch string) (int, error) {
+	lower := make([]int, 0, len(m.Lower))
+	defer func() {
+		for _, fd := range lower {
+			unix.Close(fd)
+		}
+	}()
+	for _, path := range m.Lower {
+		fd, err := mount.Clone(path)
+		if err != nil {
+			return -1, err
+		}
+		lower = append(lower, fd)
+		if err := mount.SetAttr(fd, mount.ReadOnly, o.Userns); err != nil {
+			return -1, fmt.Errorf("%s: %w", path, err)
+		}
+	}
+	upper, err := os.Open(m.Upper)
+	if err != nil {
+		return -1, err
+	}
+	defer upper.Close()
+	work, err := os.Open(m.Work)
+	if err != nil {
+		return -1, err
+	}
+	defer work.Close()
+	return mount.Overlay(lower, upper, work, scratch)
+}
+
+// devices are the nodes every program may count on and no program can do harm with
+// (the OCI runtime specification names the same).
+var devices = []struct {
+	name         string
+	major, minor uint32
+}{
+	{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0},
+}
+
+var devLinks = [][2]string{
+	{"/proc/self/fd", "fd"}, {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"},
+	{"/proc/self/fd/2", "stderr"}, {"pts/ptmx", "ptmx"}, {"pts/0", "console"},
+}
+
+// dev makes /dev. It is made by the host: nodes on a tmpfs of a user namespace
+// cannot be opened. The guest's root owns it but may make no nodes.
+func dev(uid int) (fd int, err error) {
+	fd, err = mount.New("tmpfs", mount.NoSuid|mount.NoExec, "mode=0755", "size=50%", "nr_inodes=65536",
+		"uid="+strconv.Itoa(uid), "gid="+strconv.Itoa(uid))
+	if err != nil {
+		return -1, err
+	}
+	if err := fillDev(fd, uid); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+func fillDev(fd, uid int) error {
+	for _, d := range devices {
+		if err := mount.Mknod(fd, d.name, unix.S_IFCHR|0o666, d.major, d.minor, uid); err != nil {
+			return err
+		}
+	}
+	for _, l := range devLinks {
+		if err := mount.Symlink(fd, l[0], l[1], uid); err != nil {
+			return err
+		}
+	}
+	for name, mode := range map[string]uint32{"pts": 0o755, "mqueue": 0o755, "shm": 0o1777} {
+		if err := mount.Mkdir(fd, name, mode, uid); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Empty is a directory on the guest's /run that vcontext shows in place of what a
+// guest has no business with.
+const Empty = "/run/.vserver-empty"
+
+func run(uid int) (fd int, err error) {
+	fd, err = mount.New("tmpfs", mount.NoSuid|mount.NoDev, "mode=0755", "size=20%", "nr_inodes=800k",
+		"uid="+strconv.Itoa(uid), "gid="+strconv.Itoa(uid))
+	if err != nil {
+		return -1, err
+	}
+	if err := mount.Mkdir(fd, filepath.Base(Empty), 0, uid); err != nil {
+		unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}

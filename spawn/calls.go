@@ -1,0 +1,233 @@
+package spawn
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+var none = arg{}
+
+// Await waits until the parent calls Open. When the parent dies instead, the child
+// ends.
+func (t *Table) Await(what string) {
+	buf := new([8]byte)
+	t.call("wait for "+what, unix.SYS_READ, regGate.arg(), ptr(t, buf), num(1)).want = 1
+}
+
+// Receive waits until the parent calls Send with n files and gives their registers.
+func (t *Table) Receive(what string, n int) []Reg {
+	space := unix.CmsgSpace(4 * n)
+	control := make([]byte, space)
+	data := new([8]byte)
+	iov := &unix.Iovec{Base: &data[0]}
+	iov.SetLen(1)
+	msg := &unix.Msghdr{Iov: iov, Control: &control[0]}
+	msg.SetIovlen(1)
+	msg.SetControllen(space)
+	t.keep = append(t.keep, control, data, iov)
+	t.call("wait for "+what, unix.SYS_RECVMSG, regGate.arg(), ptr(t, msg), num(unix.MSG_CMSG_CLOEXEC)).want = 1
+	regs := make([]Reg, n)
+	for i := range regs {
+		at := (*int32)(unsafe.Pointer(&control[unix.CmsgLen(0)+4*i]))
+		regs[i] = t.load(fmt.Sprintf("%s %d", what, i), at)
+	}
+	return regs
+}
+
+// Fork clones once more with flags; the new process, a child of the caller of
+// Start, goes on with the table. It is how one gets into a pid namespace. The old
+// process does what old appends, with the new one's pid in a register, and ends.
+func (t *Table) Fork(name string, flags uint64, old func(pid Reg)) {
+	// exit_signal must be 0 with CLONE_PARENT: it is taken from the first child.
+	args := &cloneArgs{flags: flags | unix.CLONE_PARENT | unix.CLONE_PARENT_SETTID}
+	t.forks = args
+	pid := t.saved(name, sysClone3, ptr(t, args), num(unsafe.Sizeof(*args)))
+	at := len(t.ops) - 1
+	t.ops[at].kind = kindFork
+	if old != nil {
+		old(pid)
+	}
+	t.call("end", 0).kind = kindEnd
+	t.ops[at].want = len(t.ops) - 1 - at
+}
+
+// WriteOf writes text to the file of process pid in /proc.
+func (t *Table) WriteOf(pid Reg, file, text string) {
+	// "/proc///////123/file": procfs takes no leading zeros, but any number of slashes.
+	const digits = 10
+	path := []byte("/proc/" + strings.Repeat("/", digits) + "/" + file + "\x00")
+	start := ptr(t, &path[0])
+	end := arg{v: start.v + uintptr(len("/proc/")+digits)}
+	t.call("name /proc/PID/"+file, 0, pid.arg(), end).kind = kindPrint
+	t.write("/proc/PID/"+file, start, text)
+}
+
+// Setns joins the namespaces flags of the process behind pidfd (5.8), or the one
+// namespace that fd refers to.
+func (t *Table) Setns(fd int, flags int) {
+	t.call("join namespaces", unix.SYS_SETNS, num(fd), num(flags))
+}
+
+// Unshare leaves namespaces behind.
+func (t *Table) Unshare(name string, flags int) {
+	t.call(name, unix.SYS_UNSHARE, num(flags))
+}
+
+// WriteFile writes text to an existing file in one write.
+func (t *Table) WriteFile(path, text string) { t.write(path, t.str(path), text) }
+
+func (t *Table) write(name string, path arg, text string) {
+	fd := t.saved("open "+name, unix.SYS_OPENAT, num(unix.AT_FDCWD), path, num(unix.O_WRONLY|unix.O_CLOEXEC))
+	t.call("write "+name, unix.SYS_WRITE, fd.arg(), t.str(text), num(len(text))).want = len(text)
+	t.call("close "+name, unix.SYS_CLOSE, fd.arg())
+}
+
+// Hide makes the process undumpable: nobody inside a guest can trace it or look
+// into its files before it executes the guest's program.
+func (t *Table) Hide() {
+	t.call("set undumpable", unix.SYS_PRCTL, num(unix.PR_SET_DUMPABLE), num(0))
+}
+
+// Show takes Hide back, or what a change of ids did of the kind: the files of the
+// process's own /proc/self are then its own again.
+func (t *Table) Show() {
+	t.call("set dumpable", unix.SYS_PRCTL, num(unix.PR_SET_DUMPABLE), num(1))
+}
+
+// Become takes the ids, with the supplementary groups. Ids are those of the user
+// namespace the process is in.
+func (t *Table) Become(uid, gid uint32, groups []uint32) {
+	list := none
+	if len(groups) > 0 {
+		list = ptr(t, &groups[0])
+	}
+	t.call("set groups", sysSetgroups, num(len(groups)), list)
+	t.call("set gid "+strconv.Itoa(int(gid)), sysSetresgid, num(gid), num(gid), num(gid))
+	t.call("set uid "+strconv.Itoa(int(uid)), sysSetresuid, num(uid), num(uid), num(uid))
+}
+
+// Keyring gives the process a session keyring of its own. A kernel without keyrings
+// has nothing to share.
+func (t *Table) Keyring() {
+	const joinSessionKeyring = 1 // KEYCTL_JOIN_SESSION_KEYRING, keyctl(2)
+	t.call("join new session keyring", unix.SYS_KEYCTL, num(joinSessionKeyring)).passing(syscall.ENOSYS, syscall.EPERM)
+}
+
+// Hostname sets the name in the UTS namespace.
+func (t *Table) Hostname(name string) {
+	t.call("set hostname "+name, unix.SYS_SETHOSTNAME, t.str(name), num(len(name)))
+}
+
+// Rlimit sets a limit of the process by its number.
+func (t *Table) Rlimit(name string, resource int, soft, hard uint64) {
+	lim := &unix.Rlimit{Cur: soft, Max: hard}
+	t.call("set rlimit "+name, unix.SYS_PRLIMIT64, num(0), num(resource), ptr(t, lim), num(0))
+}
+
+// LoopbackUp brings lo up in the process's network namespace.
+func (t *Table) LoopbackUp() {
+	ifr := &struct {
+		name  [unix.IFNAMSIZ]byte
+		flags uint16
+		_     [22]byte
+	}{flags: unix.IFF_UP | unix.IFF_RUNNING}
+	copy(ifr.name[:], "lo")
+	s := t.saved("open a socket", unix.SYS_SOCKET, num(unix.AF_INET), num(unix.SOCK_DGRAM|unix.SOCK_CLOEXEC), num(0))
+	t.call("set lo up", unix.SYS_IOCTL, s.arg(), num(unix.SIOCSIFFLAGS), ptr(t, ifr))
+	t.call("close the socket", unix.SYS_CLOSE, s.arg())
+}
+
+// Session begins a session of the process's own.
+func (t *Table) Session() { t.call("begin a session", unix.SYS_SETSID) }
+
+// Terminal makes the terminal on fd 0 the controlling one.
+func (t *Table) Terminal() {
+	t.call("take the terminal", unix.SYS_IOCTL, num(0), num(unix.TIOCSCTTY), num(0))
+}
+
+// Stdio makes the files 0, 1 and 2 of the process. They may be the same.
+func (t *Table) Stdio(files [3]Reg) {
+	// Those received are above 2: the runtime opens 0 to 2 before main.
+	for i, r := range files {
+		t.call("set file "+strconv.Itoa(i), unix.SYS_DUP3, r.arg(), num(i), num(0))
+	}
+}
+
+// StdioFds is Stdio for files that the parent had when it called Start. Each must be
+// above 2, or at its place already.
+func (t *Table) StdioFds(files [3]int) {
+	for i, fd := range files {
+		if fd != i {
+			t.call("set file "+strconv.Itoa(i), unix.SYS_DUP3, num(fd), num(i), num(0))
+		}
+	}
+}
+
+// CloseOthers has all files from 3 on closed by execve.
+func (t *Table) CloseOthers() {
+	t.call("close other files", unix.SYS_CLOSE_RANGE, num(3), num(^uint32(0)), num(unix.CLOSE_RANGE_CLOEXEC))
+}
+
+// KeepOpen takes a file out of what CloseOthers closes.
+func (t *Table) KeepOpen(r Reg) {
+	t.call("keep a file open", unix.SYS_FCNTL, r.arg(), num(unix.F_SETFD), num(0))
+}
+
+// Bound drops every capability not in keep from the bounding set, and leaves
+// nothing inheritable. last is the highest capability of this kernel.
+func (t *Table) Bound(keep uint64, last int) {
+	for c := range last + 1 {
+		if keep&(1<<c) == 0 {
+			t.call("drop capability "+strconv.Itoa(c), unix.SYS_PRCTL, num(unix.PR_CAPBSET_DROP), num(c))
+		}
+	}
+	t.call("clear ambient capabilities", unix.SYS_PRCTL, num(unix.PR_CAP_AMBIENT), num(unix.PR_CAP_AMBIENT_CLEAR_ALL))
+	hdr := &unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	data := &[2]unix.CapUserData{}
+	for i := range data {
+		word := uint32(keep >> (32 * i))
+		data[i] = unix.CapUserData{Effective: word, Permitted: word}
+	}
+	t.call("set capabilities", unix.SYS_CAPSET, ptr(t, hdr), ptr(t, &data[0]))
+}
+
+// Seccomp installs a filter. It needs CAP_SYS_ADMIN or NoNewPrivs.
+func (t *Table) Seccomp(filter []unix.SockFilter) {
+	prog := &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	t.keep = append(t.keep, filter)
+	const setModeFilter = 1 // SECCOMP_SET_MODE_FILTER, seccomp(2)
+	t.call("install system call filter", unix.SYS_SECCOMP, num(setModeFilter), num(0), ptr(t, prog))
+}
+
+// NoNewPrivs takes from execve the power to give privileges.
+func (t *Table) NoNewPrivs() {
+	t.call("set no_new_privs", unix.SYS_PRCTL, num(unix.PR_SET_NO_NEW_PRIVS), num(1))
+}
+
+// Umask sets the file mode creation mask.
+func (t *Table) Umask(mask int) { t.call("set umask", unix.SYS_UMASK, num(mask)) }
+
+// Chdir changes the working directory.
+func (t *Table) Chdir(dir string) { t.call("chdir "+dir, unix.SYS_CHDIR, t.str(dir)) }
+
+// Exec executes the first of paths that exists, with argv and env. What is not
+// there, or below something that is no directory, is passed over.
+func (t *Table) Exec(paths, argv, env []string) {
+	args, vars := t.strs(argv), t.strs(env)
+	for i, p := range paths {
+		o := t.call("exec "+p, unix.SYS_EXECVE, t.str(p), args, vars)
+		if i < len(paths)-1 {
+			o.passing(syscall.ENOENT, syscall.ENOTDIR)
+		}
+	}
+}
+
+// ExecFile executes the program that the file is.
+func (t *Table) ExecFile(name string, file Reg, argv, env []string) {
+	t.call("exec "+name, unix.SYS_EXECVEAT, file.arg(), t.str(""), t.strs(argv), t.strs(env), num(unix.AT_EMPTY_PATH))
+}

@@ -1,0 +1,87 @@
+package spawn
+
+import (
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Private keeps mounts of the process's namespace from spreading to others.
+func (t *Table) Private() {
+	t.call("make mounts private", unix.SYS_MOUNT, t.str(""), t.str("/"), none, num(unix.MS_REC|unix.MS_PRIVATE), none)
+}
+
+// NewFS makes a file system of the given type, belonging to the namespaces the
+// process is in, and a detached mount of it. options are "key" or "key=value".
+func (t *Table) NewFS(fstype string, attr int, options ...string) Reg {
+	fs := t.saved("open file system "+fstype, unix.SYS_FSOPEN, t.str(fstype), num(unix.FSOPEN_CLOEXEC))
+	for _, o := range append([]string{"source=" + fstype}, options...) {
+		key, value, has := strings.Cut(o, "=")
+		if has {
+			t.call("set "+fstype+" "+o, unix.SYS_FSCONFIG, fs.arg(), num(unix.FSCONFIG_SET_STRING), t.str(key), t.str(value))
+		} else {
+			t.call("set "+fstype+" "+o, unix.SYS_FSCONFIG, fs.arg(), num(unix.FSCONFIG_SET_FLAG), t.str(key), none)
+		}
+	}
+	t.call("make file system "+fstype, unix.SYS_FSCONFIG, fs.arg(), num(unix.FSCONFIG_CMD_CREATE))
+	m := t.saved("make mount of "+fstype, unix.SYS_FSMOUNT, fs.arg(), num(unix.FSMOUNT_CLOEXEC), num(attr))
+	t.call("close file system "+fstype, unix.SYS_CLOSE, fs.arg())
+	return m
+}
+
+// Clone makes a detached mount of the tree at path; with attr, such as
+// MOUNT_ATTR_RDONLY, set on it.
+func (t *Table) Clone(path string, attr uint64) Reg { return t.clone(path, attr, 0, 0) }
+
+// gone and bad are the errors that an entry passes over: those of a missing path,
+// and of the descriptor that was not got for it.
+func (t *Table) clone(path string, attr uint64, gone, bad syscall.Errno) Reg {
+	m := t.saved("clone mount "+path, unix.SYS_OPEN_TREE, num(unix.AT_FDCWD), t.str(path), num(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC))
+	t.last().passing(gone)
+	if attr != 0 {
+		set := &unix.MountAttr{Attr_set: attr}
+		t.call("set mount attributes of "+path, unix.SYS_MOUNT_SETATTR, m.arg(), t.str(""), num(unix.AT_EMPTY_PATH), ptr(t, set), num(unsafe.Sizeof(*set))).passing(bad)
+	}
+	return m
+}
+
+// Root makes the detached mount the root and detaches all that was there before.
+func (t *Table) Root(m Reg) {
+	// Any directory serves to attach it for a moment. /proc is on every host and can be
+	// reached by every id.
+	const at = "/proc"
+	t.call("mount root", unix.SYS_MOVE_MOUNT, m.arg(), t.str(""), num(unix.AT_FDCWD), t.str(at), num(unix.MOVE_MOUNT_F_EMPTY_PATH))
+	t.call("chdir to root", unix.SYS_CHDIR, t.str(at))
+	t.call("pivot_root", unix.SYS_PIVOT_ROOT, t.str("."), t.str("."))
+	t.call("unmount the host's root", unix.SYS_UMOUNT2, t.str("."), num(unix.MNT_DETACH))
+	t.call("chdir /", unix.SYS_CHDIR, t.str("/"))
+}
+
+// Mkdir makes a directory when it is missing. A root that cannot be written to must
+// have it already.
+func (t *Table) Mkdir(path string, mode uint32) {
+	t.call("mkdir "+path, unix.SYS_MKDIRAT, num(unix.AT_FDCWD), t.str(path), num(mode)).passing(syscall.EEXIST, syscall.EROFS)
+}
+
+// Attach attaches the detached mount at path. No symbolic link is followed: a root
+// whose /proc is a link elsewhere is refused with ELOOP.
+func (t *Table) Attach(m Reg, path string) { t.attach(m, path, 0, 0) }
+
+func (t *Table) attach(m Reg, path string, gone, bad syscall.Errno) {
+	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS}
+	at := t.saved("find "+path, unix.SYS_OPENAT2, num(unix.AT_FDCWD), t.str(path), ptr(t, how), num(unsafe.Sizeof(*how)))
+	t.last().passing(gone)
+	t.call("mount "+path, unix.SYS_MOVE_MOUNT, m.arg(), t.str(""), at.arg(), t.str(""),
+		num(unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)).passing(bad)
+	t.call("close "+path, unix.SYS_CLOSE, at.arg()).passing(bad)
+}
+
+// Bind shows the file or directory at from also at path, with attr as in Clone.
+func (t *Table) Bind(from, path string, attr uint64) { t.attach(t.Clone(from, attr), path, 0, 0) }
+
+// BindIfThere is Bind for paths that this kernel may not have.
+func (t *Table) BindIfThere(from, path string, attr uint64) {
+	t.attach(t.clone(from, attr, unix.ENOENT, unix.EBADF), path, unix.ENOENT, unix.EBADF)
+}

@@ -1,0 +1,286 @@
+package spawn
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"os"
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// Options say how the first child is cloned.
+type Options struct {
+	Flags  uint64 // CLONE_NEW*
+	Cgroup int    // directory fd of the cgroup v2 group to be born in; -1 for ours
+	// Owner, when not 0, is the user id that the kernel notes as the maker, and
+	// charges as the owner, of the user namespace that Flags ask for.
+	Owner uint32
+}
+
+// Child is a process that follows a table.
+type Child struct {
+	first  int // of the first clone; ends at the table's fork
+	pid    int // of the process that will exec
+	pidfd  int
+	table  *Table
+	report *os.File
+	gate   *os.File
+	shared []byte
+}
+
+// Start clones a child that begins to follow t. It waits at the entries Await and
+// Receive until Open or Send is called. The caller ends it with Finish or Kill, and
+// always with Close.
+func Start(t *Table, o Options) (*Child, error) {
+	if err := t.check(); err != nil {
+		return nil, err
+	}
+	c := &Child{table: t, pidfd: -1}
+	ends, err := c.channels()
+	if err != nil {
+		return nil, err
+	}
+	pid, err := c.clone(o, ends)
+	unix.Close(ends.gate)
+	unix.Close(ends.report)
+	if err != nil {
+		c.Close()
+		return nil, fmt.Errorf("clone3: %w", err)
+	}
+	c.first = pid
+	if t.forks == nil {
+		c.pid = pid
+	}
+	return c, nil
+}
+
+// ends are the child's ends of the channels.
+type ends struct{ gate, report int }
+
+// channels makes the gate, the report pipe and the page on which the table's fork
+// leaves the pid of the second child.
+func (c *Child) channels() (ends, error) {
+	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return ends{}, fmt.Errorf("socketpair: %w", err)
+	}
+	c.gate = os.NewFile(uintptr(pair[0]), "gate")
+	var pipe [2]int
+	if err := unix.Pipe2(pipe[:], unix.O_CLOEXEC); err != nil {
+		unix.Close(pair[1])
+		c.gate.Close()
+		return ends{}, fmt.Errorf("pipe: %w", err)
+	}
+	c.report = os.NewFile(uintptr(pipe[0]), "report")
+	out := ends{pair[1], pipe[1]}
+	if c.table.forks == nil {
+		return out, nil
+	}
+	c.shared, err = unix.Mmap(-1, 0, os.Getpagesize(), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED|unix.MAP_ANONYMOUS)
+	if err != nil {
+		unix.Close(out.gate)
+		unix.Close(out.report)
+		c.Close()
+		return ends{}, fmt.Errorf("mmap: %w", err)
+	}
+	c.table.forks.parentTID = uint64(uintptr(unsafe.Pointer(&c.shared[0])))
+	return out, nil
+}
+
+func (c *Child) clone(o Options, e ends) (int, error) {
+	args := &cloneArgs{flags: o.Flags, exitSignal: uint64(unix.SIGCHLD)}
+	if o.Cgroup >= 0 {
+		args.flags |= unix.CLONE_INTO_CGROUP
+		args.cgroup = uint64(o.Cgroup)
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	if o.Owner != 0 {
+		restore, err := becomeOwner(o.Owner)
+		if err != nil {
+			return 0, err
+		}
+		defer restore()
+	}
+	regs := make([]uintptr, max(c.table.nregs, int(regsFixed)))
+	regs[regGate], regs[regOurGate] = uintptr(e.gate), c.gate.Fd()
+	pid, errno := fork(args, c.table.ops, regs, uintptr(e.report))
+	c.table.alive()
+	runtime.KeepAlive(args)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(pid), nil
+}
+
+// becomeOwner gives the calling thread, alone, the effective ids id with all its
+// capabilities, until restore is called. The kernel keeps credentials for each
+// thread; only the C library and the syscall package spread changes to all.
+func becomeOwner(id uint32) (restore func(), err error) {
+	bits, err := unix.PrctlRetInt(unix.PR_GET_SECUREBITS, 0, 0, 0, 0)
+	if err != nil {
+		return nil, fmt.Errorf("securebits: %w", err)
+	}
+	const noSetuidFixup = 1 << 2 // SECBIT_NO_SETUID_FIXUP, capabilities(7)
+	if err := unix.Prctl(unix.PR_SET_SECUREBITS, uintptr(bits|noSetuidFixup), 0, 0, 0); err != nil {
+		return nil, fmt.Errorf("securebits: %w", err)
+	}
+	const same = ^uintptr(0)
+	set := func(id uintptr) syscall.Errno {
+		_, _, e := syscall.RawSyscall(sysSetresgid, same, id, same)
+		if e == 0 {
+			_, _, e = syscall.RawSyscall(sysSetresuid, same, id, same)
+		}
+		return e
+	}
+	restore = func() {
+		set(0)
+		unix.Prctl(unix.PR_SET_SECUREBITS, uintptr(bits), 0, 0, 0)
+	}
+	if e := set(uintptr(id)); e != 0 {
+		restore()
+		return nil, fmt.Errorf("effective ids %d: %w", id, e)
+	}
+	return restore, nil
+}
+
+// First is the pid of the process cloned first, for the id maps of its user
+// namespace.
+func (c *Child) First() int { return c.first }
+
+// Open lets the child pass one Await.
+func (c *Child) Open() error {
+	if _, err := c.gate.Write([]byte{1}); err != nil {
+		return c.because(fmt.Errorf("gate: %w", err))
+	}
+	return nil
+}
+
+// Send lets the child pass its Receive, with the files it asked for.
+func (c *Child) Send(fds []int) error {
+	if err := unix.Sendmsg(int(c.gate.Fd()), []byte{1}, unix.UnixRights(fds...), nil, 0); err != nil {
+		return c.because(fmt.Errorf("gate: %w", err))
+	}
+	return nil
+}
+
+// because gives the child's own report, when it has failed, as the reason of err.
+func (c *Child) because(err error) error {
+	if failure := c.Finish(); failure != nil {
+		return failure
+	}
+	return err
+}
+
+// Forked waits until the table's fork has been done and gives the pid of the
+// process that goes on.
+func (c *Child) Forked() (pid int, err error) {
+	if c.pid != 0 {
+		return c.pid, nil
+	}
+	if _, err := c.reap(c.first); err != nil {
+		return 0, err
+	}
+	c.first = 0
+	c.pid = int(binary.NativeEndian.Uint32(c.shared))
+	if c.pid == 0 {
+		return 0, c.because(errors.New("child ended before its fork"))
+	}
+	return c.pid, nil
+}
+
+// Pidfd gives a pidfd of the process that execs. It stays the Child's.
+func (c *Child) Pidfd() (int, error) {
+	if c.pidfd >= 0 {
+		return c.pidfd, nil
+	}
+	pid, err := c.Forked()
+	if err != nil {
+		return -1, err
+	}
+	// The child is ours and not waited for, so that its pid cannot be another's.
+	if c.pidfd, err = unix.PidfdOpen(pid, 0); err != nil {
+		return -1, fmt.Errorf("pidfd_open %d: %w", pid, err)
+	}
+	return c.pidfd, nil
+}
+
+// Finish waits until the child has executed its program, or gives the entry of the
+// table that failed and why.
+func (c *Child) Finish() error {
+	if c.gate != nil {
+		c.gate.Close()
+		c.gate = nil
+	}
+	var rep [8]byte
+	n, err := c.report.Read(rep[:])
+	if n < len(rep) {
+		if err == nil || n > 0 {
+			return fmt.Errorf("report of %d bytes: %w", n, syscall.EPROTO)
+		}
+		return nil
+	}
+	entry := int(binary.NativeEndian.Uint32(rep[:]))
+	errno := syscall.Errno(binary.NativeEndian.Uint32(rep[4:]))
+	if entry >= len(c.table.names) {
+		return fmt.Errorf("report of entry %d: %w", entry, syscall.EPROTO)
+	}
+	if errno == 0 {
+		return fmt.Errorf("%s: unexpected result", c.table.names[entry])
+	}
+	return fmt.Errorf("%s: %w", c.table.names[entry], errno)
+}
+
+// Wait waits until the process has ended. It must not be called twice.
+func (c *Child) Wait() (syscall.WaitStatus, error) {
+	pid, err := c.Forked()
+	if err != nil {
+		return 0, err
+	}
+	return c.reap(pid)
+}
+
+func (c *Child) reap(pid int) (ws syscall.WaitStatus, err error) {
+	for {
+		if _, err = syscall.Wait4(pid, &ws, syscall.WALL, nil); err != syscall.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		return 0, fmt.Errorf("wait %d: %w", pid, err)
+	}
+	return ws, nil
+}
+
+// Kill ends a child that has not been finished, and reaps it.
+func (c *Child) Kill() {
+	for _, pid := range []int{c.first, c.pid} {
+		if pid != 0 {
+			syscall.Kill(pid, syscall.SIGKILL)
+			c.reap(pid)
+		}
+	}
+	c.first, c.pid = 0, 0
+}
+
+// Close releases what the parent holds of the child; the child itself goes on if it
+// has executed its program, and ends if it has not.
+func (c *Child) Close() {
+	for _, f := range []*os.File{c.gate, c.report} {
+		if f != nil {
+			f.Close()
+		}
+	}
+	if c.pidfd >= 0 {
+		unix.Close(c.pidfd)
+		c.pidfd = -1
+	}
+	if c.shared != nil {
+		unix.Munmap(c.shared)
+		c.shared = nil
+	}
+}

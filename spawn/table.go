@@ -1,0 +1,132 @@
+package spawn
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// sysClone3 is clone3(2), 5.3; one number on all of our architectures.
+const sysClone3 = unix.SYS_CLONE3
+
+// cloneArgs is struct clone_args of linux/sched.h up to cgroup (5.7).
+type cloneArgs struct {
+	flags, pidfd, childTID, parentTID, exitSignal uint64
+	stack, stackSize, tls, setTID, setTIDSize     uint64
+	cgroup                                        uint64
+}
+
+// Table is what a child does between clone and exec. The methods in calls.go and
+// mounts.go append to it. The zero value is ready.
+type Table struct {
+	ops   []op
+	names []string
+	nregs int
+	keep  []any // memory that entries point to
+	forks *cloneArgs
+}
+
+// The registers that Start fills.
+const (
+	regGate    Reg = iota // the child's end of the gate
+	regOurGate            // the parent's end, which the child has inherited
+	regsFixed
+)
+
+// Reg is a register of the child: the result of an earlier entry.
+type Reg int
+
+// arg is an argument of an entry: a number, or the register it is found in.
+type arg struct {
+	v   uintptr
+	reg bool
+}
+
+// Strings tells what the table does, an entry a line.
+func (t *Table) Strings() []string { return t.names }
+
+func num[T ~int | ~int32 | ~uint32 | ~uint64 | ~uintptr](v T) arg { return arg{v: uintptr(v)} }
+
+func (r Reg) arg() arg { return arg{v: uintptr(r), reg: true} }
+
+// ptr makes memory of the parent an argument. The table keeps it alive; what Go's
+// collector does not move stays where the child's copy will have it as well.
+func ptr[T any](t *Table, p *T) arg {
+	t.keep = append(t.keep, p)
+	return arg{v: uintptr(unsafe.Pointer(p))}
+}
+
+func (t *Table) str(s string) arg {
+	b := make([]byte, len(s)+1)
+	copy(b, s)
+	return ptr(t, &b[0])
+}
+
+func (t *Table) strs(list []string) arg {
+	ptrs := make([]uintptr, len(list)+1)
+	for i, s := range list {
+		ptrs[i] = t.str(s).v
+	}
+	return ptr(t, &ptrs[0])
+}
+
+func (t *Table) reg() Reg {
+	t.nregs = max(t.nregs, int(regsFixed)) + 1
+	return Reg(t.nregs - 1)
+}
+
+// call appends a system call and returns it for the refinements below.
+func (t *Table) call(name string, nr uintptr, args ...arg) *op {
+	if len(t.ops) == 0 {
+		// As long as the child held that end itself it would not see the parent die.
+		t.ops = []op{{nr: unix.SYS_CLOSE, args: [6]uintptr{uintptr(regOurGate)}, regs: 1, save: -1, want: -1}}
+		t.names = []string{"close the parent's end of the gate"}
+	}
+	o := op{nr: nr, save: -1, want: -1}
+	for i, a := range args {
+		o.args[i] = a.v
+		if a.reg {
+			o.regs |= 1 << i
+		}
+	}
+	t.ops = append(t.ops, o)
+	t.names = append(t.names, name)
+	return &t.ops[len(t.ops)-1]
+}
+
+// saved appends a system call whose result later entries use.
+func (t *Table) saved(name string, nr uintptr, args ...arg) Reg {
+	r := t.reg()
+	t.call(name, nr, args...).save = int16(r)
+	return r
+}
+
+func (t *Table) last() *op { return &t.ops[len(t.ops)-1] }
+
+// passing has the child go on over these errors; the result is then -1.
+func (o *op) passing(e ...syscall.Errno) *op {
+	copy(o.pass[:], e)
+	return o
+}
+
+// load appends the reading of an int32 that a system call will have written.
+func (t *Table) load(name string, p *int32) Reg {
+	r := t.reg()
+	o := t.call(name, 0, ptr(t, p))
+	o.kind, o.save = kindLoad, int16(r)
+	return r
+}
+
+// check refuses a table that the child could not follow.
+func (t *Table) check() error {
+	if len(t.ops) == 0 || t.nregs > math.MaxInt16 {
+		return fmt.Errorf("spawn table of %d entries: %w", len(t.ops), syscall.EINVAL)
+	}
+	return nil
+}
+
+func (t *Table) alive() { runtime.KeepAlive(t.keep) }
