@@ -1,0 +1,158 @@
+// Package build makes the files of guests: each method is a Source, whose Fill puts a
+// tree owned by ids from 0 into an empty directory, which then becomes an image of the
+// pool or, shifted to the guest's ids, its plain root.
+//
+//	Host         a skeleton for a guest that shares the host's /usr; nothing is fetched
+//	Debootstrap  Debian and its kin, by the distribution's own tool
+//	Template     a tar archive or an OCI image, both hostile until unpacked
+//	Rsync        a directory or a running server
+//	Skeleton     the bare directories
+package build
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"strings"
+	"syscall"
+
+	"vserver/fault"
+	"vserver/kernel/file"
+)
+
+// Source is one way to make a guest's files, with its settings.
+type Source struct {
+	Method string // as in `build -m`
+	// Text says for people where the files come from.
+	Text string
+	// Name gives the name of the image that Fill makes. Equal names are equal content:
+	// an image that is in the pool under that name is used instead of calling Fill.
+	// "" means that every call makes other files.
+	Name func(context.Context) (string, error)
+	// Fill makes the files in dir, which is empty, root's and 0755.
+	Fill func(ctx context.Context, dir string, p Progress) error
+	// Cache says that Fill needs nothing but this host: the image may be thrown away
+	// when no guest uses it.
+	Cache bool
+	// Moves says that the files are one particular system's, whose accounts and keys
+	// are kept.
+	Moves bool
+	// Shared are directories of the host for root.shared, and Hidden those below them
+	// that the guest gets empty.
+	Shared, Hidden []string
+}
+
+// Progress is told, line by line, what is being done. A nil Progress is told nothing.
+type Progress func(line string)
+
+// Lines gives a Progress that writes to w; nil gives nil.
+func Lines(w io.Writer) Progress {
+	if w == nil {
+		return nil
+	}
+	return func(line string) { fmt.Fprintln(w, line) }
+}
+
+// Say tells one line.
+func (p Progress) Say(format string, args ...any) {
+	if p != nil {
+		p(fmt.Sprintf(format, args...))
+	}
+}
+
+// imageName is a name made of words and of a hash of all that decides the content.
+func imageName(words []string, decides ...string) string {
+	h := sha256.New()
+	for _, d := range decides {
+		fmt.Fprintf(h, "%d:%s", len(d), d)
+	}
+	var clean []string
+	for _, w := range words {
+		w = strings.Map(func(r rune) rune {
+			if r < 128 && (r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || r == '.' || r == '_') {
+				return r
+			}
+			return '-'
+		}, w)
+		if w = strings.Trim(w, ".-_"); w != "" {
+			clean = append(clean, w[:min(len(w), 40)])
+		}
+	}
+	return strings.Join(append(clean, hex.EncodeToString(h.Sum(nil))[:12]), "-")
+}
+
+// mkdirs makes directories of an image; each is "path mode [uid gid]", parents first.
+// Those that are there stay as they are.
+func mkdirs(root *file.Dir, table []string) error {
+	for _, line := range table {
+		var p string
+		var mode, uid, gid uint32
+		if _, err := fmt.Sscanf(line+" 0 0", "%s %o %d %d", &p, &mode, &uid, &gid); err != nil {
+			return fmt.Errorf("directory %q: %w", line, err)
+		}
+		if err := mkdir(root, p, mode, uid, gid); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func mkdir(root *file.Dir, p string, mode, uid, gid uint32) error {
+	dir, name, err := open(root, p)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	err = dir.Mkdir(name, mode)
+	if isExist(err) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	e, err := dir.Entry(name)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	if uid|gid != 0 {
+		if err := e.Chown(uid, gid); err != nil {
+			return err
+		}
+	}
+	return e.Chmod(mode)
+}
+
+// open opens the directory of a path below root, and gives the path's last name.
+func open(root *file.Dir, p string) (*file.Dir, string, error) {
+	at, err := root.Again()
+	if err != nil {
+		return nil, "", err
+	}
+	names := strings.Split(strings.Trim(p, "/"), "/")
+	for _, n := range names[:len(names)-1] {
+		next, err := at.Dir(n)
+		at.Close()
+		if err != nil {
+			return nil, "", err
+		}
+		at = next
+	}
+	return at, names[len(names)-1], nil
+}
+
+// fullDisk adds a hint to an error that says that the disk is full.
+func fullDisk(err error, dir string) error {
+	if isFull(err) {
+		return fault.Hint(err, "the file system of "+dir+" is full: see `df -h "+dir+"`")
+	}
+	return err
+}
+
+func isExist(err error) bool { return errors.Is(err, fs.ErrExist) }
+
+func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }

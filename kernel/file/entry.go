@@ -1,0 +1,201 @@
+package file
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// The types of a file, as in Stat.Mode.
+const (
+	TypeMask  = unix.S_IFMT
+	TypeDir   = unix.S_IFDIR
+	TypeFile  = unix.S_IFREG
+	TypeLink  = unix.S_IFLNK
+	TypeFIFO  = unix.S_IFIFO
+	TypeSock  = unix.S_IFSOCK
+	TypeChar  = unix.S_IFCHR
+	TypeBlock = unix.S_IFBLK
+)
+
+// Stat is what the kernel says of a file.
+type Stat struct {
+	Mode      uint32 // type and permission bits, as in stat(2)
+	UID, GID  uint32 // of the host
+	Size      int64
+	Links     uint32
+	Dev, Ino  uint64
+	Rdev      uint64 // of a device
+	Atime     int64  // nanoseconds since 1970
+	Mtime     int64
+	Ctime     int64
+	MountRoot bool // something is mounted here
+}
+
+// Type is the file's type, one of the Type constants.
+func (s Stat) Type() uint32 { return s.Mode & TypeMask }
+
+// Perm is the permission bits with set-uid, set-gid and sticky.
+func (s Stat) Perm() uint32 { return s.Mode & 0o7777 }
+
+// Whiteout says whether the file is an overlay's mark for "removed": a character
+// device 0:0.
+func (s Stat) Whiteout() bool { return s.Type() == TypeChar && s.Rdev == 0 }
+
+// Stat looks at an entry, not following it.
+func (d *Dir) Stat(name string) (Stat, error) {
+	if err := d.check("stat", name); err != nil {
+		return Stat{}, err
+	}
+	st, err := statx(d.fd, name, 0)
+	return st, d.fault("stat", name, err)
+}
+
+// Self looks at the directory itself.
+func (d *Dir) Self() (Stat, error) {
+	st, err := statx(d.fd, "", unix.AT_EMPTY_PATH)
+	return st, d.fault("stat", "", err)
+}
+
+func statx(fd int, name string, flags int) (Stat, error) {
+	var x unix.Statx_t
+	err := retry(func() error {
+		return unix.Statx(fd, name, unix.AT_SYMLINK_NOFOLLOW|unix.AT_NO_AUTOMOUNT|flags, unix.STATX_BASIC_STATS, &x)
+	})
+	ns := func(t unix.StatxTimestamp) int64 { return t.Sec*1e9 + int64(t.Nsec) }
+	return Stat{
+		Mode: uint32(x.Mode), UID: x.Uid, GID: x.Gid, Size: int64(x.Size), Links: x.Nlink,
+		Dev: unix.Mkdev(x.Dev_major, x.Dev_minor), Ino: x.Ino, Rdev: unix.Mkdev(x.Rdev_major, x.Rdev_minor),
+		Atime: ns(x.Atime), Mtime: ns(x.Mtime), Ctime: ns(x.Ctime),
+		MountRoot: x.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0,
+	}, err
+}
+
+// Entry is a handle on one file of any type, neither opened nor followed (O_PATH):
+// what is done by it is done to the very file that was looked at.
+type Entry struct {
+	fd   int
+	path string
+}
+
+// Entry gives a handle on an entry.
+func (d *Dir) Entry(name string) (*Entry, error) {
+	if err := d.check("open", name); err != nil {
+		return nil, err
+	}
+	fd, err := open(d.fd, name, unix.O_PATH|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, d.fault("open", name, err)
+	}
+	return &Entry{fd, filepath.Join(d.path, name)}, nil
+}
+
+// SelfEntry gives a handle on the directory itself.
+func (d *Dir) SelfEntry() (*Entry, error) {
+	fd, err := open(d.fd, ".", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil, d.fault("open", "", err)
+	}
+	return &Entry{fd, d.path}, nil
+}
+
+// Path is the path by which the file was found, for messages.
+func (e *Entry) Path() string { return e.path }
+
+// Close closes the handle.
+func (e *Entry) Close() error { return unix.Close(e.fd) }
+
+func (e *Entry) do(op string, call func() error) error {
+	if err := retry(call); err != nil {
+		return &os.PathError{Op: op, Path: e.path, Err: err}
+	}
+	return nil
+}
+
+// proc is a name of the file for calls that take no O_PATH descriptor.
+func (e *Entry) proc() string { return "/proc/self/fd/" + strconv.Itoa(e.fd) }
+
+// Stat looks at the file.
+func (e *Entry) Stat() (st Stat, err error) {
+	err = e.do("stat", func() error {
+		st, err = statx(e.fd, "", unix.AT_EMPTY_PATH)
+		return err
+	})
+	return st, err
+}
+
+// Chown gives the file to host ids. The kernel takes set-uid bits and file
+// capabilities away; they must be set again.
+func (e *Entry) Chown(uid, gid uint32) error {
+	return e.do("chown", func() error {
+		return unix.Fchownat(e.fd, "", int(uid), int(gid), unix.AT_EMPTY_PATH)
+	})
+}
+
+// Chmod sets the permission bits. A symbolic link has none.
+func (e *Entry) Chmod(perm uint32) error {
+	return e.do("chmod", func() error { return unix.Fchmodat(unix.AT_FDCWD, e.proc(), perm&0o7777, 0) })
+}
+
+// Xattr is one extended attribute.
+type Xattr struct {
+	Name  string
+	Value []byte
+}
+
+// Xattrs gives all extended attributes; none where the file system has none.
+func (e *Entry) Xattrs() ([]Xattr, error) {
+	var list []byte
+	err := e.do("listxattr", func() (err error) {
+		list, err = grow(func(b []byte) (int, error) { return unix.Listxattr(e.proc(), b) })
+		return err
+	})
+	if errors.Is(err, unix.ENOTSUP) {
+		return nil, nil
+	}
+	var out []Xattr
+	for name := range bytes.SplitSeq(bytes.TrimRight(list, "\x00"), []byte{0}) {
+		if len(name) == 0 || err != nil {
+			continue
+		}
+		var v []byte
+		v, err = e.Xattr(string(name))
+		if errors.Is(err, unix.ENODATA) { // taken away meanwhile
+			err = nil
+			continue
+		}
+		out = append(out, Xattr{string(name), v})
+	}
+	return out, err
+}
+
+// Xattr gives one extended attribute, or ENODATA.
+func (e *Entry) Xattr(name string) (v []byte, err error) {
+	err = e.do("getxattr "+name, func() error {
+		v, err = grow(func(b []byte) (int, error) { return unix.Getxattr(e.proc(), name, b) })
+		return err
+	})
+	return v, err
+}
+
+// SetXattr sets one extended attribute.
+func (e *Entry) SetXattr(name string, value []byte) error {
+	return e.do("setxattr "+name, func() error { return unix.Setxattr(e.proc(), name, value, 0) })
+}
+
+// grow calls with a buffer that is large enough: attributes can grow between the
+// asking for the size and the reading.
+func grow(call func([]byte) (int, error)) ([]byte, error) {
+	for size := 256; ; size *= 4 {
+		b := make([]byte, size)
+		n, err := call(b)
+		if errors.Is(err, unix.ERANGE) && size < 1<<20 {
+			continue
+		}
+		return b[:max(n, 0)], err
+	}
+}

@@ -1,0 +1,129 @@
+package file
+
+import (
+	"errors"
+	"io"
+	"os"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// deepest is how many directories RemoveAll holds open at once. What lies deeper is
+// first moved up, so that no tree is too deep for it.
+const deepest = 100
+
+// RemoveAll removes an entry with all that is below it, follows nothing, and does not
+// cross a mount: it gives EBUSY then and leaves what is mounted alone. An entry that
+// is not there is no error. It must be called in a directory that only root can
+// write.
+func (d *Dir) RemoveAll(name string) error {
+	r := remover{top: d}
+	err := r.entry(d, name, 0)
+	for i := 0; i < r.moved && err == nil; i++ {
+		err = r.entry(d, r.name(i), 0)
+	}
+	return err
+}
+
+type remover struct {
+	top   *Dir
+	moved int // directories moved up so far
+}
+
+// name is where the i-th too deep directory was moved.
+func (r *remover) name(i int) string {
+	return ".deep-" + strconv.Itoa(os.Getpid()) + "-" + strconv.Itoa(i)
+}
+
+func (r *remover) entry(d *Dir, name string, depth int) error {
+	err := d.Unlink(name)
+	if err == nil || errors.Is(err, unix.ENOENT) {
+		return nil
+	}
+	if !errors.Is(err, unix.EISDIR) {
+		return err
+	}
+	if err := d.Rmdir(name); err == nil || !errors.Is(err, unix.ENOTEMPTY) && !errors.Is(err, unix.EEXIST) {
+		return err
+	}
+	if depth == deepest {
+		to := r.name(r.moved)
+		r.moved++
+		return d.Rename(name, r.top, to)
+	}
+	st, err := d.Stat(name)
+	if err != nil {
+		return err
+	}
+	if st.MountRoot {
+		return d.fault("remove", name, unix.EBUSY)
+	}
+	sub, err := d.Dir(name)
+	if err != nil {
+		return err
+	}
+	defer sub.Close()
+	names, err := sub.Names()
+	for _, n := range names {
+		err = errors.Join(err, r.entry(sub, n, depth+1))
+	}
+	if err != nil {
+		return err
+	}
+	return d.Rmdir(name)
+}
+
+// CopyData copies a regular file's content, sharing blocks where the file system can
+// (btrfs, XFS) and keeping holes.
+func CopyData(dst, src *os.File) error {
+	if unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) == nil {
+		return nil
+	}
+	st, err := src.Stat()
+	if err != nil {
+		return err
+	}
+	for at := int64(0); at < st.Size(); {
+		from, err := src.Seek(at, unix.SEEK_DATA)
+		if errors.Is(err, unix.ENXIO) {
+			break // a hole to the end
+		}
+		if err != nil {
+			return err
+		}
+		to, err := src.Seek(from, unix.SEEK_HOLE)
+		if err != nil {
+			return err
+		}
+		if err := copyRange(dst, src, from, to-from); err != nil {
+			return err
+		}
+		at = to
+	}
+	return dst.Truncate(st.Size())
+}
+
+func copyRange(dst, src *os.File, from, n int64) error {
+	if _, err := src.Seek(from, io.SeekStart); err != nil {
+		return err
+	}
+	if _, err := dst.Seek(from, io.SeekStart); err != nil {
+		return err
+	}
+	_, err := io.CopyN(dst, src, n)
+	if errors.Is(err, io.EOF) {
+		return nil // the file became shorter meanwhile
+	}
+	return err
+}
+
+// SyncAll writes everything of the file system that holds the directory to the disk.
+func (d *Dir) SyncAll() error {
+	return d.fault("syncfs", "", retry(func() error { return unix.Syncfs(d.fd) }))
+}
+
+// Sync writes the directory's own entries to the disk.
+func (d *Dir) Sync() error {
+	return d.fault("fsync", "", retry(func() error { return unix.Fsync(d.fd) }))
+}

@@ -1,0 +1,239 @@
+// Package layer works on the trees that a guest's root is made of, without mounting
+// them: it reads and writes files through an overlay's layers, copies a tree for a
+// clone, and gives a tree to other ids. The trees' content is the guests' and may be
+// hostile and changing: everything goes through directory handles (kernel/file), and
+// no symbolic link is followed.
+package layer
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"path"
+	"slices"
+	"strings"
+
+	"vserver/kernel/file"
+)
+
+// opaque marks an upper directory that hides the lower ones of its name.
+const opaque = "trusted.overlay.opaque"
+
+// Root is the root of a guest as seen through its layers.
+type Root struct {
+	dirs []*file.Dir // the writable one first
+	base uint32      // host id of guest id 0 in the writable one
+}
+
+// Open opens the layers. upper is the guest's own, its ids beginning at base; lowers,
+// topmost first, have ids from 0. A guest in a plain directory has no lowers.
+func Open(upper string, lowers []string, base uint32) (*Root, error) {
+	r := &Root{base: base}
+	for _, p := range append([]string{upper}, lowers...) {
+		d, err := file.OpenDir(p)
+		if err != nil {
+			r.Close()
+			return nil, err
+		}
+		r.dirs = append(r.dirs, d)
+	}
+	return r, nil
+}
+
+// Close closes the layers.
+func (r *Root) Close() {
+	for _, d := range r.dirs {
+		d.Close()
+	}
+}
+
+// node is a place in the merged tree: what each layer has there, the writable one
+// first, nil where a layer has nothing to show.
+type node struct {
+	dirs []*file.Dir // when it is a directory
+	// When it is not: where it is.
+	in   *file.Dir
+	name string
+	st   file.Stat
+	at   int // index of the layer, or of the topmost directory
+}
+
+func (n *node) isDir() bool { return n.dirs != nil }
+
+func (n *node) close() {
+	for _, d := range n.dirs {
+		if d != nil {
+			d.Close()
+		}
+	}
+}
+
+// ErrOdd says that a path goes through something that is not what it must be, or
+// ends there: a symbolic link, a file in place of a directory.
+var ErrOdd = errors.New("not followed")
+
+var (
+	errLink   = fmt.Errorf("is a symbolic link: %w", ErrOdd)
+	errNotDir = fmt.Errorf("is not a directory: %w", ErrOdd)
+	errDir    = fmt.Errorf("is a directory: %w", ErrOdd)
+)
+
+// lookup finds the entry of a merged directory. The node's in stays the parent's.
+func (n *node) lookup(name string) (*node, error) {
+	out := &node{at: -1}
+	for i, d := range n.dirs {
+		if d == nil {
+			continue
+		}
+		st, err := d.Stat(name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return nil, errors.Join(err, out.drop())
+		}
+		if st.Whiteout() || out.isDir() && st.Type() != file.TypeDir {
+			break
+		}
+		if st.Type() != file.TypeDir {
+			out.in, out.name, out.st, out.at = d, name, st, i
+			return out, nil
+		}
+		last, err := out.join(d, name, i, len(n.dirs))
+		if err != nil {
+			return nil, errors.Join(err, out.drop())
+		}
+		if out.at < 0 {
+			out.st, out.at = st, i
+		}
+		if last {
+			break
+		}
+	}
+	if out.at < 0 {
+		return nil, fs.ErrNotExist
+	}
+	return out, nil
+}
+
+func (n *node) drop() error { n.close(); return nil }
+
+// join adds a layer's directory to a merged one and tells whether it hides those
+// beneath.
+func (n *node) join(d *file.Dir, name string, i, layers int) (last bool, err error) {
+	sub, err := d.Dir(name)
+	if err != nil {
+		return false, err
+	}
+	if n.dirs == nil {
+		n.dirs = make([]*file.Dir, layers)
+	}
+	n.dirs[i] = sub
+	e, err := sub.SelfEntry()
+	if err != nil {
+		return false, err
+	}
+	defer e.Close()
+	v, err := e.Xattr(opaque)
+	return err == nil && string(v) == "y", nil
+}
+
+// odd is why a node that is no directory is not gone through.
+func (n *node) odd() error {
+	if n.st.Type() == file.TypeLink {
+		return errLink
+	}
+	return errNotDir
+}
+
+// walk finds a path below the root, written without a leading slash. The caller
+// closes all the nodes, which are those on the way, the root left out.
+func (r *Root) walk(p string) (way []*node, err error) {
+	at := &node{dirs: r.dirs}
+	for name := range strings.SplitSeq(path.Clean(p), "/") {
+		if !at.isDir() {
+			return way, &fs.PathError{Op: "look up", Path: p, Err: at.odd()}
+		}
+		next, err := at.lookup(name)
+		if err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				err = &fs.PathError{Op: "look up", Path: p, Err: fs.ErrNotExist}
+			}
+			return way, err
+		}
+		way = append(way, next)
+		at = next
+	}
+	return way, nil
+}
+
+func closeAll(way []*node) {
+	for _, n := range way {
+		n.close()
+	}
+}
+
+// Stat looks at a file, with ids as the guest sees them.
+func (r *Root) Stat(p string) (file.Stat, error) {
+	way, err := r.walk(p)
+	defer closeAll(way)
+	if err != nil {
+		return file.Stat{}, err
+	}
+	last := way[len(way)-1]
+	st := last.st
+	if last.at == 0 {
+		st.UID, st.GID = st.UID-r.base, st.GID-r.base
+	}
+	return st, nil
+}
+
+// Read gives the content of a regular file of at most max bytes.
+func (r *Root) Read(p string, max int64) ([]byte, error) {
+	way, err := r.walk(p)
+	defer closeAll(way)
+	if err != nil {
+		return nil, err
+	}
+	last := way[len(way)-1]
+	if last.isDir() {
+		return nil, &fs.PathError{Op: "read", Path: p, Err: errDir}
+	}
+	if last.st.Type() == file.TypeLink {
+		return nil, &fs.PathError{Op: "read", Path: p, Err: errLink}
+	}
+	return last.in.Read(last.name, max)
+}
+
+// Names lists a directory, sorted; a directory that is not there has no entries.
+func (r *Root) Names(p string) ([]string, error) {
+	way, err := r.walk(p)
+	defer closeAll(way)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	last := way[len(way)-1]
+	var out []string
+	for _, d := range last.dirs {
+		if d == nil {
+			continue
+		}
+		names, err := d.Names()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, names...)
+	}
+	slices.Sort(out)
+	return slices.DeleteFunc(slices.Compact(out), func(name string) bool {
+		n, err := last.lookup(name)
+		if err != nil {
+			return true // hidden by a whiteout
+		}
+		n.close()
+		return false
+	}), nil
+}
