@@ -1,12 +1,7 @@
-// Package store keeps the specs of the guests: /etc/vservers/NAME.yaml and what
-// belongs to them. It reads them strictly, with the place of every problem; writes
-// them atomically; changes single values in their text with comments and layout
-// kept; tells which of them clash with each other and with the host; and remembers
-// which numbers have been given out.
-//
-// The keys, their types, defaults and descriptions are the fields and tags of
-// guest.Spec. The decoder, the editor, the JSON schema and the manual all walk
-// these types, so there is no second list of keys.
+// Package store keeps the specs of the guests, /etc/vservers/NAME.yaml, and what
+// must hold between them: it reads and writes the files, tells which specs clash
+// with each other and with the host, and remembers which numbers have been given
+// out. What stands in a file is the matter of its package settings.
 package store
 
 import (
@@ -22,35 +17,19 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/store/settings"
 )
 
 const suffix = ".yaml"
 
 // Load reads and checks the spec at path. A missing file is guest.ErrNotFound, a
-// wrong one gives Problems. What the file does not say is zero.
+// wrong one gives settings.Problems. What the file does not say is zero.
 func Load(path string) (*guest.Spec, error) {
 	text, err := Read(path)
 	if err != nil {
 		return nil, err
 	}
-	spec, err := Parse(path, text)
-	if err != nil {
-		return nil, err
-	}
-	name := guest.Name(strings.TrimSuffix(filepath.Base(path), suffix))
-	if i := slices.Index(spec.Boot.Depends, name); i >= 0 {
-		return nil, itself(path, text, i)
-	}
-	return spec, nil
-}
-
-// itself is the problem of a guest that waits for itself.
-func itself(path string, text []byte, i int) error {
-	at := fmt.Sprintf("boot.depends[%d]", i)
-	root, _ := tree(path, text)
-	line, column := locate(root, at)
-	return Problems{{File: path, Line: line, Column: column, Path: at,
-		Err: fmt.Errorf("a guest cannot depend on itself: %w", guest.ErrInvalid)}}
+	return settings.Parse(path, text)
 }
 
 // Read gives the text of the spec at path. The file must be a plain one that only
@@ -71,21 +50,8 @@ func Read(path string) ([]byte, error) {
 	if err := trusted(path, info); err != nil {
 		return nil, err
 	}
-	text := make([]byte, 0, min(info.Size(), MaxSize)+1)
-	for len(text) <= MaxSize {
-		n, err := f.Read(text[len(text):cap(text)])
-		text = text[:len(text)+n]
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return nil, err
-		}
-		if len(text) == cap(text) {
-			text = slices.Grow(text, 512)
-		}
-	}
-	return text, nil
+	// One byte more than is allowed: then the parser says that it is too much.
+	return io.ReadAll(io.LimitReader(f, settings.MaxSize+1))
 }
 
 func trusted(path string, info fs.FileInfo) error {
@@ -126,10 +92,10 @@ func Names(dir string) ([]guest.Name, error) {
 }
 
 // Write puts the spec at path as a commented text of what differs from the
-// defaults. A spec that is there is replaced with its comments; use Set to keep them.
+// defaults. A spec that is there is replaced with its comments; settings.Set keeps them.
 func Write(path string, spec *guest.Spec) error {
-	text := Render(guest.Name(strings.TrimSuffix(filepath.Base(path), suffix)), spec)
-	if _, err := Parse(path, text); err != nil {
+	text := settings.Render(guest.Name(strings.TrimSuffix(filepath.Base(path), suffix)), spec)
+	if _, err := settings.Parse(path, text); err != nil {
 		return err
 	}
 	return WriteText(path, text)

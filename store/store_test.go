@@ -29,15 +29,6 @@ boot:
 restart: on-failure
 `
 
-func BenchmarkParse(b *testing.B) {
-	b.ReportAllocs()
-	for b.Loop() {
-		if _, err := Parse("x", []byte(web1)); err != nil {
-			b.Fatal(err)
-		}
-	}
-}
-
 func BenchmarkLoad(b *testing.B) {
 	p := filepath.Join(b.TempDir(), "web1.yaml")
 	if err := os.WriteFile(p, []byte(web1), 0o600); err != nil {

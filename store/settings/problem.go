@@ -1,4 +1,10 @@
-package store
+// Package settings is the language of spec files. It reads their text strictly, with
+// the place of every problem; writes it with comments; changes single values in it
+// with comments and layout kept; and describes it as JSON schema and as manual.
+//
+// The keys, their types, defaults and descriptions are the fields and tags of
+// guest.Spec. Everything here walks these types, so there is no second list of keys.
+package settings
 
 import (
 	"fmt"

@@ -1,10 +1,11 @@
-package store
+package settings
 
 import (
 	"bytes"
 	"errors"
 	"fmt"
 	"io"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,8 +20,8 @@ import (
 const MaxSize = 1 << 20
 
 // Parse reads the text of a spec and checks it. What the text does not say stays
-// zero. file is only named in errors, which are Problems: all that was found, each
-// with its line and column.
+// zero. Errors are Problems: all that was found, each with its line and column. file
+// is named in them; its base name without ".yaml" is the guest's.
 func Parse(file string, text []byte) (*guest.Spec, error) {
 	root, p := tree(file, text)
 	if p != nil {
@@ -28,7 +29,13 @@ func Parse(file string, text []byte) (*guest.Spec, error) {
 	}
 	spec := new(guest.Spec)
 	d := decode(root, spec)
-	for _, p := range spec.Validate() {
+	wrong := spec.Validate()
+	self := guest.Name(strings.TrimSuffix(filepath.Base(file), ".yaml"))
+	if i := slices.Index(spec.Boot.Depends, self); i >= 0 {
+		wrong = append(wrong, guest.Problem{Path: fmt.Sprintf("boot.depends[%d]", i),
+			Err: fmt.Errorf("a guest cannot depend on itself: %w", guest.ErrInvalid)})
+	}
+	for _, p := range wrong {
 		if !d.covers(p.Path) {
 			line, column := locate(root, p.Path)
 			d.problems = append(d.problems, Problem{Line: line, Column: column, Path: p.Path, Err: p.Err})
@@ -42,6 +49,14 @@ func Parse(file string, text []byte) (*guest.Spec, error) {
 	}
 	d.problems.sort()
 	return nil, d.problems
+}
+
+// At makes a Problem of an error about a key of a text that has been parsed.
+func At(file string, text []byte, path string, err error) Problem {
+	root, _ := tree(file, text)
+	p := Problem{File: file, Path: path, Err: err}
+	p.Line, p.Column = locate(root, path)
+	return p
 }
 
 // tree reads the one YAML document of the text. root is nil when the text says
