@@ -1,0 +1,124 @@
+package seccomp
+
+import "golang.org/x/sys/unix"
+
+// checks writes the parts of the program that look at arguments and gives a function
+// that finds the place where a verdict is carried out.
+//
+// The kernel takes families, protocols, flags and requests of 32 bits and ignores
+// the rest of the register; so do the checks.
+func (c *code) checks(p Policy, more extra) func(verdict) label {
+	yes := c.ret(permit)
+	no := c.ret(errno(unix.EPERM))
+	none := c.ret(errno(unix.ENOSYS))
+	sockets := c.sockets(p, more, yes)
+	pairs := c.loaded(low(0), c.jump(unix.BPF_JEQ, unix.AF_UNIX, yes, c.ret(errno(unix.EOPNOTSUPP))))
+	clones := c.loaded(low(0), c.jump(unix.BPF_JSET, p.namespaces(), no, yes))
+	unshares := clones
+	if !p.Private {
+		// In clone(2) this bit belongs to the number of a signal.
+		unshares = c.loaded(low(0), c.jump(unix.BPF_JSET, p.namespaces()|unix.CLONE_NEWTIME, no, yes))
+	}
+	personalities := c.personality(yes, no)
+	keys := c.loaded(high(2), c.jump(unix.BPF_JEQ, 0, yes, no))
+	keys = c.loaded(low(2), c.jump(unix.BPF_JEQ, 0, keys, no))
+	ioctls := c.loaded(low(1), c.oneOf(requests(), no, yes))
+	return func(v verdict) label {
+		switch v {
+		case allow:
+			return yes
+		case absent:
+			return none
+		case socket:
+			return sockets
+		case socketpair:
+			return pairs
+		case clone:
+			return clones
+		case unshare:
+			return unshares
+		case personality:
+			return personalities
+		case requestKey:
+			// Only a search of the keys that are there: callout information would have
+			// the kernel start a program of the host's.
+			return keys
+		case ioctl:
+			return ioctls
+		}
+		return no
+	}
+}
+
+// namespaces are the flags that clone and unshare refuse. Without a user namespace
+// of its own the guest has no right to make the others, unless a capability was
+// given that has a wider meaning on the host.
+func (p Policy) namespaces() uint32 {
+	if p.Private {
+		return unix.CLONE_NEWUSER
+	}
+	return unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS |
+		unix.CLONE_NEWIPC | unix.CLONE_NEWPID | unix.CLONE_NEWNET
+}
+
+// sockets writes the check of socket(family, type, protocol).
+//
+// IP has the protocols that every server needs. A raw socket takes any number, but
+// the kernel loads nothing for it and asks for a capability. SCTP, DCCP, L2TP and
+// MPTCP would load modules and have ways of their own to bind. Netlink has what
+// systemd, udev, ip, ss, networkd and nft open; all but the reading of routes and
+// sockets asks for a capability there. No audit: its users take EPROTONOSUPPORT for
+// a kernel without it and are quiet.
+func (c *code) sockets(p Policy, more extra, yes label) label {
+	noProto := c.ret(errno(unix.EPROTONOSUPPORT))
+	noType := c.ret(errno(unix.ESOCKTNOSUPPORT))
+	noFamily := c.ret(errno(unix.EAFNOSUPPORT))
+
+	netlink := c.oneOf(append(more.netlink, unix.NETLINK_ROUTE, unix.NETLINK_KOBJECT_UEVENT,
+		unix.NETLINK_INET_DIAG, unix.NETLINK_GENERIC, unix.NETLINK_NETFILTER), yes, noProto)
+	netlink = c.loaded(low(2), netlink)
+
+	proto := c.loaded(low(2), c.oneOf([]uint32{unix.IPPROTO_IP, unix.IPPROTO_TCP, unix.IPPROTO_UDP,
+		unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6}, yes, noProto))
+	inet := c.jump(unix.BPF_JEQ, unix.SOCK_RAW, yes,
+		c.oneOf([]uint32{unix.SOCK_STREAM, unix.SOCK_DGRAM}, proto, noType))
+	const typeMask = 0xf // SOCK_TYPE_MASK of linux/net.h: the rest is flags
+	c.near(inet, 0)
+	inet = c.emit(unix.BPF_ALU|unix.BPF_AND|unix.BPF_K, typeMask, 0, 0)
+	inet = c.loaded(low(1), inet)
+	if len(more.ip) > 0 {
+		inet = c.loaded(low(2), c.oneOf(more.ip, yes, inet))
+	}
+
+	families := more.families
+	if p.Nesting {
+		families = append(families, unix.AF_PACKET)
+	}
+	f := c.oneOf(families, yes, noFamily)
+	f = c.jump(unix.BPF_JEQ, unix.AF_NETLINK, netlink, f)
+	f = c.oneOf([]uint32{unix.AF_INET, unix.AF_INET6}, inet, f)
+	f = c.jump(unix.BPF_JEQ, unix.AF_UNIX, yes, f)
+	return c.loaded(low(0), f)
+}
+
+// personality writes the check of personality(2): 0, an old kernel's version, 32-bit
+// machine names, a fixed address space (debuggers), and the question. Not the flags
+// that make memory executable or page 0 mapped.
+func (c *code) personality(yes, no label) label {
+	const (
+		linux32  = 0x0000008 // PER_LINUX32; these are of linux/personality.h
+		uname26  = 0x0020000
+		noRandom = 0x0040000 // ADDR_NO_RANDOMIZE
+		limit3GB = 0x8000000 // ADDR_LIMIT_3GB
+		query    = 0xffffffff
+	)
+	others := c.jump(unix.BPF_JSET, query&^(linux32|uname26|noRandom|limit3GB), no, yes)
+	return c.loaded(low(0), c.jump(unix.BPF_JEQ, query, yes, others))
+}
+
+// requests are the ioctls that are refused: typing into a terminal (TIOCSTI,
+// TIOCLINUX), taking the console's output, and changing a terminal's line
+// discipline, which loads kernel modules by number.
+func requests() []uint32 {
+	return []uint32{unix.TIOCSTI, unix.TIOCLINUX, unix.TIOCCONS, unix.TIOCSETD}
+}

@@ -1,0 +1,90 @@
+package seccomp
+
+import (
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// TestArguments holds the checks of arguments against a table of cases, each also
+// with rubbish in the half of the register that the kernel does not look at.
+func TestArguments(t *testing.T) {
+	own, bare, nest := Policy{Private: true}, Policy{}, Policy{Private: true, Nesting: true}
+	const flags = unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
+	for _, c := range []struct {
+		p    Policy
+		nr   uint32
+		args []uint64
+		want string
+	}{
+		{own, unix.SYS_SOCKET, []uint64{unix.AF_UNIX, unix.SOCK_SEQPACKET, 0}, "allow"},
+		{own, unix.SYS_SOCKET, []uint64{unix.AF_INET, unix.SOCK_STREAM | flags, 0}, "allow"},
+		{own, unix.SYS_SOCKET, []uint64{unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_TCP}, "allow"},
+		{own, unix.SYS_SOCKET, []uint64{unix.AF_INET6, unix.SOCK_DGRAM | flags, unix.IPPROTO_UDP}, "allow"},
+		{own, unix.SYS_SOCKET, []uint64{unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_ICMP}, "allow"},
+		{own, unix.SYS_SOCKET, []uint64{unix.AF_INET6, unix.SOCK_DGRAM, unix.IPPROTO_ICMPV6}, "allow"},
+		{own, unix.SYS_SOCKET, []uint64{unix.AF_INET, unix.SOCK_RAW | flags, unix.IPPROTO_RAW}, "allow"},
+		{own, unix.SYS_SOCKET, []uint64{unix.AF_INET, unix.SOCK_DGRAM, unix.IPPROTO_UDPLITE}, "EPROTONOSUPPORT"},
+		{own, unix.SYS_SOCKET, []uint64{unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP}, "EPROTONOSUPPORT"},
+		{own, unix.SYS_SOCKET, []uint64{unix.AF_INET6, unix.SOCK_STREAM, unix.IPPROTO_SCTP}, "EPROTONOSUPPORT"},
+		{own, unix.SYS_SOCKET, []uint64{unix.AF_INET, unix.SOCK_SEQPACKET, unix.IPPROTO_SCTP}, "ESOCKTNOSUPPORT"},
+		{own, unix.SYS_SOCKET, []uint64{unix.AF_INET, unix.SOCK_DCCP, 0}, "ESOCKTNOSUPPORT"},
+		{own, unix.SYS_SOCKET, []uint64{unix.AF_INET, 10 | flags, 0}, "ESOCKTNOSUPPORT"},
+		{own, unix.SYS_SOCKET, []uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE}, "allow"},
+		{own, unix.SYS_SOCKET, []uint64{unix.AF_NETLINK, unix.SOCK_DGRAM, unix.NETLINK_KOBJECT_UEVENT}, "allow"},
+		{own, unix.SYS_SOCKET, []uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_AUDIT}, "EPROTONOSUPPORT"},
+		{own, unix.SYS_SOCKET, []uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_XFRM}, "EPROTONOSUPPORT"},
+		{own, unix.SYS_SOCKET, []uint64{unix.AF_VSOCK, unix.SOCK_STREAM, 0}, "EAFNOSUPPORT"},
+		{own, unix.SYS_SOCKET, []uint64{unix.AF_ALG, unix.SOCK_SEQPACKET, 0}, "EAFNOSUPPORT"},
+		{own, unix.SYS_SOCKET, []uint64{unix.AF_KEY, unix.SOCK_RAW, 2}, "EAFNOSUPPORT"},
+		{own, unix.SYS_SOCKET, []uint64{unix.AF_PACKET, unix.SOCK_RAW, 3}, "EAFNOSUPPORT"},
+		{own, unix.SYS_SOCKET, []uint64{200, unix.SOCK_RAW, 3}, "EAFNOSUPPORT"},
+		{nest, unix.SYS_SOCKET, []uint64{unix.AF_PACKET, unix.SOCK_RAW, 3}, "allow"},
+		{nest, unix.SYS_SOCKET, []uint64{unix.AF_VSOCK, unix.SOCK_STREAM, 0}, "EAFNOSUPPORT"},
+		{own, unix.SYS_SOCKETPAIR, []uint64{unix.AF_UNIX, unix.SOCK_STREAM, 0}, "allow"},
+		{own, unix.SYS_SOCKETPAIR, []uint64{unix.AF_TIPC, unix.SOCK_STREAM, 0}, "ENOTSUP"},
+
+		{own, unix.SYS_CLONE, []uint64{uint64(unix.SIGCHLD)}, "allow"},
+		{own, unix.SYS_CLONE, []uint64{unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET}, "allow"},
+		{own, unix.SYS_CLONE, []uint64{unix.CLONE_NEWNS | unix.CLONE_NEWUSER}, "EPERM"},
+		{own, unix.SYS_UNSHARE, []uint64{unix.CLONE_NEWNS | unix.CLONE_NEWTIME}, "allow"},
+		{own, unix.SYS_UNSHARE, []uint64{unix.CLONE_NEWUSER}, "EPERM"},
+		{nest, unix.SYS_UNSHARE, []uint64{unix.CLONE_NEWUSER}, "allow"},
+		{nest, unix.SYS_CLONE, []uint64{unix.CLONE_NEWUSER}, "allow"},
+		{bare, unix.SYS_CLONE, []uint64{unix.CLONE_THREAD | unix.CLONE_VM | unix.CLONE_FS | unix.CLONE_SETTLS}, "allow"},
+		{bare, unix.SYS_CLONE, []uint64{unix.CLONE_VFORK | 0x80 | uint64(unix.SIGCHLD)}, "allow"},
+		{bare, unix.SYS_CLONE, []uint64{unix.CLONE_NEWNET}, "EPERM"},
+		{bare, unix.SYS_CLONE, []uint64{unix.CLONE_NEWCGROUP}, "EPERM"},
+		{bare, unix.SYS_UNSHARE, []uint64{unix.CLONE_FILES | unix.CLONE_FS | unix.CLONE_SYSVSEM}, "allow"},
+		{bare, unix.SYS_UNSHARE, []uint64{unix.CLONE_NEWTIME}, "EPERM"},
+		{bare, unix.SYS_UNSHARE, []uint64{unix.CLONE_NEWIPC}, "EPERM"},
+
+		{own, unix.SYS_IOCTL, []uint64{0, unix.TCGETS}, "allow"},
+		{own, unix.SYS_IOCTL, []uint64{0, unix.TIOCSTI}, "EPERM"},
+		{own, unix.SYS_IOCTL, []uint64{0, 0x541c}, "EPERM"},
+		{own, unix.SYS_IOCTL, []uint64{0, unix.TIOCSETD}, "EPERM"},
+		{own, unix.SYS_PERSONALITY, []uint64{0xffffffff}, "allow"},
+		{own, unix.SYS_PERSONALITY, []uint64{0x8 | 0x20000 | 0x40000}, "allow"},
+		{own, unix.SYS_PERSONALITY, []uint64{0x400000}, "EPERM"},
+		{own, unix.SYS_PERSONALITY, []uint64{0x100000}, "EPERM"},
+		{own, unix.SYS_PERSONALITY, []uint64{0x4000001}, "EPERM"},
+		{own, unix.SYS_REQUEST_KEY, []uint64{1, 1, 0, 0}, "allow"},
+		{own, unix.SYS_REQUEST_KEY, []uint64{1, 1, 1, 0}, "EPERM"},
+		{own, unix.SYS_REQUEST_KEY, []uint64{1, 1, 1 << 32, 0}, "EPERM"},
+		{bare, unix.SYS_REQUEST_KEY, []uint64{1, 1, 0, 0}, "EPERM"},
+	} {
+		prog := compile(t, c.p)
+		for _, high := range []uint64{0, 0xdeadbeef << 32} {
+			d := data{nr: c.nr, arch: native().arch}
+			for i, a := range c.args {
+				d.args[i] = a | high
+			}
+			if c.nr == unix.SYS_REQUEST_KEY {
+				d.args[2] = c.args[2] // a pointer: all of it counts
+			}
+			if got, _ := run(t, prog, d); said(got) != c.want {
+				t.Errorf("%+v: call %d %#x: %s, want %s", c.p, c.nr, d.args[:len(c.args)], said(got), c.want)
+			}
+		}
+	}
+}
