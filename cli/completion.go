@@ -1,0 +1,157 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"vserver/guest"
+)
+
+func newCompletion(t *tool) *cobra.Command {
+	c := command("completion bash|zsh|fish", `
+Prints the completion of a shell: verbs, options, guests' names and settings' keys.`, `
+vserver completion bash > /usr/share/bash-completion/completions/vserver
+vserver completion zsh > /usr/share/zsh/vendor-completions/_vserver
+vserver completion fish > /usr/share/fish/vendor_completions.d/vserver.fish`,
+		func(_ context.Context, args []string) error { return t.completion(args) })
+	c.ValidArgs = []string{"bash", "zsh", "fish"}
+	return c
+}
+
+// completion prints the completion of a shell.
+func (t *tool) completion(args []string) error {
+	if len(args) != 1 {
+		return usageHint("vserver completion bash", "completion: want one of bash, zsh, fish")
+	}
+	root := &cobra.Command{Use: "vserver"}
+	switch args[0] {
+	case "bash":
+		return root.GenBashCompletionV2(t.out, true)
+	case "zsh":
+		return root.GenZshCompletion(t.out)
+	case "fish":
+		return root.GenFishCompletion(t.out, true)
+	}
+	return usageHint("vserver completion bash", "completion: %s: want one of bash, zsh, fish", args[0])
+}
+
+// complete answers the shell: args are cobra's request and the words typed so far,
+// the last one not finished.
+func (t *tool) complete(args []string) int {
+	request, words := args[0], args[1:]
+	if len(words) == 0 {
+		return exitUsage
+	}
+	if len(words) == 1 {
+		return t.completeFirst(words[0])
+	}
+	if !isVerb(words[0]) {
+		if len(words) == 2 {
+			return t.completeVerb(words[1])
+		}
+		if !isVerb(words[1]) {
+			return exitUsage
+		}
+		t.subject, words = words[0], slices.Concat(words[1:2], words[2:])
+	}
+	e, _ := lookup(words[0])
+	t.verb = e.name
+	root := &cobra.Command{Use: "vserver"}
+	root.SetOut(t.out)
+	root.SetErr(t.err)
+	c := e.construct(t)
+	if c.ValidArgsFunction == nil && c.ValidArgs == nil {
+		c.ValidArgsFunction = t.completeArgs
+	}
+	root.AddCommand(c)
+	root.SetArgs(append([]string{request}, words...))
+	return exitCode(root.Execute())
+}
+
+// completeFirst offers the verbs and the guests.
+func (t *tool) completeFirst(begun string) int {
+	for _, e := range table() {
+		if strings.HasPrefix(e.name, begun) {
+			fmt.Fprintf(t.out, "%s\t%s\n", e.name, e.short)
+		}
+	}
+	names, _ := t.host.Names()
+	for _, n := range names {
+		if strings.HasPrefix(string(n), begun) {
+			fmt.Fprintf(t.out, "%s\tguest\n", n)
+		}
+	}
+	fmt.Fprintf(t.out, ":%d\n", cobra.ShellCompDirectiveNoFileComp)
+	return exitDone
+}
+
+// completeVerb offers the verbs that can follow a name.
+func (t *tool) completeVerb(begun string) int {
+	for _, e := range table() {
+		if e.group != groupTools && strings.HasPrefix(e.name, begun) {
+			fmt.Fprintf(t.out, "%s\t%s\n", e.name, e.short)
+		}
+	}
+	fmt.Fprintf(t.out, ":%d\n", cobra.ShellCompDirectiveNoFileComp)
+	return exitDone
+}
+
+// completeArgs offers what can follow a verb: guests' names, and keys of settings
+// where they are wanted.
+func (t *tool) completeArgs(_ *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+	if t.subject != "" {
+		args = append([]string{t.subject}, args...)
+	}
+	switch t.verb {
+	case "help", "man":
+		return guest.Verbs, cobra.ShellCompDirectiveNoFileComp
+	case "version", "check", "ps", "top", "stat", "create", "build":
+		return nil, cobra.ShellCompDirectiveNoFileComp
+	case "config", "set":
+		if len(args) > 0 {
+			return t.completeKeys(begun)
+		}
+	case "exec", "suexec":
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveDefault
+		}
+	case "rename", "enter", "console", "logs", "edit", "info", "kill", "wait":
+		if len(args) > 0 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+	}
+	names, err := t.host.Names()
+	if err != nil {
+		return nil, cobra.ShellCompDirectiveError
+	}
+	var words []string
+	for _, n := range names {
+		if !slices.Contains(args, string(n)) && strings.HasPrefix(string(n), begun) {
+			words = append(words, string(n))
+		}
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp
+}
+
+// completeKeys offers the keys of a spec; behind set's "=", the words it can be.
+func (t *tool) completeKeys(begun string) ([]string, cobra.ShellCompDirective) {
+	var words []string
+	key, _, valued := strings.Cut(begun, "=")
+	for _, s := range settings() {
+		switch {
+		case valued && s.path == key:
+			for _, w := range s.words {
+				words = append(words, key+"="+w)
+			}
+		case !valued && t.verb == "set" && strings.HasPrefix(s.path, begun):
+			words = append(words, s.path+"=\t"+s.doc)
+		case !valued && strings.HasPrefix(s.path, begun):
+			words = append(words, s.path+"\t"+s.doc)
+		}
+	}
+	return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace
+}

@@ -1,0 +1,98 @@
+package cli
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+
+	"github.com/spf13/cobra"
+
+	"vserver/fault"
+	"vserver/guest"
+)
+
+func newEdit(t *tool) *cobra.Command {
+	return command("edit NAME", `
+Opens a copy of the guest's spec in $VISUAL, $EDITOR or vi. What was written is
+checked before it takes the spec's place; when it is wrong, the editor can be
+opened again, or the text stays in a file that is named. What is changed counts
+from the next start.`, `
+vserver web1 edit`,
+		func(ctx context.Context, args []string) error { return t.edit(ctx, args) })
+}
+
+// edit lets the user edit a spec.
+func (t *tool) edit(ctx context.Context, args []string) error {
+	n, err := t.single(args)
+	if err != nil {
+		return err
+	}
+	before, err := os.ReadFile(t.host.Dirs.Spec(n))
+	if os.IsNotExist(err) {
+		err = guest.ErrNotFound
+	}
+	if err != nil {
+		return t.about(n, err)
+	}
+	file, err := draft(n, before)
+	if err != nil {
+		return t.about(n, err)
+	}
+	for {
+		if err := t.openEditor(ctx, file); err != nil {
+			return t.about(n, kept(err, file))
+		}
+		after, err := os.ReadFile(file)
+		switch {
+		case err != nil:
+			return t.about(n, err)
+		case bytes.Equal(before, after):
+			fmt.Fprintf(t.err, "%s: unchanged\n", n)
+			return os.Remove(file)
+		}
+		if err = t.host.Edit(n, after); err == nil {
+			return os.Remove(file)
+		}
+		t.say(t.about(n, err))
+		if !t.confirm("Edit again?") {
+			return t.about(n, kept(fmt.Errorf("the spec stays as it was: %w", guest.ErrInvalid), file))
+		}
+	}
+}
+
+// draft makes the file that is edited. Its name ends as the spec's, so that editors
+// know the language.
+func draft(n guest.Name, text []byte) (string, error) {
+	f, err := os.CreateTemp("", string(n)+".*.yaml")
+	if err != nil {
+		return "", err
+	}
+	_, err = f.Write(text)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	return f.Name(), err
+}
+
+// kept says in which file the user's text is.
+func kept(err error, file string) error { return fault.Hint(err, "what you wrote is in "+file) }
+
+// openEditor runs the user's editor on the file. The variables hold a command line,
+// as "code --wait", so a shell reads it.
+func (t *tool) openEditor(ctx context.Context, file string) error {
+	editor := "vi"
+	for _, v := range []string{"EDITOR", "VISUAL"} {
+		if s := os.Getenv(v); s != "" {
+			editor = s
+		}
+	}
+	c := exec.CommandContext(ctx, "sh", "-c", editor+` "$1"`, filepath.Base(editor), file)
+	c.Stdin, c.Stdout, c.Stderr = t.in, t.out, t.err
+	if err := c.Run(); err != nil {
+		return fmt.Errorf("%s: %w", editor, err)
+	}
+	return nil
+}

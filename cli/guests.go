@@ -1,0 +1,231 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"os/signal"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"vserver/fault"
+	"vserver/guest"
+)
+
+// selection is which guests are meant, for verbs that take several.
+type selection struct {
+	all   bool
+	marks []string
+}
+
+// flags adds --all and --mark.
+func (s *selection) flags(c *cobra.Command) {
+	c.Flags().BoolVarP(&s.all, "all", "a", false, "all guests")
+	c.Flags().StringSliceVar(&s.marks, "mark", nil, "all guests with this mark (boot.marks)")
+}
+
+// several says whether guests were not named one by one; that one of them is as
+// asked already is then not worth a line.
+func (s selection) several() bool { return s.all || len(s.marks) > 0 }
+
+// pick gives the guests that the words and the selection mean, and complains about
+// those whose marks cannot be read.
+func (t *tool) pick(s selection, words []string) ([]guest.Name, error) {
+	if !s.several() {
+		return t.names(words)
+	}
+	if len(words) > 0 || t.subject != "" {
+		return nil, usagef("%s: either names, or --all or --mark", t.verb)
+	}
+	all, err := t.host.Names()
+	if err != nil || s.all {
+		return all, err
+	}
+	var names []guest.Name
+	var errs many
+	for _, n := range all {
+		spec, err := t.host.Load(n)
+		if err != nil {
+			errs = append(errs, fault.New(string(n), t.verb, err))
+			continue
+		}
+		if slices.ContainsFunc(s.marks, func(m string) bool { return slices.Contains(spec.Boot.Marks, m) }) {
+			names = append(names, n)
+		}
+	}
+	if errs != nil {
+		return names, errs
+	}
+	return names, nil
+}
+
+// names gives the guests that the words mean, at least one.
+func (t *tool) names(words []string) ([]guest.Name, error) {
+	if t.subject != "" {
+		if len(words) > 0 {
+			return nil, usageHint("vserver "+t.verb+" "+t.subject+" "+strings.Join(words, " "),
+				"%s: %s: one word too many", t.verb, words[0])
+		}
+		words = []string{t.subject}
+	}
+	if len(words) == 0 {
+		return nil, usageHint("vserver "+t.verb+" --help", "%s: which guest?", t.verb)
+	}
+	names := make([]guest.Name, len(words))
+	for i, w := range words {
+		var err error
+		if names[i], err = t.name(w); err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
+}
+
+// one gives the one guest that the words begin with, and the words behind it.
+func (t *tool) one(words []string) (guest.Name, []string, error) {
+	word := t.subject
+	if word == "" {
+		if len(words) == 0 {
+			return "", nil, usageHint("vserver "+t.verb+" --help", "%s: which guest?", t.verb)
+		}
+		word, words = words[0], words[1:]
+	}
+	n, err := t.name(word)
+	return n, words, err
+}
+
+// single gives the one guest that the words are, and nothing else.
+func (t *tool) single(words []string) (guest.Name, error) {
+	n, rest, err := t.one(words)
+	if err == nil && len(rest) > 0 {
+		err = usageHint("vserver "+t.verb+" --help", "%s: %s: one word too many", t.verb, rest[0])
+	}
+	return n, err
+}
+
+// name reads a guest's name as the old tools did: NAME, :NAME, a path ./NAME into
+// the directory of the specs, or the xid of a guest.
+func (t *tool) name(word string) (guest.Name, error) {
+	w := strings.TrimSuffix(strings.TrimPrefix(word, ":"), "/")
+	if strings.Contains(w, "/") {
+		abs, err := filepath.Abs(w)
+		if err != nil || filepath.Dir(abs) != t.host.Dirs.Config {
+			return "", usagef("%s: not a spec in %s", word, t.host.Dirs.Config)
+		}
+		w = strings.TrimSuffix(filepath.Base(abs), ".yaml")
+	}
+	n, err := guest.ParseName(w)
+	if err != nil {
+		return "", usage{err.Error()}
+	}
+	if x, err := strconv.ParseUint(w, 10, 16); err == nil && w == word {
+		return t.byXID(n, guest.XID(x)), nil
+	}
+	return n, nil
+}
+
+// byXID is the guest with the number x, unless one is called by the digits n.
+func (t *tool) byXID(n guest.Name, x guest.XID) guest.Name {
+	if _, err := os.Stat(t.host.Dirs.Spec(n)); err == nil {
+		return n
+	}
+	all, err := t.host.List()
+	if err != nil {
+		return n
+	}
+	for _, s := range all {
+		if s.XID == x {
+			return s.Name
+		}
+	}
+	return n
+}
+
+// parallel is how many guests are worked on at once. Starting and stopping is
+// mostly waiting for others' inits, so it is more than the processors are.
+const parallel = 16
+
+// each does something for each guest, several at once, and gives what went wrong.
+func (t *tool) each(ctx context.Context, names []guest.Name, do func(context.Context, guest.Name) error) error {
+	if len(names) == 1 {
+		return t.about(names[0], do(ctx, names[0]))
+	}
+	room := make(chan struct{}, parallel)
+	return t.all(ctx, names, func(ctx context.Context, n guest.Name) error {
+		room <- struct{}{}
+		defer func() { <-room }()
+		return do(ctx, n)
+	})
+}
+
+// all does something for all guests at once.
+func (t *tool) all(ctx context.Context, names []guest.Name, do func(context.Context, guest.Name) error) error {
+	errs := make([]error, len(names))
+	var wg sync.WaitGroup
+	for i, n := range names {
+		wg.Go(func() { errs[i] = t.about(n, do(ctx, n)) })
+	}
+	wg.Wait()
+	return join(errs...)
+}
+
+// about says which guest and which verb an error concerns, and what else might have
+// been meant when there is no such guest.
+func (t *tool) about(n guest.Name, err error) error {
+	var c code
+	if err == nil || errors.As(err, &c) {
+		return err
+	}
+	err = fault.New(string(n), t.verb, err)
+	if errors.Is(err, guest.ErrNotFound) {
+		err = fault.Hint(err, t.meant(n))
+	}
+	return err
+}
+
+// meant is the way out when there is no guest n.
+func (t *tool) meant(n guest.Name) string {
+	const list = "vserver list shows the guests"
+	all, _ := t.host.Names()
+	words := make([]string, len(all))
+	for i, a := range all {
+		words[i] = string(a)
+	}
+	if near := guest.Nearest(string(n), words); near != "" {
+		return "vserver " + t.verb + " " + near + " is near; " + list
+	}
+	return list + ", vserver create " + string(n) + " makes one"
+}
+
+// settle is how long a command runs before it listens to signals. Listening costs
+// a thread, a tenth of a millisecond; a command that is done before needs none,
+// and one that is killed before leaves nothing that the next one does not mend.
+const settle = 20 * time.Millisecond
+
+// interruptible gives a context that ends at SIGINT, SIGTERM and SIGHUP, so that
+// what was begun is undone.
+func interruptible(parent context.Context) (context.Context, func()) {
+	ctx, cancel := context.WithCancel(parent)
+	signals := make(chan os.Signal, 1)
+	timer := time.AfterFunc(settle, func() {
+		signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+		select {
+		case <-signals:
+			signal.Stop(signals) // a second one ends the program as usual
+			cancel()
+		case <-ctx.Done():
+		}
+	})
+	return ctx, func() {
+		timer.Stop()
+		signal.Stop(signals)
+		cancel()
+	}
+}

@@ -1,0 +1,154 @@
+// Package cli is the command line: which program is called, which verb, for which
+// guests, and what is said about it.
+//
+// One file holds one command: its help, its flags and one plain function over
+// package host. table.go lists them all; the text there and in the commands is the
+// only source of --help, of the man pages, of the completion and of doc/cli.md.
+// Only the command that was asked for is constructed, because a start that takes
+// four milliseconds has none to spare for thirty commands that are not run.
+package cli
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"vserver/guest"
+	"vserver/host"
+)
+
+// RootVar names the environment variable that moves every directory of the host
+// below another root, for tests and second installations.
+const RootVar = "VSERVER_ROOT"
+
+// version is what `vserver version` prints. The linker sets it; nothing else does.
+var version = "dev"
+
+// tool is one run of the program.
+type tool struct {
+	program string // the name it was called by, as it stands in front of errors
+	verb    string
+	subject string // NAME of `vserver NAME VERB`, or ""
+	json    bool   // --json was given
+
+	host         *host.Host
+	in, out, err *os.File
+}
+
+// Main runs the program that args[0] names with the arguments behind it, and gives
+// its exit code.
+func Main(args []string) int {
+	t := &tool{
+		program: filepath.Base(args[0]),
+		host:    host.Open(guest.DefaultDirs(os.Getenv(RootVar))),
+		in:      os.Stdin, out: os.Stdout, err: os.Stderr,
+	}
+	args = args[1:]
+	if len(args) == 1 && (args[0] == "--version" || args[0] == "-V") {
+		fmt.Fprintln(t.out, "vserver", version)
+		return exitDone
+	}
+	if len(args) > 0 && strings.HasPrefix(args[0], "__complete") {
+		return t.complete(args)
+	}
+	return t.report(t.run(args))
+}
+
+// run finds the verb and hands the rest of the words to it.
+func (t *tool) run(args []string) error {
+	t.json = wantsJSON(args)
+	words := args
+	if verb := toolVerb(t.program); verb != "" {
+		t.verb = verb
+	} else {
+		t.program = "vserver"
+		var err error
+		if t.verb, t.subject, words, err = arrange(args); err != nil {
+			return err
+		}
+	}
+	e, ok := lookup(t.verb)
+	if !ok {
+		return usagef("no such command: %s", t.verb)
+	}
+	c := e.construct(t)
+	c.SetArgs(words)
+	return c.Execute()
+}
+
+// toolVerb is the verb that an old tool's name stands for, "" for vserver itself.
+func toolVerb(program string) string {
+	switch program {
+	case "vserver-stat":
+		return "stat"
+	case "vps":
+		return "ps"
+	case "vtop":
+		return "top"
+	case "vkill":
+		return "kill"
+	case "vwait":
+		return "wait"
+	}
+	return ""
+}
+
+// arrange brings both orders into one: `VERB WORDS...` and `NAME VERB WORDS...`.
+// Global options may stand in front.
+func arrange(args []string) (verb, subject string, words []string, err error) {
+	n := slices.IndexFunc(args, func(s string) bool { return !strings.HasPrefix(s, "-") })
+	if n < 0 {
+		return "help", "", args, nil
+	}
+	lead, rest := args[:n:n], args[n:]
+	if isVerb(rest[0]) {
+		return rest[0], "", append(lead, rest[1:]...), nil
+	}
+	// Options behind the name and before the verb are taken as the verb's own.
+	v := slices.IndexFunc(rest[1:], func(s string) bool { return !strings.HasPrefix(s, "-") })
+	if v >= 0 && isVerb(rest[1+v]) {
+		words = slices.Concat(lead, rest[1:1+v], rest[2+v:])
+		return rest[1+v], rest[0], words, nil
+	}
+	return "", "", nil, strange(rest)
+}
+
+// strange says what is wrong with words among which there is no verb where one
+// could stand.
+func strange(words []string) error {
+	if len(words) == 1 {
+		if near := guest.Nearest(words[0], guest.Verbs); near != "" {
+			return usageHint("vserver "+near+" --help", "no such command: %s; %s is one", words[0], near)
+		}
+		return usageHint("vserver "+words[0]+" status", "%s: what about it? a verb is missing", words[0])
+	}
+	for _, w := range words[:2] {
+		if near := guest.Nearest(w, guest.Verbs); near != "" {
+			return usageHint("vserver "+near+" --help", "no such command: %s; %s is one", w, near)
+		}
+	}
+	if i := slices.IndexFunc(words, isVerb); i > 0 {
+		return usageHint(strings.Join(slices.Concat([]string{"vserver", words[i]}, words[:i]), " "),
+			"several guests stand behind the verb, not before it")
+	}
+	return usageHint("vserver help", "neither %s nor %s is a command", words[0], words[1])
+}
+
+// isVerb says whether the word is a verb of the vserver command.
+func isVerb(word string) bool { return slices.Contains(guest.Verbs, word) }
+
+// wantsJSON says whether --json stands among the options, before they are parsed:
+// a complaint about the options themselves is JSON as well.
+func wantsJSON(args []string) bool {
+	for _, a := range args {
+		if a == "--" {
+			return false
+		}
+		if a == "--json" || a == "--json=true" {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,86 @@
+package cli
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"time"
+
+	"golang.org/x/term"
+)
+
+// isTTY says whether the descriptor is a terminal.
+func isTTY(fd int) bool { return term.IsTerminal(fd) }
+
+// writeJSON prints a value for people and programs alike: indented, with a newline.
+func writeJSON(w io.Writer, v any) error {
+	return encodeJSON(w, v, "  ")
+}
+
+// writeJSONLine prints a value in one line.
+func writeJSONLine(w io.Writer, v any) error { return encodeJSON(w, v, "") }
+
+func encodeJSON(w io.Writer, v any, indent string) error {
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	enc.SetIndent("", indent)
+	if err := enc.Encode(v); err != nil {
+		return err
+	}
+	_, err := w.Write(b.Bytes())
+	return err
+}
+
+// columns sets rows of words as a table, the columns two blanks apart; the last
+// column is not padded. Widths are counted in bytes: all words are ASCII.
+func columns(rows [][]string) string {
+	var width []int
+	for _, row := range rows {
+		for i, w := range row {
+			if i == len(width) {
+				width = append(width, 0)
+			}
+			width[i] = max(width[i], len(w))
+		}
+	}
+	var b strings.Builder
+	for _, row := range rows {
+		line := ""
+		for i, w := range row {
+			line += fmt.Sprintf("%-*s  ", width[i], w)
+		}
+		b.WriteString(strings.TrimRight(line, " ") + "\n")
+	}
+	return b.String()
+}
+
+// paint gives the text a colour (a number of ECMA-48, such as "32" for green) when
+// the output is a terminal that takes colours.
+func (t *tool) paint(text, colour string) string {
+	if !isTerminal(t.out) || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+		return text
+	}
+	return "\x1b[" + colour + "m" + text + "\x1b[0m"
+}
+
+// span writes a time span with its two largest units: "3d04h", "42s".
+func span(d time.Duration) string {
+	d = d.Truncate(time.Second)
+	days, h, m, s := int(d.Hours())/24, int(d.Hours())%24, int(d.Minutes())%60, int(d.Seconds())%60
+	switch {
+	case days > 0:
+		return fmt.Sprintf("%dd%02dh", days, h)
+	case h > 0:
+		return fmt.Sprintf("%dh%02dm", h, m)
+	case m > 0:
+		return fmt.Sprintf("%dm%02ds", m, s)
+	}
+	return fmt.Sprintf("%ds", s)
+}
+
+// seconds is a number of seconds as a time span.
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }

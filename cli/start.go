@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"vserver/guest"
+	"vserver/host"
+)
+
+type startFlags struct {
+	selection
+	readiness
+	wait, dry bool
+}
+
+func newStart(t *tool) *cobra.Command {
+	var f startFlags
+	c := command("start NAME... [OPTION...]", `
+Starts guests and comes back when their inits run. A guest that runs already is
+left alone. When a step fails, all steps before it are undone.
+
+With --wait the guest stays in the foreground until it has ended, and the exit
+code is that of its init. With --wait-ready the command comes back when the guest
+is ready for work: its systemd has started everything, or its sshd answers.
+
+Several guests start in parallel; a guest waits for those among them that its
+boot.depends names.`, `
+vserver start web1
+vserver web1 start --dry-run
+vserver start --mark default`,
+		func(ctx context.Context, args []string) error { return t.start(ctx, f, args) })
+	f.selection.flags(c)
+	f.readiness.flags(c.Flags())
+	c.Flags().BoolVarP(&f.wait, "wait", "w", false, "stay until the guest has ended; its exit code is ours")
+	c.Flags().BoolVarP(&f.dry, "dry-run", "n", false, "print the steps and take none")
+	return c
+}
+
+// start starts guests.
+func (t *tool) start(ctx context.Context, f startFlags, args []string) error {
+	names, unread := t.pick(f.selection, args)
+	if len(names) == 0 {
+		return unread
+	}
+	if f.dry {
+		return t.plans(names, t.host.PlanStart)
+	}
+	if f.wait && len(names) > 1 {
+		return usagef("start: --wait is for one guest")
+	}
+	return join(unread, t.inOrder(ctx, names, dependsFirst, func(ctx context.Context, n guest.Name) error {
+		return t.startOne(ctx, f, n)
+	}))
+}
+
+// startOne starts one guest. That it runs already is as good.
+func (t *tool) startOne(ctx context.Context, f startFlags, n guest.Name) error {
+	exit, err := t.host.Start(ctx, n, host.StartOptions{Wait: f.wait, Output: t.err})
+	if errors.Is(err, guest.ErrRunning) && !f.wait {
+		if !f.several() {
+			t.warn(n, "runs already")
+		}
+		err = nil
+	}
+	switch {
+	case err != nil:
+		return err
+	case f.wait:
+		return exitOf(exit)
+	case f.ready:
+		return t.awaitReady(ctx, n, f.readiness)
+	}
+	return nil
+}
+
+// exitOf is a guest's end as an exit code, as a shell gives a command's: the
+// init's own, or 128 and the signal that ended it.
+func exitOf(e *guest.Exit) error {
+	if e == nil || e.Reason == guest.Halted || e.Reason == guest.Rebooted || e.Reason == guest.StoppedBy {
+		return nil
+	}
+	if e.Reason == guest.Signalled {
+		var sig guest.Signal
+		if sig.UnmarshalText([]byte(e.Signal)) == nil {
+			return code(128 + int(sig))
+		}
+		return code(exitFailed)
+	}
+	if e.Code == 0 {
+		return nil
+	}
+	return code(e.Code)
+}
+
+// readiness is how long to wait until a guest is ready.
+type readiness struct {
+	ready   bool
+	timeout guest.Duration
+	ssh     bool // an sshd must answer
+}
+
+// flags adds --wait-ready and --ready-timeout.
+func (r *readiness) flags(flags *pflag.FlagSet) {
+	flags.BoolVarP(&r.ready, "wait-ready", "r", false, "come back when the guest is ready for work")
+	flags.TextVar(&r.timeout, "ready-timeout", guest.Duration(2*time.Minute), "`TIME` that --wait-ready waits at most")
+}

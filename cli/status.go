@@ -1,0 +1,135 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"vserver/fault"
+	"vserver/guest"
+)
+
+func newStatus(t *tool) *cobra.Command {
+	return command("status NAME...", `
+Says whether guests run, since when and with how many processes; of a stopped one,
+why its init ended last time, with the last lines of its console. The exit code is
+0 when all of them run, 3 when one does not, 5 when there is no such guest.`, `
+vserver web1 status
+vserver status web1 --json`,
+		func(_ context.Context, args []string) error { return t.status(args) })
+}
+
+// status says how guests are.
+func (t *tool) status(args []string) error {
+	names, err := t.names(args)
+	if err != nil {
+		return err
+	}
+	var errs many
+	var list []guest.Status
+	for _, n := range names {
+		s, err := t.host.Status(n)
+		switch {
+		case err != nil:
+			errs = append(errs, t.about(n, err))
+			continue
+		case s.State == guest.Broken:
+			errs = append(errs, fault.Hint(fault.New(string(n), t.verb, fmt.Errorf("%s", s.Problem)),
+				"vserver edit "+string(n)))
+		case !isUp(s):
+			errs = append(errs, code(exitStopped))
+		}
+		list = append(list, s)
+	}
+	if t.json {
+		return join(writeStatuses(t, list, len(names) == 1), join(errs...))
+	}
+	for _, s := range list {
+		t.out.WriteString(t.statusText(s))
+	}
+	return join(errs...)
+}
+
+// writeStatuses prints one status as an object and several as a list.
+func writeStatuses(t *tool, list []guest.Status, one bool) error {
+	if one && len(list) == 0 {
+		return nil
+	}
+	if one {
+		return writeJSON(t.out, list[0])
+	}
+	return writeJSON(t.out, slices.Concat([]guest.Status{}, list))
+}
+
+// statusText is the text of status: first the very lines of Linux-VServer, which
+// scripts read, then ours.
+func (t *tool) statusText(s guest.Status) string {
+	var b strings.Builder
+	if isUp(s) {
+		fmt.Fprintf(&b, "Vserver '%s' is running at context '%d'\n", s.Name, s.XID)
+		fmt.Fprintf(&b, "Number of processes:  %d\n", s.Processes)
+		fmt.Fprintf(&b, "Uptime:               %s\n", uptime(seconds(s.UptimeS)))
+		if s.State == guest.Frozen {
+			b.WriteString("State:                frozen\n")
+		}
+		return b.String()
+	}
+	if s.State == guest.Broken {
+		return ""
+	}
+	fmt.Fprintf(&b, "Vserver '%s' is stopped\n", s.Name)
+	if e := s.LastExit; e != nil {
+		fmt.Fprintf(&b, "Last end:             %s\n", ending(*e, time.Now()))
+		for i, line := range t.lastLines(s.Name, statusLines) {
+			label := ""
+			if i == 0 {
+				label = "Console:"
+			}
+			fmt.Fprintf(&b, "%-22s%s\n", label, line)
+		}
+	}
+	return b.String()
+}
+
+// statusLines is how many lines of the console status shows.
+const statusLines = 5
+
+// uptime writes a time span as Linux-VServer does: [D days, ]HH:MM.
+func uptime(d time.Duration) string {
+	m := int(d.Minutes())
+	days, h, m := m/(24*60), m/60%24, m%60
+	if days > 0 {
+		return fmt.Sprintf("%d days, %02d:%02d", days, h, m)
+	}
+	return fmt.Sprintf("%02d:%02d", h, m)
+}
+
+// ending says in words how a guest ended, and when.
+func ending(e guest.Exit, now time.Time) string {
+	var s string
+	switch e.Reason {
+	case guest.Exited:
+		s = fmt.Sprintf("init exited with code %d", e.Code)
+	case guest.Signalled:
+		s = "init was killed by " + e.Signal
+	case guest.Rebooted:
+		s = "rebooted from inside"
+	case guest.Halted:
+		s = "halted from inside"
+	case guest.StoppedBy:
+		s = "stopped by vserver stop"
+	default:
+		s = "unknown: vserverd was not there to see it"
+	}
+	if e.OOM {
+		s += ", out of memory"
+	}
+	if !e.Time.IsZero() {
+		s += fmt.Sprintf(", %s (%s ago)", e.Time.Local().Format(time.DateTime), span(now.Sub(e.Time)))
+	}
+	return s
+}

@@ -1,0 +1,126 @@
+package cli
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+)
+
+// entry is one verb: its name, the group that help shows it in, what it does in a
+// line, and how it is made. guest.Verbs names the same words; a test compares them.
+type entry struct {
+	name, group, short string
+	make               func(*tool) *cobra.Command
+}
+
+// The groups of verbs, in the order of the help text.
+const (
+	groupMake  = "Make and remove guests"
+	groupRun   = "Start and stop"
+	groupIn    = "Inside a guest"
+	groupLook  = "Look"
+	groupSpec  = "Settings"
+	groupTools = "Host and help"
+)
+
+// table lists every verb, grouped, in the order of the help text.
+func table() []entry {
+	return []entry{
+		{"create", groupMake, "make a guest and start it", newCreate},
+		{"build", groupMake, "make a guest", newBuild},
+		{"rename", groupMake, "give a stopped guest another name", newRename},
+		{"delete", groupMake, "remove a guest and its files", newDelete},
+
+		{"start", groupRun, "start guests", newStart},
+		{"stop", groupRun, "stop guests", newStop},
+		{"restart", groupRun, "stop and start guests", newRestart},
+		{"condrestart", groupRun, "restart those guests that run", newCondrestart},
+		{"kill", groupRun, "send a signal to a guest or to its processes (vkill)", newKill},
+		{"wait", groupRun, "wait until a guest has ended (vwait)", newWait},
+
+		{"enter", groupIn, "a login shell in a guest", newEnter},
+		{"exec", groupIn, "run a command in a guest", newExec},
+		{"suexec", groupIn, "run a command in a guest as one of its users", newSuexec},
+		{"console", groupIn, "attach to a guest's console", newConsole},
+		{"logs", groupIn, "show what a guest wrote to its console", newLogs},
+
+		{"list", groupLook, "list the guests", newList},
+		{"status", groupLook, "say whether a guest runs, and why not", newStatus},
+		{"running", groupLook, "test silently whether a guest runs", newRunning},
+		{"info", groupLook, "what is known of a guest, or of this host", newInfo},
+		{"stat", groupLook, "processes, memory and time by guest (vserver-stat)", newStat},
+		{"ps", groupLook, "the host's ps with the guest of each process (vps)", newPs},
+		{"top", groupLook, "live table of guests (vtop)", newTop},
+
+		{"config", groupSpec, "show a guest's settings, or one of them", newConfig},
+		{"set", groupSpec, "change settings of a guest", newSet},
+		{"edit", groupSpec, "edit a guest's settings, checked before they count", newEdit},
+
+		{"check", groupTools, "what this host can do for guests, and what bites", newCheck},
+		{"completion", groupTools, "completion for bash, zsh or fish", newCompletion},
+		{"man", groupTools, "show or write the manual pages", newMan},
+		{"version", groupTools, "show the version", newVersion},
+		{"help", groupTools, "show help of a command", newHelp},
+	}
+}
+
+// lookup finds a verb.
+func lookup(verb string) (entry, bool) {
+	for _, e := range table() {
+		if e.name == verb {
+			return e, true
+		}
+	}
+	return entry{}, false
+}
+
+// construct makes the command, with what all of them share.
+func (e entry) construct(t *tool) *cobra.Command {
+	c := e.make(t)
+	c.Short = e.short
+	c.SilenceErrors, c.SilenceUsage = true, true
+	c.DisableFlagsInUseLine = true
+	c.SetOut(t.out)
+	c.SetErr(t.err)
+	c.SetHelpFunc(func(c *cobra.Command, _ []string) { t.out.WriteString(helpText(e.page(c))) })
+	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
+		return usageHint("vserver "+e.name+" --help", "%s: %s", e.name, flagComplaint(err))
+	})
+	flags := c.Flags()
+	flags.BoolVar(&t.json, "json", t.json, "print JSON, errors as well")
+	flags.BoolP("help", "h", false, "show this help")
+	flags.SortFlags = false
+	return c
+}
+
+// flagComplaint puts a parser's complaint in our words.
+func flagComplaint(err error) string {
+	return strings.ReplaceAll(err.Error(), "shorthand flag", "option")
+}
+
+// run is the function behind a command: the flags are parsed, args are what is left.
+type run func(ctx context.Context, args []string) error
+
+// command makes the cobra command of a verb: its line of usage, its text, its
+// examples, its function.
+func command(use, long, examples string, do run) *cobra.Command {
+	return &cobra.Command{
+		Use:     use,
+		Long:    long,
+		Example: examples,
+		RunE: func(c *cobra.Command, args []string) error {
+			ctx, stop := interruptible(c.Context())
+			defer stop()
+			return do(ctx, args)
+		},
+	}
+}
+
+// firstWordEnds makes the options end at the first other word, for commands that
+// run a command with options of its own.
+func firstWordEnds(c *cobra.Command) *pflag.FlagSet {
+	c.Flags().SetInterspersed(false)
+	return c.Flags()
+}

@@ -1,0 +1,90 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"vserver/guest"
+)
+
+// The exit codes of vwait, which vserver wait shares where they do not clash with
+// those of every verb.
+const (
+	waitKilled  = 1
+	waitTimeout = 2
+	waitError   = 127 // only under the name vwait
+)
+
+type waitFlags struct {
+	timeout   guest.Duration
+	terminate bool
+	statusFD  int
+}
+
+func newWait(t *tool) *cobra.Command {
+	f := waitFlags{statusFD: -1}
+	c := command("wait NAME [OPTION...]", `
+Waits until a guest has ended. The exit code is 0 then, 2 when the time was over
+first, 1 when it was and --terminate had the guest killed. Under the name vwait
+every other failure gives 127.`, `
+vserver wait web1
+vwait --timeout 30 --terminate web1`,
+		func(ctx context.Context, args []string) error { return t.wait(ctx, f, args) })
+	c.Flags().TextVarP(&f.timeout, "timeout", "t", guest.Duration(0), "`TIME` to wait at most; 0 has no end")
+	c.Flags().BoolVar(&f.terminate, "terminate", false, "kill the guest when the time is over")
+	c.Flags().IntVar(&f.statusFD, "status-fd", -1, "write FINISHED, TIMEOUT, KILLED or ERROR to descriptor `FD`")
+	c.Flags().Lookup("status-fd").DefValue = ""
+	return c
+}
+
+// wait waits until a guest has ended.
+func (t *tool) wait(ctx context.Context, f waitFlags, args []string) error {
+	word, err := t.waitFor(ctx, f, args)
+	if f.statusFD >= 0 {
+		if _, werr := fmt.Fprintln(os.NewFile(uintptr(f.statusFD), "status"), word); err == nil {
+			err = werr
+		}
+	}
+	var c code
+	if t.program == "vwait" && err != nil && !errors.As(err, &c) {
+		t.say(err)
+		return code(waitError)
+	}
+	return err
+}
+
+// waitFor waits, and gives the word for --status-fd.
+func (t *tool) waitFor(ctx context.Context, f waitFlags, args []string) (string, error) {
+	n, err := t.single(args)
+	if err != nil {
+		return "ERROR 1", err
+	}
+	limited := ctx
+	if f.timeout > 0 {
+		var cancel context.CancelFunc
+		limited, cancel = context.WithTimeout(ctx, time.Duration(f.timeout))
+		defer cancel()
+	}
+	err = t.host.Wait(limited, n)
+	switch {
+	case err == nil:
+		return "FINISHED 0", nil
+	case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
+		return "ERROR 1", t.about(n, err)
+	case !f.terminate:
+		return "TIMEOUT", code(waitTimeout)
+	}
+	if err := t.host.Kill(n, guest.Signal(syscall.SIGKILL)); err != nil {
+		return "ERROR 1", t.about(n, err)
+	}
+	if err := t.host.Wait(ctx, n); err != nil {
+		return "ERROR 1", t.about(n, err)
+	}
+	return "KILLED", code(waitKilled)
+}
