@@ -198,7 +198,7 @@ func TestLeak(t *testing.T) {
 	case "child":
 		err = exec.Command("sleep", "5").Start()
 	case "daemon":
-		err = exec.Command("sh", "-c", "sleep 5 >/dev/null 2>&1 </dev/null &").Run()
+		err = exec.Command("sh", "-c", "sleep 5 >/dev/null 2>&1 </dev/null & sleep 0.1").Run()
 	case "file":
 		err = os.WriteFile(filepath.Join(os.TempDir(), "left"), nil, 0o600)
 	case "mount":

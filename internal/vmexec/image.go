@@ -1,0 +1,193 @@
+package main
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"vserver/internal/need"
+)
+
+// job is what the machine's init is told.
+type job struct {
+	Args    []string
+	Env     []string
+	Dir     string
+	Modules []string // loaded at once
+}
+
+// Names in the machine. Its root is not the first root, on which pivot_root(2) does
+// not work, but a directory of that.
+const (
+	newRoot     = "machine"
+	jobFile     = "job.json"
+	moduleDir   = "/lib/modules"
+	testBinary  = "/tests/test"
+	sourceDir   = "/tests/source"
+	vserverPath = "/usr/bin/vserver"
+)
+
+// eager are the modules that every machine loads; the rest of its modules wait until
+// the kernel asks: those of the file systems, links and filters that guests have.
+func eager() []string { return []string{"virtio_pci", "virtio_blk", "ext4", "loop", "fuse"} }
+
+func lazy() []string {
+	return []string{
+		"overlay", "erofs", "squashfs", "isofs", "veth", "dummy", "bridge", "macvlan", "tun", "unix_diag", "inet_diag", "tcp_diag",
+		"nf_tables", "nft_ct", "nft_nat", "nft_masq", "nft_chain_nat", "br_netfilter", "crc32c_generic", "quota_v2", "quota_tree",
+		"binfmt_misc", "autofs4", "configs", "af_packet", "ipv6",
+	}
+}
+
+// writeImage writes the machine's first root: self as init, modules, busybox, the
+// program under test and the test.
+func writeImage(path, self string, k kernel, want settings, args []string) error {
+	f, err := os.Create(path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	buffer := bufio.NewWriterSize(f, 1<<20)
+	a := newArchive(buffer)
+
+	a.file("init", self)
+	a.file(newRoot+"/sbin/modprobe", self)
+	skeleton(a)
+	if err := addModules(a, k, append(slices.Concat(eager(), lazy()), want.modules...)); err != nil {
+		return err
+	}
+	if err := addPrograms(a, append([]string{"busybox"}, want.programs...)); err != nil {
+		return err
+	}
+	j := job{Env: environment(), Dir: sourceDir, Modules: append(eager(), want.modules...)}
+	if own := os.Getenv(need.BinaryVar); own != "" {
+		a.file(newRoot+vserverPath, own)
+		j.Env = append(j.Env, need.BinaryVar+"="+vserverPath)
+	}
+	if j.Args, err = addTest(a, args); err != nil {
+		return err
+	}
+	text, err := json.Marshal(j)
+	if err != nil {
+		return err
+	}
+	a.data(jobFile, 0o644, string(text))
+	if err := a.close(); err != nil {
+		return err
+	}
+	return buffer.Flush()
+}
+
+// skeleton adds the directories and files that every Linux has.
+func skeleton(a *archive) {
+	for _, d := range []string{"bin", "sbin", "usr/bin", "usr/sbin", "etc", "proc", "sys", "dev", "run", "tmp", "root", "var/lib", "var/log", "mnt", "home"} {
+		a.dir(newRoot + "/" + d)
+	}
+	for name, text := range map[string]string{
+		"passwd":     "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
+		"group":      "root:x:0:\nnogroup:x:65534:\n",
+		"hosts":      "127.0.0.1 localhost\n::1 localhost\n",
+		"hostname":   "throwaway\n",
+		"os-release": "ID=throwaway\nNAME=\"a machine for one test\"\n",
+		"fstab":      "",
+	} {
+		a.data(newRoot+"/etc/"+name, 0o644, text)
+	}
+}
+
+// addModules adds the modules and the table by which they are found.
+func addModules(a *archive, k kernel, names []string) error {
+	set, err := findModules(k.modules)
+	if err != nil {
+		return err
+	}
+	modules, err := set.resolve(names)
+	if err != nil {
+		return err
+	}
+	for _, m := range modules {
+		a.data(newRoot+moduleDir+"/"+m.name+".ko", 0o644, string(m.data))
+	}
+	a.data(newRoot+moduleDir+"/table", 0o644, moduleTable(modules))
+	return nil
+}
+
+// addPrograms adds programs of this host under their own paths, and busybox under
+// all its names as well; what is a real program there keeps its name.
+func addPrograms(a *archive, names []string) error {
+	for _, name := range names {
+		path, err := exec.LookPath(name)
+		if err != nil {
+			return fmt.Errorf("for the machine: %w", err)
+		}
+		if err := addProgram(a, path); err != nil {
+			return err
+		}
+	}
+	path, err := exec.LookPath("busybox")
+	if err != nil {
+		return err
+	}
+	a.file(newRoot+"/bin/busybox", path)
+	list, err := exec.Command(path, "--list-full").Output()
+	if err != nil {
+		return fmt.Errorf("%s --list-full: %w", path, err)
+	}
+	for name := range strings.FieldsSeq(string(list)) {
+		a.link(newRoot+"/"+name, "/bin/busybox")
+	}
+	a.link(newRoot+"/bin/sh", "/bin/busybox")
+	return nil
+}
+
+// environment is what the test finds set: our variables, but not those that speak of
+// this host.
+func environment() []string {
+	env := []string{"PATH=/usr/sbin:/usr/bin:/sbin:/bin", "HOME=/root", "TMPDIR=/tmp", "TERM=dumb", need.AloneVar + "=1"}
+	for _, v := range os.Environ() {
+		name, _, _ := strings.Cut(v, "=")
+		if strings.HasPrefix(name, "VSERVER_") && !strings.HasPrefix(name, "VSERVER_VM_") && name != need.BinaryVar && name != need.AloneVar {
+			env = append(env, v)
+		}
+	}
+	return env
+}
+
+// addTest adds the test binary and the files of its package that are not Go source,
+// and gives its command line in the machine. The file that go test would have the
+// test write for its cache has no place there.
+func addTest(a *archive, args []string) ([]string, error) {
+	binary, err := filepath.Abs(args[0])
+	if err != nil {
+		return nil, err
+	}
+	a.file(newRoot+testBinary, binary)
+	if err := addLibraries(a, binary); err != nil {
+		return nil, err
+	}
+	a.dir(newRoot + sourceDir)
+	err = filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		switch {
+		case err != nil:
+			return err
+		case d.IsDir() && path != "." && filepath.Dir(path) == "." && d.Name() != "testdata":
+			return fs.SkipDir // other packages
+		case d.Type().IsRegular() && filepath.Ext(path) != ".go":
+			a.file(newRoot+sourceDir+"/"+path, path)
+		}
+		return nil
+	})
+	out := []string{testBinary}
+	for _, arg := range args[1:] {
+		if !strings.HasPrefix(arg, "-test.testlogfile=") {
+			out = append(out, arg)
+		}
+	}
+	return out, err
+}

@@ -1,0 +1,88 @@
+// Command vmexec runs a Go test binary in a virtual machine that lives no longer
+// than the test:
+//
+//	CGO_ENABLED=0 go build -o vmexec ./internal/vmexec
+//	go test -exec "$PWD/vmexec" ./limit
+//
+// The machine is Debian's cloud kernel under qemu, emulated (no KVM is asked for),
+// with cgroup v2 alone and every controller in it, a scratch ext4 disk on /tmp, the
+// busybox of this host and the vserver program named by VSERVER_BINARY. The test
+// runs as root in the directory of its package, of which the files that are not Go
+// source come along. Its output and its exit code come back over serial lines. There
+// [vserver/internal/need.VM] holds.
+//
+// A package says in testdata/vm.conf what else it wants, a word and a value a line:
+//
+//	module xfs        a kernel module, loaded before the test (others load on demand)
+//	program rsync     a program of this host with its libraries
+//	disk 512          one more empty disk, in MiB: /dev/vdb, then vdc ...
+//	memory 4096       MiB, 2048 if not said
+//	seconds 600       time until the machine is taken for stuck, 300 if not said
+//
+// VSERVER_VM_KERNEL chooses the Debian suite whose kernel is booted; empty means
+// that of the host's suite. VSERVER_VM_CONSOLE=1 prints the kernel's console always,
+// not only when the machine dies. Times taken in an emulated machine mean nothing.
+//
+// The program is its own init: as process 1 it sets the machine up and runs the
+// test, and as /sbin/modprobe it loads modules for the kernel.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+func main() {
+	if os.Getpid() == 1 {
+		initMain()
+		return
+	}
+	if filepath.Base(os.Args[0]) == "modprobe" {
+		if err := modprobe(os.Args[1:]); err != nil {
+			fmt.Fprintln(os.Stderr, "modprobe:", err)
+			os.Exit(1)
+		}
+		return
+	}
+	code, err := host(os.Args[1:])
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "vmexec:", err)
+		code = max(code, 1)
+	}
+	os.Exit(code)
+}
+
+// host boots a machine for one test binary and gives the exit code of the test.
+func host(args []string) (int, error) {
+	if len(args) == 0 {
+		return 2, errors.New("usage: go test -exec vmexec PACKAGE...")
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return 1, err
+	}
+	work, err := os.MkdirTemp("", "vmexec.")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(work)
+
+	want, err := readSettings("testdata/vm.conf")
+	if err != nil {
+		return 1, err
+	}
+	k, err := findKernel(os.Getenv("VSERVER_VM_KERNEL"))
+	if err != nil {
+		return 1, err
+	}
+	m := machine{kernel: k.image, initrd: filepath.Join(work, "initrd"), settings: want}
+	if err := writeImage(m.initrd, self, k, want, args); err != nil {
+		return 1, err
+	}
+	if m.disks, err = makeDisks(work, want.disks); err != nil {
+		return 1, err
+	}
+	return m.run(work, os.Stdout, os.Stderr)
+}

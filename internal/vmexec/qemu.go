@@ -1,0 +1,145 @@
+package main
+
+import (
+	"bufio"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"vserver/internal/need"
+)
+
+// machine is a virtual machine to be.
+type machine struct {
+	kernel, initrd string
+	disks          []string
+	settings       settings
+}
+
+// The serial lines, by number: the kernel's console, the test's output, and one line
+// with its exit code.
+const (
+	consoleTTY = "ttyS0"
+	outputTTY  = "ttyS1"
+	resultTTY  = "ttyS2"
+)
+
+// makeDisks makes the disks' files, holes all: first the scratch one that the
+// machine has on /tmp, with an ext4 that can do quotas of every kind.
+func makeDisks(work string, sizes []int64) ([]string, error) {
+	const scratch = 8 << 30
+	var out []string
+	for i, size := range append([]int64{scratch}, sizes...) {
+		path := filepath.Join(work, fmt.Sprintf("disk%d", i))
+		f, err := os.Create(path)
+		if err != nil {
+			return nil, err
+		}
+		err = f.Truncate(size)
+		f.Close()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, path)
+	}
+	c := exec.Command("mkfs.ext4", "-q", "-F", "-O", "quota,project", "-E", "lazy_itable_init=1,lazy_journal_init=1", "-J", "size=16", out[0])
+	if text, err := c.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("%s: %w\n%s", c, err, text)
+	}
+	return out, nil
+}
+
+// args are qemu's arguments. Serial lines go to the files with descriptors 3, 4, 5.
+func (m machine) args() []string {
+	args := []string{
+		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", strconv.Itoa(m.settings.memory),
+		"-nodefaults", "-display", "none", "-no-reboot",
+		"-kernel", m.kernel, "-initrd", m.initrd,
+		"-append", "console=" + consoleTTY + " quiet panic=-1 reboot=t mitigations=off nokaslr nowatchdog tsc=reliable " + need.VMWord,
+	}
+	for fd := 3; fd <= 5; fd++ {
+		args = append(args, "-serial", fmt.Sprintf("file:/dev/fd/%d", fd))
+	}
+	for i, d := range m.disks {
+		args = append(args,
+			"-drive", fmt.Sprintf("if=none,id=d%d,format=raw,cache=unsafe,discard=unmap,file=%s", i, d),
+			"-device", fmt.Sprintf("virtio-blk-pci,drive=d%d", i))
+	}
+	return args
+}
+
+// run boots the machine, copies the test's output to out while it runs, and gives
+// the test's exit code. A machine that dies, gets stuck or oopses is an error, with
+// its console printed to warn.
+func (m machine) run(work string, out, warn io.Writer) (int, error) {
+	console, err := os.Create(filepath.Join(work, "console"))
+	if err != nil {
+		return 1, err
+	}
+	defer console.Close()
+	output, outputEnd, err := os.Pipe()
+	if err != nil {
+		return 1, err
+	}
+	defer output.Close()
+	result, resultEnd, err := os.Pipe()
+	if err != nil {
+		return 1, err
+	}
+	defer result.Close()
+
+	q := exec.Command("qemu-system-x86_64", m.args()...)
+	q.Stderr = os.Stderr
+	q.ExtraFiles = []*os.File{console, outputEnd, resultEnd}
+	q.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	err = q.Start()
+	outputEnd.Close()
+	resultEnd.Close()
+	if err != nil {
+		return 1, err
+	}
+	stuck := time.AfterFunc(m.settings.patience, func() { q.Process.Kill() })
+	io.Copy(out, output)
+	code, err := readResult(result)
+	if gone := q.Wait(); gone != nil && err == nil {
+		err = fmt.Errorf("qemu: %w", gone)
+	}
+	if !stuck.Stop() {
+		err = fmt.Errorf("the machine was stuck after %v", m.settings.patience)
+	}
+	text, readErr := os.ReadFile(console.Name())
+	if err == nil {
+		err = oops(string(text))
+	}
+	if err != nil || os.Getenv("VSERVER_VM_CONSOLE") == "1" {
+		fmt.Fprintf(warn, "-- console of the machine\n%s\n-- end of console\n", text)
+	}
+	return code, errors.Join(err, readErr)
+}
+
+// readResult reads the exit code.
+func readResult(r io.Reader) (int, error) {
+	line, _ := bufio.NewReader(r).ReadString('\n')
+	code, err := strconv.Atoi(strings.TrimSpace(line))
+	if err != nil {
+		return 1, errors.New("the machine ended without the test's exit code")
+	}
+	return code, nil
+}
+
+// oops gives an error when the kernel found a fault of its own.
+func oops(console string) error {
+	found := regexp.MustCompile(`(?m)^.*(kernel BUG at|Oops:|general protection fault|KASAN|refcount_t:).*$`).FindString(console)
+	if found == "" {
+		return nil
+	}
+	return fmt.Errorf("the kernel: %s", strings.TrimSpace(found))
+}

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"vserver/internal/need"
+)
+
+func TestMain(m *testing.M) { need.Main(m) }
+
+func TestSettings(t *testing.T) {
+	got, err := parseSettings(strings.NewReader("# what we want\n\nmodule xfs\nmodule btrfs\nprogram rsync\ndisk 64\nmemory 512\nseconds 7\n"))
+	want := settings{modules: []string{"xfs", "btrfs"}, programs: []string{"rsync"}, disks: []int64{64 << 20}, memory: 512, patience: 7 * time.Second}
+	if err != nil || !reflect.DeepEqual(got, want) {
+		t.Errorf("got %+v, %v; want %+v", got, err, want)
+	}
+	for text, want := range map[string]string{
+		"module":           "1: want a word and a value",
+		"module a b":       "1: want a word and a value",
+		"\nmemory lots":    "2: memory lots: want a positive number",
+		"disk 0":           "1: disk 0: want a positive number",
+		"colour 3":         "1: colour: want module, program, disk, memory or seconds",
+		"#\n#\nseconds -1": "3: seconds -1: want a positive number",
+	} {
+		if _, err := parseSettings(strings.NewReader(text)); err == nil || err.Error() != want {
+			t.Errorf("%q: error %v, want %s", text, err, want)
+		}
+	}
+	if _, err := readSettings("testdata/no-such-file"); err != nil {
+		t.Errorf("no file: %v", err)
+	}
+}
+
+// TestArchive has another program read what was written.
+func TestArchive(t *testing.T) {
+	busybox := need.Command(t, "busybox")
+	dir := t.TempDir()
+	source := filepath.Join(dir, "source")
+	if err := os.WriteFile(source, []byte("from the host\n"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	var b bytes.Buffer
+	a := newArchive(&b)
+	a.data("a/b/file", 0o751, "content")
+	a.data("a/b/file", 0o600, "the first one stays")
+	a.link("a/link", "b/file")
+	a.file("copy", source)
+	a.dir("empty")
+	if err := a.close(); err != nil {
+		t.Fatal(err)
+	}
+	c := exec.Command(busybox, "cpio", "-idm")
+	c.Dir, c.Stdin = dir, &b
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("cpio: %v\n%s", err, out)
+	}
+	for name, want := range map[string]string{"a/b/file": "content", "a/link": "content", "copy": "from the host\n"} {
+		if got, err := os.ReadFile(filepath.Join(dir, name)); err != nil || string(got) != want {
+			t.Errorf("%s: %q, %v; want %q", name, got, err, want)
+		}
+	}
+	for name, want := range map[string]os.FileMode{"a/b/file": 0o751, "copy": 0o640, "empty": os.ModeDir | 0o755} {
+		if info, err := os.Stat(filepath.Join(dir, name)); err != nil || info.Mode() != want {
+			t.Errorf("%s: %v, want mode %v", name, err, want)
+		}
+	}
+}
+
+// full refuses bytes after the first n.
+type full struct{ n int }
+
+func (f *full) Write(b []byte) (int, error) {
+	if f.n -= len(b); f.n < 0 {
+		return 0, errors.New("disk full")
+	}
+	return len(b), nil
+}
+
+func TestArchiveErrors(t *testing.T) {
+	a := newArchive(&full{n: 200})
+	for range 10 {
+		a.data("x/y", 0o644, strings.Repeat("z", 100))
+	}
+	if err := a.close(); err == nil || !strings.Contains(err.Error(), "disk full") {
+		t.Errorf("on a full disk: %v", err)
+	}
+	a = newArchive(&bytes.Buffer{})
+	a.file("x", "/no/such/file")
+	if err := a.close(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("of no file: %v", err)
+	}
+}
+
+func TestModules(t *testing.T) {
+	depends, aliases := parseModinfo("license=GPL\x00depends=jbd2,crc16\x00alias=fs-ext4\x00alias=ext3\x00name=ext4\x00broken\x00")
+	if !reflect.DeepEqual(depends, []string{"jbd2", "crc16"}) || !reflect.DeepEqual(aliases, []string{"fs-ext4", "ext3"}) {
+		t.Errorf("modinfo: %q, %q", depends, aliases)
+	}
+	got := moduleTable([]module{
+		{name: "jbd2"},
+		{name: "nf_tables", depends: []string{"nfnetlink"}}, // built in
+		{name: "ext4", depends: []string{"jbd2"}, aliases: []string{"fs-ext4"}},
+	})
+	if want := "ext4 jbd2 ext4\nfs-ext4 jbd2 ext4\njbd2 jbd2\nnf_tables nf_tables\n"; got != want {
+		t.Errorf("table:\n%swant:\n%s", got, want)
+	}
+	if name, ok := moduleName("/lib/modules/6/kernel/net/nf-tables.ko.xz"); name != "nf_tables" || !ok {
+		t.Errorf("name %q, %v", name, ok)
+	}
+}
+
+func TestOops(t *testing.T) {
+	if err := oops("[    0.1] all is well\n[    0.2] watchdog: nothing\n"); err != nil {
+		t.Error(err)
+	}
+	err := oops("[    0.1] BUG: unable to handle page fault\n[    0.2] Oops: 0002 [#1] SMP\r\n[    0.3] more\n")
+	if err == nil || err.Error() != "the kernel: [    0.2] Oops: 0002 [#1] SMP" {
+		t.Errorf("got %v", err)
+	}
+}
+
+func FuzzSettings(f *testing.F) {
+	f.Add("module xfs\ndisk 3\n")
+	f.Fuzz(func(t *testing.T, text string) {
+		s, err := parseSettings(strings.NewReader(text))
+		if err == nil && (s.memory < 1 || s.patience <= 0) {
+			t.Errorf("%q gives %+v", text, s)
+		}
+	})
+}
