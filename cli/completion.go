@@ -25,7 +25,7 @@ vserver completion fish > /usr/share/fish/vendor_completions.d/vserver.fish`,
 // completion prints the completion of a shell.
 func (t *tool) completion(args []string) error {
 	if len(args) != 1 {
-		return usageHint("vserver completion bash", "completion: want one of bash, zsh, fish")
+		return usageHint("vserver completion bash", "want one of bash, zsh, fish")
 	}
 	root := &cobra.Command{Use: "vserver"}
 	switch args[0] {
@@ -36,7 +36,7 @@ func (t *tool) completion(args []string) error {
 	case "fish":
 		return root.GenFishCompletion(t.out, true)
 	}
-	return usageHint("vserver completion bash", "completion: %s: want one of bash, zsh, fish", args[0])
+	return usageHint("vserver completion bash", "%s: want one of bash, zsh, fish", args[0])
 }
 
 // complete answers the shell: args are cobra's request and the words typed so far,

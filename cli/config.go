@@ -28,7 +28,7 @@ func (t *tool) config(args []string) error {
 		key = rest[0]
 	}
 	if len(rest) > 1 {
-		return usageHint("vserver config --help", "config: %s: one word too many", rest[1])
+		return usageHint("vserver config --help", "%s: one word too many", rest[1])
 	}
 	if t.json && key == "" {
 		spec, err := t.host.Load(n)

@@ -42,7 +42,7 @@ func (t *tool) delete(ctx context.Context, f deleteFlags, args []string) error {
 			continue // nothing to lose; delete says that there is no such guest
 		}
 		if !isTerminal(t.in) {
-			return usageHint("vserver delete --yes "+string(n), "%s: delete: refused without a terminal to ask at", n)
+			return t.about(n, usageHint("vserver delete --yes "+string(n), "refused without a terminal to ask at"))
 		}
 		if !t.confirm("Are you sure you want to delete the vserver " + string(n)) {
 			return code(exitUsage)

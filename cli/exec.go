@@ -47,7 +47,7 @@ func (t *tool) exec(f execFlags, args []string) error {
 		return err
 	}
 	if len(args) == 0 {
-		return usageHint("vserver "+string(n)+" enter", "exec: which command?")
+		return usageHint("vserver "+string(n)+" enter", "which command?")
 	}
 	return t.runIn(n, f, args)
 }

@@ -42,7 +42,7 @@ func (t *tool) pick(s selection, words []string) ([]guest.Name, error) {
 		return t.names(words)
 	}
 	if len(words) > 0 || t.subject != "" {
-		return nil, usagef("%s: either names, or --all or --mark", t.verb)
+		return nil, usagef("either names, or --all or --mark")
 	}
 	all, err := t.host.Names()
 	if err != nil || s.all {
@@ -71,12 +71,12 @@ func (t *tool) names(words []string) ([]guest.Name, error) {
 	if t.subject != "" {
 		if len(words) > 0 {
 			return nil, usageHint("vserver "+t.verb+" "+t.subject+" "+strings.Join(words, " "),
-				"%s: %s: one word too many", t.verb, words[0])
+				"%s: one word too many", words[0])
 		}
 		words = []string{t.subject}
 	}
 	if len(words) == 0 {
-		return nil, usageHint("vserver "+t.verb+" --help", "%s: which guest?", t.verb)
+		return nil, usageHint("vserver "+t.verb+" --help", "which guest?")
 	}
 	names := make([]guest.Name, len(words))
 	for i, w := range words {
@@ -93,7 +93,7 @@ func (t *tool) one(words []string) (guest.Name, []string, error) {
 	word := t.subject
 	if word == "" {
 		if len(words) == 0 {
-			return "", nil, usageHint("vserver "+t.verb+" --help", "%s: which guest?", t.verb)
+			return "", nil, usageHint("vserver "+t.verb+" --help", "which guest?")
 		}
 		word, words = words[0], words[1:]
 	}
@@ -105,7 +105,7 @@ func (t *tool) one(words []string) (guest.Name, []string, error) {
 func (t *tool) single(words []string) (guest.Name, error) {
 	n, rest, err := t.one(words)
 	if err == nil && len(rest) > 0 {
-		err = usageHint("vserver "+t.verb+" --help", "%s: %s: one word too many", t.verb, rest[0])
+		err = usageHint("vserver "+t.verb+" --help", "%s: one word too many", rest[0])
 	}
 	return n, err
 }
@@ -176,15 +176,27 @@ func (t *tool) all(ctx context.Context, names []guest.Name, do func(context.Cont
 	return join(errs...)
 }
 
-// about says which guest and which verb an error concerns, and what else might have
-// been meant when there is no such guest.
+// about says which guest, or with "" none, and which verb an error concerns, and
+// what else might have been meant when there is no such guest.
 func (t *tool) about(n guest.Name, err error) error {
-	var c code
-	if err == nil || errors.As(err, &c) {
+	if err == nil {
+		return nil
+	}
+	switch e := err.(type) {
+	case code:
 		return err
+	case many:
+		for i := range e {
+			e[i] = t.about(n, e[i])
+		}
+		return e
+	case *fault.Error:
+		if e.Guest != "" && n == "" {
+			return err
+		}
 	}
 	err = fault.New(string(n), t.verb, err)
-	if errors.Is(err, guest.ErrNotFound) {
+	if n != "" && errors.Is(err, guest.ErrNotFound) {
 		err = fault.Hint(err, t.meant(n))
 	}
 	return err

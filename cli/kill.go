@@ -58,7 +58,7 @@ func (t *tool) killByPID(sig guest.Signal, args []string) error {
 		return err
 	}
 	if len(pids) == 0 {
-		return usageHint("vkill --help", "kill: which guest, or which process?")
+		return usageHint("vkill --help", "which guest, or which process?")
 	}
 	of, err := t.owners()
 	if err != nil {
@@ -68,7 +68,7 @@ func (t *tool) killByPID(sig guest.Signal, args []string) error {
 	for _, pid := range pids {
 		o := of(pid)
 		if o.name == "" {
-			errs = append(errs, usagef("kill: process %d is of no guest", pid))
+			errs = append(errs, usagef("process %d is of no guest", pid))
 			continue
 		}
 		if err := t.host.Kill(o.name, sig, pid); err != nil {
@@ -84,7 +84,7 @@ func readPIDs(words []string) ([]int, error) {
 	for _, w := range words {
 		pid, err := strconv.Atoi(w)
 		if err != nil || pid < 1 {
-			return nil, usagef("kill: %s: not a process number", w)
+			return nil, usagef("%s: not a process number", w)
 		}
 		pids = append(pids, pid)
 	}

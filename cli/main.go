@@ -53,7 +53,7 @@ func Main(args []string) int {
 	if len(args) > 0 && strings.HasPrefix(args[0], "__complete") {
 		return t.complete(args)
 	}
-	return t.report(t.run(args))
+	return t.report(t.about("", t.run(args)))
 }
 
 // run finds the verb and hands the rest of the words to it.
@@ -74,7 +74,7 @@ func (t *tool) run(args []string) error {
 		return usagef("no such command: %s", t.verb)
 	}
 	c := e.construct(t)
-	c.SetArgs(words)
+	c.SetArgs(append([]string{}, words...)) // nil would be os.Args to cobra
 	return c.Execute()
 }
 

@@ -65,7 +65,7 @@ func (t *tool) before(names []guest.Name, o order) (map[guest.Name][]guest.Name,
 	among := make(map[guest.Name]bool, len(names))
 	for _, n := range names {
 		if among[n] {
-			return nil, usagef("%s: %s is named twice", t.verb, n)
+			return nil, usagef("%s is named twice", n)
 		}
 		among[n] = true
 	}

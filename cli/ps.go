@@ -34,7 +34,7 @@ vserver ps -ef`,
 // ps runs ps and adds the guests.
 func (t *tool) ps(ctx context.Context, args []string) error {
 	if t.subject != "" {
-		return usageHint("vserver ps", "ps: takes no name; it shows all guests")
+		return usageHint("vserver ps", "takes no name; it shows all guests")
 	}
 	if len(args) == 1 && (args[0] == "--help" || args[0] == "-h") {
 		return t.help([]string{"ps"})

@@ -23,7 +23,7 @@ func (t *tool) rename(ctx context.Context, args []string) error {
 		return err
 	}
 	if len(rest) != 1 {
-		return usageHint("vserver rename --help", "rename: want the old name and the new one")
+		return usageHint("vserver rename --help", "want the old name and the new one")
 	}
 	to, err := guest.ParseName(rest[0])
 	if err != nil {

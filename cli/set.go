@@ -25,11 +25,11 @@ func (t *tool) set(args []string) error {
 		return err
 	}
 	if len(assignments) == 0 {
-		return usageHint("vserver set --help", "set: what? want KEY=VALUE")
+		return usageHint("vserver set --help", "what? want KEY=VALUE")
 	}
 	for _, a := range assignments {
 		if !strings.Contains(a, "=") {
-			return usageHint("vserver config "+string(n)+" "+a, "set: %s: want KEY=VALUE", a)
+			return usageHint("vserver config "+string(n)+" "+a, "%s: want KEY=VALUE", a)
 		}
 	}
 	return t.about(n, t.host.Set(string(n), assignments))

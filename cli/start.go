@@ -51,7 +51,7 @@ func (t *tool) start(ctx context.Context, f startFlags, args []string) error {
 		return t.plans(names, t.host.PlanStart)
 	}
 	if f.wait && len(names) > 1 {
-		return usagef("start: --wait is for one guest")
+		return usagef("--wait is for one guest")
 	}
 	return join(unread, t.inOrder(ctx, names, dependsFirst, func(ctx context.Context, n guest.Name) error {
 		return t.startOne(ctx, f, n)

@@ -29,7 +29,7 @@ vserver stat --json`,
 // stat shows what guests use.
 func (t *tool) stat(args []string) error {
 	if len(args) > 0 || t.subject != "" {
-		return usageHint("vserver stat", "stat: takes no name; it shows all guests")
+		return usageHint("vserver stat", "takes no name; it shows all guests")
 	}
 	all, err := t.host.Usage()
 	if err != nil {

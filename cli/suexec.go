@@ -27,7 +27,7 @@ func (t *tool) suexec(f execFlags, args []string) error {
 		return err
 	}
 	if len(args) < 2 {
-		return usageHint("vserver suexec --help", "suexec: want a user and a command")
+		return usageHint("vserver suexec --help", "want a user and a command")
 	}
 	f.user = args[0]
 	return t.runIn(n, f, args[1:])

@@ -86,7 +86,7 @@ func (e entry) construct(t *tool) *cobra.Command {
 	c.SetErr(t.err)
 	c.SetHelpFunc(func(c *cobra.Command, _ []string) { t.out.WriteString(helpText(e.page(c))) })
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return usageHint("vserver "+e.name+" --help", "%s: %s", e.name, flagComplaint(err))
+		return usageHint("vserver "+e.name+" --help", "%s", flagComplaint(err))
 	})
 	flags := c.Flags()
 	flags.BoolVar(&t.json, "json", t.json, "print JSON, errors as well")

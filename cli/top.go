@@ -1,14 +1,227 @@
 package cli
 
 import (
+	"cmp"
 	"context"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
+	"golang.org/x/term"
 
 	"vserver/guest"
+	"vserver/host"
 )
 
+type topFlags struct {
+	once  bool
+	delay guest.Duration
+	sort  string
+}
+
+// topSorts are the orders of the table, each by the key that asks for it.
+const topSorts = "cmpnx"
+
 func newTop(t *tool) *cobra.Command {
-	return command("top [OPTION...]", "", "",
-		func(ctx context.Context, args []string) error { return guest.ErrUnsupported })
+	f := topFlags{delay: guest.Duration(2 * time.Second)}
+	c := command("top [OPTION...]", `
+A live table of the guests that run, and of the host: processor time in percent of
+one processor, memory, processes. Keys: c m p n x sort by processor, memory,
+processes, name and xid, r turns the order round, q ends.
+
+Without a terminal, or with --once, the table is printed once.`, `
+vtop
+vserver top --once --sort m`,
+		func(ctx context.Context, args []string) error { return t.top(ctx, f, args) })
+	c.Flags().BoolVarP(&f.once, "once", "1", false, "print the table once and end")
+	c.Flags().TextVarP(&f.delay, "delay", "d", f.delay, "`TIME` between two tables")
+	c.Flags().StringVarP(&f.sort, "sort", "s", "c", "`KEY` to sort by: one of "+topSorts)
+	return c
+}
+
+// topRow is one line of the table.
+type topRow struct {
+	host.Usage
+	CPU float64 `json:"cpu"` // percent of one processor
+}
+
+// top shows the live table.
+func (t *tool) top(ctx context.Context, f topFlags, args []string) error {
+	if len(args) > 0 || t.subject != "" {
+		return usageHint("vserver top", "takes no name; it shows all guests")
+	}
+	if len(f.sort) != 1 || !strings.Contains(topSorts, f.sort) {
+		return usageHint("vserver top --help", "--sort %s: want one of %s", f.sort, topSorts)
+	}
+	if f.delay < guest.Duration(100*time.Millisecond) {
+		return usagef("--delay %s: want 0.1 or more", f.delay)
+	}
+	last, err := t.host.Usage()
+	if err != nil {
+		return err
+	}
+	if f.once || t.json || !isTerminal(t.out) || !isTerminal(t.in) {
+		return t.topOnce(ctx, f, last)
+	}
+	return t.topLive(ctx, f, last)
+}
+
+// topOnce prints the table after a short look at who is busy.
+func (t *tool) topOnce(ctx context.Context, f topFlags, last []host.Usage) error {
+	const look = 200 * time.Millisecond
+	began := time.Now()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-time.After(look):
+	}
+	now, err := t.host.Usage()
+	if err != nil {
+		return err
+	}
+	rows := topRows(last, now, time.Since(began))
+	sortTop(rows, f.sort[0], false)
+	if t.json {
+		return writeJSON(t.out, rows)
+	}
+	_, err = t.out.WriteString(strings.Join(topLines(rows), "\n") + "\n")
+	return err
+}
+
+// topLive draws the table until q is typed.
+func (t *tool) topLive(ctx context.Context, f topFlags, last []host.Usage) error {
+	fd := int(t.in.Fd())
+	before, err := term.MakeRaw(fd)
+	if err != nil {
+		return err
+	}
+	t.out.WriteString("\x1b[?1049h\x1b[?25l") // the other screen, no cursor
+	defer func() {
+		t.out.WriteString("\x1b[?25h\x1b[?1049l")
+		term.Restore(fd, before)
+	}()
+	keys := readKeys(t.in)
+	by, turned, began := f.sort[0], false, time.Now()
+	rows := topRows(last, last, time.Second)
+	for {
+		sortTop(rows, by, turned)
+		t.drawTop(topLines(rows))
+		select {
+		case <-ctx.Done():
+			return nil
+		case k, ok := <-keys:
+			switch {
+			case !ok || k == 'q' || k == 3: // Ctrl-C: the terminal is raw
+				return nil
+			case k == 'r':
+				turned = !turned
+			case strings.IndexByte(topSorts, k) >= 0:
+				by, turned = k, false
+			}
+		case <-time.After(time.Duration(f.delay) - time.Since(began)):
+			now, err := t.host.Usage()
+			if err != nil {
+				return err
+			}
+			rows = topRows(last, now, time.Since(began))
+			last, began = now, time.Now()
+		}
+	}
+}
+
+// readKeys gives the bytes that are typed, until the terminal is gone.
+func readKeys(in *os.File) <-chan byte {
+	keys := make(chan byte)
+	go func() {
+		defer close(keys)
+		var b [1]byte
+		for {
+			if n, err := in.Read(b[:]); n != 1 || err != nil {
+				return
+			}
+			keys <- b[0]
+		}
+	}()
+	return keys
+}
+
+// drawTop draws the lines from the top of the screen, as many as there is room for.
+func (t *tool) drawTop(lines []string) {
+	width, height, err := term.GetSize(int(t.out.Fd()))
+	if err != nil || width < 1 || height < 1 {
+		width, height = textWidth, 24
+	}
+	var b strings.Builder
+	b.WriteString("\x1b[H")
+	for i, l := range lines[:min(len(lines), height)] {
+		l = l[:min(len(l), width)]
+		if i == 0 {
+			l = "\x1b[7m" + fmt.Sprintf("%-*s", width, l) + "\x1b[0m"
+		}
+		if i > 0 {
+			b.WriteString("\r\n")
+		}
+		b.WriteString(l + "\x1b[K")
+	}
+	b.WriteString("\x1b[J")
+	t.out.WriteString(b.String())
+}
+
+// topLines is the table.
+func topLines(rows []topRow) []string {
+	lines := []string{"  XID  PROC   %CPU    VSZ    RSS     UPTIME NAME"}
+	for _, r := range rows {
+		name := string(r.Name)
+		if r.XID == 0 {
+			name = "root server"
+		}
+		lines = append(lines, fmt.Sprintf("%5d %5d %6.1f%7s%7s %10s %s",
+			r.XID, r.Processes, r.CPU, statMem(uint64(r.VSZ)), statMem(uint64(r.RSS)), statTime(r.Uptime), name))
+	}
+	return lines
+}
+
+// topRows compares two looks that lie a time apart. A guest that was restarted
+// between them has used what it has used since.
+func topRows(last, now []host.Usage, apart time.Duration) []topRow {
+	rows := make([]topRow, 0, len(now))
+	for _, u := range now {
+		used := u.User + u.System
+		for _, l := range last {
+			if l.XID == u.XID && l.User+l.System <= used {
+				used -= l.User + l.System
+				break
+			}
+		}
+		rows = append(rows, topRow{u, 100 * used.Seconds() / apart.Seconds()})
+	}
+	return rows
+}
+
+// sortTop sorts the table by a key of topSorts: numbers from the highest, names and
+// xids from the lowest.
+func sortTop(rows []topRow, by byte, turned bool) {
+	slices.SortStableFunc(rows, func(a, b topRow) int {
+		var c int
+		switch by {
+		case 'c':
+			c = cmp.Compare(b.CPU, a.CPU)
+		case 'm':
+			c = cmp.Compare(b.RSS, a.RSS)
+		case 'p':
+			c = cmp.Compare(b.Processes, a.Processes)
+		case 'n':
+			c = cmp.Compare(a.Name, b.Name)
+		}
+		if c == 0 {
+			c = cmp.Compare(a.XID, b.XID)
+		}
+		if turned {
+			return -c
+		}
+		return c
+	})
 }
