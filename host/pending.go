@@ -49,15 +49,6 @@ func (h *Host) Kill(guest.Name, guest.Signal, ...int) error { return pending("ki
 // Wait waits until a guest no longer runs.
 func (h *Host) Wait(context.Context, guest.Name) error { return pending("wait") }
 
-// DeleteOptions are the ways to delete a guest.
-type DeleteOptions struct{ Force bool }
-
-// Delete removes a guest.
-func (h *Host) Delete(context.Context, guest.Name, DeleteOptions) error { return pending("delete") }
-
-// Rename gives a guest another name.
-func (h *Host) Rename(context.Context, guest.Name, guest.Name) error { return pending("rename") }
-
 // Config gives a setting, or the whole spec.
 func (h *Host) Config(n, key string) (string, error) { return "", pending("config") }
 

@@ -1,0 +1,340 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"vserver/build"
+	"vserver/fault"
+	"vserver/guest"
+	"vserver/kernel/file"
+	"vserver/layer"
+	"vserver/pool"
+	"vserver/step"
+	"vserver/store"
+)
+
+// BuildOptions are the ways to build a guest.
+type BuildOptions struct {
+	// Keep leaves what a build that fails has made, for looking at; the error's hint
+	// says where.
+	Keep bool
+	// Fresh makes a new image though the pool has one made in the same way.
+	Fresh bool
+	// Progress gets a line for each thing that is done; nil discards them.
+	Progress io.Writer
+	// RootPassword is a hash by crypt(3) for root; "" locks root's password.
+	RootPassword string
+	// AuthorizedKeys are ssh keys for root, each a line of an authorized_keys file.
+	AuthorizedKeys []string
+}
+
+// builder is one build on its way.
+type builder struct {
+	h       *Host
+	n       guest.Name
+	spec    *guest.Spec // gets the numbers and the image
+	full    guest.Spec  // with its defaults, once it has the numbers
+	src     build.Source
+	o       BuildOptions
+	say     build.Progress
+	release func() // of the image
+}
+
+// Build makes guest n: its files by src, and last its spec. A number that spec does not
+// have is given to it, and root.lower and root.shared are filled in. Nothing is there
+// when Build fails or is killed; what a killed one left is swept by the next Build,
+// Delete or Rename of any guest. guest.ErrExists when there is such a guest.
+func (h *Host) Build(ctx context.Context, n guest.Name, spec *guest.Spec, src build.Source, o BuildOptions) error {
+	b := &builder{h: h, n: n, spec: spec, src: src, o: o, say: build.Lines(o.Progress)}
+	return fault.New(string(n), "build", h.run(ctx, n, "build", b.steps()))
+}
+
+// run settles, takes the guest's lock, and runs a table.
+func (h *Host) run(ctx context.Context, n guest.Name, op string, steps []step.Step) error {
+	if err := h.settle(); err != nil {
+		return err
+	}
+	return h.locked(n, lockWait, func(guest.Name) error { return step.Run(ctx, op, steps) })
+}
+
+func (b *builder) steps() []step.Step {
+	return []step.Step{
+		{Name: "check that there is no such guest", Do: b.check},
+		{Name: "make " + b.h.staging(b.n), Do: b.mark, Undo: b.undo},
+		{Name: "reserve a number", Do: b.reserve},
+		{Name: "make the files by method " + b.src.Method, Do: b.files, Undo: b.unuse},
+		{Name: "write who the guest is", Do: b.identify},
+		{Name: "move the files to " + b.h.Dirs.Guest(b.n), Do: b.place},
+		{Name: "write " + b.h.Dirs.Spec(b.n), Do: b.write},
+		{Name: "remove " + b.h.staging(b.n), Do: b.finish},
+	}
+}
+
+func (b *builder) check(context.Context) error {
+	if found := b.spec.Validate(); len(found) > 0 {
+		return found[0]
+	}
+	if b.spec.Root.Kind == guest.RootDir && len(b.src.Shared) > 0 {
+		return fault.Hint(fmt.Errorf("method %s: needs root.kind overlay: %w", b.src.Method, guest.ErrInvalid),
+			"leave root.kind out, or build with -m debootstrap")
+	}
+	for _, path := range []string{b.h.Dirs.Spec(b.n), b.h.Dirs.Guest(b.n)} {
+		there, err := exists(path)
+		if err != nil {
+			return err
+		}
+		if there {
+			return fault.Hint(fmt.Errorf("%s: %w", path, guest.ErrExists), "vserver "+string(b.n)+" delete")
+		}
+	}
+	return b.clash()
+}
+
+// clash refuses addresses and the like that another guest has.
+func (b *builder) clash() error {
+	all, err := store.All(b.h.Dirs.Config)
+	if err != nil {
+		return err
+	}
+	for _, c := range store.Check(append(all, store.Entry{Name: b.n, Spec: b.spec}), nil) {
+		if c.Guest == b.n && !c.Warning {
+			return fmt.Errorf("%s: %w", c.Path, c.Err)
+		}
+	}
+	return nil
+}
+
+func (b *builder) mark(context.Context) error {
+	for _, dir := range []string{b.h.Dirs.Data, filepath.Dir(b.h.Dirs.Guest(b.n)), filepath.Dir(b.h.staging(b.n))} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	return errors.Join(os.Mkdir(b.h.staging(b.n), 0o700), os.Mkdir(b.dir(), 0o700))
+}
+
+// dir is where the guest's own files are made.
+func (b *builder) dir() string { return filepath.Join(b.h.staging(b.n), "files") }
+
+// undo takes everything back from names alone. The steps after mark need none of
+// their own.
+func (b *builder) undo() error {
+	err := error(nil)
+	if b.o.Keep {
+		err = b.keep()
+	}
+	return errors.Join(err, store.Remove(b.h.Dirs.Spec(b.n)), b.h.clear(b.n))
+}
+
+// keep moves what was made to where nobody sweeps.
+func (b *builder) keep() error {
+	kept := b.h.kept(b.n)
+	if err := os.MkdirAll(filepath.Dir(kept), 0o700); err != nil {
+		return err
+	}
+	if err := b.h.remove(filepath.Dir(kept), b.n); err != nil {
+		return err
+	}
+	for _, dir := range []string{b.dir(), b.h.Dirs.Guest(b.n)} {
+		if there, _ := exists(dir); there {
+			b.say.Say("kept in %s", kept)
+			return os.Rename(dir, kept)
+		}
+	}
+	return nil
+}
+
+func (b *builder) reserve(context.Context) error {
+	err := store.Reserve(b.h.Dirs, b.n, b.spec)
+	b.full = b.spec.WithDefaults(b.n)
+	return err
+}
+
+// files makes the guest's own directories and what is beneath them.
+func (b *builder) files(ctx context.Context) error {
+	if b.full.Root.Kind == guest.RootDir {
+		return hintFull(b.plain(ctx), b.h.Dirs.Data)
+	}
+	image, err := b.image(ctx)
+	if err != nil {
+		return hintFull(err, b.h.Dirs.Data)
+	}
+	b.spec.Root.Lower = append([]string{image}, b.spec.Root.Lower...)
+	b.spec.Root.Shared = b.src.Shared
+	b.full = b.spec.WithDefaults(b.n)
+	return layers(b.dir(), idBase(&b.full), b.src.Shared, b.src.Hidden)
+}
+
+// plain fills a plain directory, and gives it the guest's ids.
+func (b *builder) plain(ctx context.Context) error {
+	tree := filepath.Join(b.dir(), "root")
+	if err := makeDir(tree, 0o755, 0); err != nil {
+		return err
+	}
+	if err := b.src.Fill(ctx, tree, b.say); err != nil {
+		return err
+	}
+	d, err := file.OpenDir(tree)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	b.say.Say("give the files to ids from %d", idBase(&b.full))
+	return layer.Shift{To: idBase(&b.full)}.Run(ctx, d)
+}
+
+// image gives the name of the image with the guest's files, which is made unless the
+// pool has it, and protects it until the spec is written.
+func (b *builder) image(ctx context.Context) (string, error) {
+	name, err := b.src.Name(ctx)
+	if err != nil {
+		return "", err
+	}
+	meta := pool.Meta{Method: b.src.Method, Source: b.src.Text, Cache: b.src.Cache}
+	p := b.h.pool()
+	if b.o.Keep {
+		p = p.Keeping()
+	}
+	if name == "" {
+		meta.Guest, name = string(b.n), string(b.n)
+	}
+	free := name
+	for i := 2; meta.Guest != "" || b.o.Fresh; i++ {
+		if _, err := p.Tree(free); errors.Is(err, pool.ErrNoImage) {
+			break
+		}
+		free = fmt.Sprintf("%s-%d", name, i)
+	}
+	name = free
+	for {
+		b.release, err = p.Use(name)
+		if err == nil {
+			b.say.Say("image %s", name)
+			return name, nil
+		}
+		if !errors.Is(err, pool.ErrNoImage) && !errors.Is(err, file.ErrLocked) {
+			return "", err
+		}
+		b.say.Say("make image %s from %s", name, b.src.Text)
+		err = p.Add(ctx, name, meta, func(ctx context.Context, dir string) error {
+			return b.src.Fill(ctx, dir, b.say)
+		})
+		if err != nil && !errors.Is(err, guest.ErrExists) {
+			if b.o.Keep {
+				err = fault.Hint(err, "look at "+p.Kept(name))
+			}
+			return "", err
+		}
+	}
+}
+
+func (b *builder) unuse() error {
+	if b.release != nil {
+		b.release()
+	}
+	return nil
+}
+
+// layers makes the directories of an overlay guest's own: upper and work for the root,
+// and the same for each directory of the host that it shares, in which hidden ones
+// start out empty.
+func layers(dir string, base uint32, shared, hidden []string) error {
+	at := []string{dir}
+	for _, s := range shared {
+		own := filepath.Join(dir, "shared", strings.Trim(s, "/"))
+		if err := os.MkdirAll(own, 0o700); err != nil {
+			return err
+		}
+		at = append(at, own)
+	}
+	for _, own := range at {
+		if err := makeDir(filepath.Join(own, "upper"), 0o755, base); err != nil {
+			return err
+		}
+		if err := makeDir(filepath.Join(own, "work"), 0o700, 0); err != nil {
+			return err
+		}
+	}
+	for _, path := range hidden {
+		for _, s := range shared {
+			if below, ok := strings.CutPrefix(path, s+"/"); ok {
+				if err := hide(filepath.Join(dir, "shared", strings.Trim(s, "/"), "upper"), below, base); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// hide makes an empty directory that does not show what the lower layer has there.
+func hide(upper, name string, base uint32) error {
+	if err := makeDir(filepath.Join(upper, name), 0o755, base); err != nil {
+		return err
+	}
+	d, err := file.OpenDir(upper)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return layer.Hide(d, name)
+}
+
+// makeDir makes a directory of ours with owner and mode as said.
+func makeDir(path string, mode os.FileMode, id uint32) error {
+	if err := os.Mkdir(path, mode); err != nil {
+		return err
+	}
+	return errors.Join(os.Chown(path, int(id), int(id)), os.Chmod(path, mode))
+}
+
+func (b *builder) identify(context.Context) error {
+	id, err := b.h.identity(&b.full)
+	if err != nil {
+		return err
+	}
+	id.RootPassword, id.AuthorizedKeys, id.KeepAccounts = b.o.RootPassword, b.o.AuthorizedKeys, b.src.Moves
+	r, err := b.h.root(&b.full, b.dir())
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return hintFull(id.Apply(r), b.h.Dirs.Data)
+}
+
+func (b *builder) place(context.Context) error {
+	return os.Rename(b.dir(), b.h.Dirs.Guest(b.n))
+}
+
+// write puts the spec in place, which makes the guest one. Its files are on the disk
+// before: after a power cut there is a whole guest or none.
+func (b *builder) write(context.Context) error {
+	d, err := file.OpenDir(b.h.Dirs.Guest(b.n))
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if err := d.SyncAll(); err != nil {
+		return err
+	}
+	return hintFull(store.Write(b.h.Dirs.Spec(b.n), b.spec), b.h.Dirs.Config)
+}
+
+func (b *builder) finish(context.Context) error {
+	return errors.Join(b.unuse(), b.h.remove(filepath.Dir(b.h.staging(b.n)), b.n), b.h.prune())
+}
+
+// hintFull says what to look at when a disk is full.
+func hintFull(err error, dir string) error {
+	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+		return fault.Hint(err, "the disk is full: see `df -h "+dir+"`")
+	}
+	return err
+}
