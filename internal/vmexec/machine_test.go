@@ -10,6 +10,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"vserver/internal/need"
 )
@@ -98,7 +99,7 @@ func TestInside(t *testing.T) {
 	case "crash":
 		os.WriteFile("/proc/sysrq-trigger", []byte("c"), 0)
 	case "hang":
-		select {}
+		time.Sleep(time.Hour)
 	}
 }
 

@@ -1,17 +1,18 @@
 // Command nobody runs a test binary without any rights: go test -exec nobody ./...
 //
-// The binary lies in a directory that only its owner may enter, and so may the
-// source tree. Therefore it is opened, and the working directory kept, before the
-// rights go; it is executed by its file descriptor.
+// The binary lies in a directory that only its owner may enter, so it is run from
+// one of its own that anybody may. The working directory is kept; the test can read
+// what lies there even when the way there is barred.
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
 	"syscall"
-	"unsafe"
-
-	"golang.org/x/sys/unix"
 )
 
 // id is the user and group of nobody, of Debian as of most.
@@ -22,44 +23,63 @@ func main() {
 		fmt.Fprintln(os.Stderr, "usage: nobody PROGRAM [ARGUMENT...]")
 		os.Exit(2)
 	}
-	fmt.Fprintln(os.Stderr, "nobody:", run(os.Args[1:]))
-	os.Exit(1)
-}
-
-// run becomes the program, or says why not.
-func run(args []string) error {
-	fd, err := unix.Open(args[0], unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	code, err := run(os.Args[1], os.Args[2:])
 	if err != nil {
-		return fmt.Errorf("open %s: %w", args[0], err)
+		fmt.Fprintln(os.Stderr, "nobody:", err)
 	}
-	if err := syscall.Setgroups(nil); err != nil {
-		return fmt.Errorf("setgroups: %w", err)
-	}
-	if err := syscall.Setresgid(id, id, id); err != nil {
-		return fmt.Errorf("setresgid: %w", err)
-	}
-	if err := syscall.Setresuid(id, id, id); err != nil {
-		return fmt.Errorf("setresuid: %w", err)
-	}
-	for _, v := range []string{"HOME", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR", "GOCACHE"} {
-		os.Unsetenv(v)
-	}
-	os.Setenv("HOME", "/nonexistent")
-	return fmt.Errorf("exec %s: %w", args[0], execFD(fd, args, os.Environ()))
+	os.Exit(code)
 }
 
-// execFD replaces this process by the program that fd is open on.
-func execFD(fd int, args, env []string) error {
-	argv, err := syscall.SlicePtrFromStrings(args)
+// run gives the exit code of the program, run as nobody.
+func run(program string, args []string) (int, error) {
+	dir, err := os.MkdirTemp("", "nobody.")
+	if err != nil {
+		return 1, err
+	}
+	defer os.RemoveAll(dir)
+	if err := os.Chmod(dir, 0o755); err != nil {
+		return 1, err
+	}
+	here := filepath.Join(dir, filepath.Base(program))
+	if err := bring(program, here); err != nil {
+		return 1, err
+	}
+	c := exec.Command(here, args...)
+	c.Stdin, c.Stdout, c.Stderr = os.Stdin, os.Stdout, os.Stderr
+	c.Env = append(os.Environ(), "HOME=/nonexistent", "XDG_CACHE_HOME=", "XDG_RUNTIME_DIR=")
+	c.SysProcAttr = &syscall.SysProcAttr{
+		Credential: &syscall.Credential{Uid: id, Gid: id},
+		Pdeathsig:  syscall.SIGKILL,
+	}
+	if err := c.Start(); err != nil {
+		return 1, err
+	}
+	pass := make(chan os.Signal, 1)
+	signal.Notify(pass, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGINT)
+	go func() {
+		for s := range pass {
+			c.Process.Signal(s)
+		}
+	}()
+	err = c.Wait()
+	var x *exec.ExitError
+	if errors.As(err, &x) && x.Exited() {
+		return x.ExitCode(), nil
+	}
+	if err != nil {
+		return 1, fmt.Errorf("%s: %w", program, err)
+	}
+	return 0, nil
+}
+
+// bring makes the program appear at a path, by a link where that goes.
+func bring(program, path string) error {
+	if os.Link(program, path) == nil {
+		return nil
+	}
+	data, err := os.ReadFile(program)
 	if err != nil {
 		return err
 	}
-	envv, err := syscall.SlicePtrFromStrings(env)
-	if err != nil {
-		return err
-	}
-	empty := []byte{0}
-	_, _, errno := unix.RawSyscall6(unix.SYS_EXECVEAT, uintptr(fd), uintptr(unsafe.Pointer(&empty[0])),
-		uintptr(unsafe.Pointer(&argv[0])), uintptr(unsafe.Pointer(&envv[0])), unix.AT_EMPTY_PATH, 0)
-	return errno
+	return os.WriteFile(path, data, 0o755)
 }

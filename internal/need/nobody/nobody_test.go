@@ -10,9 +10,12 @@ import (
 	"vserver/internal/need"
 )
 
+// becomeVar makes the test binary the program under test.
+const becomeVar = "VSERVER_TEST_BECOME"
+
 func TestMain(m *testing.M) {
-	if len(os.Args) > 1 && os.Args[1] == "become" {
-		os.Args = append(os.Args[:1], os.Args[2:]...)
+	if os.Getenv(becomeVar) != "" {
+		os.Unsetenv(becomeVar)
 		main()
 	}
 	need.Main(m)
@@ -42,10 +45,14 @@ func TestNobody(t *testing.T) {
 	if err := os.Chmod(dir, 0o700); err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command("/proc/self/exe", "become", filepath.Join(dir, "busybox"), "sh", "-c",
-		"busybox id -u; busybox id -G; busybox cat data; busybox cat "+filepath.Join(dir, "data"))
+	cmd := exec.Command("/proc/self/exe", filepath.Join(dir, "busybox"), "sh", "-c",
+		"busybox id -u; busybox id -G; busybox cat data; busybox cat "+filepath.Join(dir, "data")+"; exit 3")
 	cmd.Dir = work
+	cmd.Env = append(os.Environ(), becomeVar+"=1")
 	out, _ := cmd.CombinedOutput()
+	if code := cmd.ProcessState.ExitCode(); code != 3 {
+		t.Errorf("exit code %d, want 3", code)
+	}
 	want := "65534\n65534\nread\n"
 	if !strings.HasPrefix(string(out), want) || !strings.Contains(string(out), "Permission denied") {
 		t.Errorf("got %q, want %q and a refusal", out, want)
