@@ -86,10 +86,10 @@ func (d *decoder) object(n *yaml.Node, to reflect.Value, path string, aliases *i
 	var seen [64]int // line of the key that gave field i
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], n.Content[i+1]
-		f, ok := fieldOf(t, key)
+		f, ok := fieldNamed(t, key.Value)
 		at := join(path, key.Value)
 		switch {
-		case !ok:
+		case !ok || key.Kind != yaml.ScalarNode:
 			d.unknown(key, t, at)
 			continue
 		case seen[f] != 0:
@@ -112,17 +112,6 @@ func (d *decoder) notZero(n *yaml.Node, v reflect.Value, preset, path string) {
 	}
 }
 
-func fieldOf(t reflect.Type, key *yaml.Node) (int, bool) {
-	if key.Kind == yaml.ScalarNode {
-		for i := range t.NumField() {
-			if t.Field(i).Tag.Get("yaml") == key.Value {
-				return i, true
-			}
-		}
-	}
-	return 0, false
-}
-
 func (d *decoder) unknown(key *yaml.Node, t reflect.Type, path string) {
 	switch {
 	case key.Kind != yaml.ScalarNode:
@@ -132,36 +121,7 @@ func (d *decoder) unknown(key *yaml.Node, t reflect.Type, path string) {
 		d.bad(key, path, "merged keys are not supported; write them out")
 		return
 	}
-	names := make([]string, t.NumField())
-	for i := range names {
-		names[i] = t.Field(i).Tag.Get("yaml")
-	}
-	if near := guest.Nearest(key.Value, names); near != "" {
-		d.bad(key, path, "no such key; did you mean %s?", near)
-		return
-	}
-	if home := homeOf(reflect.TypeFor[guest.Spec](), "", key.Value); home != "" && home != path {
-		d.bad(key, path, "no such key here; did you mean %s?", home)
-		return
-	}
-	d.bad(key, path, "no such key; want %s", strings.Join(names, ", "))
-}
-
-// homeOf finds the section that a key given in the wrong one belongs to.
-func homeOf(t reflect.Type, path, key string) string {
-	for i := range t.NumField() {
-		f := t.Field(i)
-		at := join(path, f.Tag.Get("yaml"))
-		if f.Tag.Get("yaml") == key {
-			return at
-		}
-		if f.Type.Kind() == reflect.Struct {
-			if home := homeOf(f.Type, at, key); home != "" {
-				return home
-			}
-		}
-	}
-	return ""
+	d.fail(key, path, noSuchKey(t, path, key.Value))
 }
 
 func (d *decoder) entries(n *yaml.Node, to reflect.Value, path string, aliases *int) bool {

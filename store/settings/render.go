@@ -9,13 +9,18 @@ import (
 	"strings"
 
 	"vserver/guest"
+	"vserver/store/patch"
 )
+
+// signature begins the files that we wrote, in which each key has its description
+// above it.
+const signature = "# Guest "
 
 // Render gives the text of a spec file: what differs from the defaults, each key
 // below a line that tells what it means.
 func Render(n guest.Name, spec *guest.Spec) []byte {
 	w := &writer{comments: true}
-	w.line(0, "# Guest "+string(n)+". Every key and its value now: vserver "+string(n)+" config")
+	w.line(0, signature+string(n)+". Every key and its value now: vserver "+string(n)+" config")
 	w.line(0, "# Change one: vserver "+string(n)+" set KEY=VALUE, or this file: vserver "+string(n)+" edit")
 	w.object(reflect.ValueOf(spec).Elem(), 0)
 	return []byte(w.text.String())
@@ -38,17 +43,23 @@ func (w *writer) object(v reflect.Value, depth int) {
 	t := v.Type()
 	for i := range t.NumField() {
 		f, tag := v.Field(i), t.Field(i).Tag
-		if !w.all && empty(f, tag) {
+		if w.all && undecided(f, tag) || !w.all && empty(f, tag) {
 			continue
 		}
 		if w.comments {
 			if depth == 0 {
 				w.line(0, "")
 			}
-			w.line(depth, comment(tag))
+			w.line(depth, describe(tag.Get("doc"), tag.Get("default")))
 		}
 		w.entry(tag.Get("yaml"), f, depth)
 	}
+}
+
+// undecided tells whether a field's default is named in words and not filled in, so
+// that its zero value would say something else.
+func undecided(v reflect.Value, tag reflect.StructTag) bool {
+	return tag.Get("default") != "" && v.IsZero()
 }
 
 // empty tells whether a field says nothing. An empty list is something of its own
@@ -73,16 +84,16 @@ func empty(v reflect.Value, tag reflect.StructTag) bool {
 	return v.IsZero()
 }
 
-func comment(tag reflect.StructTag) string {
-	text := "# " + tag.Get("doc")
-	if preset := tag.Get("default"); preset != "" {
-		text += " (default: " + preset + ")"
+// describe is the comment above a key.
+func describe(doc, preset string) string {
+	if preset != "" {
+		return "# " + doc + " (default: " + preset + ")"
 	}
-	return text
+	return "# " + doc
 }
 
 func (w *writer) entry(key string, v reflect.Value, depth int) {
-	key = quote(key, false) + ":"
+	key = patch.Quote(key, false) + ":"
 	_, text := marshaler(v)
 	switch kind := v.Kind(); {
 	case text:
@@ -92,9 +103,7 @@ func (w *writer) entry(key string, v reflect.Value, depth int) {
 		w.object(v, depth+1)
 	case kind == reflect.Map && v.Len() > 0:
 		w.line(depth, key)
-		for _, k := range mapKeys(v) {
-			w.entry(k, v.MapIndex(reflect.ValueOf(k)), depth+1)
-		}
+		w.entries(v, depth+1)
 	case kind == reflect.Map:
 		w.line(depth, key+" {}")
 	case kind == reflect.Slice:
@@ -113,8 +122,18 @@ func (w *writer) list(key string, v reflect.Value, depth int) {
 		return
 	}
 	w.line(depth, key)
+	w.items(v, depth+1)
+}
+
+func (w *writer) items(v reflect.Value, depth int) {
 	for i := range v.Len() {
-		w.line(depth+1, "- "+scalarText(v.Index(i)))
+		w.line(depth, "- "+scalarText(v.Index(i)))
+	}
+}
+
+func (w *writer) entries(v reflect.Value, depth int) {
+	for _, k := range mapKeys(v) {
+		w.entry(k, v.MapIndex(reflect.ValueOf(k)), depth)
 	}
 }
 
@@ -144,13 +163,13 @@ func marshaler(v reflect.Value) (encoding.TextMarshaler, bool) {
 func scalarText(v reflect.Value) string {
 	switch v.Kind() {
 	case reflect.String:
-		return quote(v.String(), true)
+		return patch.Quote(v.String(), true)
 	case reflect.Bool:
 		return strconv.FormatBool(v.Bool())
 	case reflect.Float64:
 		return strconv.FormatFloat(v.Float(), 'f', -1, 64)
 	}
-	return quote(bare(v), false)
+	return patch.Quote(bare(v), false)
 }
 
 // bare is a value as text, as a script wants to read it.
@@ -160,39 +179,4 @@ func bare(v reflect.Value) string {
 		return string(text)
 	}
 	return fmt.Sprint(v.Interface())
-}
-
-// quote gives s as a YAML scalar: bare when that cannot be read as anything else.
-// str is set for values that must stay text and not become a number.
-func quote(s string, str bool) string {
-	if plainScalar(s) && !(str && otherType(s)) {
-		return s
-	}
-	// Go's escapes of a valid UTF-8 string are all YAML's as well.
-	return strconv.Quote(s)
-}
-
-func plainScalar(s string) bool {
-	for i := range len(s) {
-		c := s[i]
-		switch {
-		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '/', c == '_', c == '.':
-		case c == '-' && i+1 < len(s) && s[i+1] >= '0' && s[i+1] <= '9':
-		case i > 0 && (c == '-' || c == '+' || c == '@' || c == '=' || c == '%'):
-		case c == ':' && i > 0 && i+1 < len(s) && s[i+1] != ' ':
-		case c == ' ' && i > 0 && i+1 < len(s) && s[i+1] != ' ' && s[i+1] != '#' && s[i-1] != ':':
-		default:
-			return false
-		}
-	}
-	return s != "" && !strings.EqualFold(s, "null") && !strings.HasPrefix(s, "...")
-}
-
-// otherType tells whether YAML takes the word for a number, a truth or a date.
-func otherType(s string) bool {
-	switch strings.ToLower(s) {
-	case "true", "false", "yes", "no", "on", "off", "y", "n", ".nan", ".inf":
-		return true
-	}
-	return s[0] >= '0' && s[0] <= '9' || (s[0] == '-' || s[0] == '+' || s[0] == '.') && len(s) > 1 && s[1] >= '0' && s[1] <= '9'
 }

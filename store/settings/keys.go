@@ -1,0 +1,216 @@
+package settings
+
+import (
+	"encoding"
+	"fmt"
+	"reflect"
+	"strings"
+
+	"vserver/guest"
+)
+
+// Key is one setting of a spec, or a section of them.
+type Key struct {
+	Path    string // limits.memory
+	Doc     string
+	Default string   // in words; "" when there is none
+	Values  []string // the words it can be, when it is one of a few
+	Section bool     // has keys below it, and no value of its own
+
+	typ reflect.Type
+}
+
+// List tells whether the setting holds several values, which += and -= change.
+func (k Key) List() bool { return k.typ.Kind() == reflect.Slice }
+
+// Map tells whether the setting holds values by names of the user's choice.
+func (k Key) Map() bool { return k.typ.Kind() == reflect.Map }
+
+// Type is what a value looks like, in a word or two.
+func (k Key) Type() string {
+	switch {
+	case k.Section:
+		return "section"
+	case k.List():
+		return "list of " + typeWord(k.typ.Elem())
+	case k.Map():
+		return "name: " + typeWord(k.typ.Elem())
+	}
+	return typeWord(k.typ)
+}
+
+func typeWord(t reflect.Type) string {
+	switch {
+	case t == reflect.TypeFor[guest.XID]():
+		return "number"
+	case isText(t):
+		return strings.ToLower(t.Name())
+	}
+	switch t.Kind() {
+	case reflect.String:
+		return "text"
+	case reflect.Bool:
+		return "true or false"
+	case reflect.Float64:
+		return "number"
+	}
+	return "whole number"
+}
+
+func isText(t reflect.Type) bool {
+	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+}
+
+func isSection(t reflect.Type) bool { return t.Kind() == reflect.Struct && !isText(t) }
+
+// Keys are all keys of a spec in the order of its type, sections before what is in
+// them.
+func Keys() []Key { return keysBelow(reflect.TypeFor[guest.Spec](), "") }
+
+func keysBelow(t reflect.Type, path string) []Key {
+	var keys []Key
+	for i := range t.NumField() {
+		k := keyOf(t.Field(i), path)
+		keys = append(keys, k)
+		if k.Section {
+			keys = append(keys, keysBelow(k.typ, k.Path)...)
+		}
+	}
+	return keys
+}
+
+func keyOf(f reflect.StructField, below string) Key {
+	k := Key{
+		Path: join(below, f.Tag.Get("yaml")), Doc: f.Tag.Get("doc"), Default: f.Tag.Get("default"),
+		Section: isSection(f.Type), typ: f.Type,
+	}
+	if w, ok := reflect.Zero(f.Type).Interface().(interface{ Values() []string }); ok {
+		k.Values = w.Values()
+	}
+	return k
+}
+
+// target is the key that a dotted path leads to.
+type target struct {
+	Key
+	steps []string // the keys on the way, the own one last
+	entry bool     // is one entry of a map, and typ that of its value
+}
+
+// find looks a dotted path up. Behind the key of a map the rest is the name of an
+// entry, dots and all.
+func find(path string) (target, error) {
+	to := target{Key: Key{Section: true, typ: reflect.TypeFor[guest.Spec]()}}
+	rest := path
+	for rest != "" {
+		word, more, _ := strings.Cut(rest, ".")
+		switch {
+		case to.Map() && !to.entry:
+			to.Key = Key{Path: path, Doc: to.Doc, typ: to.typ.Elem()}
+			to.steps, to.entry, rest = append(to.steps, rest), true, ""
+			continue
+		case !to.Section:
+			return to, fmt.Errorf("%s: has no keys below it: %w", to.Path, guest.ErrInvalid)
+		}
+		i, ok := fieldNamed(to.typ, word)
+		if !ok {
+			at := join(to.Path, word)
+			return to, fmt.Errorf("%s: %w", at, noSuchKey(to.typ, at, word))
+		}
+		to.Key = keyOf(to.typ.Field(i), to.Path)
+		to.steps, rest = append(to.steps, word), more
+	}
+	if strings.HasSuffix(path, ".") {
+		return to, fmt.Errorf("%s: ends with a dot: %w", path, guest.ErrInvalid)
+	}
+	return to, nil
+}
+
+// of gives the target's value in a spec. It is not valid for an entry that is not
+// in its map.
+func (to target) of(spec *guest.Spec) reflect.Value {
+	v := reflect.ValueOf(spec).Elem()
+	for _, step := range to.steps {
+		if v.Kind() == reflect.Map {
+			return v.MapIndex(reflect.ValueOf(step))
+		}
+		i, _ := fieldNamed(v.Type(), step)
+		v = v.Field(i)
+	}
+	return v
+}
+
+// put sets the target's value in a spec; a value that is not valid takes it away.
+// Maps are copied before they are changed.
+func (to target) put(spec *guest.Spec, value reflect.Value) {
+	if !to.entry {
+		if !value.IsValid() {
+			value = reflect.Zero(to.typ)
+		}
+		to.of(spec).Set(value)
+		return
+	}
+	last := len(to.steps) - 1
+	field := target{Key: to.Key, steps: to.steps[:last]}.of(spec)
+	m := reflect.MakeMap(field.Type())
+	for it := field.MapRange(); it.Next(); {
+		m.SetMapIndex(it.Key(), it.Value())
+	}
+	m.SetMapIndex(reflect.ValueOf(to.steps[last]), value)
+	if m.Len() == 0 {
+		m = reflect.Zero(field.Type())
+	}
+	field.Set(m)
+}
+
+func fieldNamed(t reflect.Type, key string) (int, bool) {
+	for i := range t.NumField() {
+		if t.Field(i).Tag.Get("yaml") == key {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// noSuchKey is the complaint about a key that type t does not have at that path.
+func noSuchKey(t reflect.Type, path, key string) error {
+	names := make([]string, t.NumField())
+	for i := range names {
+		names[i] = t.Field(i).Tag.Get("yaml")
+	}
+	if near := guest.Nearest(key, names); near != "" {
+		return fmt.Errorf("no such key; did you mean %s?: %w", near, guest.ErrInvalid)
+	}
+	for _, k := range Keys() {
+		if strings.HasSuffix(k.Path, "."+key) || k.Path == key && path != key {
+			return fmt.Errorf("no such key here; did you mean %s?: %w", k.Path, guest.ErrInvalid)
+		}
+	}
+	return fmt.Errorf("no such key; want %s: %w", strings.Join(names, ", "), guest.ErrInvalid)
+}
+
+// Get gives the value of a key as text: a single value bare, lists, maps and
+// sections as YAML, and the whole spec for "". A value that is not set and whose
+// default is decided elsewhere is empty.
+func Get(spec *guest.Spec, path string) (string, error) {
+	to, err := find(path)
+	if err != nil {
+		return "", err
+	}
+	v := to.of(spec)
+	w := &writer{all: true}
+	switch {
+	case !v.IsValid():
+		return "", fmt.Errorf("%s: is not set: %w", path, guest.ErrInvalid)
+	case to.Section:
+		w.object(v, 0)
+	case to.Map() && !to.entry:
+		w.entries(v, 0)
+	case to.List():
+		w.items(v, 0)
+	case v.IsZero() && to.Default != "":
+	default:
+		return bare(v), nil
+	}
+	return strings.TrimSuffix(w.text.String(), "\n"), nil
+}
