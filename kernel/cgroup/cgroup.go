@@ -76,16 +76,45 @@ func Find() (Host, error) {
 		"mount -t cgroup2 cgroup2 /sys/fs/cgroup")
 }
 
-// Legacy gives the v1 hierarchies of a hybrid host that have controllers; none on a
-// pure v2 host. It reads the mount table.
-func (h Host) Legacy() ([]Hierarchy, error) {
+// Legacy gives the v1 hierarchies of a hybrid host that have the named controllers, in
+// their order. A controller that is with v2, or nowhere, is left out.
+//
+// It looks where nearly every hybrid host has them, /sys/fs/cgroup/NAME. The mount
+// table, which is long on a busy host, is read only for one that is neither there nor
+// with v2.
+func (h Host) Legacy(controllers ...string) ([]Hierarchy, error) {
+	var found []Hierarchy
+	var missing []string
+	for _, c := range controllers {
+		dir := filepath.Join("/sys/fs/cgroup", c)
+		if magic(dir) == unix.CGROUP_SUPER_MAGIC {
+			found = append(found, Hierarchy{Mount: dir, Controllers: []string{c}})
+		} else {
+			missing = append(missing, c)
+		}
+	}
+	if len(missing) == 0 {
+		return found, nil
+	}
+	v2, err := h.Controllers()
+	if err != nil {
+		return nil, err
+	}
+	missing = slices.DeleteFunc(missing, func(c string) bool { return slices.Contains(v2, c) })
+	if len(missing) == 0 {
+		return found, nil
+	}
 	all, err := mounted()
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(all, func(m Hierarchy) bool {
-		return m.V2 || len(m.Controllers) == 0 || magic(m.Mount) != unix.CGROUP_SUPER_MAGIC
-	}), nil
+	for _, m := range all {
+		some := slices.ContainsFunc(m.Controllers, func(c string) bool { return slices.Contains(missing, c) })
+		if some && magic(m.Mount) == unix.CGROUP_SUPER_MAGIC {
+			found = append(found, m)
+		}
+	}
+	return found, nil
 }
 
 // Create makes the group at path below the v2 mount, parents included, and opens it.

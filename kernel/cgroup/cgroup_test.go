@@ -16,19 +16,21 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vserver/guest"
+	"vserver/internal/need"
 )
+
+func TestMain(m *testing.M) { need.Main(m) }
 
 // world gives the host and the path of a group of the test's own.
 func world(t testing.TB) (Host, string) {
 	t.Helper()
-	if os.Geteuid() != 0 {
-		t.Skip("needs root")
-	}
+	need.Root(t)
+	need.Cgroup2(t)
 	h, err := Find()
 	if err != nil {
 		t.Fatal(err)
 	}
-	top := fmt.Sprintf("vserver-test-%d", os.Getpid())
+	top := need.Dirs(t).Cgroup
 	t.Cleanup(func() {
 		if err := h.Remove(top); err != nil {
 			t.Error(err)
@@ -77,12 +79,33 @@ func TestFindIsCgroup2(t *testing.T) {
 	if !slices.ContainsFunc(all, func(m Hierarchy) bool { return m.Mount == h.Unified.Mount && m.V2 }) {
 		t.Errorf("%s is not in the mount table's %+v", h.Unified.Mount, all)
 	}
-	legacy, err := h.Legacy()
+}
+
+// Where the v1 controllers are is the same by the short way and by the mount table.
+func TestLegacy(t *testing.T) {
+	h, err := Find()
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, m := range legacy {
+	all, err := mounted()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]bool{}
+	for _, m := range all {
 		for _, c := range m.Controllers {
+			want[c] = !m.V2
+		}
+	}
+	for _, c := range []string{"memory", "cpu", "pids", "cpuset", "no_such"} {
+		got, err := h.Legacy(c)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if (len(got) == 1) != want[c] {
+			t.Errorf("%s: %+v, by the mount table v1: %v", c, got, want[c])
+		}
+		for _, m := range got {
 			if _, err := os.Stat(filepath.Join(m.Mount, "tasks")); err != nil {
 				t.Errorf("controller %s: %v", c, err)
 			}
@@ -273,20 +296,9 @@ func TestOpenExec(t *testing.T) {
 // Where the hierarchy has a controller, a group that has it enabled for those below
 // takes no process: OpenExec gives one that does.
 func TestOpenExecBelowControllers(t *testing.T) {
+	const name = "hugetlb" // a controller that hybrid hosts have with v2 as well
+	need.Controllers(t, name)
 	h, g := create(t)
-	on, err := h.Controllers()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(on) == 0 {
-		t.Skip("the cgroup v2 hierarchy has no controller")
-	}
-	name := on[len(on)-1]
-	for _, c := range []string{"memory", "io", "hugetlb"} { // ones that are not threaded
-		if slices.Contains(on, c) {
-			name = c
-		}
-	}
 	before, err := os.ReadFile(filepath.Join(h.Unified.Mount, "cgroup.subtree_control"))
 	if err != nil {
 		t.Fatal(err)

@@ -97,6 +97,15 @@ func (m Hierarchy) Remove(path string) error {
 	}
 }
 
+// Prune removes the group at path if nothing is in it. That something is, is no error.
+func (m Hierarchy) Prune(path string) error {
+	err := m.rmdir(path)
+	if errors.Is(err, unix.EBUSY) {
+		return nil
+	}
+	return err
+}
+
 // rmdir removes one group, if it is there.
 func (m Hierarchy) rmdir(path string) error {
 	root, err := m.root(path)

@@ -1,0 +1,175 @@
+// Package limit bounds what a guest uses of the machine by cgroups: memory, processor
+// time, processes, and the groups that it makes itself.
+//
+// On a host with cgroup v2 the limits are values in the guest's own group. The
+// controllers are enabled above it when a limit asks for one, not before. On a hybrid
+// host, whose controllers are with cgroup v1, the guest gets a group of the same name
+// in the hierarchy of each controller that a limit asks for, and its first process is
+// put into all of them in one go: the first write to a cgroup.procs waits 6 to 12 ms
+// for the kernel (KERNEL.md: an RCU grace period), those right after it 0.1 ms. A
+// guest without such limits has no v1 group and pays nothing.
+//
+// Swap is not bounded: memory counts what is in RAM.
+//
+// The one limit that every guest has is that of its processes. It is kept from costing
+// a hybrid host that wait by Nproc.
+package limit
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+
+	"vserver/fault"
+	"vserver/guest"
+	"vserver/kernel/cgroup"
+)
+
+// The groups that a guest may make below its own: a bound for the kernel memory that
+// they take, about 5 KiB each without controllers, far above what systemd (50 to 100
+// groups, 6 deep) or a few dozens of containers in a guest make. The files that hold
+// them are not given to the guest with the group.
+const (
+	MaxDescendants = 2048
+	MaxDepth       = 32
+)
+
+// Nproc takes the ceiling of processes out of l when RLIMIT_NPROC should hold it
+// instead of a cgroup, and gives it; 0 when a cgroup does.
+//
+// Since Linux 5.14 the limit that is in force when a process outside the initial user
+// namespace makes another one bounds all processes in that namespace and those made in
+// it, together, whatever their users; nothing inside can lift it. It costs two system
+// calls, against 6 to 12 ms for a v1 group. But it cannot be changed while the guest
+// runs. So it is used for the default number on hosts whose controller pids is not with
+// v2; another number is a wish of somebody who may change it again.
+//
+// It is of no use for guests without a user namespace of their own.
+func Nproc(cg cgroup.Host, l guest.Limits) (uint64, guest.Limits) {
+	if l.Pids != guest.DefaultPids {
+		return 0, l
+	}
+	if on, err := cg.Controllers(); err != nil || slices.Contains(on, "pids") {
+		return 0, l
+	}
+	l.Pids = 0
+	return guest.DefaultPids, l
+}
+
+// Apply sets the limits of the guest whose group at path has just been made, and puts
+// process pid, which is to become the guest's first, into the v1 groups that they need.
+// pid 0 is nobody. A limit of zero is none. The error is guest.ErrUnsupported when the
+// host lacks a controller.
+func Apply(cg cgroup.Host, path string, l guest.Limits, pid int) error {
+	g, err := cg.Open(path)
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	if err := g.Write("cgroup.max.descendants", strconv.Itoa(MaxDescendants)); err != nil {
+		return err
+	}
+	if err := g.Write("cgroup.max.depth", strconv.Itoa(MaxDepth)); err != nil {
+		return err
+	}
+	rest, err := unified(cg, g, path, wanted(l))
+	if err != nil {
+		return err
+	}
+	var pids []int
+	if pid != 0 {
+		pids = []int{pid}
+	}
+	_, err = legacy(cg, path, rest, func() ([]int, error) { return pids, nil })
+	return err
+}
+
+// Change gives a guest that may be running other limits; one that became zero is
+// lifted. On a host with v1 controllers the guest's processes are put into the groups
+// that are new, the guest standing still meanwhile.
+//
+// A guest that was started with the ceiling of Nproc keeps it above what is set here.
+func Change(cg cgroup.Host, path string, l guest.Limits) error {
+	g, err := cg.Open(path)
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	rest, err := unified(cg, g, path, wanted(l))
+	if err != nil {
+		return err
+	}
+	joined, err := legacy(cg, path, rest, g.Procs)
+	if err == nil && joined {
+		err = follow(cg, path, rest, g)
+	}
+	return errors.Join(err, lift(cg, g, path, l))
+}
+
+// Remove removes what Apply and Change made beside the guest's own group: the groups
+// in v1 hierarchies. It works from the name alone and may be called again.
+func Remove(cg cgroup.Host, path string) error {
+	trees, err := cg.Legacy("memory", "cpu", "pids")
+	var errs []error
+	for _, tree := range trees {
+		if _, err := os.Lstat(filepath.Join(tree.Mount, path)); errors.Is(err, fs.ErrNotExist) {
+			continue // as nearly always, and in a fifth of the time
+		}
+		err := tree.Remove(path)
+		if err == nil && filepath.Dir(path) != "." {
+			err = tree.Prune(filepath.Dir(path)) // another guest's group keeps it
+		}
+		errs = append(errs, err)
+	}
+	return errors.Join(append(errs, err)...)
+}
+
+// unified writes the settings to the v2 group g and gives those that no v2 controller
+// is there for.
+func unified(cg cgroup.Host, g *cgroup.Group, path string, settings []setting) ([]setting, error) {
+	// The common case first: the controllers were enabled for another guest.
+	rest, err := write(g, settings)
+	if err != nil || len(rest) == 0 {
+		return nil, err
+	}
+	have, err := cg.Controllers()
+	if err != nil {
+		return nil, err
+	}
+	var enable []string
+	for _, s := range rest {
+		if slices.Contains(have, s.controller) {
+			enable = append(enable, s.controller)
+		}
+	}
+	if len(enable) == 0 {
+		return rest, nil
+	}
+	if err := cg.Enable(path, enable...); err != nil {
+		return nil, err
+	}
+	return write(g, rest)
+}
+
+// write writes the settings whose files are there, and gives the others.
+func write(g *cgroup.Group, settings []setting) (rest []setting, err error) {
+	for _, s := range settings {
+		switch err := g.Write(s.file, s.value); {
+		case errors.Is(err, fs.ErrNotExist):
+			rest = append(rest, s)
+		case err != nil:
+			return nil, fmt.Errorf("limits.%s: %w", s.name, err)
+		}
+	}
+	return rest, nil
+}
+
+// missing is the error for a limit whose controller is nowhere.
+func missing(s setting) error {
+	return fault.Hint(fmt.Errorf("limits.%s: cgroup controller %s: %w", s.name, s.controller, guest.ErrUnsupported),
+		"vserver check tells which controllers this host has")
+}

@@ -1,0 +1,376 @@
+package limit
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"vserver/guest"
+	"vserver/internal/need"
+	"vserver/kernel/cgroup"
+)
+
+func TestMain(m *testing.M) { need.Main(m) }
+
+// ground is a host, a guest's group in it, and a way to run things there.
+type ground struct {
+	testing.TB
+	host cgroup.Host
+	path string
+	g    *cgroup.Group
+}
+
+func newGround(t testing.TB) *ground {
+	t.Helper()
+	need.Root(t)
+	need.Cgroup2(t)
+	h, err := cgroup.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	top := need.Dirs(t).Cgroup
+	before := subtreeControl(t, h)
+	t.Cleanup(func() {
+		if err := h.Remove(top); err != nil {
+			t.Error(err)
+		}
+		for _, c := range subtreeControl(t, h) {
+			if !slices.Contains(before, c) { // as the host had it
+				os.WriteFile(filepath.Join(h.Unified.Mount, "cgroup.subtree_control"), []byte("-"+c), 0)
+			}
+		}
+	})
+	g, err := h.Create(top + "/web1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { g.Close() })
+	return &ground{t, h, top + "/web1", g}
+}
+
+func subtreeControl(t testing.TB, h cgroup.Host) []string {
+	text, err := os.ReadFile(filepath.Join(h.Unified.Mount, "cgroup.subtree_control"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return strings.Fields(string(text))
+}
+
+// start runs a shell script that waits, in the guest's group, for a line before it
+// goes on, as a guest's gated child does.
+func (g *ground) start(script string) (cmd *exec.Cmd, open func()) {
+	g.Helper()
+	cmd = exec.Command("sh", "-c", "read go; "+script)
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: g.g.FD()}
+	in, err := cmd.StdinPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		g.Fatal(err)
+	}
+	done := make(chan struct{})
+	g.Cleanup(func() {
+		in.Close()
+		g.g.Kill()
+		g.g.WaitEmpty(g.Context())
+		<-done
+		if err := Remove(g.host, g.path); err != nil {
+			g.Error(err)
+		}
+	})
+	go func() { cmd.Wait(); close(done) }()
+	return cmd, func() { in.Write([]byte("go\n")) }
+}
+
+// read gives a file of the guest's v1 group.
+func (g *ground) read(controller, file string) string {
+	g.Helper()
+	text, err := os.ReadFile(filepath.Join(g.legacy(controller), file))
+	if err != nil {
+		g.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
+}
+
+func (g *ground) legacy(controller string) string {
+	g.Helper()
+	trees, err := g.host.Legacy(controller)
+	if err != nil || len(trees) != 1 {
+		g.Fatalf("%s: %v, %v", controller, trees, err)
+	}
+	return filepath.Join(trees[0].Mount, g.path)
+}
+
+func (g *ground) apply(l guest.Limits, pid int) {
+	g.Helper()
+	if err := Apply(g.host, g.path, l, pid); err != nil {
+		g.Fatal(err)
+	}
+}
+
+func (g *ground) change(l guest.Limits) {
+	g.Helper()
+	if err := Change(g.host, g.path, l); err != nil {
+		g.Fatal(err)
+	}
+}
+
+func TestGroupsBounded(t *testing.T) {
+	g := newGround(t)
+	g.apply(guest.Limits{}, 0)
+	for file, want := range map[string]int{"cgroup.max.descendants": MaxDescendants, "cgroup.max.depth": MaxDepth} {
+		if got, err := g.g.Read(file); err != nil || got != strconv.Itoa(want) {
+			t.Errorf("%s: %q, %v", file, got, err)
+		}
+	}
+	deep := g.g.Path()
+	for range MaxDepth {
+		deep += "/a"
+		if err := os.Mkdir(deep, 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.Mkdir(deep+"/a", 0o755); !errors.Is(err, syscall.EAGAIN) {
+		t.Errorf("one level too many: %v", err)
+	}
+	if err := Remove(g.host, g.path); err != nil {
+		t.Error(err)
+	}
+}
+
+// A guest with no limit has no v1 group, and one with limits is in just those.
+func TestLegacyOnlyWhenAsked(t *testing.T) {
+	need.ControllersV1(t, "memory", "cpu", "pids")
+	g := newGround(t)
+	cmd, _ := g.start("sleep 100")
+	n, l := Nproc(g.host, guest.Limits{Pids: guest.DefaultPids})
+	if n != guest.DefaultPids || l.Pids != 0 {
+		t.Errorf("Nproc = %d, %+v", n, l)
+	}
+	g.apply(l, cmd.Process.Pid)
+	for _, c := range []string{"memory", "cpu", "pids"} {
+		if _, err := os.Stat(g.legacy(c)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("no limit asked, group for %s: %v", c, err)
+		}
+	}
+	for range 2 { // applying is idempotent
+		g.apply(guest.Limits{Memory: 64 << 20, Pids: 10}, cmd.Process.Pid)
+	}
+	pid := strconv.Itoa(cmd.Process.Pid)
+	if got := g.read("memory", "cgroup.procs"); got != pid {
+		t.Errorf("in memory's group: %q", got)
+	}
+	if got := g.read("memory", "memory.limit_in_bytes"); got != "67108864" {
+		t.Errorf("memory: %s", got)
+	}
+	if got := g.read("pids", "pids.max"); got != "10" {
+		t.Errorf("pids: %s", got)
+	}
+	if _, err := os.Stat(g.legacy("cpu")); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("no limit asked, group for cpu: %v", err)
+	}
+	g.g.Kill()
+	g.g.WaitEmpty(t.Context())
+	for range 2 {
+		if err := Remove(g.host, g.path); err != nil {
+			t.Error(err)
+		}
+	}
+	for _, c := range []string{"memory", "cpu", "pids"} {
+		if _, err := os.Stat(filepath.Dir(g.legacy(c))); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("left behind for %s: %v", c, err)
+		}
+	}
+}
+
+// A limit put on a running guest takes in every process it has, be they many or
+// forking, and is lifted again.
+func TestChangeRunning(t *testing.T) {
+	g := newGround(t)
+	_, open := g.start("i=0; while :; do sleep 0.05 & i=$((i+1)); [ $((i % 50)) = 0 ] && wait; done")
+	g.apply(guest.Limits{}, 0)
+	open()
+	time.Sleep(50 * time.Millisecond)
+	g.change(guest.Limits{CPUs: 0.5, Pids: 200})
+	if on, err := g.g.Frozen(); on || err != nil {
+		t.Errorf("frozen afterwards: %v, %v", on, err)
+	}
+	_, v1, err := pidsFile(g)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v1 {
+		for _, c := range []string{"cpu", "pids"} {
+			g.sameProcesses(c)
+		}
+	}
+	if got := g.pidsMax(); got != "200" {
+		t.Errorf("pids.max = %s", got)
+	}
+	g.change(guest.Limits{Pids: 300})
+	if got := g.pidsMax(); got != "300" {
+		t.Errorf("pids.max = %s", got)
+	}
+	g.change(guest.Limits{})
+	if got := g.pidsMax(); got != "max" {
+		t.Errorf("pids.max = %s after all limits were lifted", got)
+	}
+}
+
+// sameProcesses holds the v1 group against the guest's own while nobody moves.
+func (g *ground) sameProcesses(controller string) {
+	g.Helper()
+	if err := g.g.Freeze(true); err != nil {
+		g.Fatal(err)
+	}
+	defer g.g.Freeze(false)
+	want, err := g.g.Procs()
+	if err != nil {
+		g.Fatal(err)
+	}
+	var got []int
+	for line := range strings.FieldsSeq(g.read(controller, "cgroup.procs")) {
+		n, _ := strconv.Atoi(line)
+		got = append(got, n)
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) || len(want) < 2 {
+		g.Errorf("%s has %d processes, the guest %d", controller, len(got), len(want))
+	}
+}
+
+// pidsFile gives where the guest's pids.max is.
+func pidsFile(g *ground) (path string, v1 bool, err error) {
+	trees, err := g.host.Legacy("pids")
+	if err == nil && len(trees) == 1 {
+		return filepath.Join(trees[0].Mount, g.path, "pids.max"), true, nil
+	}
+	return filepath.Join(g.g.Path(), "pids.max"), false, err
+}
+
+func (g *ground) pidsMax() string {
+	g.Helper()
+	path, _, err := pidsFile(g)
+	if err != nil {
+		g.Fatal(err)
+	}
+	text, err := os.ReadFile(path)
+	if err != nil {
+		g.Fatal(err)
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// The ceiling of processes holds, wherever its controller is.
+func TestPidsHold(t *testing.T) {
+	g := newGround(t)
+	out := filepath.Join(t.TempDir(), "out")
+	cmd, open := g.start("for i in $(seq 40); do sleep 100 & done 2>/dev/null; echo all > " + out)
+	g.apply(guest.Limits{Pids: 20}, cmd.Process.Pid)
+	open()
+	most := 0
+	for range 60 {
+		if pids, err := g.g.Procs(); err == nil {
+			most = max(most, len(pids))
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	if _, err := os.Stat(out); err == nil || most > 20 || most < 10 {
+		t.Errorf("%d processes at once with a limit of 20; all were made: %v", most, err == nil)
+	}
+}
+
+// Processor time is bounded: a quarter of a processor, measured over a second.
+func TestCPUsHold(t *testing.T) {
+	g := newGround(t)
+	cmd, open := g.start("while :; do :; done")
+	g.apply(guest.Limits{CPUs: 0.25}, cmd.Process.Pid)
+	open()
+	used := func() time.Duration {
+		text, err := g.g.Read("cpu.stat")
+		if err != nil {
+			t.Fatal(err)
+		}
+		n, _ := strconv.Atoi(strings.Fields(text)[1]) // usage_usec
+		return time.Duration(n) * time.Microsecond
+	}
+	time.Sleep(200 * time.Millisecond)
+	from, begin := used(), time.Now()
+	time.Sleep(time.Second)
+	if share := float64(used()-from) / float64(time.Since(begin)); share > 0.35 || share < 0.05 {
+		t.Errorf("used %.2f of a processor, wanted 0.25", share)
+	}
+}
+
+// Out of memory is met by the guest that uses it up, and by nobody else.
+func TestMemoryHolds(t *testing.T) {
+	g := newGround(t)
+	mark := filepath.Join(t.TempDir(), "mark")
+	// tail keeps all of a file without newlines in memory.
+	cmd, open := g.start("head -c 200000000 /dev/zero | tail; echo $? > " + mark + "; sleep 100")
+	neighbour := exec.Command("sleep", "100")
+	if err := neighbour.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { neighbour.Process.Kill(); neighbour.Wait() }()
+	g.apply(guest.Limits{Memory: 32 << 20}, cmd.Process.Pid)
+	open()
+	var status string
+	for begin := time.Now(); time.Since(begin) < 20*time.Second; time.Sleep(10 * time.Millisecond) {
+		if text, err := os.ReadFile(mark); err == nil && len(text) > 0 {
+			status = strings.TrimSpace(string(text))
+			break
+		}
+	}
+	if status != "137" {
+		t.Errorf("the eater ended with %q, wanted 137 (SIGKILL)", status)
+	}
+	if err := syscall.Kill(neighbour.Process.Pid, 0); err != nil {
+		t.Errorf("a process outside: %v", err)
+	}
+	if err := cmd.Process.Signal(syscall.Signal(0)); err != nil {
+		t.Errorf("the guest's first process: %v", err)
+	}
+}
+
+// A controller that is nowhere is said, with the limit's name.
+func TestMissingController(t *testing.T) {
+	g := newGround(t)
+	s := setting{name: "memory", controller: "no_such", file: "no_such.max", oldFile: "no_such.max"}
+	rest, err := unified(g.host, g.g, g.path, []setting{s})
+	if err != nil || len(rest) != 1 {
+		t.Fatalf("unified: %v, %v", rest, err)
+	}
+	_, err = legacy(g.host, g.path, rest, nil)
+	if !errors.Is(err, guest.ErrUnsupported) || !strings.Contains(err.Error(), "limits.memory") {
+		t.Errorf("error %v", err)
+	}
+}
+
+// BenchmarkDefault is what the default limits cost a start.
+func BenchmarkDefault(b *testing.B) {
+	g := newGround(b)
+	for b.Loop() {
+		_, l := Nproc(g.host, guest.Limits{Pids: guest.DefaultPids})
+		g.apply(l, 0)
+	}
+}
+
+func BenchmarkRemove(b *testing.B) {
+	g := newGround(b)
+	for b.Loop() {
+		if err := Remove(g.host, g.path); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
