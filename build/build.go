@@ -42,7 +42,7 @@ type Source struct {
 	// are kept.
 	Moves bool
 	// Shared are directories of the host for root.shared, and Hidden those below them
-	// that the guest gets empty.
+	// that the guest gets empty, parents first.
 	Shared, Hidden []string
 }
 

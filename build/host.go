@@ -33,9 +33,10 @@ func Host(root string) Source {
 	h := hostTree{root}
 	shared := h.shared()
 	var hidden []string
-	for _, d := range []string{"/usr/local", "/usr/src"} {
-		if h.isDir(d) {
-			hidden = append(hidden, d)
+	if h.isDir("/usr") {
+		hidden = []string{"/usr/src", "/usr/local"}
+		for _, d := range []string{"bin", "etc", "games", "include", "lib", "sbin", "share", "src"} {
+			hidden = append(hidden, "/usr/local/"+d)
 		}
 	}
 	return Source{

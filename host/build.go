@@ -44,7 +44,8 @@ type builder struct {
 	src     build.Source
 	o       BuildOptions
 	say     build.Progress
-	release func() // of the image
+	fill    func(context.Context) error // makes the files
+	release func()                      // of the image
 }
 
 // Build makes guest n: its files by src, and last its spec. A number that spec does not
@@ -53,6 +54,7 @@ type builder struct {
 // Delete or Rename of any guest. guest.ErrExists when there is such a guest.
 func (h *Host) Build(ctx context.Context, n guest.Name, spec *guest.Spec, src build.Source, o BuildOptions) error {
 	b := &builder{h: h, n: n, spec: spec, src: src, o: o, say: build.Lines(o.Progress)}
+	b.fill = b.files
 	return fault.New(string(n), "build", h.run(ctx, n, "build", b.steps()))
 }
 
@@ -69,7 +71,7 @@ func (b *builder) steps() []step.Step {
 		{Name: "check that there is no such guest", Do: b.check},
 		{Name: "make " + b.h.staging(b.n), Do: b.mark, Undo: b.undo},
 		{Name: "reserve a number", Do: b.reserve},
-		{Name: "make the files by method " + b.src.Method, Do: b.files, Undo: b.unuse},
+		{Name: "make the files by method " + b.src.Method, Do: b.fill, Undo: b.unuse},
 		{Name: "write who the guest is", Do: b.identify},
 		{Name: "move the files to " + b.h.Dirs.Guest(b.n), Do: b.place},
 		{Name: "write " + b.h.Dirs.Spec(b.n), Do: b.write},
@@ -244,7 +246,7 @@ func (b *builder) unuse() error {
 
 // layers makes the directories of an overlay guest's own: upper and work for the root,
 // and the same for each directory of the host that it shares, in which hidden ones
-// start out empty.
+// (parents first) start out empty.
 func layers(dir string, base uint32, shared, hidden []string) error {
 	at := []string{dir}
 	for _, s := range shared {
@@ -274,9 +276,10 @@ func layers(dir string, base uint32, shared, hidden []string) error {
 	return nil
 }
 
-// hide makes an empty directory that does not show what the lower layer has there.
+// hide makes an empty directory that does not show what the lower layer has there. One
+// in a hidden directory is just made.
 func hide(upper, name string, base uint32) error {
-	if err := makeDir(filepath.Join(upper, name), 0o755, base); err != nil {
+	if err := makeDir(filepath.Join(upper, name), 0o755, base); err != nil || strings.Contains(name, "/") {
 		return err
 	}
 	d, err := file.OpenDir(upper)

@@ -2,19 +2,472 @@ package host
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 
 	"vserver/build"
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/internal/need"
+	"vserver/kernel/file"
+	"vserver/step"
+	"vserver/store"
 )
 
-func TestBuildHost(t *testing.T) {
+// tiny is a source with a few files, one of them set-uid, with an sshd of its own.
+func tiny() build.Source {
+	return build.Source{
+		Method: "tiny", Text: "a test", Cache: true,
+		Name: func(context.Context) (string, error) { return "tiny", nil },
+		Fill: func(_ context.Context, dir string, p build.Progress) error {
+			p.Say("fill")
+			for _, d := range []string{"etc", "etc/ssh", "root", "usr"} {
+				if err := os.Mkdir(filepath.Join(dir, d), 0o755); err != nil {
+					return err
+				}
+			}
+			for name, text := range map[string]string{
+				"etc/passwd": "root::0:0:root:/root:/bin/sh\n", "etc/shadow": "root::1::::::\n",
+				"etc/ssh/sshd_config": "", "etc/ssh/ssh_host_rsa_key": "the image's own\n", "usr/su": "x",
+			} {
+				if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+					return err
+				}
+			}
+			return os.Chmod(filepath.Join(dir, "usr/su"), os.ModeSetuid|0o755)
+		},
+	}
+}
+
+func mustBuild(t *testing.T, h *Host, n guest.Name, spec guest.Spec) {
+	t.Helper()
+	o := BuildOptions{Progress: t.Output(), AuthorizedKeys: []string{"ssh-ed25519 AAAA me"}}
+	if err := h.Build(t.Context(), n, &spec, tiny(), o); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// left fails the test when anything but the images of methods that can be repeated is
+// left of any guest.
+func left(t *testing.T, h *Host) {
+	t.Helper()
+	for _, dir := range []string{"guests", "staging", "renaming", "pool/staging", "pool/locks", "kept"} {
+		entries, err := os.ReadDir(filepath.Join(h.Dirs.Data, dir))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			t.Error(err)
+		}
+		for _, e := range entries {
+			t.Errorf("left: %s/%s", dir, e.Name())
+		}
+	}
+	if specs, _ := filepath.Glob(filepath.Join(h.Dirs.Config, "*")); len(specs) > 0 {
+		t.Errorf("left: %v", specs)
+	}
+	if notes, _ := filepath.Glob(h.Dirs.State("*")); len(notes) > 0 {
+		t.Errorf("left: %v", notes)
+	}
+	if ids, err := store.Records(h.Dirs); err != nil || len(ids) > 0 {
+		t.Errorf("left: numbers %v, %v", ids, err)
+	}
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	b, err := os.ReadFile(path)
+	if err != nil {
+		t.Error(err)
+	}
+	return string(b)
+}
+
+func TestBuildOverlay(t *testing.T) {
+	need.Root(t)
+	h := Open(need.Dirs(t))
+	mustBuild(t, h, "web1", guest.Spec{})
+	spec, err := store.Load(h.Dirs.Spec("web1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if spec.XID != guest.AutoXID || len(spec.Root.Lower) != 1 || spec.Root.Lower[0] != "tiny" {
+		t.Errorf("spec: %+v", spec)
+	}
+	upper := filepath.Join(h.Dirs.Guest("web1"), "upper")
+	if got := read(t, upper+"/etc/hostname"); got != "web1\n" {
+		t.Errorf("hostname: %q", got)
+	}
+	if got := read(t, upper+"/etc/shadow"); got != "root:*:1::::::\n" {
+		t.Errorf("shadow: %q: root is not locked", got)
+	}
+	if got := read(t, upper+"/etc/passwd"); !strings.HasPrefix(got, "root:x:") {
+		t.Errorf("passwd: %q: root needs no password", got)
+	}
+	for path, perm := range map[string]uint32{
+		"root": 0o700, "root/.ssh": 0o700, "root/.ssh/authorized_keys": 0o600,
+		"etc/ssh/ssh_host_ed25519_key": 0o600, "etc/machine-id": 0o444,
+	} {
+		st, err := os.Lstat(filepath.Join(upper, path))
+		if err != nil {
+			t.Error(err)
+			continue
+		}
+		sys := st.Sys().(*syscall.Stat_t)
+		if sys.Mode&0o7777 != perm || sys.Uid != spec.XID.IDBase() || sys.Gid != sys.Uid {
+			t.Errorf("%s: %o %d:%d, want %o and the guest's root", path, sys.Mode, sys.Uid, sys.Gid, perm)
+		}
+	}
+	d, err := file.OpenDir(upper + "/etc/ssh")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if st, err := d.Stat("ssh_host_rsa_key"); err != nil || !st.Whiteout() {
+		t.Errorf("the image's host key is still seen: %+v, %v", st, err)
+	}
+	if err := h.Delete(t.Context(), "web1", DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	left(t, h)
+}
+
+func TestBuildPlain(t *testing.T) {
+	need.Root(t)
+	h := Open(need.Dirs(t))
+	mustBuild(t, h, "web1", guest.Spec{XID: 20, Root: guest.Root{Kind: guest.RootDir}})
+	st, err := os.Lstat(filepath.Join(h.Dirs.Guest("web1"), "root/usr/su"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sys := st.Sys().(*syscall.Stat_t); sys.Uid != 20<<16 || sys.Mode&0o7777 != 0o4755 {
+		t.Errorf("su: %o of %d", sys.Mode, sys.Uid)
+	}
+	if _, err := os.Lstat(filepath.Join(h.Dirs.Guest("web1"), "root/etc/ssh/ssh_host_rsa_key")); err == nil {
+		t.Error("the image's host key is still there")
+	}
+	if err := h.Delete(t.Context(), "web1", DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	left(t, h)
+}
+
+func TestBuildTwice(t *testing.T) {
+	need.Root(t)
+	h := Open(need.Dirs(t))
+	mustBuild(t, h, "web1", guest.Spec{})
+	before := read(t, h.Dirs.Spec("web1"))
+	err := h.Build(t.Context(), "web1", &guest.Spec{}, tiny(), BuildOptions{})
+	if !errors.Is(err, guest.ErrExists) {
+		t.Errorf("second build: %v", err)
+	}
+	if read(t, h.Dirs.Spec("web1")) != before {
+		t.Error("the second build changed the first one's spec")
+	}
+	other := guest.Spec{XID: guest.AutoXID}
+	if err := h.Build(t.Context(), "web2", &other, tiny(), BuildOptions{}); !errors.Is(err, guest.ErrInvalid) {
+		t.Errorf("build with a number that is taken: %v", err)
+	}
+	if err := h.Delete(t.Context(), "web1", DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	left(t, h)
+}
+
+func TestBuildFails(t *testing.T) {
+	need.Root(t)
+	h := Open(need.Dirs(t))
+	broken := errors.New("broken")
+	src := tiny()
+	src.Fill = func(_ context.Context, dir string, _ build.Progress) error {
+		return errors.Join(os.WriteFile(filepath.Join(dir, "half"), nil, 0o644), broken)
+	}
+	for _, kind := range []guest.RootKind{guest.RootOverlay, guest.RootDir} {
+		spec := guest.Spec{Root: guest.Root{Kind: kind}}
+		err := h.Build(t.Context(), "web1", &spec, src, BuildOptions{})
+		if !errors.Is(err, broken) {
+			t.Errorf("%s: %v", kind, err)
+		}
+		left(t, h)
+		err = h.Build(t.Context(), "web1", &spec, src, BuildOptions{Keep: true})
+		if !errors.Is(err, broken) {
+			t.Errorf("%s, kept: %v", kind, err)
+		}
+		found := 0
+		filepath.WalkDir(h.Dirs.Data, func(path string, _ fs.DirEntry, _ error) error {
+			if filepath.Base(path) == "half" && strings.Contains(path, "/kept/") {
+				found++
+			}
+			return nil
+		})
+		if found != 1 {
+			t.Errorf("%s: %d files kept, want 1; hint %q", kind, found, fault.HintOf(err))
+		}
+		os.RemoveAll(h.kept("web1"))
+		os.RemoveAll(filepath.Dir(h.pool().Kept("x")))
+	}
+}
+
+func TestBuildBadName(t *testing.T) {
+	need.Root(t)
+	h := Open(need.Dirs(t))
+	spec := guest.Spec{Hostname: "not a host name"}
+	if err := h.Build(t.Context(), "web1", &spec, tiny(), BuildOptions{}); !errors.Is(err, guest.ErrInvalid) {
+		t.Errorf("got %v", err)
+	}
+	left(t, h)
+}
+
+func TestBuildFullDisk(t *testing.T) {
 	need.Root(t)
 	d := need.Dirs(t)
-	h := Open(d)
-	var spec guest.Spec
-	if err := h.Build(context.Background(), "web1", &spec, build.Host("/"), BuildOptions{Progress: t.Output()}); err != nil {
+	if err := os.MkdirAll(d.Data, 0o700); err != nil {
 		t.Fatal(err)
+	}
+	if err := syscall.Mount("small", d.Data, "tmpfs", 0, "size=256k"); err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Unmount(d.Data, 0)
+	h := Open(d)
+	src := tiny()
+	small := src.Fill
+	src.Fill = func(ctx context.Context, dir string, p build.Progress) error {
+		return errors.Join(small(ctx, dir, p), os.WriteFile(filepath.Join(dir, "big"), make([]byte, 1<<20), 0o644))
+	}
+	for _, kind := range []guest.RootKind{guest.RootOverlay, guest.RootDir} {
+		spec := guest.Spec{Root: guest.Root{Kind: kind}}
+		err := h.Build(t.Context(), "web1", &spec, src, BuildOptions{})
+		if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(fault.HintOf(err), "df -h") {
+			t.Errorf("%s: %v, hint %q", kind, err, fault.HintOf(err))
+		}
+		left(t, h)
+	}
+	mustBuild(t, h, "web1", guest.Spec{})
+}
+
+func TestClone(t *testing.T) {
+	need.Root(t)
+	h := Open(need.Dirs(t))
+	mustBuild(t, h, "web1", guest.Spec{Limits: guest.Limits{Pids: 77}})
+	upper := func(n guest.Name) string { return filepath.Join(h.Dirs.Guest(n), "upper") }
+	if err := os.WriteFile(upper("web1")+"/etc/mine", []byte("mine"), 0o640); err != nil {
+		t.Fatal(err)
+	}
+	base := int(guest.AutoXID.IDBase())
+	os.Chown(upper("web1")+"/etc/mine", base+33, base+44)
+	if err := h.Clone(t.Context(), "web1", "web2", nil, BuildOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	spec, err := store.Load(h.Dirs.Spec("web2"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if spec.Limits.Pids != 77 || spec.XID != guest.AutoXID+1 || spec.Root.Lower[0] != "tiny" {
+		t.Errorf("spec: %+v", spec)
+	}
+	st, err := os.Lstat(upper("web2") + "/etc/mine")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if sys := st.Sys().(*syscall.Stat_t); sys.Uid != spec.XID.IDBase()+33 || sys.Gid != spec.XID.IDBase()+44 || sys.Nlink != 1 {
+		t.Errorf("mine: %d:%d, %d links", sys.Uid, sys.Gid, sys.Nlink)
+	}
+	for _, f := range []string{"/etc/machine-id", "/etc/ssh/ssh_host_ed25519_key", "/etc/hostname"} {
+		if read(t, upper("web1")+f) == read(t, upper("web2")+f) {
+			t.Errorf("%s: the clone has the same", f)
+		}
+	}
+	if read(t, upper("web2")+"/root/.ssh/authorized_keys") != "ssh-ed25519 AAAA me\n" {
+		t.Error("the clone lost its keys")
+	}
+	if err := h.Clone(t.Context(), "nobody", "web3", nil, BuildOptions{}); !errors.Is(err, guest.ErrNotFound) {
+		t.Errorf("clone of no guest: %v", err)
+	}
+	for _, n := range []guest.Name{"web1", "web2"} {
+		if err := h.Delete(t.Context(), n, DeleteOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	left(t, h)
+}
+
+// TestChild is no test: it is what the kill tests run in a process of its own.
+func TestChild(t *testing.T) {
+	job := os.Getenv("VSERVER_TEST_JOB")
+	if job == "" {
+		t.Skip("only as a child of other tests")
+	}
+	d := need.Dirs(t)
+	root := os.Getenv("VSERVER_TEST_ROOT")
+	group := d.Cgroup
+	d = guest.DefaultDirs(root)
+	d.Cgroup = group
+	h := Open(d)
+	var err error
+	switch job {
+	case "build":
+		err = h.Build(t.Context(), "web1", &guest.Spec{}, tiny(), BuildOptions{})
+	case "plain":
+		err = h.Build(t.Context(), "web1", &guest.Spec{Root: guest.Root{Kind: guest.RootDir}}, tiny(), BuildOptions{})
+	case "clone":
+		err = h.Clone(t.Context(), "base", "web1", nil, BuildOptions{})
+	case "delete":
+		err = h.Delete(t.Context(), "web1", DeleteOptions{})
+	case "rename":
+		err = h.Rename(t.Context(), "web1", "web2")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// killed runs a job in a child that dies after step k of the table op; it tells
+// whether there was such a step.
+func killed(t *testing.T, root, job, op string, k int) bool {
+	t.Helper()
+	cmd := exec.Command(os.Args[0], "-test.run=^TestChild$")
+	cmd.Env = append(os.Environ(), "VSERVER_TEST_JOB="+job, "VSERVER_TEST_ROOT="+root,
+		fmt.Sprintf("%s=%s:%d", step.DieVar, op, k))
+	out, err := cmd.CombinedOutput()
+	if cmd.ProcessState.Success() {
+		return false
+	}
+	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !ws.Signaled() {
+		t.Fatalf("%s: %v\n%s", job, err, out)
+	}
+	return true
+}
+
+// TestKilledBuild kills builds after each step. The next command, for another guest,
+// puts right what was left: the guest is whole or was never there.
+func TestKilledBuild(t *testing.T) {
+	need.Root(t)
+	for _, job := range []string{"build", "plain", "clone"} {
+		steps := 0
+		for k := 0; ; k++ {
+			root := need.TempDir(t)
+			h := Open(guest.DefaultDirs(root))
+			if job == "clone" {
+				mustBuild(t, h, "base", guest.Spec{})
+			}
+			if !killed(t, root, job, "build", k) {
+				break
+			}
+			steps++
+			mustBuild(t, h, "other", guest.Spec{})
+			whole, err := exists(h.Dirs.Spec("web1"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if whole {
+				err = h.Delete(t.Context(), "web1", DeleteOptions{})
+			}
+			err = errors.Join(err, h.Delete(t.Context(), "other", DeleteOptions{}))
+			if job == "clone" {
+				err = errors.Join(err, h.Delete(t.Context(), "base", DeleteOptions{}))
+			}
+			if err != nil {
+				t.Errorf("%s:%d: %v", job, k, err)
+			}
+			left(t, h)
+		}
+		if steps != 8 {
+			t.Errorf("%s: killed after %d steps", job, steps)
+		}
+	}
+}
+
+// TestKilledDelete kills deletions after each step; the same command again finishes.
+func TestKilledDelete(t *testing.T) {
+	need.Root(t)
+	k := 0
+	for ; ; k++ {
+		root := need.TempDir(t)
+		h := Open(guest.DefaultDirs(root))
+		mustBuild(t, h, "web1", guest.Spec{})
+		if !killed(t, root, "delete", "delete", k) {
+			break
+		}
+		err := h.Delete(t.Context(), "web1", DeleteOptions{})
+		gone := k == 4 // after the last step there is nothing that could be deleted
+		if gone != errors.Is(err, guest.ErrNotFound) || !gone && err != nil {
+			t.Errorf("delete again after step %d: %v", k, err)
+		}
+		left(t, h)
+	}
+	if k != 5 {
+		t.Errorf("killed after %d steps", k)
+	}
+}
+
+// TestKilledRename kills renamings after each step; the next command of any guest
+// finishes, and there is one guest, whole.
+func TestKilledRename(t *testing.T) {
+	need.Root(t)
+	k := 0
+	for ; ; k++ {
+		root := need.TempDir(t)
+		h := Open(guest.DefaultDirs(root))
+		mustBuild(t, h, "web1", guest.Spec{})
+		mustBuild(t, h, "db", guest.Spec{Boot: guest.Boot{Depends: []guest.Name{"web1"}}})
+		if !killed(t, root, "rename", "rename", k) {
+			whole(t, h, "web2")
+			break
+		}
+		mustBuild(t, h, "other", guest.Spec{})
+		now := guest.Name("web2")
+		if k == 0 { // nothing was marked yet
+			now = "web1"
+		}
+		whole(t, h, now)
+		for _, n := range []guest.Name{now, "other", "db"} {
+			if err := h.Delete(t.Context(), n, DeleteOptions{}); err != nil {
+				t.Errorf("after step %d: %v", k, err)
+			}
+		}
+		left(t, h)
+	}
+	if k != 9 {
+		t.Errorf("killed after %d steps", k)
+	}
+}
+
+// whole checks a guest and those that depend on it after a renaming.
+func whole(t *testing.T, h *Host, n guest.Name) {
+	t.Helper()
+	if got := read(t, filepath.Join(h.Dirs.Guest(n), "upper/etc/hostname")); got != string(n)+"\n" {
+		t.Errorf("%s: hostname %q", n, got)
+	}
+	db, err := store.Load(h.Dirs.Spec("db"))
+	if err != nil || len(db.Boot.Depends) != 1 || db.Boot.Depends[0] != n {
+		t.Errorf("db depends on %v, %v, want %s", db.Boot.Depends, err, n)
+	}
+	ids, err := store.Records(h.Dirs)
+	if err != nil {
+		t.Error(err)
+	}
+	for _, r := range ids {
+		if r.XID == guest.AutoXID && r.Name != n {
+			t.Errorf("number %d is %s's, want %s's", r.XID, r.Name, n)
+		}
+	}
+}
+
+func TestRenameRefuses(t *testing.T) {
+	need.Root(t)
+	h := Open(need.Dirs(t))
+	mustBuild(t, h, "web1", guest.Spec{})
+	mustBuild(t, h, "web2", guest.Spec{})
+	for _, c := range []struct {
+		from, to guest.Name
+		want     error
+	}{{"web1", "web2", guest.ErrExists}, {"web1", "web1", guest.ErrExists}, {"no", "web3", guest.ErrNotFound}} {
+		if err := h.Rename(t.Context(), c.from, c.to); !errors.Is(err, c.want) {
+			t.Errorf("%s to %s: %v", c.from, c.to, err)
+		}
 	}
 }

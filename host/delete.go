@@ -73,7 +73,7 @@ func (h *Host) deleteSteps(n guest.Name, left bool) []step.Step {
 		}},
 		{Name: "mark it in " + h.staging(n), Do: func(context.Context) error {
 			return os.MkdirAll(h.staging(n), 0o700)
-		}, Undo: func() error { return h.sweep(n) }},
+		}, Undo: func() error { return h.tidy(n) }},
 		{Name: "remove " + h.Dirs.Spec(n), Do: func(context.Context) error { return store.Remove(h.Dirs.Spec(n)) }},
 		{Name: "move its files out of sight", Do: func(context.Context) error {
 			err := os.Rename(h.Dirs.Guest(n), filepath.Join(h.staging(n), "files"))

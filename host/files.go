@@ -53,7 +53,7 @@ func (h *Host) settle() error {
 	for _, work := range []struct {
 		dir string
 		do  func(guest.Name) error
-	}{{"renaming", h.finishRename}, {"staging", h.sweep}} {
+	}{{"renaming", h.finishRename}, {"staging", h.tidy}} {
 		entries, err := os.ReadDir(filepath.Join(h.Dirs.Data, work.dir))
 		if err != nil && !errors.Is(err, fs.ErrNotExist) {
 			errs = append(errs, err)
@@ -78,9 +78,9 @@ func (h *Host) locked(n guest.Name, wait time.Duration, do func(guest.Name) erro
 	return do(n)
 }
 
-// sweep puts right what a killed build or deletion left of a guest, whose lock is
+// tidy puts right what a killed build or deletion left of a guest, whose lock is
 // held.
-func (h *Host) sweep(n guest.Name) error {
+func (h *Host) tidy(n guest.Name) error {
 	whole, err := exists(h.Dirs.Spec(n))
 	if err != nil {
 		return err

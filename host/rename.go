@@ -1,7 +1,201 @@
 package host
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+
+	"vserver/fault"
 	"vserver/guest"
+	"vserver/step"
+	"vserver/store"
+	"vserver/store/settings"
 )
 
-func (h *Host) finishRename(old guest.Name) error { return nil }
+// Rename gives guest old the name new: its files, notes, number and spec, and where the
+// host name was the guest's name, that too. Specs that depend on the guest follow. It
+// is guest.ErrRunning for a guest that runs, guest.ErrExists when new is taken. A
+// renaming that was killed is finished by the next Build, Delete or Rename of any guest.
+func (h *Host) Rename(ctx context.Context, old, new guest.Name) error {
+	if old == new {
+		return fault.New(string(old), "rename", fmt.Errorf("new name %s: %w", new, guest.ErrExists))
+	}
+	err := h.settle()
+	if err == nil {
+		err = h.locked(old, lockWait, func(guest.Name) error {
+			return h.locked(new, lockWait, func(guest.Name) error {
+				return step.Run(ctx, "rename", h.renameSteps(old, new))
+			})
+		})
+	}
+	return fault.New(string(old), "rename", err)
+}
+
+func (h *Host) renameSteps(old, new guest.Name) []step.Step {
+	r := renamer{h, old, new}
+	return append([]step.Step{
+		{Name: fmt.Sprintf("check that %s is there and stopped, and %s is not there", old, new), Do: r.check},
+		{Name: "mark it in " + h.renaming(old), Do: r.mark, Undo: r.unmark},
+	}, r.moves()...)
+}
+
+// renamer is one renaming.
+type renamer struct {
+	h        *Host
+	old, new guest.Name
+}
+
+// moves are the steps that can be done again, by whoever finds the mark; the mark goes
+// last.
+func (r renamer) moves() []step.Step {
+	back := renamer{r.h, r.new, r.old}
+	return []step.Step{
+		{Name: "move its files", Do: r.files, Undo: func() error { return back.files(context.Background()) }},
+		{Name: "move its notes", Do: r.notes, Undo: func() error { return back.notes(context.Background()) }},
+		{Name: "move its number", Do: r.number, Undo: func() error { return back.number(context.Background()) }},
+		{Name: "move its spec", Do: r.spec, Undo: func() error { return back.spec(context.Background()) }},
+		{Name: "follow in specs that depend on it", Do: r.depends, Undo: func() error { return back.depends(context.Background()) }},
+		{Name: "write its host name", Do: r.hostname},
+		{Name: "remove the mark", Do: func(context.Context) error { return r.unmark() }},
+	}
+}
+
+func (r renamer) check(context.Context) error {
+	there, err := exists(r.h.Dirs.Spec(r.old))
+	if err == nil && !there {
+		err = guest.ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
+	for _, path := range []string{r.h.Dirs.Spec(r.new), r.h.Dirs.Guest(r.new)} {
+		taken, err := exists(path)
+		if err == nil && taken {
+			err = fmt.Errorf("%s: %w", path, guest.ErrExists)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return r.h.halted(r.old)
+}
+
+func (r renamer) mark(context.Context) error {
+	if err := os.MkdirAll(filepath.Dir(r.h.renaming(r.old)), 0o700); err != nil {
+		return err
+	}
+	return os.Symlink(string(r.new), r.h.renaming(r.old))
+}
+
+func (r renamer) unmark() error {
+	err := os.Remove(r.h.renaming(r.old))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// move renames what is there and has not been renamed yet.
+func move(from, to string) error {
+	there, err := exists(from)
+	if err != nil || !there {
+		return err
+	}
+	return os.Rename(from, to)
+}
+
+func (r renamer) files(context.Context) error {
+	return move(r.h.Dirs.Guest(r.old), r.h.Dirs.Guest(r.new))
+}
+
+func (r renamer) notes(context.Context) error {
+	return move(r.h.Dirs.State(r.old), r.h.Dirs.State(r.new))
+}
+
+func (r renamer) number(context.Context) error {
+	return store.Reassign(r.h.Dirs, r.old, r.new)
+}
+
+func (r renamer) spec(context.Context) error {
+	there, err := exists(r.h.Dirs.Spec(r.old))
+	if err != nil || !there {
+		return err
+	}
+	return store.Rename(r.h.Dirs.Spec(r.old), r.h.Dirs.Spec(r.new))
+}
+
+// depends puts the new name in the place of the old one in boot.depends of others,
+// whose comments stay. A spec that cannot be read is somebody's to mend.
+func (r renamer) depends(context.Context) error {
+	all, err := store.All(r.h.Dirs.Config)
+	if err != nil {
+		return err
+	}
+	for _, e := range all {
+		if e.Spec == nil || !slices.Contains(e.Spec.Boot.Depends, r.old) {
+			continue
+		}
+		path := r.h.Dirs.Spec(e.Name)
+		text, err := store.Read(path)
+		if err != nil {
+			return err
+		}
+		text, _, err = settings.Apply(path, text, []string{"boot.depends-=" + string(r.old), "boot.depends+=" + string(r.new)})
+		if err != nil {
+			return err
+		}
+		if err := store.WriteText(path, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// hostname writes the host name that follows from the guest's name.
+func (r renamer) hostname(context.Context) error {
+	spec, err := store.Load(r.h.Dirs.Spec(r.new))
+	if err != nil || spec.Hostname != "" {
+		return err
+	}
+	return r.h.reidentify(r.new, spec, r.h.Dirs.Guest(r.new))
+}
+
+// finishRename does the rest of a renaming that was killed; the lock of old is held.
+// One that had not begun, of a guest that was started since, is forgotten.
+func (h *Host) finishRename(old guest.Name) error {
+	to, err := os.Readlink(h.renaming(old))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	new, err := guest.ParseName(to)
+	if err != nil {
+		return err
+	}
+	r := renamer{h, old, new}
+	return h.locked(new, 0, func(guest.Name) error {
+		unmoved, err := exists(h.Dirs.Guest(old))
+		if err != nil {
+			return err
+		}
+		running, err := h.runs(old)
+		if err != nil {
+			return err
+		}
+		if unmoved && running {
+			return r.unmark()
+		}
+		for _, s := range r.moves() {
+			if err := s.Do(context.Background()); err != nil {
+				return fault.New(string(old), "rename", err)
+			}
+		}
+		return nil
+	})
+}

@@ -175,11 +175,11 @@ func (id Identity) root(r *layer.Root) error {
 		field = hash
 	} else {
 		line := "root:" + hash + ":19000:0:99999:7:::"
-		if err := rewrite(r, "etc/shadow", setField(shadow, hash, line), 0o640); err != nil {
+		if err := rewrite(r, "etc/shadow", shadow, setField(shadow, hash, line), 0o640); err != nil {
 			return err
 		}
 	}
-	return rewrite(r, "etc/passwd", setField(passwd, field, "root:"+field+":0:0:root:/root:/bin/sh"), 0o644)
+	return rewrite(r, "etc/passwd", passwd, setField(passwd, field, "root:"+field+":0:0:root:/root:/bin/sh"), 0o644)
 }
 
 // setField sets the second field of root's line, or adds the line.
@@ -196,8 +196,11 @@ func setField(text, value, line string) string {
 	return strings.Join(append(lines, line), "\n") + "\n"
 }
 
-// rewrite replaces a file that keeps its owner and mode.
-func rewrite(r *layer.Root, p, text string, perm uint32) error {
+// rewrite replaces a file that keeps its owner and mode, unless the text is the same.
+func rewrite(r *layer.Root, p, old, text string, perm uint32) error {
+	if old == text {
+		return nil
+	}
 	st, err := r.Stat(p)
 	if err != nil {
 		st = file.Stat{Mode: perm}
