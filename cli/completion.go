@@ -9,6 +9,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vserver/guest"
+	"vserver/store/settings"
 )
 
 func newCompletion(t *tool) *cobra.Command {
@@ -141,16 +142,17 @@ func (t *tool) completeArgs(_ *cobra.Command, args []string, begun string) ([]st
 func (t *tool) completeKeys(begun string) ([]string, cobra.ShellCompDirective) {
 	var words []string
 	key, _, valued := strings.Cut(begun, "=")
-	for _, s := range settings() {
+	for _, k := range settings.Keys() {
 		switch {
-		case valued && s.path == key:
-			for _, w := range s.words {
+		case valued && k.Path == key:
+			for _, w := range k.Values {
 				words = append(words, key+"="+w)
 			}
-		case !valued && t.verb == "set" && strings.HasPrefix(s.path, begun):
-			words = append(words, s.path+"=\t"+s.doc)
-		case !valued && strings.HasPrefix(s.path, begun):
-			words = append(words, s.path+"\t"+s.doc)
+		case valued || !strings.HasPrefix(k.Path, begun):
+		case t.verb == "config":
+			words = append(words, k.Path+"\t"+k.Doc)
+		case !k.Section:
+			words = append(words, k.Path+"=\t"+k.Doc)
 		}
 	}
 	return words, cobra.ShellCompDirectiveNoFileComp | cobra.ShellCompDirectiveNoSpace

@@ -85,7 +85,7 @@ func helpText(p page) string {
 		fmt.Fprintf(&b, "  %s\n", u)
 	}
 	if p.long != "" {
-		fmt.Fprintf(&b, "\n%s\n", p.long)
+		b.WriteString("\n" + fill(p.long))
 	}
 	if len(p.examples) > 0 {
 		b.WriteString("\nExamples:\n")
@@ -103,12 +103,29 @@ func helpText(p page) string {
 // textWidth is where lines of help end: the width of the oldest terminals.
 const textWidth = 79
 
+// fill sets the paragraphs of a text to the width. Lines that begin with a blank stay
+// as they are.
+func fill(text string) string {
+	var b strings.Builder
+	for i, p := range strings.Split(text, "\n\n") {
+		if i > 0 {
+			b.WriteByte('\n')
+		}
+		if strings.HasPrefix(p, " ") {
+			b.WriteString(p + "\n")
+		} else {
+			b.WriteString(hanging("", p, 0))
+		}
+	}
+	return b.String()
+}
+
 // hanging sets head at the left and text, wrapped, from the column on.
 func hanging(head, text string, column int) string {
 	indent := strings.Repeat(" ", column)
 	var b strings.Builder
 	b.WriteString(head)
-	if len(head)+2 > column {
+	if len(head)+2 > column && column > 0 {
 		b.WriteString("\n" + indent)
 	} else {
 		b.WriteString(indent[len(head):])

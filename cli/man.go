@@ -146,9 +146,22 @@ func environment() [][2]string {
 	}
 }
 
-// paragraphs turns plain text into roff: a blank line begins a paragraph.
+// paragraphs turns plain text into roff: a blank line begins a paragraph, and lines
+// that begin with a blank stay as they are.
 func paragraphs(text string) string {
-	return strings.ReplaceAll(escape(text), "\n\n", "\n.P\n") + "\n"
+	var b strings.Builder
+	for i, p := range strings.Split(text, "\n\n") {
+		if i > 0 {
+			b.WriteString(".P\n")
+		}
+		if strings.HasPrefix(p, " ") {
+			p = ".nf\n" + escape(p) + "\n.fi"
+		} else {
+			p = escape(p)
+		}
+		b.WriteString(p + "\n")
+	}
+	return b.String()
 }
 
 // escape keeps roff from reading anything into the text.

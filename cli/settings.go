@@ -1,8 +1,6 @@
 package cli
 
 import (
-	"encoding"
-	"reflect"
 	"slices"
 	"strings"
 
@@ -10,55 +8,56 @@ import (
 	"github.com/spf13/pflag"
 
 	"vserver/guest"
+	"vserver/store/settings"
 )
 
-// setting is one value of a spec as a flag of create and build.
-type setting struct {
-	path   string // "limits.memory"
-	flag   string // "memory"
-	doc    string
-	preset string // what it is when nothing is said
-	typ    reflect.Type
-	words  []string // the values there are, when they can be listed
+// wishes are the settings of a new guest as flags, one for each key of a spec.
+type wishes struct {
+	list []wish   // as they were given, in their order
+	sets []string // --set
 }
 
-// settings lists every value of a spec, from the fields and tags of guest.Spec.
-func settings() []setting {
-	return settingsOf(reflect.TypeFor[guest.Spec](), "")
+// wish is one value that a flag asks for.
+type wish struct {
+	key   settings.Key
+	value string
 }
 
-func settingsOf(t reflect.Type, prefix string) []setting {
-	var list []setting
-	for f := range t.Fields() {
-		key := prefix + f.Tag.Get("yaml")
-		if f.Type.Kind() == reflect.Struct && !isText(f.Type) {
-			list = append(list, settingsOf(f.Type, key+".")...)
+// flags adds a flag for each setting, and --set for those who know the paths.
+func (w *wishes) flags(c *cobra.Command) {
+	for _, k := range settings.Keys() {
+		if k.Section {
 			continue
 		}
-		s := setting{path: key, flag: flagName(key), doc: f.Tag.Get("doc"), preset: f.Tag.Get("default"), typ: f.Type}
-		if v, ok := reflect.Zero(f.Type).Interface().(interface{ Values() []string }); ok {
-			s.words = v.Values()
+		words := k.Doc
+		if k.List() || k.Map() {
+			words += " (repeatable)"
 		}
-		list = append(list, s)
+		name := flagName(k.Path)
+		f := c.Flags().VarPF(&settingFlag{k, w}, name, "", "`"+valueName(k)+"` "+words)
+		if k.Type() == "true or false" {
+			f.NoOptDefVal, f.Usage = "true", "``"+words
+		}
+		f.DefValue = k.Default
+		if k.Values != nil {
+			c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(k.Values, cobra.ShellCompDirectiveNoFileComp))
+		}
 	}
-	return list
+	c.Flags().StringArrayVar(&w.sets, "set", nil, "`KEY=VALUE` any setting by its key, as vserver set takes it (repeatable)")
 }
 
-// isText says whether values of the type are written as one word.
-func isText(t reflect.Type) bool {
-	return reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
-}
-
-// flagName is the flag of a setting: the last word of its path, but for those whose
+// flagName is the flag of a setting: the last word of its key, but for those whose
 // last word alone says too little.
-func flagName(path string) string {
-	switch path {
+func flagName(key string) string {
+	switch key {
 	case "network.addresses":
 		return "ip"
 	case "network.mode":
 		return "network"
 	case "init.style":
 		return "init"
+	case "init.environment":
+		return "env"
 	case "root.kind":
 		return "root"
 	case "console.type":
@@ -67,133 +66,65 @@ func flagName(path string) string {
 		return "mark"
 	case "limits.rlimits":
 		return "rlimit"
-	case "init.environment":
-		return "env"
 	}
-	return strings.ReplaceAll(path[strings.LastIndexByte(path, '.')+1:], "_", "-")
-}
-
-// isList says whether the setting takes several values, each by a flag of its own.
-func (s setting) isList() bool { return s.typ.Kind() == reflect.Slice || s.typ.Kind() == reflect.Map }
-
-// wish is one value that a flag asks for.
-type wish struct{ path, value string }
-
-// wishes are the flags of the settings as they were given, in their order.
-type wishes struct {
-	list []wish
-	sets []string // --set
-}
-
-// flags adds a flag for each setting, and --set for those who know the paths.
-func (w *wishes) flags(c *cobra.Command) {
-	for _, s := range settings() {
-		words := s.doc
-		if s.isList() {
-			words += " (repeatable)"
-		}
-		f := c.Flags().VarPF(&settingFlag{setting: s, wishes: w}, s.flag, "", "`"+s.valueName()+"` "+words)
-		if s.typ.Kind() == reflect.Bool {
-			f.NoOptDefVal = "true"
-			f.Usage = words
-		}
-		f.DefValue = s.preset
-		if s.words != nil {
-			c.RegisterFlagCompletionFunc(s.flag, cobra.FixedCompletions(s.words, cobra.ShellCompDirectiveNoFileComp))
-		}
-	}
-	c.Flags().StringArrayVar(&w.sets, "set", nil, "`KEY=VALUE` any setting by its path, as vserver set takes it (repeatable)")
+	return strings.ReplaceAll(key[strings.LastIndexByte(key, '.')+1:], "_", "-")
 }
 
 // valueName is the word that stands for the value in the help text.
-func (s setting) valueName() string {
+func valueName(k settings.Key) string {
 	switch {
-	case s.words != nil:
-		return strings.Join(s.words, "|")
-	case s.typ.Kind() == reflect.Map:
-		return "KEY=VALUE"
-	case s.flag == "ip":
+	case k.Values != nil:
+		return strings.Join(k.Values, "|")
+	case k.Map():
+		return "NAME=VALUE"
+	case k.Path == "network.addresses":
 		return "ADDRESS/LENGTH"
-	}
-	switch s.typ {
-	case reflect.TypeFor[guest.Bytes]():
-		return "SIZE"
-	case reflect.TypeFor[guest.Duration]():
-		return "TIME"
-	}
-	switch s.typ.Kind() {
-	case reflect.Int, reflect.Uint32, reflect.Float64:
+	case strings.HasSuffix(k.Type(), "number"):
 		return "N"
+	case k.Type() == "text" || k.List():
+		return strings.ToUpper(strings.ReplaceAll(flagName(k.Path), "-", "_"))
 	}
-	return strings.ToUpper(strings.ReplaceAll(s.flag, "-", "_"))
+	return strings.ToUpper(k.Type())
 }
 
 // spec builds the spec that the flags ask for, through the same checks that a file
 // passes.
 func (w wishes) spec() (*guest.Spec, error) {
-	return nil, guest.ErrUnsupported
+	text, _, err := settings.Apply("options", nil, slices.Concat(w.changes(), w.sets))
+	if err != nil {
+		return nil, usage{err.Error()}
+	}
+	return settings.Parse("options", text)
 }
 
-// paths are the settings that were asked for, each once.
-func (w wishes) paths() []string {
-	var paths []string
+// changes are the flags in the words of vserver set. Several values of a list are
+// added up; of another setting the last one counts.
+func (w wishes) changes() []string {
+	var changes []string
 	for _, one := range w.list {
-		if !slices.Contains(paths, one.path) {
-			paths = append(paths, one.path)
+		switch {
+		case one.key.List():
+			changes = append(changes, one.key.Path+"+="+one.value)
+		case one.key.Map():
+			changes = append(changes, one.key.Path+"."+one.value)
+		default:
+			changes = append(changes, one.key.Path+"="+one.value)
 		}
 	}
-	return paths
-}
-
-// value is what was asked of one setting: the last word, or for a list all of them
-// in YAML's notation.
-func (w wishes) value(path string) string {
-	var values []string
-	for _, one := range w.list {
-		if one.path == path {
-			values = append(values, one.value)
-		}
-	}
-	i := slices.IndexFunc(settings(), func(s setting) bool { return s.path == path })
-	switch s := settings()[i]; s.typ.Kind() {
-	case reflect.Slice:
-		return "[" + strings.Join(quoted(values), ", ") + "]"
-	case reflect.Map:
-		for i, v := range values {
-			key, value, _ := strings.Cut(v, "=")
-			values[i] = strings.Join(quoted([]string{key, value}), ": ")
-		}
-		return "{" + strings.Join(values, ", ") + "}"
-	}
-	return values[len(values)-1]
-}
-
-// quoted puts words into YAML's double quotes.
-func quoted(words []string) []string {
-	out := make([]string, len(words))
-	for i, w := range words {
-		out[i] = `"` + strings.NewReplacer(`\`, `\\`, `"`, `\"`).Replace(w) + `"`
-	}
-	return out
+	return changes
 }
 
 // settingFlag is the flag of one setting.
 type settingFlag struct {
-	setting
+	key    settings.Key
 	wishes *wishes
 }
 
 var _ pflag.Value = (*settingFlag)(nil)
 
-// Set takes one value. A comma separates values of a list.
+// Set takes one value.
 func (f *settingFlag) Set(value string) error {
-	values := []string{value}
-	if f.typ.Kind() == reflect.Slice && f.path != "init.command" {
-		values = strings.Split(value, ",")
-	}
-	for _, v := range values {
-		f.wishes.list = append(f.wishes.list, wish{f.path, v})
-	}
+	f.wishes.list = append(f.wishes.list, wish{f.key, value})
 	return nil
 }
 
@@ -201,4 +132,4 @@ func (f *settingFlag) Set(value string) error {
 func (f *settingFlag) String() string { return "" }
 
 // Type names the value.
-func (f *settingFlag) Type() string { return "value" }
+func (f *settingFlag) Type() string { return f.key.Type() }

@@ -1,0 +1,264 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"os"
+	"strings"
+
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"vserver/build"
+	"vserver/fault"
+	"vserver/guest"
+	"vserver/host"
+)
+
+type buildFlags struct {
+	wishes
+	method, debian, mirror, variant, template, from string
+	packages, keys                                  []string
+	password                                        string
+	keep, fresh                                     bool
+}
+
+func newBuild(t *tool) *cobra.Command {
+	var f buildFlags
+	c := command("build NAME [OPTION...]", `
+Makes a guest and does not start it; otherwise as create. A build that fails or is
+killed leaves nothing behind. The syntax of Linux-VServer, with the method's own
+options behind --, is understood for debootstrap, template, rsync and clone.`, `
+vserver build web1 -d trixie --ip 192.0.2.10/24
+vserver web2 build -m clone --from web1
+vserver web3 build -m debootstrap --context 40003 --interface eth0:192.0.2.12/24 -- -d bookworm`,
+		func(ctx context.Context, args []string) error {
+			_, err := t.make(ctx, f, args)
+			return err
+		})
+	f.flags(c)
+	return c
+}
+
+// flags adds what build and create have in common.
+func (f *buildFlags) flags(c *cobra.Command) {
+	fl := c.Flags()
+	fl.StringVarP(&f.method, "method", "m", "", "`METHOD`: host, debootstrap, template, clone, rsync or skeleton")
+	fl.StringVarP(&f.debian, "debian", "d", "", "`SUITE` for debootstrap: bookworm, trixie, sid, ...")
+	fl.StringVar(&f.mirror, "mirror", "", "`URL` of the mirror for debootstrap")
+	fl.StringVar(&f.variant, "variant", "", "`VARIANT` of debootstrap, such as minbase")
+	fl.StringSliceVar(&f.packages, "packages", nil, "further `PACKAGES` for debootstrap (repeatable)")
+	fl.StringVarP(&f.template, "template", "t", "", "`FILE`, directory or registry reference to unpack")
+	fl.StringVar(&f.from, "from", "", "`SOURCE` to copy: a guest, a directory, or root@HOST:DIR")
+	fl.StringArrayVar(&f.keys, "ssh-key", nil, "`FILE` with public keys that may log in as root (repeatable)")
+	fl.StringVar(&f.password, "root-password-file", "", "`FILE` with root's password, or a hash of it by crypt(3)")
+	fl.BoolVar(&f.keep, "keep", false, "keep what a build that fails has made")
+	fl.BoolVar(&f.fresh, "fresh", false, "make the files anew though the same image was made before")
+	f.wishes.flags(c)
+	c.RegisterFlagCompletionFunc("method", cobra.FixedCompletions(
+		[]string{"host", "debootstrap", "template", "clone", "rsync", "skeleton"}, cobra.ShellCompDirectiveNoFileComp))
+	f.oldNames(fl)
+}
+
+// oldNames adds the options of Linux-VServer's build that have another name here.
+func (f *buildFlags) oldNames(fl *pflag.FlagSet) {
+	for old, now := range map[string]string{"context": "xid", "initstyle": "init"} {
+		fl.Var(fl.Lookup(now).Value, old, "")
+		fl.Lookup(old).Hidden = true
+	}
+	fl.Var(interfaceFlag{fl.Lookup("ip").Value}, "interface", "")
+	fl.Lookup("interface").Hidden = true
+}
+
+// interfaceFlag reads [NAME=][DEV:]ADDRESS/LENGTH, of which the address is what a
+// guest has; the device is found by its prefix.
+type interfaceFlag struct{ pflag.Value }
+
+// Set takes the address.
+func (i interfaceFlag) Set(value string) error {
+	if _, v, ok := strings.Cut(value, "="); ok {
+		value = v
+	}
+	if dev, v, ok := strings.Cut(value, ":"); ok && v != "" && !strings.ContainsAny(dev, "./") && strings.Count(value, ":") == 1 {
+		value = v
+	}
+	return i.Value.Set(value)
+}
+
+// make makes a guest.
+func (t *tool) make(ctx context.Context, f buildFlags, args []string) (guest.Name, error) {
+	word, rest := t.subject, args
+	if word == "" {
+		if len(args) == 0 {
+			return "", usageHint("vserver "+t.verb+" --help", "what shall the guest be called?")
+		}
+		word, rest = args[0], args[1:]
+	}
+	n, err := guest.ParseName(word)
+	if err != nil {
+		return "", usage{err.Error()}
+	}
+	if err := f.methodOptions(rest); err != nil {
+		return n, t.about(n, err)
+	}
+	spec, err := f.spec()
+	if err != nil {
+		return n, t.about(n, err)
+	}
+	src, err := t.source(f)
+	if err != nil {
+		return n, t.about(n, err)
+	}
+	o, err := f.options()
+	if err != nil {
+		return n, t.about(n, err)
+	}
+	p := t.newProgress(n)
+	o.Progress = p
+	err = t.host.Build(ctx, n, spec, src, o)
+	p.end(err == nil)
+	return n, t.about(n, err)
+}
+
+// methodOptions reads the options of a method behind "--", as Linux-VServer has
+// them.
+func (f *buildFlags) methodOptions(words []string) error {
+	if len(words) == 0 {
+		return nil
+	}
+	fl := pflag.NewFlagSet("", pflag.ContinueOnError)
+	fl.StringVarP(&f.debian, "dist", "d", f.debian, "")
+	fl.StringVarP(&f.mirror, "mirror", "m", f.mirror, "")
+	fl.StringVarP(&f.template, "template", "t", f.template, "")
+	fl.StringVarP(&f.from, "source", "s", f.from, "")
+	if err := fl.Parse(words); err != nil || fl.NArg() > 0 {
+		return usageHint("vserver build --help", "%s: not an option of a method", strings.Join(words, " "))
+	}
+	return nil
+}
+
+// methodMeant is the method that was named, or the one that has the options given.
+func (f buildFlags) methodMeant(isGuest func(string) bool) (string, error) {
+	meant := map[string]bool{}
+	switch {
+	case f.from != "" && isGuest(f.from):
+		meant["clone"] = true
+	case f.from != "":
+		meant["rsync"] = true
+	}
+	if f.debian != "" {
+		meant["debootstrap"] = true
+	}
+	if f.template != "" {
+		meant["template"] = true
+	}
+	if len(meant) > 1 {
+		return "", usagef("only one of --debian, --template and --from says where the files come from")
+	}
+	for m := range meant {
+		if f.method != "" && f.method != m && !(f.method == "rsync" && m == "clone") && !(f.method == "clone" && m == "rsync") {
+			return "", usagef("--method %s does not go with the options of %s", f.method, m)
+		}
+		if f.method == "" {
+			return m, nil
+		}
+	}
+	if f.method == "" {
+		return "host", nil
+	}
+	return f.method, nil
+}
+
+// source is where the files come from.
+func (t *tool) source(f buildFlags) (build.Source, error) {
+	method, err := f.methodMeant(func(word string) bool {
+		n, err := guest.ParseName(word)
+		if err != nil {
+			return false
+		}
+		_, err = os.Stat(t.host.Dirs.Spec(n))
+		return err == nil
+	})
+	if err != nil {
+		return build.Source{}, err
+	}
+	lacks := func(option string) error {
+		return usageHint("vserver "+t.verb+" --help", "method %s wants %s", method, option)
+	}
+	switch method {
+	case "host":
+		return build.Host("/"), nil
+	case "skeleton":
+		return build.Skeleton(), nil
+	case "debootstrap":
+		if f.debian == "" {
+			return build.Source{}, lacks("--debian SUITE")
+		}
+	case "template":
+		if f.template == "" {
+			return build.Source{}, lacks("--template FILE")
+		}
+	case "rsync", "clone":
+		if f.from == "" {
+			return build.Source{}, lacks("--from SOURCE")
+		}
+	default:
+		return build.Source{}, usageHint("vserver "+t.verb+" --help", "--method %s: no such method", method)
+	}
+	return build.Source{}, guest.ErrUnsupported
+}
+
+// options are the rest of the flags as the host wants them.
+func (f buildFlags) options() (o host.BuildOptions, err error) {
+	o = host.BuildOptions{Keep: f.keep, Fresh: f.fresh}
+	for _, file := range f.keys {
+		keys, err := readKeyFile(file)
+		if err != nil {
+			return o, err
+		}
+		o.AuthorizedKeys = append(o.AuthorizedKeys, keys...)
+	}
+	if f.password != "" {
+		o.RootPassword, err = readPassword(f.password)
+	}
+	return o, err
+}
+
+// readKeyFile reads public ssh keys, one a line.
+func readKeyFile(file string) ([]string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, err
+	}
+	if strings.Contains(string(text), "PRIVATE KEY-----") {
+		return nil, fault.Hint(usagef("--ssh-key %s: is a private key", file), "the public one is in "+file+".pub")
+	}
+	var keys []string
+	for line := range strings.Lines(string(text)) {
+		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+			keys = append(keys, line)
+		}
+	}
+	if len(keys) == 0 {
+		return nil, usagef("--ssh-key %s: holds no key", file)
+	}
+	return keys, nil
+}
+
+// readPassword reads a password from a file and gives a hash of it.
+func readPassword(file string) (string, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return "", err
+	}
+	word := strings.TrimRight(string(text), "\r\n")
+	switch {
+	case word == "":
+		return "", usagef("--root-password-file %s: is empty", file)
+	case strings.ContainsAny(word, "\n:"):
+		return "", usagef("--root-password-file %s: want one line without a colon", file)
+	case strings.HasPrefix(word, "$"):
+		return word, nil
+	}
+	return "", fault.Hint(errors.New("--root-password-file: not a hash by crypt(3)"), "`openssl passwd -6` makes one")
+}

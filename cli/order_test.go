@@ -1,0 +1,111 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	"vserver/fault"
+	"vserver/guest"
+)
+
+func TestArrange(t *testing.T) {
+	for _, tt := range []struct {
+		line          string
+		verb, subject string
+		words         string
+	}{
+		{"start web1", "start", "", "web1"},
+		{"web1 start", "start", "web1", ""},
+		{"start web1 web2 -n", "start", "", "web1 web2 -n"},
+		{"--json web1 status", "status", "web1", "--json"},
+		{"web1 --json status", "status", "web1", "--json"},
+		{"web1 exec -t ls -l", "exec", "web1", "-t ls -l"},
+		{"web1 exec -- start", "exec", "web1", "-- start"},
+		{"web1 rename web2", "rename", "web1", "web2"},
+		{"", "help", "", ""},
+		{"--help", "help", "", "--help"},
+		{"help start", "help", "", "start"},
+	} {
+		verb, subject, words, err := arrange(strings.Fields(tt.line))
+		if err != nil || verb != tt.verb || subject != tt.subject || strings.Join(words, " ") != tt.words {
+			t.Errorf("%q: got %q %q %q, %v", tt.line, verb, subject, words, err)
+		}
+	}
+}
+
+func TestArrangeComplains(t *testing.T) {
+	for line, want := range map[string]string{
+		"strat web1":      "no such command: strat; start is one",
+		"web1 strat":      "no such command: strat; start is one",
+		"web1":            "web1: what about it? a verb is missing",
+		"web1 web2 start": "several guests stand behind the verb",
+	} {
+		_, _, _, err := arrange(strings.Fields(line))
+		if err == nil || !strings.Contains(err.Error(), want) || exitCode(err) != exitUsage || fault.HintOf(err) == "" {
+			t.Errorf("%q: got %v, code %d, hint %q", line, err, exitCode(err), fault.HintOf(err))
+		}
+	}
+}
+
+func FuzzArrange(f *testing.F) {
+	f.Add("web1 exec -t -- ls")
+	f.Add("-x --json start")
+	f.Fuzz(func(t *testing.T, line string) {
+		args := strings.Fields(line)
+		given := slices.Clone(args)
+		verb, subject, words, err := arrange(args)
+		if !slices.Equal(args, given) {
+			t.Errorf("%q: the arguments were changed to %q", given, args)
+		}
+		if err != nil {
+			return
+		}
+		n := len(words) + 1
+		if subject != "" {
+			n++
+		}
+		if n != len(given) && len(given) > 0 && verb != "help" {
+			t.Errorf("%q: words were lost: %q %q %q", given, verb, subject, words)
+		}
+	})
+}
+
+func TestCircle(t *testing.T) {
+	names := []guest.Name{"a", "b", "c"}
+	if err := circle(names, map[guest.Name][]guest.Name{"a": {"b", "c"}, "b": {"c"}}); err != nil {
+		t.Error(err)
+	}
+	if err := circle(names, map[guest.Name][]guest.Name{"a": {"b"}, "b": {"c"}, "c": {"a"}}); err == nil {
+		t.Error("a circle was not found")
+	}
+}
+
+func TestExitCodes(t *testing.T) {
+	about := func(err error) error { return fault.New("web1", "start", err) }
+	for _, tt := range []struct {
+		err  error
+		want int
+	}{
+		{nil, 0},
+		{errors.New("x"), 1},
+		{usagef("x"), 2},
+		{usageHint("vserver help", "x"), 2},
+		{about(guest.ErrStopped), 3},
+		{about(guest.ErrNotFound), 5},
+		{about(guest.ErrBusy), 6},
+		{about(guest.ErrUnsupported), 7},
+		{about(context.Canceled), 130},
+		{code(42), 42},
+		{many{about(guest.ErrNotFound), errors.New("x")}, 5},
+		{many{code(3), code(3)}, 3},
+		{join(nil, nil), 0},
+		{join(many{guest.ErrBusy}, nil, errors.New("x")), 6},
+	} {
+		if got := exitCode(tt.err); got != tt.want {
+			t.Errorf("%v: got %d, want %d", tt.err, got, tt.want)
+		}
+	}
+}

@@ -1,0 +1,69 @@
+package cli
+
+import (
+	"bytes"
+	"fmt"
+	"strings"
+
+	"golang.org/x/term"
+
+	"vserver/guest"
+)
+
+// progress shows what long work does, on standard error: on a terminal in one line
+// that changes, elsewhere a line for each thing. With --json it shows nothing.
+type progress struct {
+	t     *tool
+	name  guest.Name
+	line  []byte // not ended yet
+	live  bool
+	shown bool
+}
+
+// newProgress shows the progress of something that is done to guest n.
+func (t *tool) newProgress(n guest.Name) *progress {
+	return &progress{t: t, name: n, live: isTerminal(t.err)}
+}
+
+// Write takes lines.
+func (p *progress) Write(text []byte) (int, error) {
+	p.line = append(p.line, text...)
+	for {
+		line, rest, ok := bytes.Cut(p.line, []byte("\n"))
+		if !ok {
+			return len(text), nil
+		}
+		p.show(string(printable(line, false)))
+		p.line = rest
+	}
+}
+
+// show shows one line.
+func (p *progress) show(line string) {
+	line = strings.TrimSpace(line)
+	switch {
+	case p.t.json || line == "":
+	case !p.live:
+		fmt.Fprintf(p.t.err, "%s: %s\n", p.name, line)
+	default:
+		width, _, err := term.GetSize(int(p.t.err.Fd()))
+		if err != nil || width < 20 {
+			width = textWidth
+		}
+		line = string(p.name) + ": " + line
+		fmt.Fprintf(p.t.err, "\r\x1b[K%s", line[:min(len(line), width-1)])
+		p.shown = true
+	}
+}
+
+// end takes the changing line away when all went well, and leaves it otherwise: it
+// tells what was being done.
+func (p *progress) end(well bool) {
+	switch {
+	case !p.shown:
+	case well:
+		fmt.Fprint(p.t.err, "\r\x1b[K")
+	default:
+		fmt.Fprintln(p.t.err)
+	}
+}
