@@ -95,10 +95,10 @@ type Owner struct {
 }
 
 // Make makes the mount and gives its descriptor.
-func (m Mount) Make(o Owner, scratch string) (fd int, err error) {
+func (m Mount) Make(o Owner) (fd int, err error) {
 	switch m.Kind {
 	case Overlay:
-		fd, err = m.overlay(o, scratch)
+		fd, err = m.overlay(o)
 	case Dir:
 		fd, err = mount.Clone(m.Upper)
 	case Dev:
@@ -120,7 +120,7 @@ const (
 	maxTerminals = 1024 // of kernel.pty.max, 4096 for the whole host
 )
 
-func (m Mount) overlay(o Owner, scratch string) (int, error) {
+func (m Mount) overlay(o Owner) (int, error) {
 	lower := make([]int, 0, len(m.Lower))
 	defer func() {
 		for _, fd := range lower {
@@ -147,7 +147,7 @@ func (m Mount) overlay(o Owner, scratch string) (int, error) {
 		return -1, err
 	}
 	defer work.Close()
-	return mount.Overlay(lower, upper, work, scratch)
+	return mount.Overlay(lower, upper, work)
 }
 
 // devices are the nodes every program may count on and no program can do harm with

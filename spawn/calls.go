@@ -173,24 +173,24 @@ func (t *Table) CloseOthers() {
 	t.call("close other files", unix.SYS_CLOSE_RANGE, num(3), num(^uint32(0)), num(unix.CLOSE_RANGE_CLOEXEC))
 }
 
-// KeepOpen takes a file out of what CloseOthers closes.
-func (t *Table) KeepOpen(r Reg) {
-	t.call("keep a file open", unix.SYS_FCNTL, r.arg(), num(unix.F_SETFD), num(0))
-}
-
-// Bound drops every capability not in keep from the bounding set, and leaves
-// nothing inheritable. last is the highest capability of this kernel.
-func (t *Table) Bound(keep uint64, last int) {
+// DropBounding drops every capability not in keep from the bounding set. last is the
+// highest capability of this kernel.
+func (t *Table) DropBounding(keep uint64, last int) {
 	for c := range last + 1 {
 		if keep&(1<<c) == 0 {
 			t.call("drop capability "+strconv.Itoa(c), unix.SYS_PRCTL, num(unix.PR_CAPBSET_DROP), num(c))
 		}
 	}
+}
+
+// Capabilities makes set what the process has, and leaves nothing that a program it
+// executes would inherit.
+func (t *Table) Capabilities(set uint64) {
 	t.call("clear ambient capabilities", unix.SYS_PRCTL, num(unix.PR_CAP_AMBIENT), num(unix.PR_CAP_AMBIENT_CLEAR_ALL))
 	hdr := &unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
 	data := &[2]unix.CapUserData{}
 	for i := range data {
-		word := uint32(keep >> (32 * i))
+		word := uint32(set >> (32 * i))
 		data[i] = unix.CapUserData{Effective: word, Permitted: word}
 	}
 	t.call("set capabilities", unix.SYS_CAPSET, ptr(t, hdr), ptr(t, &data[0]))
@@ -227,7 +227,20 @@ func (t *Table) Exec(paths, argv, env []string) {
 	}
 }
 
-// ExecFile executes the program that the file is.
+// ExecFile executes the program that the file is, as long as the process has it.
 func (t *Table) ExecFile(name string, file Reg, argv, env []string) {
 	t.call("exec "+name, unix.SYS_EXECVEAT, file.arg(), t.str(""), t.strs(argv), t.strs(env), num(unix.AT_EMPTY_PATH))
+}
+
+// HandReport leaves the report pipe open over execve as file 3, for a program that
+// goes on with the table's business: eight bytes, 0xffffffff and an errno in the
+// machine's order, tell that it could not execute command. other is moved out of
+// the way first.
+func (t *Table) HandReport(command string, other Reg) Reg {
+	const away = 64
+	moved := t.saved("move a file", unix.SYS_FCNTL, other.arg(), num(unix.F_DUPFD_CLOEXEC), num(away))
+	report := t.saved("move the report pipe", unix.SYS_FCNTL, regReport.arg(), num(unix.F_DUPFD_CLOEXEC), num(away))
+	t.call("hand the report pipe on", unix.SYS_DUP3, report.arg(), num(3), num(0))
+	t.handed = "exec " + command
+	return moved
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"runtime"
 	"syscall"
@@ -107,7 +108,7 @@ func (c *Child) clone(o Options, e ends) (int, error) {
 		defer restore()
 	}
 	regs := make([]uintptr, max(c.table.nregs, int(regsFixed)))
-	regs[regGate], regs[regOurGate] = uintptr(e.gate), c.gate.Fd()
+	regs[regGate], regs[regOurGate], regs[regReport] = uintptr(e.gate), c.gate.Fd(), uintptr(e.report)
 	pid, errno := fork(args, c.table.ops, regs, uintptr(e.report))
 	c.table.alive()
 	runtime.KeepAlive(args)
@@ -224,15 +225,19 @@ func (c *Child) Finish() error {
 		}
 		return nil
 	}
-	entry := int(binary.NativeEndian.Uint32(rep[:]))
+	entry := binary.NativeEndian.Uint32(rep[:])
 	errno := syscall.Errno(binary.NativeEndian.Uint32(rep[4:]))
-	if entry >= len(c.table.names) {
-		return fmt.Errorf("report of entry %d: %w", entry, syscall.EPROTO)
+	name := c.table.handed
+	if entry != math.MaxUint32 {
+		if int(entry) >= len(c.table.names) {
+			return fmt.Errorf("report of entry %d: %w", entry, syscall.EPROTO)
+		}
+		name = c.table.names[entry]
 	}
 	if errno == 0 {
-		return fmt.Errorf("%s: unexpected result", c.table.names[entry])
+		return fmt.Errorf("%s: unexpected result", name)
 	}
-	return fmt.Errorf("%s: %w", c.table.names[entry], errno)
+	return fmt.Errorf("%s: %w", name, errno)
 }
 
 // Wait waits until the process has ended. It must not be called twice.

@@ -28,12 +28,15 @@ type Table struct {
 	nregs int
 	keep  []any // memory that entries point to
 	forks *cloneArgs
+	// handed names what a program that the report pipe was handed to was to do.
+	handed string
 }
 
 // The registers that Start fills.
 const (
 	regGate    Reg = iota // the child's end of the gate
 	regOurGate            // the parent's end, which the child has inherited
+	regReport             // the child's end of the report pipe
 	regsFixed
 )
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -104,41 +105,55 @@ func Attach(fd int, path string) error {
 	return nil
 }
 
-// Detach takes the topmost mount at path away; none is no error.
-func Detach(path string) error {
-	err := unix.Unmount(path, unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW)
-	if err != nil && !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOENT) {
-		return fmt.Errorf("unmount %s: %w", path, err)
-	}
-	return nil
-}
-
 // Overlay makes an overlay of the trees behind the detached mounts lower, topmost
 // first, below the directories upper and work. Directories are given by descriptor,
 // so that no path needs quoting and none can be swapped meanwhile.
-//
-// Kernels before 6.15 refuse a detached mount as a layer; there the layers are
-// attached for the moment of the call below scratch, which must be an empty directory
-// on a mount whose propagation is private.
-func Overlay(lower []int, upper, work *os.File, scratch string) (fd int, err error) {
+func Overlay(lower []int, upper, work *os.File) (fd int, err error) {
 	layers := make([]string, len(lower))
 	for i, l := range lower {
 		layers[i] = procFD(l)
 	}
 	fd, err = overlay(layers, upper, work)
-	if !errors.Is(err, unix.EINVAL) {
-		return fd, err
+	if errors.Is(err, unix.EINVAL) {
+		return attached(lower, upper, work)
 	}
+	return fd, err
+}
+
+// attached is Overlay for kernels before 6.15, which refuse a detached mount as a
+// layer: the layers are attached in a mount namespace that only a thread of ours is
+// in, and that ends with it.
+func attached(lower []int, upper, work *os.File) (fd int, err error) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		fd, err = attachedHere(lower, upper, work)
+	}()
+	<-done
+	return fd, err
+}
+
+func attachedHere(lower []int, upper, work *os.File) (int, error) {
+	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
+		return -1, fmt.Errorf("mount namespace: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return -1, fmt.Errorf("make mounts private: %w", err)
+	}
+	const at = "/sys" // is on every host, and of no use to this thread
+	if err := unix.Mount("vserver", at, "tmpfs", 0, ""); err != nil {
+		return -1, fmt.Errorf("mount %s: %w", at, err)
+	}
+	layers := make([]string, len(lower))
 	for i, l := range lower {
-		at := fmt.Sprintf("%s/%d", scratch, i)
-		if err := os.MkdirAll(at, 0o700); err != nil {
+		layers[i] = fmt.Sprintf("%s/%d", at, i)
+		if err := os.Mkdir(layers[i], 0o700); err != nil {
 			return -1, err
 		}
-		if err := Attach(l, at); err != nil {
+		if err := Attach(l, layers[i]); err != nil {
 			return -1, err
 		}
-		defer Detach(at)
-		layers[i] = at
 	}
 	return overlay(layers, upper, work)
 }

@@ -1,0 +1,161 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"time"
+
+	"vserver/fault"
+	"vserver/guest"
+	"vserver/kernel/cgroup"
+	"vserver/step"
+)
+
+// killWait bounds how long killed processes are waited for. They go at once, unless
+// the kernel holds one in the middle of something.
+const killWait = 10 * time.Second
+
+// Ended takes down what a guest left that has ended by itself, and records how. The
+// error is guest.ErrStopped when the end was asked for by a stop, or has been taken
+// care of already: then nobody should start the guest again.
+func (h *Host) Ended(n guest.Name, exit guest.Exit) error {
+	unlock, err := h.lock(n)
+	if err != nil {
+		return fault.New(string(n), "end", err)
+	}
+	defer unlock()
+	was, err := h.readNote(n)
+	if err != nil || was == nil {
+		return errors.Join(err, guest.ErrStopped)
+	}
+	if running, err := h.runs(n); err != nil || running {
+		return fault.New(string(n), "end", errors.Join(err, guest.ErrRunning))
+	}
+	if was.Stopping {
+		exit.Reason = guest.StoppedBy
+	}
+	if err := h.takeDownAs(n, &exit); err != nil {
+		return fault.New(string(n), "end", err)
+	}
+	if was.Stopping {
+		return guest.ErrStopped
+	}
+	return nil
+}
+
+// cleared undoes the steps of a start after the guest's end and records the end.
+func (h *Host) cleared(n guest.Name, steps []step.Step, exit *guest.Exit) error {
+	if exit == nil {
+		return step.Undo(steps)
+	}
+	if was, err := h.readNote(n); err == nil && was != nil && was.Stopping {
+		exit.Reason = guest.StoppedBy
+	}
+	return errors.Join(writeJSON(h.lastPath(n), exit), step.Undo(steps))
+}
+
+// takeDown takes down what is left of a run that nobody saw the end of. The caller holds
+// the guest's lock and knows that it does not run.
+func (h *Host) takeDown(n guest.Name) error {
+	was, err := h.readNote(n)
+	if err != nil {
+		os.Remove(h.notePath(n)) // unreadable: what the kernel says is true
+	}
+	if was == nil {
+		return h.takeDownAs(n, nil)
+	}
+	reason := guest.Unknown
+	if was.Stopping {
+		reason = guest.StoppedBy
+	}
+	return h.takeDownAs(n, &guest.Exit{Reason: reason, Time: time.Now()})
+}
+
+func (h *Host) takeDownAs(n guest.Name, exit *guest.Exit) error {
+	r, err := h.remains(n)
+	if err != nil {
+		return err
+	}
+	if exit != nil {
+		if err := writeJSON(h.lastPath(n), exit); err != nil {
+			return err
+		}
+	}
+	return step.Undo(r.steps())
+}
+
+// remains gives the table of a guest's start for undoing it. A spec that can no
+// longer be read does not keep a guest from being taken down: what is undone follows
+// from name and note.
+func (h *Host) remains(n guest.Name) (*run, error) {
+	spec, err := h.Load(n)
+	if err != nil {
+		spec = &guest.Spec{Network: guest.Network{Mode: guest.NetPrivate}}
+		if was, err := h.readNote(n); err == nil && was != nil {
+			spec.XID = guest.XID(was.XID)
+		}
+	}
+	return h.newRun(n, spec, nil)
+}
+
+// removeGroup ends what is left in a guest's group and removes it. When something is
+// stuck in the kernel the error tells what and where.
+func (h *Host) removeGroup(cg cgroup.Host, n guest.Name) error {
+	g, err := cg.Open(h.group(n))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	full, err := g.Populated()
+	if err != nil {
+		return err
+	}
+	if full {
+		if err := h.killAll(g); err != nil {
+			return err
+		}
+	}
+	return g.Remove()
+}
+
+// killAll ends every process of a group and waits for it.
+func (h *Host) killAll(g *cgroup.Group) error {
+	if err := g.Kill(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), killWait)
+	defer cancel()
+	err := g.WaitEmpty(ctx)
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	return fmt.Errorf("processes outlive SIGKILL: %s: %w", stuck(g), guest.ErrBusy)
+}
+
+// stuck tells which processes of a group cannot die, and where in the kernel they
+// are.
+func stuck(g *cgroup.Group) string {
+	pids, err := g.Procs()
+	if err != nil {
+		return err.Error()
+	}
+	var out []string
+	for _, pid := range pids {
+		read := func(file string) string {
+			text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+			return strings.TrimSpace(string(text))
+		}
+		where := read("wchan")
+		if stack := read("stack"); stack != "" {
+			where += " (" + strings.Join(strings.Split(stack, "\n"), ", ") + ")"
+		}
+		out = append(out, fmt.Sprintf("%d %s in %s", pid, read("comm"), where))
+	}
+	return strings.Join(out, "; ")
+}

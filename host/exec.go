@@ -1,0 +1,201 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"sort"
+	"strings"
+	"syscall"
+
+	"vserver/fault"
+	"vserver/guest"
+	"vserver/kernel/cgroup"
+	"vserver/spawn"
+	"vserver/vcontext"
+)
+
+// The exit codes of a command that could not be run, as shells give them.
+const (
+	codeNotExecutable = 126
+	codeNotFound      = 127
+)
+
+// Exec runs a command in a running guest and gives its exit code; 128 and the
+// signal's number when one ended it. Signals that this process gets meanwhile are
+// passed on. The error is guest.ErrStopped when the guest does not run.
+func (h *Host) Exec(ctx context.Context, n guest.Name, c Command) (code int, err error) {
+	code, err = h.exec(ctx, n, c)
+	return code, fault.New(string(n), "exec", err)
+}
+
+func (h *Host) exec(ctx context.Context, n guest.Name, c Command) (int, error) {
+	in, err := h.enter(n)
+	if err != nil {
+		return 0, err
+	}
+	defer in.close()
+	who, err := lookUp(in.note.PID, c.User)
+	if err != nil {
+		return 0, err
+	}
+	plan, err := in.plan(who, c)
+	if err != nil {
+		return 0, err
+	}
+	io, err := newStdio(in, c)
+	if err != nil {
+		return 0, err
+	}
+	defer io.close()
+	plan.Stdio = io.child
+	child, err := in.spawn(plan)
+	if err != nil {
+		return 0, err
+	}
+	defer child.Close()
+	io.started()
+	if err := child.Finish(); err != nil {
+		child.Wait()
+		return notRun(err, c)
+	}
+	return attend(ctx, child, io)
+}
+
+// spawn starts the plan's process in the guest's group.
+func (in *inside) spawn(plan *vcontext.Enter) (*spawn.Child, error) {
+	leaf, err := cgroup.OpenExec(in.group)
+	if err != nil {
+		return nil, err
+	}
+	defer leaf.Close()
+	return spawn.Start(plan.Table(), spawn.Options{Cgroup: leaf.FD()})
+}
+
+// plan decides how a command runs: with the rights the guest was started with.
+func (in *inside) plan(who account, c Command) (*vcontext.Enter, error) {
+	rights, err := rightsOf(in.note.Userns, in.note.Rights, in.note.Rlimits)
+	if err != nil {
+		return nil, err
+	}
+	e := &vcontext.Enter{
+		Pidfd: in.pidfd, Userns: in.note.Userns, OwnNet: in.note.OwnNet, OwnTime: in.note.OwnTime,
+		UID: who.uid, GID: who.gid, Groups: who.groups, Dir: c.Dir, TTY: c.TTY, Rights: rights,
+	}
+	env := map[string]string{"PATH": defaultPath, "HOME": who.home, "USER": who.name, "LOGNAME": who.name,
+		"SHELL": who.shell, "container": "vserver"}
+	for k, v := range in.note.Env {
+		env[k] = v
+	}
+	if c.TTY {
+		env["TERM"] = terminal()
+	}
+	for _, kv := range c.Env {
+		k, v, _ := strings.Cut(kv, "=")
+		env[k] = v
+	}
+	e.Env = environ(env)
+	if len(c.Args) == 0 {
+		shells := []string{who.shell, "/bin/bash", "/bin/sh"}
+		e.Paths, e.Argv = shells, []string{"-" + who.shell[strings.LastIndexByte(who.shell, '/')+1:]}
+		if e.Dir == "" {
+			e.Dir = who.home
+		}
+	} else {
+		e.Paths, e.Argv = searchPath(c.Args[0], env["PATH"]), c.Args
+	}
+	if e.Dir == "" {
+		e.Dir = "/"
+	}
+	return e, nil
+}
+
+// terminal is the kind of terminal we are on; what the guest does not know it treats
+// as dumb.
+func terminal() string {
+	if t := os.Getenv("TERM"); t != "" {
+		return t
+	}
+	return "linux"
+}
+
+// searchPath lists where a command may be, as execvp(3) looks for it.
+func searchPath(command, path string) []string {
+	if strings.Contains(command, "/") {
+		return []string{command}
+	}
+	var out []string
+	for _, dir := range strings.Split(path, ":") {
+		out = append(out, dir+"/"+command)
+	}
+	return out
+}
+
+func environ(env map[string]string) []string {
+	out := make([]string, 0, len(env))
+	for k, v := range env {
+		out = append(out, k+"="+v)
+	}
+	sort.Strings(out)
+	return out
+}
+
+// notRun tells why the command did not run, with the code that shells give.
+func notRun(err error, c Command) (int, error) {
+	if !strings.HasPrefix(err.Error(), "exec ") {
+		return 1, err
+	}
+	what := "login shell"
+	if len(c.Args) > 0 {
+		what = c.Args[0]
+	}
+	var errno syscall.Errno
+	errors.As(err, &errno)
+	code := codeNotExecutable
+	if errno == syscall.ENOENT || errno == syscall.ENOTDIR {
+		code = codeNotFound
+	}
+	return code, fmt.Errorf("%s: %w", what, errno)
+}
+
+// passed are the signals that are meant for the command, not for us.
+var passed = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT,
+	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGCONT}
+
+// attend waits for the command and passes signals on to it.
+func attend(ctx context.Context, child *spawn.Child, io *stdio) (int, error) {
+	pid, err := child.Forked()
+	if err != nil {
+		return 0, err
+	}
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, passed...)
+	defer signal.Stop(signals)
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		for {
+			select {
+			case s := <-signals:
+				syscall.Kill(pid, s.(syscall.Signal))
+			case <-ctx.Done():
+				syscall.Kill(pid, syscall.SIGTERM)
+				<-ended
+				return
+			case <-ended:
+				return
+			}
+		}
+	}()
+	ws, err := child.Wait()
+	if err != nil {
+		return 0, err
+	}
+	io.drain()
+	if ws.Signaled() {
+		return 128 + int(ws.Signal()), nil
+	}
+	return ws.ExitStatus(), nil
+}

@@ -1,0 +1,198 @@
+package host
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+
+	"golang.org/x/term"
+
+	"vserver/guest"
+	"vserver/kernel/pty"
+)
+
+// stdio is what becomes of a command's standard files. Files and pipes are handed in
+// as they are, at native speed. A terminal of the host never is: what a guest can do
+// to one (typing into it with TIOCSTI, for one) is done to whoever sits at it. In its
+// place the guest gets a pipe, or with a TTY a terminal of its own.
+type stdio struct {
+	child  [3]int
+	master *os.File // with a TTY
+	ours   []*os.File
+	theirs []*os.File // our copies of the child's ends
+	in     *os.File
+	copies sync.WaitGroup
+	cancel context.CancelFunc
+	pumps  []func()
+}
+
+func newStdio(in *inside, c Command) (*stdio, error) {
+	s := &stdio{}
+	var err error
+	if c.TTY {
+		err = s.terminal(in, c)
+	} else {
+		err = s.files(c)
+	}
+	if err != nil {
+		s.close()
+		return nil, err
+	}
+	return s, nil
+}
+
+// terminal opens a terminal in the guest's own devpts.
+func (s *stdio) terminal(in *inside, c Command) error {
+	master, slave, err := pty.OpenIn(in.note.PID, in.note.Base)
+	if err != nil {
+		return fmt.Errorf("terminal in the guest: %w", err)
+	}
+	s.master, s.theirs = master, []*os.File{slave}
+	fd := int(slave.Fd())
+	s.child = [3]int{fd, fd, fd}
+	ctx, cancel := context.WithCancel(context.Background())
+	s.cancel = cancel
+	s.pumps = append(s.pumps, func() {
+		_ = ctx
+	})
+	return nil
+}
+
+func (s *stdio) files(c Command) error {
+	for i, f := range []*os.File{c.Stdin, c.Stdout, c.Stderr} {
+		if f == nil {
+			null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+			if err != nil {
+				return err
+			}
+			s.theirs = append(s.theirs, null)
+			f = null
+		}
+		if !term.IsTerminal(int(f.Fd())) {
+			s.child[i] = int(f.Fd())
+			continue
+		}
+		if err := s.pipe(i, f); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// pipe puts a pipe between the command's file i and the terminal f.
+func (s *stdio) pipe(i int, f *os.File) error {
+	r, w, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	s.ours = append(s.ours, r, w)
+	if i == 0 {
+		s.child[0] = int(r.Fd())
+		s.theirs = append(s.theirs, r)
+		s.pumps = append(s.pumps, func() {
+			// It may sit in a read of the terminal for ever; nobody waits for it.
+			go func() {
+				io.Copy(w, f)
+				w.Close()
+			}()
+		})
+		return nil
+	}
+	s.child[i] = int(w.Fd())
+	s.theirs = append(s.theirs, w)
+	s.pumps = append(s.pumps, func() { s.copies.Go(func() { io.Copy(f, r) }) })
+	return nil
+}
+
+// started is called when the child has its files: ours are closed, so that the end
+// of file comes through, and the copying begins.
+func (s *stdio) started() {
+	for _, f := range s.theirs {
+		f.Close()
+	}
+	s.theirs = nil
+	for _, pump := range s.pumps {
+		if s.master != nil {
+			s.copies.Go(pump)
+		} else {
+			pump()
+		}
+	}
+}
+
+// drain waits until what the command wrote has come out.
+func (s *stdio) drain() {
+	s.copies.Wait()
+}
+
+func (s *stdio) close() {
+	if s.cancel != nil {
+		s.cancel()
+	}
+	s.copies.Wait()
+	for _, f := range append(append(s.ours, s.theirs...), s.master) {
+		if f != nil {
+			f.Close()
+		}
+	}
+}
+
+// makeConsole makes what the guest's init has as its standard files, and keeps the
+// other end for vserverd.
+func (r *run) makeConsole(context.Context) error {
+	switch r.spec.Console.Type {
+	case guest.ConsoleLog:
+		return r.makeLog()
+	case guest.ConsoleTTY:
+		return nil // made when the guest's devpts is there: see attachConsole
+	}
+	return r.makeSilence()
+}
+
+func (r *run) makeSilence() error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	r.stdio = [3]*os.File{null, null, null}
+	return err
+}
+
+// makeLog gives the guest a pipe to write to. It belongs to the guest's root, so
+// that /dev/stdout can be opened.
+func (r *run) makeLog() error {
+	if err := r.makeSilence(); err != nil {
+		return err
+	}
+	read, write, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	r.console = read
+	r.stdio[1], r.stdio[2] = write, write
+	return write.Chown(int(r.plan.Base), int(r.plan.Base))
+}
+
+// attachConsole opens the guest's first terminal, /dev/pts/0, to which its
+// /dev/console leads.
+func (r *run) attachConsole(devpts int) error {
+	master, slave, err := pty.OpenAt(devpts, r.plan.Base)
+	if err != nil {
+		return fmt.Errorf("console: %w", err)
+	}
+	r.console, r.stdio = master, [3]*os.File{slave, slave, slave}
+	return nil
+}
+
+func (r *run) closeConsole() error {
+	var errs []error
+	for _, f := range append(r.stdio[:], r.console) {
+		if f != nil {
+			if err := f.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	r.stdio, r.console = [3]*os.File{}, nil
+	return errors.Join(errs...)
+}

@@ -1,0 +1,38 @@
+// Package ns is the kernel's namespaces as files of /proc.
+package ns
+
+import (
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// Open opens a namespace of process pid: "user", "net" and so on as in /proc/PID/ns.
+func Open(pid int, kind string) (*os.File, error) {
+	return os.Open(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
+}
+
+// MapIDs writes the id maps of the user namespace that process pid is in.
+func MapIDs(pid int, text string) error {
+	for _, f := range []string{"uid_map", "gid_map"} {
+		if err := Write(pid, f, text); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Write writes text to a file of process pid in /proc in one write.
+func Write(pid int, file, text string) error {
+	path := fmt.Sprintf("/proc/%d/%s", pid, file)
+	fd, err := unix.Open(path, unix.O_WRONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("open %s: %w", path, err)
+	}
+	defer unix.Close(fd)
+	if _, err := unix.Write(fd, []byte(text)); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+package vcontext
+
+import (
+	"golang.org/x/sys/unix"
+
+	"vserver/guest"
+	"vserver/spawn"
+)
+
+// Enter is a command about to be run in a guest that runs already.
+type Enter struct {
+	Pidfd   int // of a process of the guest
+	Userns  bool
+	OwnNet  bool
+	OwnTime bool
+	UID     uint32 // as the guest counts
+	GID     uint32
+	Groups  []uint32
+	Dir     string
+	Stdio   [3]int // descriptors of the caller, above 2 or at their place
+	TTY     bool   // the first of them is a terminal, which becomes the controlling one
+	Program
+	Rights
+}
+
+// Table gives what the process does that runs the command.
+func (e *Enter) Table() *spawn.Table {
+	t := &spawn.Table{}
+	t.Hide()
+	flags := unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWCGROUP
+	if e.Userns {
+		flags |= unix.CLONE_NEWUSER
+	}
+	if e.OwnNet {
+		flags |= unix.CLONE_NEWNET
+	}
+	if e.OwnTime {
+		flags |= unix.CLONE_NEWTIME
+	}
+	t.Setns(e.Pidfd, flags)
+	t.Fork("enter pid namespace", 0, nil)
+	t.Keyring()
+	if e.TTY {
+		t.Session()
+	}
+	t.StdioFds(e.Stdio)
+	if e.TTY {
+		t.Terminal()
+	}
+	t.Umask(0o022)
+	e.Rights.limit(t)
+	t.CloseOthers()
+	e.Rights.confine(t, e.UID, e.GID, e.Groups)
+	t.Chdir(e.Dir)
+	t.Exec(e.Paths, e.Argv, e.Env)
+	return t
+}
+
+// limit sets the limits of the process.
+func (r *Rights) limit(t *spawn.Table) {
+	for _, name := range guest.Rlimits() {
+		l, ok := r.Rlimits[name]
+		if !ok {
+			continue
+		}
+		n, _ := guest.RlimitNumber(name)
+		t.Rlimit(name, n, l.Soft, l.Hard)
+	}
+}
+
+// confine takes the ids and takes away all rights that are not kept. The filter
+// comes first and the capabilities last: each needs some that may be among those
+// dropped.
+func (r *Rights) confine(t *spawn.Table, uid, gid uint32, groups []uint32) {
+	if r.NoNewPrivs {
+		t.NoNewPrivs()
+	}
+	if r.Filter != nil {
+		t.Seccomp(r.Filter)
+	}
+	t.DropBounding(r.Caps, r.LastCap)
+	t.Become(uid, gid, groups)
+	if uid == 0 {
+		t.Capabilities(r.Caps)
+	} else {
+		t.Capabilities(0)
+	}
+}

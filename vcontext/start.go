@@ -1,0 +1,209 @@
+package vcontext
+
+import (
+	"fmt"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+
+	"vserver/guest"
+	"vserver/rootfs"
+	"vserver/spawn"
+)
+
+// Start is a process context about to be made: all that the first process needs to
+// know, decided beforehand.
+type Start struct {
+	Userns   bool
+	Nesting  bool
+	OwnNet   bool   // a network namespace of its own
+	Base     uint32 // host id of the guest's root
+	Hostname string
+	Pids     int      // ceiling of processes; 0 for none
+	Offsets  string   // for /proc/self/timens_offsets; "" without a time namespace
+	Targets  []string // of the mounts that Send brings, in order, the root first
+	TTY      bool     // the console is a terminal
+	Reaper   bool     // Send brings the reaper's program after the mounts and the console
+	Init     Program
+	Rights
+}
+
+// Program is what is executed in a guest.
+type Program struct {
+	Paths []string // tried in order
+	Argv  []string
+	Env   []string
+}
+
+// Rights are what a process of a guest keeps.
+type Rights struct {
+	Caps       uint64 // bounding set, bit by number
+	LastCap    int    // highest capability of this kernel
+	Filter     []unix.SockFilter
+	NoNewPrivs bool
+	Rlimits    map[string]guest.Rlimit
+}
+
+// Options gives how the first process is cloned; it is born in the group cgroup.
+func (s *Start) Options(cgroup int) spawn.Options {
+	o := spawn.Options{Cgroup: cgroup}
+	if s.Userns {
+		o.Flags, o.Owner = unix.CLONE_NEWUSER, s.Base
+	}
+	return o
+}
+
+// IDMap is the text of an id map: the guest's ids as from, on the host from base.
+func IDMap(from, base uint32) string {
+	return fmt.Sprintf("%d %d %d", from, base, guest.IDs)
+}
+
+// Table gives what the first process does.
+func (s *Start) Table() *spawn.Table {
+	t := &spawn.Table{}
+	flags := uint64(unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWCGROUP)
+	if s.OwnNet {
+		flags |= unix.CLONE_NEWNET
+	}
+	if s.Offsets != "" {
+		t.Unshare("make time namespace", unix.CLONE_NEWTIME)
+	}
+	if s.Userns {
+		flags |= unix.CLONE_NEWUSER
+		t.Await("outer id map")
+		s.ceilings(t)
+	}
+	t.Show()
+	if s.Offsets != "" {
+		t.WriteFile("/proc/self/timens_offsets", s.Offsets)
+	}
+	t.Fork("make namespaces", flags, func(pid spawn.Reg) {
+		if s.Userns {
+			// Only a process of the outer namespace may write the map of the inner.
+			m := IDMap(0, s.Base)
+			t.WriteOf(pid, "uid_map", m)
+			t.WriteOf(pid, "gid_map", m)
+		}
+	})
+
+	files := t.Receive("mounts", len(s.Targets)+3+btoi(s.Reaper))
+	mounts, stdio, rest := files[:len(s.Targets)], files[len(s.Targets):][:3], files[len(s.Targets)+3:]
+	if s.Userns {
+		t.Become(0, 0, nil)
+	}
+	t.Keyring()
+	s.mounts(t, mounts)
+	t.Hostname(s.Hostname)
+	if s.OwnNet {
+		t.LoopbackUp()
+	}
+	t.Session()
+	t.Stdio([3]spawn.Reg(stdio))
+	if s.TTY && !s.Reaper {
+		t.Terminal()
+	}
+	t.Umask(0o022)
+	s.Rights.limit(t)
+	t.CloseOthers()
+	if s.Reaper {
+		rest[0] = t.HandReport(s.Init.Paths[0], rest[0])
+	}
+	s.Rights.confine(t, 0, 0, nil)
+	if s.Reaper {
+		t.ExecFile("reaper", rest[0], s.Init.Argv, s.Init.Env)
+	} else {
+		t.Exec(s.Init.Paths, s.Init.Argv, s.Init.Env)
+	}
+	return t
+}
+
+// ceilings are the most namespaces of each kind that a guest may hold at once,
+// itself included: enough for the sandboxed units of a distribution, far from what
+// hurts the host. They sit in the outer user namespace.
+func (s *Start) ceilings(t *spawn.Table) {
+	users := 1
+	if s.Nesting {
+		users = 512
+	}
+	for _, c := range []struct {
+		kind string
+		max  int
+	}{{"user", users}, {"net", 128}, {"mnt", 4096}, {"pid", 1024}, {"uts", 1024}, {"ipc", 1024}, {"cgroup", 1024}, {"time", 128}} {
+		t.WriteFile("/proc/sys/user/max_"+c.kind+"_namespaces", strconv.Itoa(c.max))
+	}
+	if s.Pids > 0 {
+		// The limit in force when the inner namespace is made holds for all its
+		// processes together (5.14).
+		t.Rlimit("nproc", unix.RLIMIT_NPROC, uint64(s.Pids), uint64(s.Pids))
+	}
+}
+
+func (s *Start) mounts(t *spawn.Table, made []spawn.Reg) {
+	if !s.Userns {
+		t.Private()
+	}
+	const quiet = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
+	// proc and sysfs must be made while the host's are still to be seen: the kernel
+	// gives a user namespace no more of them than it sees already.
+	proc := t.NewFS("proc", quiet)
+	var sys spawn.Reg
+	if s.OwnNet {
+		sys = t.NewFS("sysfs", quiet|unix.MOUNT_ATTR_RDONLY)
+	} else {
+		sys = t.Clone("/sys", quiet|unix.MOUNT_ATTR_RDONLY)
+	}
+	t.Root(made[0])
+	for i, target := range s.Targets[1:] {
+		t.Mkdir(target, 0o755)
+		t.Attach(made[i+1], target)
+	}
+	t.Mkdir("/proc", 0o555)
+	t.Attach(proc, "/proc")
+	t.Mkdir("/sys", 0o555)
+	t.Attach(sys, "/sys")
+	t.Attach(t.NewFS("cgroup2", quiet), "/sys/fs/cgroup")
+	t.Attach(t.NewFS("mqueue", quiet), "/dev/mqueue")
+	if !s.Nesting {
+		s.mask(t)
+	}
+}
+
+// What of /proc and /sys tells of the host or of other guests, as the OCI runtimes
+// mask it. With a user namespace nothing of it could be written to or misused; it is
+// hidden for what it tells.
+var (
+	maskedFiles = []string{"/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
+		"/proc/sched_debug", "/proc/interrupts", "/proc/kmsg", "/proc/kallsyms"}
+	maskedDirs = []string{"/proc/acpi", "/proc/scsi", "/proc/asound", "/sys/firmware",
+		"/sys/devices/virtual/powercap", "/sys/devices/virtual/dmi"}
+	readOnly = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sysrq-trigger"}
+)
+
+func (s *Start) mask(t *spawn.Table) {
+	for _, f := range maskedFiles {
+		t.BindIfThere("/dev/null", f, unix.MOUNT_ATTR_RDONLY)
+	}
+	for _, d := range maskedDirs {
+		t.BindIfThere(rootfs.Empty, d, unix.MOUNT_ATTR_RDONLY)
+	}
+	for _, r := range readOnly {
+		t.BindIfThere(r, r, unix.MOUNT_ATTR_RDONLY)
+	}
+	// Kernel settings are the host's business; those of a network namespace of its
+	// own are the guest's.
+	var net spawn.Reg
+	if s.OwnNet {
+		net = t.Clone("/proc/sys/net", 0)
+	}
+	t.Bind("/proc/sys", "/proc/sys", unix.MOUNT_ATTR_RDONLY)
+	if s.OwnNet {
+		t.Attach(net, "/proc/sys/net")
+	}
+}
+
+func btoi(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
+}
