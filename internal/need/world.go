@@ -86,7 +86,7 @@ func Binary(t testing.TB) string {
 const builtName = "vserver"
 
 // build makes the program once in a process.
-var build = sync.OnceValues(func() (string, error) { //house:allow built once for all tests of a package
+var build = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(os.TempDir(), builtName)
 	c := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "vserver/cmd/vserver")
 	c.Env = append(os.Environ(), "CGO_ENABLED=0")
