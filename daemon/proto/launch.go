@@ -1,0 +1,156 @@
+package proto
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"vserver/fault"
+	"vserver/guest"
+	"vserver/kernel/seqpacket"
+)
+
+// Program is the name under which the binary is vserverd.
+const Program = "vserverd"
+
+// patience bounds every wait for vserverd. It answers within a millisecond unless
+// the machine is in great need; its restart takes some ten.
+const patience = 10 * time.Second
+
+// backlog is how many clients may wait while vserverd restarts.
+const backlog = 1024
+
+// launchedVar is set in the environment of a launched vserverd. A program that is
+// launched as vserverd and does not know what that is (a test binary) must not
+// launch itself again and again.
+const launchedVar = "VSERVERD_LAUNCHED"
+
+// dial connects to vserverd, and has it started when nobody listens.
+func dial(dirs guest.Dirs) (fd int, err error) {
+	fd, err = seqpacket.Dial(dirs.Socket(), patience)
+	if nobody(err) {
+		if err = Launch(dirs); err == nil {
+			fd, err = seqpacket.Dial(dirs.Socket(), patience)
+		}
+	}
+	if err != nil {
+		return -1, fmt.Errorf("vserverd: %w", err)
+	}
+	return fd, nil
+}
+
+// nobody tells whether a failed connection means that no vserverd is there.
+func nobody(err error) bool {
+	return errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.ECONNREFUSED)
+}
+
+// Launch starts vserverd unless it is there. It does not wait: the listening socket
+// is made here and handed to the new process, so that clients can connect from now
+// on, and are served once it is up.
+func Launch(dirs guest.Dirs) error {
+	if os.Getenv(launchedVar) != "" {
+		return fmt.Errorf("launch: %s is not vserverd: %w", os.Args[0], guest.ErrUnsupported)
+	}
+	unlock, err := Lock(dirs)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	fd, err := seqpacket.Dial(dirs.Socket(), patience)
+	if err == nil {
+		return syscall.Close(fd) // somebody was faster
+	}
+	if !nobody(err) {
+		return err
+	}
+	listener, err := Listen(dirs)
+	if err != nil {
+		return err
+	}
+	defer syscall.Close(listener)
+	return spawn(dirs, listener)
+}
+
+// Lock is held by who starts or ends the listening of vserverd. The directory of
+// notes is made when it is not there.
+func Lock(dirs guest.Dirs) (unlock func(), err error) {
+	if err := os.MkdirAll(dirs.Run, 0o711); err != nil {
+		return nil, err
+	}
+	path := filepath.Join(dirs.Run, "vserverd.lock")
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != syscall.EINTR {
+			break
+		}
+	}
+	if err != nil {
+		f.Close()
+		return nil, &os.PathError{Op: "lock", Path: path, Err: err}
+	}
+	return func() { f.Close() }, nil
+}
+
+// Listen makes vserverd's socket anew. The caller holds the Lock and knows that
+// nobody listens.
+func Listen(dirs guest.Dirs) (fd int, err error) {
+	if err := os.Remove(dirs.Socket()); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return -1, err
+	}
+	return seqpacket.Listen(dirs.Socket(), backlog)
+}
+
+// spawn runs this program as vserverd, free of our terminal, directory and session.
+func spawn(dirs guest.Dirs, listener int) error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	log, err := os.OpenFile(filepath.Join(dirs.Run, "vserverd.log"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	dup, err := syscall.Dup(listener)
+	if err != nil {
+		return os.NewSyscallError("dup", err)
+	}
+	sock := os.NewFile(uintptr(dup), "listener")
+	defer sock.Close()
+	p, err := os.StartProcess("/proc/self/exe", Args(dirs, "--keeper"), &os.ProcAttr{
+		Dir:   "/",
+		Env:   append(Environ(), launchedVar+"=1"),
+		Files: []*os.File{null, null, log, sock},
+		Sys:   &syscall.SysProcAttr{Setsid: true},
+	})
+	if err != nil {
+		return fault.Hint(fmt.Errorf("launch vserverd: %w", err), "vserverd --foreground shows what is wrong")
+	}
+	go p.Wait() // it outlives us, or is taken here
+	return nil
+}
+
+// Args is the command line of a vserverd process for dirs.
+func Args(dirs guest.Dirs, role string) []string {
+	return []string{Program, role,
+		"--config=" + dirs.Config, "--data=" + dirs.Data, "--run=" + dirs.Run, "--cgroup=" + dirs.Cgroup}
+}
+
+// Environ is what a vserverd process takes over from the caller's environment: no
+// shell's own matters, nor what could change how programs are loaded.
+func Environ() []string {
+	var env []string
+	for _, name := range []string{"PATH", "LANG", "TMPDIR", "TZ"} {
+		if v, ok := os.LookupEnv(name); ok {
+			env = append(env, name+"="+v)
+		}
+	}
+	return env
+}
