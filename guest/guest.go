@@ -6,7 +6,6 @@ package guest
 import (
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strconv"
 )
@@ -28,17 +27,29 @@ var (
 // at most 63 bytes (RFC 1123 for a label), and no verb of the vserver command.
 type Name string
 
-var nameRE = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,62}$`)
-
 // ParseName checks a name.
 func ParseName(s string) (Name, error) {
 	switch {
-	case !nameRE.MatchString(s):
+	case !wellFormed(s):
 		return "", fmt.Errorf("name %q: want 1 to 63 letters, digits, '.', '_', '-', beginning with a letter or digit: %w", s, ErrInvalid)
 	case slices.Contains(Verbs, s):
 		return "", fmt.Errorf("name %q: is a verb of the vserver command: %w", s, ErrInvalid)
 	}
 	return Name(s), nil
+}
+
+// wellFormed says whether s is made of a name's letters. It is no regular expression,
+// because that would be compiled in every start of the program (0.2 ms).
+func wellFormed(s string) bool {
+	for i := range len(s) {
+		switch c := s[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9':
+		case i > 0 && (c == '.' || c == '_' || c == '-'):
+		default:
+			return false
+		}
+	}
+	return len(s) > 0 && len(s) <= 63
 }
 
 // UnmarshalText checks and takes a name.
