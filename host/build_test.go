@@ -299,7 +299,7 @@ func TestClone(t *testing.T) {
 func TestChild(t *testing.T) {
 	job := os.Getenv("VSERVER_TEST_JOB")
 	if job == "" {
-		t.Skip("only as a child of other tests")
+		return
 	}
 	d := need.Dirs(t)
 	root := os.Getenv("VSERVER_TEST_ROOT")

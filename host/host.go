@@ -4,7 +4,6 @@
 package host
 
 import (
-	"context"
 	"io"
 	"os"
 	"time"
@@ -25,6 +24,9 @@ type StartOptions struct {
 	// Wait keeps Start in the foreground until the guest has ended, takes down what
 	// is left of it, and gives the init's exit in the result.
 	Wait bool
+	// Stdout and Stderr, with Wait, get what a guest with a console of type log prints,
+	// which is then not logged; nil is the log.
+	Stdout, Stderr *os.File
 	// Output gets what hooks print; nil discards it.
 	Output io.Writer
 }
@@ -53,5 +55,3 @@ type Command struct {
 // Shell is the Args of Command that run the user's login shell as found in the
 // guest.
 var Shell []string
-
-var _ = context.Background

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"vserver/daemon/proto"
 	"vserver/guest"
 	"vserver/kernel/cgroup"
 	"vserver/kernel/clock"
@@ -32,6 +33,7 @@ type run struct {
 	spec   guest.Spec
 	cg     cgroup.Host
 	output io.Writer
+	front  *Command // of a start in the foreground: its standard files
 	plan   vcontext.Start
 	mounts []rootfs.Mount
 	limits guest.Limits // those that control groups hold
@@ -41,6 +43,8 @@ type run struct {
 	fds     []int // of the mounts, in their order; -1 not made yet
 	stdio   [3]*os.File
 	console *os.File // the host's end
+	pumps   *stdio   // of a start in the foreground
+	told    *proto.Told
 }
 
 // newRun decides everything about the guest's context that can be decided without

@@ -72,7 +72,11 @@ func (h *Host) starting(n guest.Name, o StartOptions) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	return h.newRun(n, spec, o.Output)
+	r, err := h.newRun(n, spec, o.Output)
+	if err == nil && o.Wait && o.Stdout != nil && r.spec.Console.Type == guest.ConsoleLog {
+		r.front = &Command{Stdout: o.Stdout, Stderr: o.Stderr}
+	}
+	return r, err
 }
 
 // vacate makes sure that the guest does not run and that nothing of an earlier run
@@ -116,12 +120,13 @@ func (r *run) steps() []step.Step {
 	if r.spec.Network.Mode == guest.NetPrivate {
 		list = append(list, step.Step{Name: "connect the private network", Do: r.networkUp, Undo: r.networkDown})
 	}
-	return append(list,
+	list = append(list,
 		step.Step{Name: "set limits", Do: r.setLimits, Undo: r.removeLimits},
-		step.Step{Name: "write " + r.h.notePath(r.name), Do: r.writeNote, Undo: r.removeNote},
-		step.Step{Name: "tell vserverd", Do: r.tell},
-		step.Step{Name: "let it run: " + fmt.Sprint(r.plan.Init.Argv), Do: r.release},
-	)
+		step.Step{Name: "write " + r.h.notePath(r.name), Do: r.writeNote, Undo: r.removeNote})
+	if r.front == nil {
+		list = append(list, step.Step{Name: "tell vserverd", Do: r.tell})
+	}
+	return append(list, step.Step{Name: "let it run: " + fmt.Sprint(r.plan.Init.Argv), Do: r.release})
 }
 
 func (r *run) namespaces() string {
@@ -265,7 +270,13 @@ func (r *run) release(context.Context) error {
 	if err := r.child.Send(fds); err != nil {
 		return err
 	}
+	if r.pumps != nil {
+		r.pumps.started()
+	}
 	err := r.child.Finish()
+	if err == nil && r.told != nil {
+		err = r.told.Confirm()
+	}
 	if errors.Is(err, syscall.ENOENT) && r.spec.Init.Style == guest.InitPlain {
 		return fault.Hint(err, "the guest has no "+r.plan.Init.Argv[0]+"; see init.command and init.style in `vserver "+string(r.name)+" config`")
 	}
@@ -276,6 +287,12 @@ func (r *run) release(context.Context) error {
 func (r *run) close() {
 	r.closeMounts()
 	r.closeConsole()
+	if r.told != nil {
+		r.told.Close()
+	}
+	if r.pumps != nil {
+		r.pumps.close()
+	}
 	if r.child != nil {
 		r.child.Close()
 	}
@@ -295,6 +312,9 @@ func (r *run) wait(ctx context.Context) (*guest.Exit, error) {
 	ws, err := r.child.Wait()
 	if err != nil {
 		return nil, fmt.Errorf("process %d: %w", pid, err)
+	}
+	if r.pumps != nil {
+		r.pumps.drain()
 	}
 	exit := exitOf(ws)
 	return &exit, ctx.Err()

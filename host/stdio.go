@@ -2,7 +2,6 @@ package host
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -10,7 +9,6 @@ import (
 
 	"golang.org/x/term"
 
-	"vserver/guest"
 	"vserver/kernel/pty"
 )
 
@@ -138,61 +136,4 @@ func (s *stdio) close() {
 			f.Close()
 		}
 	}
-}
-
-// makeConsole makes what the guest's init has as its standard files, and keeps the
-// other end for vserverd.
-func (r *run) makeConsole(context.Context) error {
-	switch r.spec.Console.Type {
-	case guest.ConsoleLog:
-		return r.makeLog()
-	case guest.ConsoleTTY:
-		return nil // made when the guest's devpts is there: see attachConsole
-	}
-	return r.makeSilence()
-}
-
-func (r *run) makeSilence() error {
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-	r.stdio = [3]*os.File{null, null, null}
-	return err
-}
-
-// makeLog gives the guest a pipe to write to. It belongs to the guest's root, so
-// that /dev/stdout can be opened.
-func (r *run) makeLog() error {
-	if err := r.makeSilence(); err != nil {
-		return err
-	}
-	read, write, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	r.console = read
-	r.stdio[1], r.stdio[2] = write, write
-	return write.Chown(int(r.plan.Base), int(r.plan.Base))
-}
-
-// attachConsole opens the guest's first terminal, /dev/pts/0, to which its
-// /dev/console leads.
-func (r *run) attachConsole(devpts int) error {
-	master, slave, err := pty.OpenAt(devpts, r.plan.Base)
-	if err != nil {
-		return fmt.Errorf("console: %w", err)
-	}
-	r.console, r.stdio = master, [3]*os.File{slave, slave, slave}
-	return nil
-}
-
-func (r *run) closeConsole() error {
-	var errs []error
-	for _, f := range append(r.stdio[:], r.console) {
-		if f != nil {
-			if err := f.Close(); err != nil && !errors.Is(err, os.ErrClosed) {
-				errs = append(errs, err)
-			}
-		}
-	}
-	r.stdio, r.console = [3]*os.File{}, nil
-	return errors.Join(errs...)
 }

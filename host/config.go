@@ -1,0 +1,244 @@
+package host
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"vserver/fault"
+	"vserver/guest"
+	"vserver/store"
+	"vserver/store/settings"
+)
+
+// Change is what a change of a guest's spec brings about.
+type Change struct {
+	// Paths are the keys whose values are other ones now.
+	Paths []string
+	// Restart are those of Paths that the running guest gets only when it is started
+	// again. There are none for a guest that does not run.
+	Restart []string
+	// Warnings are what is hardly meant, though it works.
+	Warnings []error
+}
+
+// Config gives the spec of a guest: the text of its file for the key "", and else the
+// value of the key with its default filled in, a single one bare, lists and sections
+// as YAML.
+func (h *Host) Config(n guest.Name, key string) (string, error) {
+	text, err := h.config(n, key)
+	return text, fault.New(string(n), "config", err)
+}
+
+func (h *Host) config(n guest.Name, key string) (string, error) {
+	path := h.Dirs.Spec(n)
+	text, err := store.Read(path)
+	if errors.Is(err, guest.ErrNotFound) {
+		return "", guest.ErrNotFound
+	}
+	if err != nil || key == "" {
+		return strings.TrimSuffix(string(text), "\n"), err
+	}
+	spec, err := settings.Parse(path, text)
+	if err != nil {
+		return "", err
+	}
+	full := spec.WithDefaults(n)
+	return settings.Get(&full, key)
+}
+
+// Set makes the changes "key=value", "key=" (back to the default), "key+=item" and
+// "key-=item" in a guest's spec: all of them or, when the outcome is wrong or clashes
+// with another guest, none. Comments stay.
+func (h *Host) Set(n guest.Name, changes []string) (Change, error) {
+	c, err := h.change(n, func(path string, text []byte) ([]byte, error) {
+		out, _, err := settings.Apply(path, text, changes)
+		return out, err
+	})
+	return c, fault.New(string(n), "set", err)
+}
+
+// Edit replaces the text of a guest's spec. It is refused as by Set, with the places
+// of what is wrong in the new text. A spec that is broken can be mended so.
+func (h *Host) Edit(n guest.Name, text []byte) (Change, error) {
+	c, err := h.change(n, func(string, []byte) ([]byte, error) { return text, nil })
+	return c, fault.New(string(n), "edit", err)
+}
+
+// change replaces a spec by what edit makes of it.
+func (h *Host) change(n guest.Name, edit func(path string, text []byte) ([]byte, error)) (c Change, err error) {
+	unlock, err := h.lock(n)
+	if err != nil {
+		return c, err
+	}
+	defer unlock()
+	path := h.Dirs.Spec(n)
+	before, err := store.Read(path)
+	if errors.Is(err, guest.ErrNotFound) {
+		return c, guest.ErrNotFound
+	}
+	if err != nil {
+		return c, err
+	}
+	after, err := edit(path, before)
+	if err != nil {
+		return c, err
+	}
+	spec, err := settings.Parse(path, after)
+	if err != nil || bytes.Equal(before, after) {
+		return c, err
+	}
+	old, err := settings.Parse(path, before)
+	if err != nil {
+		old = nil // it is being mended
+	}
+	if c.Warnings, err = h.admit(n, path, after, spec, old); err != nil {
+		return c, err
+	}
+	if c.Paths, err = differences(old, spec); err != nil {
+		return c, err
+	}
+	if err := hintFull(store.WriteText(path, after), h.Dirs.Config); err != nil {
+		return c, err
+	}
+	return c, h.follow(n, &c)
+}
+
+// admit refuses a spec that clashes with what else is there.
+func (h *Host) admit(n guest.Name, path string, text []byte, spec, old *guest.Spec) (warnings []error, err error) {
+	if err := h.pinned(n, path, text, spec, old); err != nil {
+		return nil, err
+	}
+	all, err := store.All(h.Dirs.Config)
+	if err != nil {
+		return nil, err
+	}
+	taken, err := store.Accounts(h.Dirs.Etc)
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(e store.Entry) bool { return e.Name == n })
+	var wrong settings.Problems
+	for _, c := range store.Check(append(all, store.Entry{Name: n, Spec: spec}), taken) {
+		switch p := settings.At(path, text, c.Path, c.Err); {
+		case c.Guest != n:
+		case c.Warning:
+			warnings = append(warnings, p)
+		default:
+			wrong = append(wrong, p)
+		}
+	}
+	if len(wrong) > 0 {
+		return nil, wrong
+	}
+	if spec.XID == 0 || old != nil && spec.XID == old.XID {
+		return warnings, nil
+	}
+	return warnings, store.Reserve(h.Dirs, n, spec)
+}
+
+// pinned refuses what cannot change any more once there are files: whom they belong
+// to, and how they are kept.
+func (h *Host) pinned(n guest.Name, path string, text []byte, spec, old *guest.Spec) error {
+	files, err := exists(h.Dirs.Guest(n))
+	if err != nil || !files || old == nil {
+		return err
+	}
+	now, then := spec.WithDefaults(n), old.WithDefaults(n)
+	refuse := func(key, format string, args ...any) error {
+		return settings.Problems{settings.At(path, text, key, fmt.Errorf(format+": %w", append(args, guest.ErrInvalid)...))}
+	}
+	switch {
+	case now.XID == 0 && then.XID != 0:
+		return refuse("xid", "must stay, now that the guest has its files; it is %d", then.XID)
+	case now.Userns != then.Userns:
+		return refuse("userns", "must stay %s: the guest's files belong to its ids", then.Userns)
+	case idBase(&now) != idBase(&then) && spec.IDBase == 0:
+		return fault.Hint(refuse("xid", "the guest's files belong to ids from %d", idBase(&then)),
+			fmt.Sprintf("keep its ids: vserver %s set xid=%d idbase=%d", n, now.XID, idBase(&then)))
+	case idBase(&now) != idBase(&then):
+		return refuse("idbase", "must stay %d: the guest's files belong to ids from there", idBase(&then))
+	case now.Root.Kind != then.Root.Kind:
+		return refuse("root.kind", "must stay %s: so the guest's files are kept", then.Root.Kind)
+	}
+	return nil
+}
+
+// differences lists the keys whose values differ; all that are set when there was no
+// spec that could be read.
+func differences(old, now *guest.Spec) (paths []string, err error) {
+	if old == nil {
+		old = new(guest.Spec)
+	}
+	for _, k := range settings.Keys() {
+		if k.Section {
+			continue
+		}
+		before, err1 := settings.Get(old, k.Path)
+		after, err2 := settings.Get(now, k.Path)
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, err
+		}
+		if after != before {
+			paths = append(paths, k.Path)
+		}
+	}
+	return paths, nil
+}
+
+// follow does what a changed spec calls for: what the guest's own files say of its
+// name and its name servers is written again, before its next start if it runs; and
+// of a guest that runs it is said what has to wait until then.
+func (h *Host) follow(n guest.Name, c *Change) error {
+	running, err := h.runs(n)
+	if err != nil {
+		return err
+	}
+	for _, p := range c.Paths {
+		if running && !live(p) {
+			c.Restart = append(c.Restart, p)
+		}
+	}
+	named := func(path string) bool { return path == "hostname" || strings.HasPrefix(path, "network.") }
+	files, err := exists(h.Dirs.Guest(n))
+	if err != nil || !files || !slices.ContainsFunc(c.Paths, named) {
+		return err
+	}
+	if err := os.WriteFile(h.stale(n), nil, 0o600); err != nil || running {
+		return err
+	}
+	return h.freshen(n)
+}
+
+// stale is a mark of a guest whose files say other names than its spec.
+func (h *Host) stale(n guest.Name) string { return filepath.Join(h.Dirs.Guest(n), "stale") }
+
+// freshen writes the names of a guest's spec into its files, if they have changed. The
+// guest is locked and does not run.
+func (h *Host) freshen(n guest.Name) error {
+	if there, err := exists(h.stale(n)); err != nil || !there {
+		return err
+	}
+	spec, err := store.Load(h.Dirs.Spec(n))
+	if err != nil {
+		return err
+	}
+	if err := h.reidentify(n, spec, h.Dirs.Guest(n)); err != nil {
+		return err
+	}
+	return os.Remove(h.stale(n))
+}
+
+// live tells whether a setting is read when it is needed, and not at the start.
+func live(path string) bool {
+	switch path {
+	case "init.stop_signal", "init.stop_command", "init.stop_timeout",
+		"hooks.pre-stop", "hooks.post-stop", "boot.marks", "boot.depends":
+		return true
+	}
+	return false
+}

@@ -1,0 +1,152 @@
+package host
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"vserver/guest"
+	"vserver/internal/need"
+	"vserver/kernel/cgroup"
+)
+
+// groups makes guests that are nothing but a group with a sleeper in it.
+func groups(t testing.TB, names ...guest.Name) (*Host, map[guest.Name]int) {
+	t.Helper()
+	need.Root(t)
+	need.Cgroup2(t)
+	h := Open(need.Dirs(t))
+	cg, err := cgroup.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := cg.Remove(h.Dirs.Cgroup); err != nil {
+			t.Error(err)
+		}
+	})
+	pids := map[guest.Name]int{}
+	for i, n := range names {
+		g, err := cg.Create(h.group(n))
+		if err != nil {
+			t.Fatal(err)
+		}
+		cmd := exec.Command("sleep", "1000")
+		cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: g.FD(), Cloneflags: syscall.CLONE_NEWPID}
+		err = cmd.Start()
+		g.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+		pids[n] = cmd.Process.Pid
+		if err := os.MkdirAll(h.Dirs.State(n), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := writeJSON(h.notePath(n), &note{PID: cmd.Process.Pid, XID: uint32(len(names)-i) + 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return h, pids
+}
+
+func TestUsage(t *testing.T) {
+	h, pids := groups(t, "web1", "db1")
+	all, err := h.Usage()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(all) != 3 || all[0].XID != 0 || all[0].Name != "" || all[1].Name != "db1" || all[1].XID != 2 || all[2].Name != "web1" {
+		t.Fatalf("usage %+v", all)
+	}
+	up := all[0].Uptime
+	if all[0].Processes < 1 || all[0].RSS <= all[1].RSS || up < time.Second {
+		t.Errorf("host %+v", all[0])
+	}
+	for _, u := range all[1:] {
+		if u.Processes != 1 || u.VSZ < u.RSS || u.RSS < 4096 || u.Uptime < 0 || u.Uptime > time.Minute || u.User+u.System > time.Second {
+			t.Errorf("guest %+v", u)
+		}
+	}
+	ps, err := h.Processes()
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []Process{{PID: pids["web1"], Inner: 1, XID: 3, Name: "web1"}, {PID: pids["db1"], Inner: 1, XID: 2, Name: "db1"}}
+	slices.SortFunc(want, func(a, b Process) int { return a.PID - b.PID })
+	if !slices.Equal(ps, want) {
+		t.Errorf("processes %+v, want %+v", ps, want)
+	}
+	if one, err := h.Processes("db1", "nobody"); err != nil || len(one) != 1 || one[0].Name != "db1" {
+		t.Errorf("processes of one %+v, %v", one, err)
+	}
+}
+
+// Processor time of children that have ended is the guest's all the same, and a group
+// left empty is no running guest.
+func TestUsageOfEnded(t *testing.T) {
+	h, pids := groups(t, "web1", "gone")
+	cg, err := cgroup.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := cg.Open(h.group("web1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	cmd := exec.Command("sh", "-c", "i=0; while [ $i -lt 200000 ]; do i=$((i+1)); done")
+	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: g.FD()}
+	if err := cmd.Run(); err != nil {
+		t.Fatal(err)
+	}
+	syscall.Kill(pids["gone"], syscall.SIGKILL)
+	var all []Usage
+	for range 100 {
+		if all, err = h.Usage(); err != nil {
+			t.Fatal(err)
+		}
+		if len(all) == 2 {
+			break
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	if len(all) != 2 || all[1].User+all[1].System < 10*time.Millisecond {
+		t.Errorf("usage %+v", all)
+	}
+}
+
+func TestUsageWithoutGuests(t *testing.T) {
+	need.Root(t)
+	need.Cgroup2(t)
+	h := Open(need.Dirs(t))
+	all, err := h.Usage()
+	if err != nil || len(all) != 1 || all[0].Processes < 1 {
+		t.Errorf("usage %+v, %v", all, err)
+	}
+	if ps, err := h.Processes(); err != nil || len(ps) != 0 {
+		t.Errorf("processes %+v, %v", ps, err)
+	}
+	if _, err := os.Stat(filepath.Join("/sys/fs/cgroup/unified", h.Dirs.Cgroup)); err == nil {
+		t.Error("asking made a group")
+	}
+}
+
+// The budget: 100 ms for 500 guests.
+func BenchmarkUsage500(b *testing.B) {
+	names := make([]guest.Name, 500)
+	for i := range names {
+		names[i] = guest.Name(fmt.Sprintf("g%03d", i))
+	}
+	h, _ := groups(b, names...)
+	for b.Loop() {
+		if all, err := h.Usage(); err != nil || len(all) != 501 {
+			b.Fatal(len(all), err)
+		}
+	}
+}
