@@ -72,7 +72,6 @@ func join(groups []*cgroup.Group, pids []int) (moves int, err error) {
 		if err != nil {
 			return moves, err
 		}
-		slices.Sort(inside)
 		for _, pid := range pids {
 			if _, there := slices.BinarySearch(inside, pid); there {
 				continue

@@ -337,6 +337,26 @@ func TestOpenExecBelowControllers(t *testing.T) {
 	}
 }
 
+func TestCPUTimeOutlivesProcess(t *testing.T) {
+	h, g := create(t)
+	run(t, g, "sh", "-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done")
+	if err := g.WaitEmpty(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	user, system, err := g.CPUTime()
+	if err != nil || user < time.Millisecond || user+system > time.Minute {
+		t.Errorf("user %v, system %v, %v", user, system, err)
+	}
+	top, err := h.Open(filepath.Dir(g.rel))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer top.Close()
+	if names, err := top.Children(); err != nil || !slices.Equal(names, []string{filepath.Base(g.rel)}) {
+		t.Errorf("children %v, %v", names, err)
+	}
+}
+
 // The budget of the tool's start: 150 µs beyond mkdir and rmdir themselves.
 func BenchmarkLife(b *testing.B) {
 	h, path := world(b)

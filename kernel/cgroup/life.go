@@ -3,6 +3,8 @@ package cgroup
 import (
 	"context"
 	"fmt"
+	"math"
+	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -46,6 +48,26 @@ func (g *Group) Freeze(on bool) error {
 // WaitEmpty waits until no process lives in the group or below it; a group that was
 // removed is empty. The error is ctx.Err() when ctx ends first.
 func (g *Group) WaitEmpty(ctx context.Context) error { return g.await(ctx, "populated", "0") }
+
+// CPUTime is the processor time that all processes of the group have used, those that
+// have ended included, in user mode and in the kernel. It needs no controller.
+func (g *Group) CPUTime() (user, system time.Duration, err error) {
+	text, err := readAt(g.fd, "cpu.stat")
+	if err != nil {
+		return 0, 0, g.fail("read", "cpu.stat", gone(err))
+	}
+	return micros(text, "user_usec"), micros(text, "system_usec"), nil
+}
+
+// micros gives the value of a key in microseconds; zero when it is not there.
+func micros(text []byte, key string) time.Duration {
+	v, _ := value(text, key)
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil || n < 0 || n > math.MaxInt64/1000 {
+		return 0
+	}
+	return time.Duration(n) * time.Microsecond
+}
 
 func (g *Group) event(key string) (bool, error) {
 	text, err := readAt(g.fd, "cgroup.events")

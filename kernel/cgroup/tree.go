@@ -23,10 +23,11 @@ const maxDepth = 128
 const RemoveWait = 200 * time.Millisecond
 
 // Procs gives the processes in the group and below it, as the caller's pid namespace
-// numbers them, in no order. One that moves meanwhile may be missed or be there twice.
+// numbers them, sorted. One that moves meanwhile may be missed.
 func (g *Group) Procs() ([]int, error) {
 	pids, err := procs(g.fd, nil, 0)
-	return pids, g.fail("read", "cgroup.procs", err)
+	slices.Sort(pids)
+	return slices.Compact(pids), g.fail("read", "cgroup.procs", err)
 }
 
 func procs(dir int, pids []int, depth int) ([]int, error) {
@@ -122,8 +123,6 @@ func (m Hierarchy) rmdir(path string) error {
 
 // who says which processes keep a group busy.
 func who(pids []int) error {
-	slices.Sort(pids)
-	pids = slices.Compact(pids)
 	if len(pids) > 5 {
 		return fmt.Errorf("%d processes, the first %v", len(pids), pids[:5])
 	}
@@ -208,4 +207,14 @@ func subdirs(dir int) []string {
 		}
 		names = appendDirs(buf[:n], names)
 	}
+}
+
+// Children gives the names of the groups right below g, in no order.
+func (g *Group) Children() ([]string, error) {
+	list, err := openat(g.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY)
+	if err != nil {
+		return nil, g.fail("open", ".", gone(err))
+	}
+	defer unix.Close(list)
+	return subdirs(list), nil
 }
