@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -24,19 +25,44 @@ func (p Problem) Error() string { return p.Path + ": " + p.Err.Error() }
 // Unwrap returns the cause, which is an ErrInvalid.
 func (p Problem) Unwrap() error { return p.Err }
 
-// Bounds of values. They catch slips of the pen (512 instead of 512M), not every
-// unwise wish.
+// Bounds of text and lists. They keep what is passed on to the kernel and written
+// into the guest's files within what these can take.
 const (
-	minMemory      = Bytes(1 << 20)                 // a guest's init needs more; below it is a forgotten M
-	maxCPUs        = 8192                           // NR_CPUS of the largest kernels
-	minCPUs        = 0.01                           // cpu.max takes 1 ms of 100 ms at least
-	maxPids        = 4194304                        // PID_MAX_LIMIT
-	minLog, maxLog = Bytes(4 << 10), Bytes(1 << 30) // a page; two logs of this stay on a tmpfs
-	maxStop        = Duration(24 * time.Hour)
-	maxHostname    = 64   // __NEW_UTS_LEN
-	maxText        = 4096 // any text; PATH_MAX
-	maxItems       = 1024 // of a list or map
+	MaxHostname = 64   // bytes; __NEW_UTS_LEN
+	MaxText     = 4096 // bytes of any text; PATH_MAX
+	MaxItems    = 1024 // of a list or map
 )
+
+// Range is the least and the greatest value of a setting that is a number; sizes
+// count bytes, time spans seconds.
+type Range struct{ Min, Max float64 }
+
+// RangeOf gives the range of a setting by its path; false when it is no number. The
+// ranges catch slips of the pen (512 instead of 512M), not every unwise wish. Zero
+// means the default and is not within them.
+func RangeOf(path string) (r Range, ok bool) {
+	switch path {
+	case "xid":
+		return Range{float64(MinXID), float64(MaxXID)}, true
+	case "idbase":
+		return Range{IDs, MaxIDBase}, true
+	case "init.stop_signal":
+		return Range{1, 64}, true // _NSIG
+	case "init.stop_timeout":
+		return Range{0.001, 24 * 3600}, true
+	case "limits.memory":
+		return Range{1 << 20, 1 << 53}, true // a guest's init needs more; up to what a float64 holds exactly
+	case "limits.cpus":
+		return Range{0.01, 8192}, true // cpu.max takes 1 ms of 100 ms; NR_CPUS of the largest kernels
+	case "limits.pids":
+		return Range{1, 4194304}, true // PID_MAX_LIMIT
+	case "limits.oom_score_adj":
+		return Range{-1000, 1000}, true
+	case "console.log_size":
+		return Range{4 << 10, 1 << 30}, true // a page; two logs of that size fit on a tmpfs
+	}
+	return Range{}, false
+}
 
 // Validate finds everything that is wrong with a spec in itself: values out of
 // range, settings that contradict each other, text that could do harm where it is
@@ -74,12 +100,28 @@ func (v *validator) fail(path string, err error) {
 	v.problems = append(v.problems, Problem{Path: path, Err: err})
 }
 
-func (v *validator) identity(s *Spec) {
-	if s.XID != 0 && (s.XID < MinXID || s.XID > MaxXID) {
-		v.bad("xid", "%d: want a number from %d to %d", s.XID, MinXID, MaxXID)
+// within checks a number, which said is as the user knows it, against its range.
+func (v *validator) within(path string, said any, number float64) {
+	r, _ := RangeOf(path)
+	if number == 0 || number >= r.Min && number <= r.Max {
+		return
 	}
+	switch said.(type) {
+	case Bytes:
+		v.bad(path, "%v: want %v to %v", said, Bytes(r.Min), Bytes(r.Max))
+	case Duration:
+		v.bad(path, "%v: want %v to %v", said, seconds(r.Min), seconds(r.Max))
+	default:
+		v.bad(path, "%v: want %v to %v", said, strconv.FormatFloat(r.Min, 'f', -1, 64), strconv.FormatFloat(r.Max, 'f', -1, 64))
+	}
+}
+
+func seconds(n float64) Duration { return Duration(n * float64(time.Second)) }
+
+func (v *validator) identity(s *Spec) {
+	v.within("xid", s.XID, float64(s.XID))
 	if s.Hostname != "" && v.text("hostname", s.Hostname) {
-		if why := hostnameProblem(s.Hostname, maxHostname); why != "" {
+		if why := hostnameProblem(s.Hostname, MaxHostname); why != "" {
 			v.bad("hostname", "%q: %s", s.Hostname, why)
 		}
 	}
@@ -90,8 +132,8 @@ func (v *validator) identity(s *Spec) {
 		v.bad("idbase", "has no meaning with userns: none")
 	case s.IDBase%IDs != 0:
 		v.bad("idbase", "%d: want a multiple of %d, such as %d", s.IDBase, IDs, s.IDBase/IDs*IDs+IDs)
-	case s.IDBase > MaxIDBase:
-		v.bad("idbase", "%d: want at most %d; ids above 2^31 break too many tools", s.IDBase, MaxIDBase)
+	default:
+		v.within("idbase", s.IDBase, float64(s.IDBase))
 	}
 }
 
@@ -140,40 +182,32 @@ func (v *validator) init(i *Init) {
 			v.bad("init.runlevel", "has no meaning without style: sysv")
 		}
 	}
-	if len(i.Environment) > maxItems {
-		v.bad("init.environment", "%d variables: want at most %d", len(i.Environment), maxItems)
+	if len(i.Environment) > MaxItems {
+		v.bad("init.environment", "%d variables: want at most %d", len(i.Environment), MaxItems)
 	}
 	for _, name := range sorted(i.Environment) {
 		at := "init.environment." + name
-		if !word(name, "._-") || name[0] >= '0' && name[0] <= '9' {
-			v.bad(at, "%q: want a name of letters, digits and '_', beginning with a letter", name)
+		if name == "" || name[0] >= '0' && name[0] <= '9' || !word("x"+name, "._-") {
+			v.bad(at, "%q: want a name of letters, digits and '_', not beginning with a digit", name)
 		}
 		v.text(at, i.Environment[name])
 	}
-	if i.StopSignal < 0 || i.StopSignal > 64 {
-		v.bad("init.stop_signal", "%d: want a signal from 1 to 64", int(i.StopSignal))
-	}
+	v.within("init.stop_signal", int(i.StopSignal), float64(i.StopSignal))
 	if i.StopSignal != 0 && len(i.StopCommand) > 0 {
 		v.bad("init.stop_signal", "contradicts stop_command: give one of them")
 	}
-	if i.StopTimeout < 0 || i.StopTimeout > maxStop {
-		v.bad("init.stop_timeout", "%s: want at most %s", i.StopTimeout, maxStop)
-	}
+	v.within("init.stop_timeout", i.StopTimeout, time.Duration(i.StopTimeout).Seconds())
 }
 
 func (v *validator) limits(l *Limits) {
-	if l.Memory != 0 && l.Memory < minMemory {
-		v.bad("limits.memory", "%s: want at least %s; was %dM meant?", l.Memory, minMemory, l.Memory)
+	if l.Memory > 0 && l.Memory <= 1024 {
+		v.bad("limits.memory", "%d: is too few bytes; was %dM meant?", int64(l.Memory), int64(l.Memory))
+	} else {
+		v.within("limits.memory", l.Memory, float64(l.Memory))
 	}
-	if l.CPUs != 0 && !(l.CPUs >= minCPUs && l.CPUs <= maxCPUs) {
-		v.bad("limits.cpus", "%v: want %v to %d", l.CPUs, minCPUs, maxCPUs)
-	}
-	if l.Pids < 0 || l.Pids > maxPids {
-		v.bad("limits.pids", "%d: want 1 to %d", l.Pids, maxPids)
-	}
-	if l.OOMScoreAdj < -1000 || l.OOMScoreAdj > 1000 {
-		v.bad("limits.oom_score_adj", "%d: want -1000 to 1000", l.OOMScoreAdj)
-	}
+	v.within("limits.cpus", l.CPUs, l.CPUs)
+	v.within("limits.pids", l.Pids, float64(l.Pids))
+	v.within("limits.oom_score_adj", l.OOMScoreAdj, float64(l.OOMScoreAdj))
 	names := Rlimits()
 	for _, name := range sorted(l.Rlimits) {
 		at := "limits.rlimits." + name
@@ -210,9 +244,7 @@ func (v *validator) rights(r *Rights) {
 
 func (v *validator) console(c *Console) {
 	oneOf(v, "console.type", c.Type)
-	if c.LogSize != 0 && (c.LogSize < minLog || c.LogSize > maxLog) {
-		v.bad("console.log_size", "%s: want %s to %s", c.LogSize, minLog, maxLog)
-	}
+	v.within("console.log_size", c.LogSize, float64(c.LogSize))
 }
 
 func (v *validator) boot(b *Boot) {
@@ -230,8 +262,8 @@ func (v *validator) boot(b *Boot) {
 
 // argv checks a command: an absolute program, then any clean text.
 func (v *validator) argv(at string, args []string) {
-	if len(args) > maxItems {
-		v.bad(at, "%d words: want at most %d", len(args), maxItems)
+	if len(args) > MaxItems {
+		v.bad(at, "%d words: want at most %d", len(args), MaxItems)
 		return
 	}
 	for i, a := range args {
@@ -257,8 +289,8 @@ func (v *validator) absolute(at, p string) {
 // text checks that s can be put into a file of lines, an argv or a terminal.
 func (v *validator) text(at, s string) bool {
 	switch {
-	case len(s) > maxText:
-		v.bad(at, "%d bytes: want at most %d", len(s), maxText)
+	case len(s) > MaxText:
+		v.bad(at, "%d bytes: want at most %d", len(s), MaxText)
 	case !utf8.ValidString(s):
 		v.bad(at, "%q: is not UTF-8", s)
 	case strings.ContainsFunc(s, unicode.IsControl):
@@ -288,8 +320,8 @@ func WantOneOf(word string, list []string) error {
 
 // each checks the items of a list, and that none comes twice.
 func each[T comparable](v *validator, at string, list []T, check func(at string, item T)) {
-	if len(list) > maxItems {
-		v.bad(at, "%d items: want at most %d", len(list), maxItems)
+	if len(list) > MaxItems {
+		v.bad(at, "%d items: want at most %d", len(list), MaxItems)
 		return
 	}
 	for i, item := range list {

@@ -20,8 +20,8 @@ const signature = "# Guest "
 // below a line that tells what it means.
 func Render(n guest.Name, spec *guest.Spec) []byte {
 	w := &writer{comments: true}
-	w.line(0, signature+string(n)+". Every key and its value now: vserver "+string(n)+" config")
-	w.line(0, "# Change one: vserver "+string(n)+" set KEY=VALUE, or this file: vserver "+string(n)+" edit")
+	w.line(0, signature+string(n)+". A setting with its default: vserver "+string(n)+" config KEY")
+	w.line(0, "# To change it: vserver "+string(n)+" set KEY=VALUE, or this whole file: vserver "+string(n)+" edit")
 	w.object(reflect.ValueOf(spec).Elem(), 0)
 	return []byte(w.text.String())
 }
