@@ -65,7 +65,9 @@ func (r *run) makeFront() error {
 	return nil
 }
 
-// tell hands the console and the watch over the guest to vserverd.
+// tell hands the console and the watch over the guest to vserverd. A guest runs
+// without it as well, only unwatched, so that a vserverd that cannot start is no
+// reason not to start a guest.
 func (r *run) tell(context.Context) error {
 	pidfd, err := r.child.Pidfd()
 	if err != nil {
@@ -83,7 +85,7 @@ func (r *run) tell(context.Context) error {
 		Name: r.name, InitPID: pid, Console: r.spec.Console.Type,
 		LogSize: r.spec.Console.LogSize, Restart: r.spec.Restart,
 	}, pidfd, console)
-	return err
+	return r.complain(err)
 }
 
 // attachConsole opens the guest's first terminal, /dev/pts/0, to which its

@@ -171,6 +171,14 @@ func (r *run) note(pid int, began uint64) *note {
 	}
 }
 
+// complain says what went wrong and is no reason to stop there.
+func (r *run) complain(err error) error {
+	if err != nil {
+		fmt.Fprintf(r.output, "%s: %v\n", r.name, err)
+	}
+	return nil
+}
+
 // hook runs the host's programs for a point of the guest's life.
 func (r *run) hook(ctx context.Context, point string, programs []string) error {
 	for _, p := range programs {

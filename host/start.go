@@ -275,7 +275,7 @@ func (r *run) release(context.Context) error {
 	}
 	err := r.child.Finish()
 	if err == nil && r.told != nil {
-		err = r.told.Confirm()
+		r.complain(r.told.Confirm())
 	}
 	if errors.Is(err, syscall.ENOENT) && r.spec.Init.Style == guest.InitPlain {
 		return fault.Hint(err, "the guest has no "+r.plan.Init.Argv[0]+"; see init.command and init.style in `vserver "+string(r.name)+" config`")

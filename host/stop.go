@@ -91,14 +91,6 @@ func (r *run) stopping(o StopOptions) []step.Step {
 	}})
 }
 
-// complain says what went wrong on the way down without staying up for it.
-func (r *run) complain(err error) error {
-	if err != nil {
-		fmt.Fprintf(r.output, "%s: stop: %v\n", r.name, err)
-	}
-	return nil
-}
-
 func (r *run) markStopping(context.Context) error {
 	was, err := r.h.readNote(r.name)
 	if err != nil || was == nil {
