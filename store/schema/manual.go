@@ -43,7 +43,11 @@ makes those that know the YAML language server complete and check while you type
 		if k.Default != "" {
 			fmt.Fprintf(&b, "; default: %s", k.Default)
 		}
-		fmt.Fprintf(&b, "\\\n%s.\n", sentence(k.Doc))
+		doc := sentence(k.Doc)
+		if k.Values != nil {
+			doc = k.Doc // begins with one of them
+		}
+		fmt.Fprintf(&b, "\\\n%s.\n", doc)
 	}
 	return []byte(b.String())
 }

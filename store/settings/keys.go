@@ -31,6 +31,8 @@ func (k Key) Type() string {
 	switch {
 	case k.Section:
 		return "section"
+	case len(k.Values) > 0:
+		return strings.Join(k.Values, " | ")
 	case k.List():
 		return "list of " + typeWord(k.typ.Elem())
 	case k.Map():
