@@ -82,7 +82,7 @@ func (h *Host) starting(n guest.Name, o StartOptions) (*run, error) {
 // vacate makes sure that the guest does not run and that nothing of an earlier run
 // is left. A group that was killed once must go: no process can be born into it any
 // more (seen on 6.18: CLONE_INTO_CGROUP into it gives a process that is killed at
-// once).
+// once). What was set while it ran gets into its files now.
 func (h *Host) vacate(n guest.Name) error {
 	running, err := h.runs(n)
 	if err != nil {
@@ -91,7 +91,7 @@ func (h *Host) vacate(n guest.Name) error {
 	if running {
 		return guest.ErrRunning
 	}
-	return h.takeDown(n)
+	return errors.Join(h.takeDown(n), h.freshen(n))
 }
 
 // steps is the table of a start; undone backward it is a stop, and the recovery of
