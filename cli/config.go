@@ -6,6 +6,10 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+	"go.yaml.in/yaml/v3"
+
+	"vserver/guest"
+	"vserver/store/settings"
 )
 
 func newConfig(t *tool) *cobra.Command {
@@ -30,20 +34,31 @@ func (t *tool) config(args []string) error {
 	if len(rest) > 1 {
 		return usageHint("vserver config --help", "%s: one word too many", rest[1])
 	}
-	if t.json && key == "" {
-		spec, err := t.host.Load(n)
-		if err != nil {
-			return t.about(n, err)
-		}
-		return writeJSON(t.out, tree(spec))
+	if t.json {
+		return t.configJSON(n, key)
 	}
-	text, err := t.host.Config(string(n), key)
+	text, err := t.host.Config(n, key)
 	if err != nil {
 		return t.about(n, err)
 	}
-	if t.json {
-		return writeJSON(t.out, text)
-	}
 	_, err = fmt.Fprintln(t.out, strings.TrimSuffix(text, "\n"))
 	return err
+}
+
+// configJSON shows settings, all with their defaults, under the names that they have
+// in the file.
+func (t *tool) configJSON(n guest.Name, key string) error {
+	spec, err := t.host.Load(n)
+	if err != nil {
+		return t.about(n, err)
+	}
+	text, err := settings.Get(spec, key)
+	if err != nil {
+		return t.about(n, err)
+	}
+	var v any
+	if err := yaml.Unmarshal([]byte(text), &v); err != nil {
+		return t.about(n, err)
+	}
+	return writeJSON(t.out, v)
 }

@@ -53,8 +53,9 @@ func (t *tool) edit(ctx context.Context, args []string) error {
 			fmt.Fprintf(t.err, "%s: unchanged\n", n)
 			return os.Remove(file)
 		}
-		if err = t.host.Edit(n, after); err == nil {
-			return os.Remove(file)
+		c, err := t.host.Edit(n, after)
+		if err == nil {
+			return join(os.Remove(file), t.sayChange(n, c))
 		}
 		t.say(t.about(n, err))
 		if !t.confirm("Edit again?") {

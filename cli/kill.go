@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"fmt"
 	"strconv"
 	"syscall"
 
@@ -18,12 +19,11 @@ type killFlags struct {
 func newKill(t *tool) *cobra.Command {
 	var f killFlags
 	c := command("kill NAME [OPTION...] [PID...]", `
-Sends a signal to processes of a guest, by their pids on the host as vserver ps
-shows them, or to the guest's init when no pid is given; pid 1 is the init too. A
-process that is not of this guest gets no signal.
+Sends a signal to processes of a guest, by their pids in the guest, or to its init
+when no pid is given. KILL without a pid ends the whole guest at once.
 
-Under the name vkill the guest is named by --xid, and without --xid each pid's own
-guest is found.`, `
+Under the name vkill pids are those on the host, as vps shows them; the guest is
+named by --xid, and without it each pid's own guest is found.`, `
 vserver kill web1 -s HUP 2231
 vkill --xid web1 -s KILL`,
 		func(ctx context.Context, args []string) error { return t.kill(f, args) })
@@ -34,11 +34,11 @@ vkill --xid web1 -s KILL`,
 
 // kill sends a signal into a guest.
 func (t *tool) kill(f killFlags, args []string) error {
+	if t.program == "vkill" {
+		return t.vkill(f, args)
+	}
 	if f.xid != "" && t.subject == "" {
 		t.subject = f.xid
-	}
-	if t.program == "vkill" && t.subject == "" {
-		return t.killByPID(f.signal, args)
 	}
 	n, args, err := t.one(args)
 	if err != nil {
@@ -51,28 +51,39 @@ func (t *tool) kill(f killFlags, args []string) error {
 	return t.about(n, t.host.Kill(n, f.signal, pids...))
 }
 
-// killByPID sends a signal to processes whose guests are looked up.
-func (t *tool) killByPID(sig guest.Signal, args []string) error {
+// vkill sends a signal as the old tool did: processes are named by their numbers on
+// the host.
+func (t *tool) vkill(f killFlags, args []string) error {
 	pids, err := readPIDs(args)
 	if err != nil {
 		return err
 	}
+	var want guest.Name
+	if f.xid != "" {
+		if want, err = t.name(f.xid); err != nil {
+			return err
+		}
+	}
 	if len(pids) == 0 {
-		return usageHint("vkill --help", "which guest, or which process?")
+		if want == "" {
+			return usageHint("vkill --help", "which guest, or which process?")
+		}
+		return t.about(want, t.host.Kill(want, f.signal))
 	}
 	of, err := t.owners()
 	if err != nil {
 		return err
 	}
-	var errs many
+	var errs []error
 	for _, pid := range pids {
 		o := of(pid)
-		if o.name == "" {
-			errs = append(errs, usagef("process %d is of no guest", pid))
-			continue
-		}
-		if err := t.host.Kill(o.name, sig, pid); err != nil {
-			errs = append(errs, t.about(o.name, err))
+		switch {
+		case pid == 1 && want != "":
+			errs = append(errs, t.about(want, t.host.Kill(want, f.signal, 1)))
+		case o.name == "" || want != "" && o.name != want:
+			errs = append(errs, t.about(want, fmt.Errorf("process %d: %w", pid, syscall.ESRCH)))
+		default:
+			errs = append(errs, t.about(o.name, t.host.Kill(o.name, f.signal, o.pid)))
 		}
 	}
 	return join(errs...)

@@ -99,8 +99,8 @@ func toolVerb(program string) string {
 // Global options may stand in front.
 func arrange(args []string) (verb, subject string, words []string, err error) {
 	n := slices.IndexFunc(args, func(s string) bool { return !strings.HasPrefix(s, "-") })
-	if n < 0 {
-		return "help", "", args, nil
+	if n < 0 { // --help alone, --json alone
+		return "help", "", slices.DeleteFunc(slices.Clone(args), func(s string) bool { return s == "--help" || s == "-h" }), nil
 	}
 	lead, rest := args[:n:n], args[n:]
 	if isVerb(rest[0]) {

@@ -26,7 +26,8 @@ func TestArrange(t *testing.T) {
 		{"web1 exec -- start", "exec", "web1", "-- start"},
 		{"web1 rename web2", "rename", "web1", "web2"},
 		{"", "help", "", ""},
-		{"--help", "help", "", "--help"},
+		{"--help", "help", "", ""},
+		{"--json -h", "help", "", "--json"},
 		{"help start", "help", "", "start"},
 	} {
 		verb, subject, words, err := arrange(strings.Fields(tt.line))

@@ -3,10 +3,12 @@ package cli
 import (
 	"bytes"
 	"fmt"
+	"io"
 	"strings"
 
 	"golang.org/x/term"
 
+	"vserver/daemon/logtail"
 	"vserver/guest"
 )
 
@@ -15,25 +17,34 @@ import (
 type progress struct {
 	t     *tool
 	name  guest.Name
-	line  []byte // not ended yet
+	clean io.Writer // takes out what a terminal would act upon: the lines are others'
+	line  []byte    // not ended yet
 	live  bool
 	shown bool
 }
 
 // newProgress shows the progress of something that is done to guest n.
 func (t *tool) newProgress(n guest.Name) *progress {
-	return &progress{t: t, name: n, live: isTerminal(t.err)}
+	p := &progress{t: t, name: n, live: isTerminal(t.err)}
+	p.clean = logtail.Clean(lines{p})
+	return p
 }
 
-// Write takes lines.
-func (p *progress) Write(text []byte) (int, error) {
+// Write takes text.
+func (p *progress) Write(text []byte) (int, error) { return p.clean.Write(text) }
+
+// lines is where a progress gets its text, cleaned.
+type lines struct{ *progress }
+
+// Write takes text that is clean.
+func (p lines) Write(text []byte) (int, error) {
 	p.line = append(p.line, text...)
 	for {
 		line, rest, ok := bytes.Cut(p.line, []byte("\n"))
 		if !ok {
 			return len(text), nil
 		}
-		p.show(string(printable(line, false)))
+		p.show(string(line))
 		p.line = rest
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vserver/guest"
+	"vserver/host"
 )
 
 // psFailed is vps's exit code when it fails itself; otherwise it exits like ps.
@@ -39,13 +40,14 @@ func (t *tool) ps(ctx context.Context, args []string) error {
 	if len(args) == 1 && (args[0] == "--help" || args[0] == "-h") {
 		return t.help([]string{"ps"})
 	}
+	if t.json {
+		all, err := t.host.Processes()
+		return join(err, writeJSON(t.out, append([]host.Process{}, all...)))
+	}
 	of, err := t.owners()
 	if err != nil {
 		t.say(err)
 		return code(psFailed)
-	}
-	if t.json {
-		return t.psJSON(of)
 	}
 	var out bytes.Buffer
 	c := exec.CommandContext(ctx, "ps", args...)
@@ -71,6 +73,7 @@ func (t *tool) ps(ctx context.Context, args []string) error {
 type owner struct {
 	xid  guest.XID
 	name guest.Name
+	pid  int // the process's number in the guest
 }
 
 // contextWidth is the width of the column that vps adds.
@@ -115,4 +118,17 @@ func contextWord(o owner) string {
 		return "    0 MAIN"
 	}
 	return fmt.Sprintf("%5d %s", o.xid, o.name)
+}
+
+// owners gives a function that tells whose a process is, by its number on the host.
+func (t *tool) owners() (func(pid int) owner, error) {
+	all, err := t.host.Processes()
+	if err != nil {
+		return nil, err
+	}
+	of := make(map[int]owner, len(all))
+	for _, p := range all {
+		of[p.PID] = owner{p.XID, p.Name, p.Inner}
+	}
+	return func(pid int) owner { return of[pid] }, nil
 }

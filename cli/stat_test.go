@@ -43,9 +43,9 @@ func TestAddContext(t *testing.T) {
 	of := func(pid int) owner {
 		switch pid {
 		case 2231:
-			return owner{40001, "web1"}
+			return owner{xid: 40001, name: "web1"}
 		case 3000000:
-			return owner{8, "a-guest-with-a-long-name"}
+			return owner{xid: 8, name: "a-guest-with-a-long-name"}
 		}
 		return owner{}
 	}

@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -62,7 +61,7 @@ func writeStatuses(t *tool, list []guest.Status, one bool) error {
 	if one {
 		return writeJSON(t.out, list[0])
 	}
-	return writeJSON(t.out, slices.Concat([]guest.Status{}, list))
+	return writeJSON(t.out, append([]guest.Status{}, list...))
 }
 
 // statusText is the text of status: first the very lines of Linux-VServer, which

@@ -1,0 +1,133 @@
+package cli
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"vserver/internal/need"
+)
+
+func TestMain(m *testing.M) { need.Main(m) }
+
+// names are what the program is called by.
+var names = []string{"vserver", "vserver-stat", "vps", "vtop", "vkill", "vwait", "vserverd"}
+
+// TestScript runs the manual: each file of testdata/script drives the real program
+// under all its names, in a world of its own. Its first line names what it needs of
+// the ground: "# needs root cgroup2".
+func TestScript(t *testing.T) {
+	files, err := filepath.Glob("testdata/script/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatal("no scripts", err)
+	}
+	for _, file := range files {
+		name := strings.TrimSuffix(filepath.Base(file), ".txtar")
+		t.Run(name, func(t *testing.T) {
+			grounds(t, file)
+			testscript.Run(t, testscript.Params{
+				Files:               []string{file},
+				RequireExplicitExec: true,
+				Setup:               func(e *testscript.Env) error { return world(t, e) },
+				Cmds: map[string]func(*testscript.TestScript, bool, []string){
+					"exits": exits, "busybox": busybox(t),
+				},
+			})
+		})
+	}
+}
+
+// grounds asks for what the first line of a script names.
+func grounds(t *testing.T, file string) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, _, _ := strings.Cut(string(text), "\n")
+	words, ok := strings.CutPrefix(line, "# needs")
+	if !ok {
+		return
+	}
+	for _, w := range strings.Fields(words) {
+		switch w {
+		case "root":
+			need.Root(t)
+		case "cgroup2":
+			need.Cgroup2(t)
+		case "overlay":
+			need.Overlay(t)
+		case "long":
+			need.Long(t)
+		case "nobody":
+			need.Unprivileged(t)
+		default:
+			if program, ok := strings.CutPrefix(w, "command:"); ok {
+				need.Command(t, program)
+				continue
+			}
+			t.Fatalf("%s: needs %s: no such need", file, w)
+		}
+	}
+}
+
+// world gives a script the program under its names, and directories of its own.
+func world(t *testing.T, e *testscript.Env) error {
+	program, err := filepath.Abs(need.Binary(t))
+	if err != nil {
+		return err
+	}
+	bin := filepath.Join(e.WorkDir, ".bin")
+	if err := os.Mkdir(bin, 0o755); err != nil {
+		return err
+	}
+	for _, n := range names {
+		if err := os.Symlink(program, filepath.Join(bin, n)); err != nil {
+			return err
+		}
+	}
+	root := filepath.Join(e.WorkDir, "host")
+	if err := os.MkdirAll(filepath.Join(root, "etc/vservers"), 0o755); err != nil {
+		return err
+	}
+	e.Setenv("PATH", bin+":"+os.Getenv("PATH"))
+	e.Setenv(RootVar, root)
+	e.Setenv("specs", filepath.Join(root, "etc/vservers"))
+	e.Setenv("TERM", "dumb")
+	return nil
+}
+
+// exits runs a program and compares its exit code: exits CODE PROGRAM ARG...
+func exits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE PROGRAM ARG...")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	got := 0
+	var exit *exec.ExitError
+	switch err := ts.Exec(args[1], args[2:]...); {
+	case errors.As(err, &exit):
+		got = exit.ExitCode()
+	case err != nil:
+		ts.Fatalf("%v", err)
+	}
+	if got != want {
+		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// busybox fills a directory with the smallest root of a guest: busybox DIR
+func busybox(t *testing.T) func(*testscript.TestScript, bool, []string) {
+	return func(ts *testscript.TestScript, _ bool, args []string) {
+		if len(args) != 1 {
+			ts.Fatalf("usage: busybox DIR")
+		}
+		need.Busybox(t, ts.MkAbs(args[0]))
+	}
+}
