@@ -1,0 +1,443 @@
+package archive
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path"
+	"strings"
+	"time"
+
+	"vserver/guest"
+	"vserver/kernel/file"
+	"vserver/layer"
+)
+
+// Tar unpacks a tar stream.
+func (u *Unpacker) Tar(ctx context.Context, r io.Reader) error { return u.unpack(ctx, r, false) }
+
+// Layer unpacks a layer of an OCI image over those before: entries may replace what an
+// earlier layer brought, and names that begin with .wh. take it away.
+func (u *Unpacker) Layer(ctx context.Context, r io.Reader) error { return u.unpack(ctx, r, true) }
+
+func (u *Unpacker) unpack(ctx context.Context, r io.Reader, isLayer bool) error {
+	u.here, u.layer, u.times = map[string]bool{}, isLayer, nil
+	defer u.forget()
+	stream := &counter{r: r, check: u.inflated}
+	t := tar.NewReader(stream)
+	for {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		h, err := t.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return fmt.Errorf("archive: %w", err)
+		}
+		if err := u.entry(h, t); err != nil {
+			return err
+		}
+	}
+	if len(u.here) == 0 && stream.n == 0 {
+		return fmt.Errorf("archive: empty: %w", ErrHostile)
+	}
+	return u.setTimes()
+}
+
+// counter counts a stream and lets check refuse it.
+type counter struct {
+	r     io.Reader
+	n     int64
+	check func(n int64) error
+}
+
+func (c *counter) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.n += int64(n)
+	if over := c.check(c.n); over != nil {
+		return n, over
+	}
+	return n, err
+}
+
+// inflated refuses more bytes than the packed stream can honestly hold.
+func (u *Unpacker) inflated(n int64) error {
+	switch {
+	case n > u.Limits.Bytes+int64(u.Limits.Entries)*1024:
+		return fmt.Errorf("archive: more than %d bytes: %w", u.Limits.Bytes, ErrHostile)
+	case u.Packed == nil || n <= u.Limits.Free:
+		return nil
+	case n/u.Limits.Ratio > u.Packed():
+		return fmt.Errorf("archive: %d bytes out of %d: %w", n, u.Packed(), ErrHostile)
+	}
+	return nil
+}
+
+func (u *Unpacker) entry(h *tar.Header, body io.Reader) error {
+	if h.Typeflag == tar.TypeXGlobalHeader {
+		return nil
+	}
+	if u.report.Entries++; u.report.Entries > u.Limits.Entries {
+		return hostile(h.Name, "more than %d entries", u.Limits.Entries)
+	}
+	p, err := u.clean(h.Name)
+	if err != nil {
+		return err
+	}
+	if h.Size < 0 || u.report.Bytes > u.Limits.Bytes-h.Size {
+		return hostile(h.Name, "more than %d bytes in all", u.Limits.Bytes)
+	}
+	if h.Typeflag == tar.TypeReg || h.Typeflag == tar.TypeGNUSparse {
+		u.report.Bytes += h.Size
+		if err := u.inflated(u.report.Bytes); err != nil {
+			return err
+		}
+	}
+	if p == "" {
+		return u.rootEntry(h)
+	}
+	dirPath, name := path.Split(p)
+	d, err := u.dir(path.Clean(strings.TrimSuffix(dirPath, "/")+"/."), true)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if u.layer && strings.HasPrefix(name, whiteout) {
+		return u.whiteout(d, path.Dir(p), name)
+	}
+	made, err := u.make(d, name, p, h, body)
+	if err != nil || !made {
+		return err
+	}
+	return u.meta(d, name, p, h)
+}
+
+// rootEntry takes owner and mode of the root itself.
+func (u *Unpacker) rootEntry(h *tar.Header) error {
+	if h.Typeflag != tar.TypeDir {
+		return hostile(h.Name, "the root is no directory")
+	}
+	e, err := u.root.SelfEntry()
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	return u.setMeta(e, h)
+}
+
+// make makes the file of an entry, whose directory is d.
+func (u *Unpacker) make(d *file.Dir, name, p string, h *tar.Header, body io.Reader) (bool, error) {
+	switch h.Typeflag {
+	case tar.TypeChar, tar.TypeBlock:
+		u.report.Devices++
+		return false, nil
+	case tar.TypeDir, tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont, tar.TypeLink, tar.TypeSymlink, tar.TypeFifo:
+	default:
+		return false, hostile(h.Name, "of unknown type %q", h.Typeflag)
+	}
+	if h.Typeflag == tar.TypeLink {
+		return false, u.hardLink(d, name, p, h)
+	}
+	there, err := u.clear(d, name, p, h)
+	if err != nil {
+		return false, err
+	}
+	u.here[p] = h.Typeflag == tar.TypeDir
+	switch h.Typeflag {
+	case tar.TypeDir:
+		if there {
+			return true, nil
+		}
+		return true, d.Mkdir(name, 0o700)
+	case tar.TypeSymlink:
+		if h.Linkname == "" || len(h.Linkname) > u.Limits.Path {
+			return false, hostile(h.Name, "a link to nothing, or to a path of %d bytes", len(h.Linkname))
+		}
+		u.forget()
+		return true, d.Symlink(h.Linkname, name)
+	case tar.TypeFifo:
+		return true, d.Mknod(name, file.TypeFIFO|0o600, 0)
+	}
+	return true, writeFile(d, name, body)
+}
+
+// clear makes room for an entry. Within one archive files may come again, and
+// directories, but none in the place of the other; a layer may replace what earlier
+// ones brought. It tells whether a directory is there that shall stay.
+func (u *Unpacker) clear(d *file.Dir, name, p string, h *tar.Header) (bool, error) {
+	st, err := d.Stat(name)
+	if isNotExist(err) {
+		return false, nil
+	}
+	if err != nil {
+		return false, err
+	}
+	isDir := st.Type() == file.TypeDir
+	if isDir && h.Typeflag == tar.TypeDir {
+		return true, nil
+	}
+	_, own := u.here[p]
+	if (isDir || h.Typeflag == tar.TypeDir) && (own || !u.layer) {
+		return false, hostile(h.Name, "twice, once as a directory")
+	}
+	u.forget()
+	return false, d.RemoveAll(name)
+}
+
+// hardLink makes one more name of a file that was unpacked already.
+func (u *Unpacker) hardLink(d *file.Dir, name, p string, h *tar.Header) error {
+	target, err := u.clean(h.Linkname)
+	if err != nil {
+		return err
+	}
+	dirPath, base := path.Split(target)
+	from, err := u.linkDir(path.Clean(strings.TrimSuffix(dirPath, "/") + "/."))
+	if isNotExist(err) || base == "" {
+		return hostile(h.Name, "a hard link to %q, which is not there", h.Linkname)
+	}
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	st, err := from.Stat(base)
+	switch {
+	case isNotExist(err):
+		return hostile(h.Name, "a hard link to %q, which is not there", h.Linkname)
+	case err != nil:
+		return err
+	case st.Type() == file.TypeDir:
+		return hostile(h.Name, "a hard link to a directory")
+	}
+	if now, err := d.Stat(name); err == nil && now.Ino == st.Ino && now.Dev == st.Dev {
+		return nil // to itself
+	}
+	if _, err := u.clear(d, name, p, h); err != nil {
+		return err
+	}
+	u.here[p] = false
+	return from.Link(base, d, name)
+}
+
+// linkDir opens the directory of a hard link's target, without making any.
+func (u *Unpacker) linkDir(p string) (*file.Dir, error) {
+	w := walker{u: u, links: maxLinks, layer: u.layer}
+	return w.walk(p)
+}
+
+// Names of layers that take away instead of adding (OCI image layer specification).
+const (
+	whiteout = ".wh."
+	opaque   = ".wh..wh..opq"
+)
+
+// whiteout removes what earlier layers brought: a name, or the content of a directory.
+// What this layer has put there itself stays.
+func (u *Unpacker) whiteout(d *file.Dir, dir, name string) error {
+	u.forget()
+	if name != opaque {
+		gone := strings.TrimPrefix(name, whiteout)
+		if gone == "" || gone == "." || gone == ".." {
+			return hostile(name, "takes away nothing")
+		}
+		if _, own := u.here[path.Join(dir, gone)]; own {
+			return nil
+		}
+		return d.RemoveAll(gone)
+	}
+	return u.empty(d, dir)
+}
+
+func (u *Unpacker) empty(d *file.Dir, dir string) error {
+	names, err := d.Names()
+	if err != nil {
+		return err
+	}
+	for _, n := range names {
+		p := path.Join(dir, n)
+		isDir, own := u.here[p]
+		if !own {
+			if err := d.RemoveAll(n); err != nil {
+				return err
+			}
+			continue
+		}
+		if !isDir {
+			continue
+		}
+		sub, err := d.Dir(n)
+		if err != nil {
+			return err
+		}
+		err = u.empty(sub, p)
+		sub.Close()
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// meta gives a file the owner, mode, attributes and times of its entry.
+func (u *Unpacker) meta(d *file.Dir, name, p string, h *tar.Header) error {
+	e, err := d.Entry(name)
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	if err := u.setMeta(e, h); err != nil {
+		return err
+	}
+	mtime := clampTime(h.ModTime)
+	if h.Typeflag == tar.TypeDir {
+		u.times = append(u.times, stamp{p, mtime})
+		return nil
+	}
+	return d.SetTimes(name, mtime, mtime)
+}
+
+// clampTime keeps times within what every file system holds: 1970 to 2106.
+func clampTime(t time.Time) int64 {
+	return min(max(t.Unix(), 0), math.MaxUint32)*1e9 + int64(t.Nanosecond())
+}
+
+// setTimes sets the directories' times, when nothing is put in them any more.
+func (u *Unpacker) setTimes() error {
+	for _, s := range u.times {
+		dirPath, name := path.Split(s.path)
+		w := walker{u: u, links: maxLinks, layer: u.layer}
+		d, err := w.walk(dirPath)
+		if err != nil {
+			continue // replaced by a later entry
+		}
+		if st, err := d.Stat(name); err == nil && st.Type() == file.TypeDir {
+			if err := d.SetTimes(name, s.mtime, s.mtime); err != nil {
+				d.Close()
+				return err
+			}
+		}
+		d.Close()
+	}
+	return nil
+}
+
+func (u *Unpacker) setMeta(e *file.Entry, h *tar.Header) error {
+	uid, gid, err := u.ids(h)
+	if err != nil {
+		return err
+	}
+	if err := e.Chown(uid, gid); err != nil {
+		return err
+	}
+	if h.Typeflag == tar.TypeSymlink {
+		return nil
+	}
+	if err := u.setXattrs(e, h); err != nil {
+		return err
+	}
+	return e.Chmod(uint32(h.Mode) & 0o7777)
+}
+
+// nobody is the guest's id for files whose owner it cannot have.
+const nobody = 65534
+
+func (u *Unpacker) ids(h *tar.Header) (uid, gid uint32, err error) {
+	if h.Uid < 0 || h.Gid < 0 {
+		return 0, 0, hostile(h.Name, "owner %d:%d", h.Uid, h.Gid)
+	}
+	if h.Uid >= guest.IDs || h.Gid >= guest.IDs {
+		u.report.IDs++
+	}
+	one := func(id int) uint32 {
+		if id >= guest.IDs {
+			return nobody
+		}
+		return uint32(id)
+	}
+	return one(h.Uid), one(h.Gid), nil
+}
+
+// xattrRecord precedes an attribute's name in a PAX header.
+const xattrRecord = "SCHILY.xattr."
+
+func (u *Unpacker) setXattrs(e *file.Entry, h *tar.Header) error {
+	total := 0
+	for key, value := range h.PAXRecords {
+		name, ok := strings.CutPrefix(key, xattrRecord)
+		if !ok {
+			continue
+		}
+		if total += len(name) + len(value); total > u.Limits.Xattrs {
+			return hostile(h.Name, "more than %d bytes of extended attributes", u.Limits.Xattrs)
+		}
+		own := strings.HasPrefix(name, "user.") && len(name) > len("user.") && !strings.Contains(name, "\x00") ||
+			name == "security.capability" || strings.HasPrefix(name, "system.posix_acl_")
+		if !own {
+			u.report.Xattrs++
+			continue
+		}
+		x, ok, err := layer.Shift{}.Xattr(file.Xattr{Name: name, Value: []byte(value)})
+		if err != nil {
+			return hostile(h.Name, "%s", err)
+		}
+		if !ok {
+			u.report.Xattrs++
+			continue
+		}
+		if err := e.SetXattr(x.Name, x.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// chunk is the size in bytes by which files are written; chunks of zeros become holes.
+const chunk = 64 << 10
+
+func writeFile(d *file.Dir, name string, body io.Reader) error {
+	f, err := d.Open(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
+		return err
+	}
+	size, err := copySparse(f, body)
+	if err == nil {
+		err = f.Truncate(size)
+	}
+	return errors.Join(err, f.Close())
+}
+
+func copySparse(f *os.File, body io.Reader) (size int64, err error) {
+	buf := make([]byte, chunk)
+	zero := make([]byte, chunk)
+	for {
+		n, err := io.ReadFull(body, buf)
+		if n > 0 && !bytes.Equal(buf[:n], zero[:n]) {
+			if _, err := f.WriteAt(buf[:n], size); err != nil {
+				return size, err
+			}
+		}
+		size += int64(n)
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && n < chunk && drained(body) {
+			return size, nil
+		}
+		if err != nil {
+			return size, fmt.Errorf("archive: %w", err)
+		}
+	}
+}
+
+// drained tells the end of a file from a stream that was cut: ReadFull gives one error
+// for both.
+func drained(body io.Reader) bool {
+	n, err := body.Read(make([]byte, 1))
+	return n == 0 && errors.Is(err, io.EOF)
+}
+
+func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

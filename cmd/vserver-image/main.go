@@ -1,0 +1,28 @@
+// Vserver-image is what `vserver build -m template` runs as nobody to read what
+// strangers made: it unpacks compressed streams and fetches images from registries.
+//
+//	vserver-image unzip                     stdin, of any compression, to stdout
+//	vserver-image digest REF PLATFORM       the image's digest
+//	vserver-image pull REF PLATFORM         the image as an archive of the OCI layout
+//
+// VSERVER_REGISTRY_USER and VSERVER_REGISTRY_PASSWORD log in to a registry.
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"vserver/imagetool"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	if err := imagetool.Run(ctx, os.Args[1:], os.Stdin, os.Stdout); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
+}

@@ -1,0 +1,135 @@
+// Package registry fetches images from registries of containers, as an archive of the
+// OCI image layout.
+//
+// It is linked into vserver-image alone (see package codec for why).
+package registry
+
+import (
+	"archive/tar"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+
+	"github.com/google/go-containerregistry/pkg/authn"
+	"github.com/google/go-containerregistry/pkg/name"
+	v1 "github.com/google/go-containerregistry/pkg/v1"
+	"github.com/google/go-containerregistry/pkg/v1/remote"
+)
+
+// Reference finds the image that ref ("debian:bookworm", "registry.example/app@sha256:…")
+// names for this platform ("linux/amd64", "linux/arm/v7"). user and password log in; ""
+// is nobody.
+func Reference(ctx context.Context, ref, platform, user, password string) (v1.Image, error) {
+	r, err := name.ParseReference(ref)
+	if err != nil {
+		return nil, err
+	}
+	p, err := v1.ParsePlatform(platform)
+	if err != nil {
+		return nil, err
+	}
+	auth := authn.Anonymous
+	if user != "" {
+		auth = authn.FromConfig(authn.AuthConfig{Username: user, Password: password})
+	}
+	return remote.Image(r, remote.WithContext(ctx), remote.WithPlatform(*p), remote.WithAuth(auth))
+}
+
+// Archive writes an image as a tar archive of the OCI image layout. Digests are checked
+// while it is fetched; whoever reads the archive checks them again.
+func Archive(w io.Writer, img v1.Image) error {
+	t := tar.NewWriter(w)
+	manifest, err := img.RawManifest()
+	if err != nil {
+		return err
+	}
+	digest, err := img.Digest()
+	if err != nil {
+		return err
+	}
+	kind, err := img.MediaType()
+	if err != nil {
+		return err
+	}
+	index, err := json.Marshal(v1.IndexManifest{
+		SchemaVersion: 2,
+		Manifests:     []v1.Descriptor{{MediaType: kind, Size: int64(len(manifest)), Digest: digest}},
+	})
+	if err != nil {
+		return err
+	}
+	config, err := img.RawConfigFile()
+	if err != nil {
+		return err
+	}
+	name, err := img.ConfigName()
+	if err != nil {
+		return err
+	}
+	for _, f := range []struct {
+		path string
+		text []byte
+	}{
+		{"oci-layout", []byte(`{"imageLayoutVersion":"1.0.0"}`)},
+		{"index.json", index},
+		{blob(digest), manifest},
+		{blob(name), config},
+	} {
+		if err := add(t, f.path, int64(len(f.text))); err != nil {
+			return err
+		}
+		if _, err := t.Write(f.text); err != nil {
+			return err
+		}
+	}
+	if err := layers(t, img); err != nil {
+		return err
+	}
+	return t.Close()
+}
+
+func layers(t *tar.Writer, img v1.Image) error {
+	ls, err := img.Layers()
+	if err != nil {
+		return err
+	}
+	seen := map[v1.Hash]bool{}
+	for _, l := range ls {
+		digest, err := l.Digest()
+		if err != nil {
+			return err
+		}
+		if seen[digest] {
+			continue
+		}
+		seen[digest] = true
+		if err := layer(t, l, digest); err != nil {
+			return fmt.Errorf("layer %s: %w", digest, err)
+		}
+	}
+	return nil
+}
+
+func layer(t *tar.Writer, l v1.Layer, digest v1.Hash) error {
+	size, err := l.Size()
+	if err != nil {
+		return err
+	}
+	r, err := l.Compressed()
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	if err := add(t, blob(digest), size); err != nil {
+		return err
+	}
+	_, err = io.Copy(t, r)
+	return err
+}
+
+func blob(h v1.Hash) string { return "blobs/" + h.Algorithm + "/" + h.Hex }
+
+func add(t *tar.Writer, path string, size int64) error {
+	return t.WriteHeader(&tar.Header{Name: path, Typeflag: tar.TypeReg, Mode: 0o644, Size: size})
+}
