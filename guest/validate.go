@@ -147,7 +147,9 @@ func (v *validator) root(r *Root) {
 		}
 	})
 	each(v, "root.shared", r.Shared, func(at, dir string) {
-		v.absolute(at, dir)
+		if !v.isAbsolute(at, dir) {
+			return
+		}
 		for _, own := range []string{"/", "/proc", "/sys", "/dev", "/run"} {
 			if dir == own || own != "/" && strings.HasPrefix(dir, own+"/") {
 				v.bad(at, "%s: is the guest's own and cannot be shared", dir)
@@ -276,14 +278,19 @@ func (v *validator) argv(at string, args []string) {
 }
 
 // absolute checks a path that is used as it is written.
-func (v *validator) absolute(at, p string) {
+func (v *validator) absolute(at, p string) { v.isAbsolute(at, p) }
+
+func (v *validator) isAbsolute(at, p string) bool {
 	switch {
 	case !v.text(at, p):
 	case !path.IsAbs(p):
 		v.bad(at, "%q: want an absolute path", p)
 	case path.Clean(p) != p:
 		v.bad(at, "%q: want %q", p, path.Clean(p))
+	default:
+		return true
 	}
+	return false
 }
 
 // text checks that s can be put into a file of lines, an argv or a terminal.

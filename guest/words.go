@@ -38,7 +38,7 @@ func words[T ~string](values ...T) []string {
 // Nearest gives the word of the list that was most likely meant by the one that is
 // not in it, for "did you mean"; "" when none is near.
 func Nearest(word string, list []string) string {
-	best, near := len(word)/3+2, ""
+	best, near := len(word)/3+1, ""
 	for _, w := range list {
 		if d := distance(strings.ToLower(word), strings.ToLower(w), best); d < best {
 			best, near = d, w

@@ -1,0 +1,174 @@
+package guest
+
+import (
+	"errors"
+	"net/netip"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+func prefixes(list ...string) (out []netip.Prefix) {
+	for _, s := range list {
+		out = append(out, netip.MustParsePrefix(s))
+	}
+	return out
+}
+
+// TestValidate gives each wrong spec with the paths that must be complained of.
+func TestValidate(t *testing.T) {
+	long := strings.Repeat("a", 5000)
+	many := make([]string, MaxItems+1)
+	for i := range many {
+		many[i] = strings.Repeat("x", i%200+1) + string(rune('a'+i%26)) + strings.Repeat("y", i/200)
+	}
+	for name, test := range map[string]struct {
+		spec Spec
+		want []string
+	}{
+		"nothing said":         {Spec{}, nil},
+		"xid of the host":      {Spec{XID: 1}, []string{"xid"}},
+		"xid too high":         {Spec{XID: 49152}, []string{"xid"}},
+		"xid highest":          {Spec{XID: 49151}, nil},
+		"hostname":             {Spec{Hostname: "web-1.example.org"}, nil},
+		"hostname underscore":  {Spec{Hostname: "web_1"}, []string{"hostname"}},
+		"hostname dash":        {Spec{Hostname: "web-.example"}, []string{"hostname"}},
+		"hostname empty label": {Spec{Hostname: "web..example"}, []string{"hostname"}},
+		"hostname label":       {Spec{Hostname: strings.Repeat("a", 64)}, []string{"hostname"}},
+		"hostname long":        {Spec{Hostname: "a." + strings.Repeat("a", 63)}, []string{"hostname"}},
+		"hostname newline":     {Spec{Hostname: "web1\nroot"}, []string{"hostname"}},
+		"hostname bytes":       {Spec{Hostname: "web\xff"}, []string{"hostname"}},
+		"userns":               {Spec{Userns: "host"}, []string{"userns"}},
+		"idbase":               {Spec{IDBase: 524288}, nil},
+		"idbase of the host":   {Spec{IDBase: 65535}, []string{"idbase"}},
+		"idbase alignment":     {Spec{IDBase: 524289}, []string{"idbase"}},
+		"idbase too high":      {Spec{IDBase: MaxIDBase + IDs}, []string{"idbase"}},
+		"idbase without use":   {Spec{IDBase: 524288, Userns: UsernsNone}, []string{"idbase"}},
+		"lower":                {Spec{Root: Root{Lower: []string{"bookworm", "/srv/tree", "debian:12"}}}, nil},
+		"lower relative": {Spec{Root: Root{Lower: []string{"../etc", "a/b", "/srv/../etc", ""}}},
+			[]string{"root.lower[0]", "root.lower[1]", "root.lower[2]", "root.lower[3]"}},
+		"lower twice":     {Spec{Root: Root{Lower: []string{"a", "a"}}}, []string{"root.lower[1]"}},
+		"lower with dir":  {Spec{Root: Root{Kind: RootDir, Lower: []string{"a"}}}, []string{"root.lower"}},
+		"shared with dir": {Spec{Root: Root{Kind: RootDir, Shared: []string{"/usr"}}}, []string{"root.shared"}},
+		"shared":          {Spec{Root: Root{Shared: []string{"/usr", "/opt/x"}}}, nil},
+		"shared own": {Spec{Root: Root{Shared: []string{"/", "/proc", "/sys/fs", "/dev/", "run"}}},
+			[]string{"root.shared[0]", "root.shared[1]", "root.shared[2]", "root.shared[3]", "root.shared[4]"}},
+		"too many":           {Spec{Root: Root{Lower: many}}, []string{"root.lower"}},
+		"style":              {Spec{Init: Init{Style: "systemd"}}, []string{"init.style"}},
+		"command missing":    {Spec{Init: Init{Style: InitCommand}}, []string{"init.command"}},
+		"command":            {Spec{Init: Init{Style: InitCommand, Command: []string{"/bin/sleep", ""}}}, nil},
+		"command with sysv":  {Spec{Init: Init{Style: InitSysv, Command: []string{"/sbin/init"}}}, []string{"init.command"}},
+		"command relative":   {Spec{Init: Init{Command: []string{"init", "a\x00b", long}}}, []string{"init.command[0]", "init.command[1]", "init.command[2]"}},
+		"command empty":      {Spec{Init: Init{Command: []string{}}}, []string{"init.command"}},
+		"runlevel":           {Spec{Init: Init{Style: InitSysv, Runlevel: "5"}}, nil},
+		"runlevel 0":         {Spec{Init: Init{Style: InitSysv, Runlevel: "0"}}, []string{"init.runlevel"}},
+		"runlevel with none": {Spec{Init: Init{Runlevel: "3"}}, []string{"init.runlevel"}},
+		"environment":        {Spec{Init: Init{Environment: map[string]string{"A": "", "_b": "x=y", "C.d-e": "ä"}}}, nil},
+		"environment names": {Spec{Init: Init{Environment: map[string]string{"": "", "1a": "", "a=b": "", "a b": ""}}},
+			[]string{"init.environment.", "init.environment.1a", "init.environment.a b", "init.environment.a=b"}},
+		"environment value": {Spec{Init: Init{Environment: map[string]string{"A": "b\nC=d", "B": "\x1b[2J"}}},
+			[]string{"init.environment.A", "init.environment.B"}},
+		"signal":            {Spec{Init: Init{StopSignal: 65}}, []string{"init.stop_signal"}},
+		"signal or command": {Spec{Init: Init{StopSignal: 15, StopCommand: []string{"/sbin/halt"}}}, []string{"init.stop_signal"}},
+		"timeout":           {Spec{Init: Init{StopTimeout: Duration(25 * time.Hour)}}, []string{"init.stop_timeout"}},
+		"timeout negative":  {Spec{Init: Init{StopTimeout: -1}}, []string{"init.stop_timeout"}},
+		"mode":              {Spec{Network: Network{Mode: "bridge"}}, []string{"network.mode"}},
+		"addresses":         {Spec{Network: Network{Addresses: prefixes("192.0.2.10/24", "192.0.2.11/32", "10.0.0.0/31", "2001:db8::1/64")}}, nil},
+		"addresses host":    {Spec{Network: Network{Mode: NetHost, Addresses: prefixes("192.0.2.10/24")}}, []string{"network.addresses"}},
+		"addresses none":    {Spec{Network: Network{Mode: NetNone, Addresses: prefixes("192.0.2.10/24")}}, []string{"network.addresses"}},
+		"addresses of nobody": {Spec{Network: Network{Addresses: append(prefixes("0.0.0.0/0", "0.1.2.3/24", "192.0.2.0/24", "192.0.2.255/24",
+			"127.0.0.1/8", "224.0.0.1/4", "169.254.1.1/16", "192.0.2.1/0", "::/64", "::1/128", "fe80::1/64", "ff02::1/64", "2001:db8::/64", "::ffff:192.0.2.1/120"),
+			netip.Prefix{})}}, indexed("network.addresses", 15)},
+		"addresses twice": {Spec{Network: Network{Addresses: prefixes("192.0.2.10/24", "192.0.2.10/25")}}, []string{"network.addresses[1]"}},
+		"dns":             {Spec{Network: Network{DNS: []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("fe80::1%eth0")}}}, nil},
+		"dns wrong": {Spec{Network: Network{DNS: []netip.Addr{{}, netip.MustParseAddr("0.0.0.0"), netip.MustParseAddr("fe80::1%a\nb")}}},
+			[]string{"network.dns[0]", "network.dns[1]", "network.dns[2]"}},
+		"search":            {Spec{Network: Network{Search: []string{"example.org", "lan."}}}, nil},
+		"search wrong":      {Spec{Network: Network{Search: []string{"a b", "x\nnameserver 1.2.3.4"}}}, []string{"network.search[0]", "network.search[1]"}},
+		"memory":            {Spec{Limits: Limits{Memory: 512}}, []string{"limits.memory"}},
+		"memory negative":   {Spec{Limits: Limits{Memory: -1}}, []string{"limits.memory"}},
+		"cpus":              {Spec{Limits: Limits{CPUs: 0.001}}, []string{"limits.cpus"}},
+		"pids":              {Spec{Limits: Limits{Pids: -1}}, []string{"limits.pids"}},
+		"oom":               {Spec{Limits: Limits{OOMScoreAdj: -1001}}, []string{"limits.oom_score_adj"}},
+		"rlimits":           {Spec{Limits: Limits{Rlimits: map[string]Rlimit{"nofile": {1, 2}, "nofiles": {1, 2}, "core": {2, 1}}}}, []string{"limits.rlimits.core", "limits.rlimits.nofiles"}},
+		"bcaps":             {Spec{Rights: Rights{Bcaps: []string{"net_admin", "!CAP_MKNOD", "~^12", "all"}}}, nil},
+		"bcaps wrong":       {Spec{Rights: Rights{Bcaps: []string{"net_admn", "^99", "!", ""}}}, []string{"rights.bcaps[0]", "rights.bcaps[1]", "rights.bcaps[2]", "rights.bcaps[3]"}},
+		"seccomp":           {Spec{Rights: Rights{Seccomp: "off"}}, []string{"rights.seccomp"}},
+		"syscalls":          {Spec{Rights: Rights{Syscalls: []string{"bpf", "Bpf", "a b"}}}, []string{"rights.syscalls[1]", "rights.syscalls[2]"}},
+		"syscalls for none": {Spec{Rights: Rights{Seccomp: SeccompNone, Syscalls: []string{"bpf"}}}, []string{"rights.syscalls"}},
+		"console":           {Spec{Console: Console{Type: "serial", LogSize: 100}}, []string{"console.type", "console.log_size"}},
+		"marks":             {Spec{Boot: Boot{Marks: []string{"default", "a b", "default"}}}, []string{"boot.marks[1]", "boot.marks[2]"}},
+		"depends":           {Spec{Boot: Boot{Depends: []Name{"db1", "start", "-a"}}}, []string{"boot.depends[1]", "boot.depends[2]"}},
+		"restart":           {Spec{Restart: "sometimes"}, []string{"restart"}},
+		"hooks":             {Spec{Hooks: Hooks{PreStart: []string{"/etc/h", "h"}, PostStop: []string{"/a/"}}}, []string{"hooks.pre-start[1]", "hooks.post-stop[0]"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var got []string
+			for _, p := range test.spec.Validate() {
+				got = append(got, p.Path)
+				if !errors.Is(p, ErrInvalid) {
+					t.Errorf("%v: is not ErrInvalid", p)
+				}
+				if strings.ContainsAny(p.Error(), "\n\x00\x1b") {
+					t.Errorf("%q: would harm a terminal", p.Error())
+				}
+			}
+			if !slices.Equal(got, test.want) {
+				t.Errorf("complains of %q, want %q\n%v", got, test.want, test.spec.Validate())
+			}
+		})
+	}
+}
+
+func indexed(path string, n int) (out []string) {
+	for i := range n {
+		out = append(out, index(path, i))
+	}
+	return out
+}
+
+// TestWithDefaults holds the defaults to being valid, lasting and what the doc tags say.
+func TestWithDefaults(t *testing.T) {
+	for _, s := range []Spec{
+		{}, {XID: 8}, {XID: 40000}, {Userns: UsernsNone, XID: 8},
+		{Init: Init{Style: InitSysv}}, {Init: Init{Style: InitCommand, Command: []string{"/bin/a"}}},
+		{Network: Network{Addresses: prefixes("192.0.2.1/24")}}, {Network: Network{Mode: NetHost}},
+	} {
+		full := s.WithDefaults("web_1.")
+		if wrong := full.Validate(); wrong != nil {
+			t.Errorf("%+v: %v", s, wrong)
+		}
+		if again := full.WithDefaults("other"); again.Hostname != full.Hostname || again.Network.Mode != full.Network.Mode ||
+			again.Console != full.Console || again.IDBase != full.IDBase {
+			t.Errorf("%+v: defaults filled twice differ: %+v", full, again)
+		}
+	}
+	full := (&Spec{XID: 8, Network: Network{Addresses: prefixes("192.0.2.1/24")}}).WithDefaults("web_1.")
+	switch {
+	case full.Hostname != "web-1":
+		t.Errorf("hostname %q", full.Hostname)
+	case full.IDBase != 524288:
+		t.Errorf("idbase %d", full.IDBase)
+	case full.Network.Mode != NetPrivate:
+		t.Errorf("mode %s with addresses", full.Network.Mode)
+	case full.Console.Type != ConsoleTTY, (&Spec{Init: Init{Style: InitSysv}}).WithDefaults("a").Console.Type != ConsoleLog:
+		t.Error("console types")
+	case (&Spec{XID: 40000}).WithDefaults("a").IDBase != 0:
+		t.Error("a high xid gives ids above 2^31")
+	case (&Spec{XID: 9, Userns: UsernsNone}).WithDefaults("a").IDBase != 0:
+		t.Error("ids without a user namespace")
+	}
+}
+
+func TestNearest(t *testing.T) {
+	words := []string{"memory", "cpus", "pids", "oom_score_adj", "rlimits"}
+	for word, want := range map[string]string{
+		"memroy": "memory", "Memory": "memory", "cpu": "cpus", "pid": "pids", "rlimit": "rlimits",
+		"oom-score-adj": "oom_score_adj", "xid": "", "addresses": "", "": "",
+	} {
+		if got := Nearest(word, words); got != want {
+			t.Errorf("%q: %q, want %q", word, got, want)
+		}
+	}
+}
