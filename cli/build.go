@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"os"
 	"strings"
 
@@ -260,5 +259,5 @@ func readPassword(file string) (string, error) {
 	case strings.HasPrefix(word, "$"):
 		return word, nil
 	}
-	return "", fault.Hint(errors.New("--root-password-file: not a hash by crypt(3)"), "`openssl passwd -6` makes one")
+	return hashPassword(word), nil
 }

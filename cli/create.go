@@ -57,7 +57,7 @@ func (t *tool) create(ctx context.Context, f createFlags, args []string) error {
 		return t.about(n, err)
 	}
 	if t.json {
-		return writeJSON(t.out, s)
+		return writeJSON(t.out, plain(s))
 	}
 	_, err = fmt.Fprintln(t.out, welcome(s, f.ssh))
 	return err

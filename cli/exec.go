@@ -59,11 +59,11 @@ func (t *tool) runIn(n guest.Name, f execFlags, args []string) error {
 		Args: args, Env: f.env, Dir: f.dir, User: f.user, TTY: f.tty,
 		Stdin: t.in, Stdout: t.out, Stderr: t.err,
 	})
-	if err != nil {
+	if status == 0 {
 		return t.about(n, err)
 	}
-	if status != 0 {
-		return code(status)
+	if err != nil { // it could not be executed: the code is that of a shell then
+		t.report(t.about(n, err))
 	}
-	return nil
+	return code(status)
 }

@@ -37,7 +37,7 @@ func (t *tool) info(args []string) error {
 		return t.about(n, err)
 	}
 	if t.json {
-		return writeJSON(t.out, s)
+		return writeJSON(t.out, plain(s))
 	}
 	_, err = t.out.WriteString(t.infoText(s))
 	return err

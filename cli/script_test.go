@@ -2,6 +2,7 @@ package cli
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"vserver/guest"
 	"vserver/internal/need"
 )
 
@@ -122,12 +124,21 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 }
 
-// busybox fills a directory with the smallest root of a guest: busybox DIR
+// busybox makes the smallest files of a guest, in a plain directory that belongs to
+// the guest: busybox NAME XID
 func busybox(t *testing.T) func(*testscript.TestScript, bool, []string) {
 	return func(ts *testscript.TestScript, _ bool, args []string) {
-		if len(args) != 1 {
-			ts.Fatalf("usage: busybox DIR")
+		if len(args) != 2 {
+			ts.Fatalf("usage: busybox NAME XID")
 		}
-		need.Busybox(t, ts.MkAbs(args[0]))
+		xid, err := strconv.Atoi(args[1])
+		ts.Check(err)
+		root := filepath.Join(guest.DefaultDirs(ts.Getenv(RootVar)).Guest(guest.Name(args[0])), "root")
+		ts.Check(os.MkdirAll(filepath.Dir(filepath.Dir(filepath.Dir(root))), 0o700))
+		need.Busybox(t, root)
+		base := int(guest.XID(xid).IDBase())
+		ts.Check(filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+			return errors.Join(err, os.Lchown(path, base, base))
+		}))
 	}
 }

@@ -60,7 +60,7 @@ func (t *tool) start(ctx context.Context, f startFlags, args []string) error {
 
 // startOne starts one guest. That it runs already is as good.
 func (t *tool) startOne(ctx context.Context, f startFlags, n guest.Name) error {
-	exit, err := t.host.Start(ctx, n, host.StartOptions{Wait: f.wait, Output: t.err})
+	exit, err := t.host.Start(ctx, n, host.StartOptions{Wait: f.wait, Stdout: t.out, Stderr: t.err, Output: t.err})
 	if errors.Is(err, guest.ErrRunning) && !f.wait {
 		if !f.several() {
 			t.warn(n, "runs already")

@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"fmt"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -53,15 +54,27 @@ func (t *tool) status(args []string) error {
 	return join(errs...)
 }
 
+// plain makes an empty list of addresses a list for JSON.
+func plain(s guest.Status) guest.Status {
+	if s.Addresses == nil {
+		s.Addresses = []netip.Prefix{}
+	}
+	return s
+}
+
 // writeStatuses prints one status as an object and several as a list.
 func writeStatuses(t *tool, list []guest.Status, one bool) error {
 	if one && len(list) == 0 {
 		return nil
 	}
 	if one {
-		return writeJSON(t.out, list[0])
+		return writeJSON(t.out, plain(list[0]))
 	}
-	return writeJSON(t.out, append([]guest.Status{}, list...))
+	all := make([]guest.Status, len(list))
+	for i, s := range list {
+		all[i] = plain(s)
+	}
+	return writeJSON(t.out, all)
 }
 
 // statusText is the text of status: first the very lines of Linux-VServer, which
