@@ -81,6 +81,8 @@ type Unpacker struct {
 	times  []stamp         // of directories, set when nothing is put in them any more
 	at     *file.Dir       // the directory last used, at path atPath; nil for none
 	atPath string
+	stale  bool   // something was replaced that may be on the way to at
+	buf    []byte // for content
 }
 
 type stamp struct {
@@ -139,31 +141,26 @@ func (u *Unpacker) clean(name string) (string, error) {
 // maxName is NAME_MAX of Linux's file systems, in bytes.
 const maxName = 255
 
-// dir opens the directory at path p; make makes what is missing on the way. Through a
+// dir opens the directory at path p, making what is missing on the way. Through a
 // symbolic link of the same archive nobody goes. One that an earlier layer made may
 // lead to a directory inside, since layers do put files into /bin where it is a link
 // to usr/bin.
-func (u *Unpacker) dir(p string, make bool) (*file.Dir, error) {
-	if u.at != nil && u.atPath == p {
-		return u.at.Again()
+// The directory stays the Unpacker's, and open until the next call.
+func (u *Unpacker) dir(p string) (*file.Dir, error) {
+	if u.at != nil && u.atPath == p && !u.stale {
+		return u.at, nil
 	}
-	w := walker{u: u, make: make, links: maxLinks, layer: u.layer}
+	u.close()
+	w := walker{u: u, make: true, links: maxLinks, layer: u.layer}
 	d, err := w.walk(p)
-	if err != nil {
-		return nil, err
-	}
-	u.forget()
-	if u.at, err = d.Again(); err != nil {
-		d.Close()
-		return nil, err
-	}
-	u.atPath = p
-	return d, nil
+	u.at, u.atPath, u.stale = d, p, false
+	return d, err
 }
 
-// forget drops the directory last used: something was replaced that may be on the way
-// to it.
-func (u *Unpacker) forget() {
+// forget has the directory last used looked up again.
+func (u *Unpacker) forget() { u.stale = true }
+
+func (u *Unpacker) close() {
 	if u.at != nil {
 		u.at.Close()
 		u.at = nil

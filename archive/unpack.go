@@ -2,8 +2,8 @@ package archive
 
 import (
 	"archive/tar"
-	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -28,7 +28,7 @@ func (u *Unpacker) Layer(ctx context.Context, r io.Reader) error { return u.unpa
 
 func (u *Unpacker) unpack(ctx context.Context, r io.Reader, isLayer bool) error {
 	u.here, u.layer, u.times = map[string]bool{}, isLayer, nil
-	defer u.forget()
+	defer u.close()
 	stream := &counter{r: r, check: u.inflated}
 	t := tar.NewReader(stream)
 	for {
@@ -95,21 +95,26 @@ func (u *Unpacker) entry(h *tar.Header, body io.Reader) error {
 	if h.Size < 0 || u.report.Bytes > u.Limits.Bytes-h.Size {
 		return hostile(h.Name, "more than %d bytes in all", u.Limits.Bytes)
 	}
-	if h.Typeflag == tar.TypeReg || h.Typeflag == tar.TypeGNUSparse {
+	if isFile(h) {
 		u.report.Bytes += h.Size
 		if err := u.inflated(u.report.Bytes); err != nil {
 			return err
 		}
 	}
+	switch {
+	case h.Uid < 0 || h.Gid < 0:
+		return hostile(h.Name, "owner %d:%d", h.Uid, h.Gid)
+	case h.Uid >= guest.IDs || h.Gid >= guest.IDs:
+		u.report.IDs++
+	}
 	if p == "" {
 		return u.rootEntry(h)
 	}
 	dirPath, name := path.Split(p)
-	d, err := u.dir(path.Clean(strings.TrimSuffix(dirPath, "/")+"/."), true)
+	d, err := u.dir(path.Clean(strings.TrimSuffix(dirPath, "/") + "/."))
 	if err != nil {
 		return err
 	}
-	defer d.Close()
 	if u.layer && strings.HasPrefix(name, whiteout) {
 		return u.whiteout(d, path.Dir(p), name)
 	}
@@ -166,7 +171,7 @@ func (u *Unpacker) make(d *file.Dir, name, p string, h *tar.Header, body io.Read
 	case tar.TypeFifo:
 		return true, d.Mknod(name, file.TypeFIFO|0o600, 0)
 	}
-	return true, writeFile(d, name, body)
+	return true, u.writeFile(d, name, h, body)
 }
 
 // clear makes room for an entry. Within one archive files may come again, and
@@ -285,15 +290,18 @@ func (u *Unpacker) empty(d *file.Dir, dir string) error {
 	return nil
 }
 
-// meta gives a file the owner, mode, attributes and times of its entry.
+// meta gives a file the owner, mode, attributes and times of its entry. Regular files
+// have owner and mode from writeFile.
 func (u *Unpacker) meta(d *file.Dir, name, p string, h *tar.Header) error {
-	e, err := d.Entry(name)
-	if err != nil {
-		return err
-	}
-	defer e.Close()
-	if err := u.setMeta(e, h); err != nil {
-		return err
+	if !isFile(h) || len(h.PAXRecords) > 0 {
+		e, err := d.Entry(name)
+		if err != nil {
+			return err
+		}
+		defer e.Close()
+		if err := u.setMeta(e, h); err != nil {
+			return err
+		}
 	}
 	mtime := clampTime(h.ModTime)
 	if h.Typeflag == tar.TypeDir {
@@ -301,6 +309,10 @@ func (u *Unpacker) meta(d *file.Dir, name, p string, h *tar.Header) error {
 		return nil
 	}
 	return d.SetTimes(name, mtime, mtime)
+}
+
+func isFile(h *tar.Header) bool {
+	return h.Typeflag == tar.TypeReg || h.Typeflag == tar.TypeGNUSparse || h.Typeflag == tar.TypeCont
 }
 
 // clampTime keeps times within what every file system holds: 1970 to 2106.
@@ -329,11 +341,7 @@ func (u *Unpacker) setTimes() error {
 }
 
 func (u *Unpacker) setMeta(e *file.Entry, h *tar.Header) error {
-	uid, gid, err := u.ids(h)
-	if err != nil {
-		return err
-	}
-	if err := e.Chown(uid, gid); err != nil {
+	if err := e.Chown(owner(h.Uid), owner(h.Gid)); err != nil {
 		return err
 	}
 	if h.Typeflag == tar.TypeSymlink {
@@ -348,20 +356,11 @@ func (u *Unpacker) setMeta(e *file.Entry, h *tar.Header) error {
 // nobody is the guest's id for files whose owner it cannot have.
 const nobody = 65534
 
-func (u *Unpacker) ids(h *tar.Header) (uid, gid uint32, err error) {
-	if h.Uid < 0 || h.Gid < 0 {
-		return 0, 0, hostile(h.Name, "owner %d:%d", h.Uid, h.Gid)
+func owner(id int) uint32 {
+	if id >= guest.IDs {
+		return nobody
 	}
-	if h.Uid >= guest.IDs || h.Gid >= guest.IDs {
-		u.report.IDs++
-	}
-	one := func(id int) uint32 {
-		if id >= guest.IDs {
-			return nobody
-		}
-		return uint32(id)
-	}
-	return one(h.Uid), one(h.Gid), nil
+	return uint32(id)
 }
 
 // xattrRecord precedes an attribute's name in a PAX header.
@@ -401,36 +400,49 @@ func (u *Unpacker) setXattrs(e *file.Entry, h *tar.Header) error {
 // chunk is the size in bytes by which files are written; chunks of zeros become holes.
 const chunk = 64 << 10
 
-func writeFile(d *file.Dir, name string, body io.Reader) error {
+func (u *Unpacker) writeFile(d *file.Dir, name string, h *tar.Header, body io.Reader) error {
 	f, err := d.Open(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	size, err := copySparse(f, body)
+	hole, err := u.copySparse(f, body)
+	if err == nil && hole {
+		err = f.Truncate(h.Size)
+	}
 	if err == nil {
-		err = f.Truncate(size)
+		err = file.Give(f, owner(h.Uid), owner(h.Gid), uint32(h.Mode))
 	}
 	return errors.Join(err, f.Close())
 }
 
-func copySparse(f *os.File, body io.Reader) (size int64, err error) {
-	buf := make([]byte, chunk)
-	zero := make([]byte, chunk)
-	for {
-		n, err := io.ReadFull(body, buf)
-		if n > 0 && !bytes.Equal(buf[:n], zero[:n]) {
-			if _, err := f.WriteAt(buf[:n], size); err != nil {
-				return size, err
+// copySparse tells whether the file ends with a hole.
+func (u *Unpacker) copySparse(f *os.File, body io.Reader) (hole bool, err error) {
+	if u.buf == nil {
+		u.buf = make([]byte, chunk)
+	}
+	for size := int64(0); ; {
+		n, err := io.ReadFull(body, u.buf)
+		hole = n == chunk && zero(u.buf) || n == 0 && hole
+		if n > 0 && !hole {
+			if _, err := f.WriteAt(u.buf[:n], size); err != nil {
+				return hole, err
 			}
 		}
 		size += int64(n)
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && n < chunk && drained(body) {
-			return size, nil
+		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && drained(body) {
+			return hole, nil
 		}
 		if err != nil {
-			return size, fmt.Errorf("archive: %w", err)
+			return hole, fmt.Errorf("archive: %w", err)
 		}
 	}
+}
+
+func zero(b []byte) bool {
+	for len(b) >= 8 && binary.LittleEndian.Uint64(b) == 0 {
+		b = b[8:]
+	}
+	return len(b) == 0
 }
 
 // drained tells the end of a file from a stream that was cut: ReadFull gives one error

@@ -13,6 +13,7 @@ import (
 	"vserver/build"
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/identity"
 	"vserver/kernel/file"
 	"vserver/layer"
 	"vserver/pool"
@@ -180,7 +181,7 @@ func (b *builder) plain(ctx context.Context) error {
 	if err := makeDir(tree, 0o755, 0); err != nil {
 		return err
 	}
-	if err := b.src.Fill(ctx, tree, b.say); err != nil {
+	if err := b.make(ctx, tree); err != nil {
 		return err
 	}
 	d, err := file.OpenDir(tree)
@@ -190,6 +191,20 @@ func (b *builder) plain(ctx context.Context) error {
 	defer d.Close()
 	b.say.Say("give the files to ids from %d", idBase(&b.full))
 	return layer.Shift{To: idBase(&b.full)}.Run(ctx, d)
+}
+
+// make fills dir with files of ids from 0, and takes away what would make two guests
+// one: they get their own.
+func (b *builder) make(ctx context.Context, dir string) error {
+	if err := b.src.Fill(ctx, dir, b.say); err != nil || b.src.Moves {
+		return err
+	}
+	r, err := layer.Open(dir, nil, 0)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return identity.Strip(r)
 }
 
 // image gives the name of the image with the guest's files, which is made unless the
@@ -225,9 +240,7 @@ func (b *builder) image(ctx context.Context) (string, error) {
 			return "", err
 		}
 		b.say.Say("make image %s from %s", name, b.src.Text)
-		err = p.Add(ctx, name, meta, func(ctx context.Context, dir string) error {
-			return b.src.Fill(ctx, dir, b.say)
-		})
+		err = p.Add(ctx, name, meta, b.make)
 		if err != nil && !errors.Is(err, guest.ErrExists) {
 			if b.o.Keep {
 				err = fault.Hint(err, "look at "+p.Kept(name))

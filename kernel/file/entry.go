@@ -141,6 +141,18 @@ func (e *Entry) Chmod(perm uint32) error {
 	return e.do("chmod", func() error { return unix.Fchmodat(unix.AT_FDCWD, e.proc(), perm&0o7777, 0) })
 }
 
+// Give gives an open file to host ids, with these permission bits.
+func Give(f *os.File, uid, gid, perm uint32) error {
+	err := retry(func() error { return unix.Fchown(int(f.Fd()), int(uid), int(gid)) })
+	if err == nil {
+		err = retry(func() error { return unix.Fchmod(int(f.Fd()), perm&0o7777) })
+	}
+	if err != nil {
+		return &os.PathError{Op: "chown", Path: f.Name(), Err: err}
+	}
+	return nil
+}
+
 // Xattr is one extended attribute.
 type Xattr struct {
 	Name  string

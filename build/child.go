@@ -1,0 +1,125 @@
+package build
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"vserver/fault"
+)
+
+// imageTool is the path of the program vserver-image: beside our own, or where the
+// package puts it.
+func imageTool() (string, error) {
+	self, err := os.Executable()
+	if err != nil {
+		return "", err
+	}
+	dir := filepath.Dir(self)
+	for _, p := range []string{filepath.Join(dir, "vserver-image"), filepath.Join(dir, "../lib/vserver/vserver-image")} {
+		if _, err := os.Stat(p); err == nil {
+			return p, nil
+		}
+	}
+	return "", fault.Hint(fmt.Errorf("vserver-image: not beside %s nor in ../lib/vserver", self),
+		"install it with `make install`, or unpack the archive yourself and give the plain tar")
+}
+
+// nobody is the user that reads what strangers made.
+const nobody = 65534
+
+// child is a program that runs as nobody, its output to be read.
+type child struct {
+	cmd    *exec.Cmd
+	out    io.ReadCloser
+	errors bytes.Buffer
+	name   string
+	close  func()
+}
+
+// start runs tool with args as nobody, in being its input. It gets nothing of our
+// environment but how to reach the network.
+func start(ctx context.Context, tool string, in io.Reader, env []string, args ...string) (*child, error) {
+	if tool == "" {
+		var err error
+		if tool, err = imageTool(); err != nil {
+			return nil, err
+		}
+	}
+	// By descriptor: nobody need not be able to reach the place where the program is.
+	f, err := os.Open(tool)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	c := &child{name: "vserver-image " + strings.Join(args, " ")}
+	c.cmd = exec.CommandContext(ctx, "/proc/self/fd/3", args...)
+	c.cmd.Args[0] = "vserver-image"
+	c.cmd.ExtraFiles = []*os.File{f}
+	c.cmd.Dir = "/"
+	c.cmd.Env = append(proxies(), env...)
+	c.cmd.Stdin, c.cmd.Stderr = in, &limited{to: &c.errors, left: 4096}
+	c.cmd.WaitDelay = waitDelay
+	if os.Geteuid() == 0 {
+		c.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	}
+	if c.out, err = c.cmd.StdoutPipe(); err != nil {
+		return nil, err
+	}
+	return c, c.cmd.Start()
+}
+
+// proxies are the variables by which programs are told how to reach the network.
+func proxies() (env []string) {
+	for _, v := range []string{"http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
+		for _, name := range []string{v, strings.ToUpper(v)} {
+			if s, ok := os.LookupEnv(name); ok {
+				env = append(env, name+"="+s)
+			}
+		}
+	}
+	return env
+}
+
+func (c *child) Read(b []byte) (int, error) { return c.out.Read(b) }
+
+// end waits for the program. When err, what its reader says, is not nil, the rest of
+// the output is of no interest and the program is killed.
+func (c *child) end(err error) error {
+	if err != nil {
+		c.cmd.Process.Kill()
+	}
+	c.out.Close()
+	werr := c.cmd.Wait()
+	said := strings.TrimSpace(strings.ToValidUTF8(c.errors.String(), "?"))
+	var exit *exec.ExitError
+	switch {
+	case werr == nil || err != nil && said == "":
+		return err
+	case errors.As(werr, &exit) && said != "":
+		return fmt.Errorf("%s: %s", c.name, lastLine(said))
+	}
+	return errors.Join(err, fmt.Errorf("%s: %w", c.name, werr))
+}
+
+func lastLine(s string) string { return s[strings.LastIndexByte(s, '\n')+1:] }
+
+// limited keeps the first bytes of what is written to it.
+type limited struct {
+	to   *bytes.Buffer
+	left int
+}
+
+func (l *limited) Write(b []byte) (int, error) {
+	n := min(len(b), l.left)
+	l.left -= n
+	l.to.Write(b[:n])
+	return len(b), nil
+}
