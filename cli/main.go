@@ -73,6 +73,9 @@ func (t *tool) run(args []string) error {
 	if !ok {
 		return usagef("no such command: %s", t.verb)
 	}
+	if t.subject == "" && len(words) > 0 && !strings.HasPrefix(words[0], "-") && (t.verb == "exec" || t.verb == "suexec") {
+		t.subject, words = words[0], words[1:] // so that options may follow the name here too
+	}
 	c := e.construct(t)
 	c.SetArgs(append([]string{}, words...)) // nil would be os.Args to cobra
 	return c.Execute()

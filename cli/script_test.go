@@ -97,6 +97,13 @@ func world(t *testing.T, e *testscript.Env) error {
 	if err := os.MkdirAll(filepath.Join(root, "etc/vservers"), 0o755); err != nil {
 		return err
 	}
+	e.Defer(func() { // whatever a script that failed has left
+		c := exec.Command(program, "stop", "--all", "--kill")
+		c.Env = append(os.Environ(), RootVar+"="+root)
+		if out, err := c.CombinedOutput(); err != nil && os.Geteuid() == 0 {
+			t.Errorf("stop --all: %v: %s", err, out)
+		}
+	})
 	e.Setenv("PATH", bin+":"+os.Getenv("PATH"))
 	e.Setenv(RootVar, root)
 	e.Setenv("specs", filepath.Join(root, "etc/vservers"))
