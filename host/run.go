@@ -40,6 +40,7 @@ type run struct {
 
 	group   *cgroup.Group
 	child   *spawn.Child
+	userns  *os.File // the outer one
 	fds     []int // of the mounts, in their order; -1 not made yet
 	stdio   [3]*os.File
 	console *os.File // the host's end

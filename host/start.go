@@ -107,16 +107,9 @@ func (r *run) steps() []step.Step {
 		{Name: "clone first process: " + r.namespaces(), Do: r.clone, Undo: r.abandon},
 	}
 	for i, m := range r.mounts {
-		if m.Kind != rootfs.Overlay && m.Kind != rootfs.Dir {
-			list = append(list, r.mountStep(i, m))
-		}
+		list = append(list, r.mountStep(i, m))
 	}
 	list = append(list, step.Step{Name: "wait for the guest's namespaces", Do: r.forked})
-	for i, m := range r.mounts {
-		if m.Kind == rootfs.Overlay || m.Kind == rootfs.Dir {
-			list = append(list, r.mountStep(i, m))
-		}
-	}
 	if r.spec.Network.Mode == guest.NetPrivate {
 		list = append(list, step.Step{Name: "connect the private network", Do: r.networkUp, Undo: r.networkDown})
 	}
@@ -166,8 +159,10 @@ func (r *run) clone(context.Context) (err error) {
 	if !r.plan.Userns {
 		return nil
 	}
-	// The outer namespace: the guest's range, as it is on the host.
-	if err := ns.MapIDs(r.child.First(), vcontext.IDMap(r.plan.Base, r.plan.Base)); err != nil {
+	if err := ns.MapIDs(r.child.First(), vcontext.IDMap(0, r.plan.Base)); err != nil {
+		return err
+	}
+	if r.userns, err = ns.Open(r.child.First(), "user"); err != nil {
 		return err
 	}
 	return r.child.Open()
@@ -179,6 +174,10 @@ func (r *run) abandon() error {
 		r.child.Kill()
 		r.child.Close()
 		r.child = nil
+	}
+	if r.userns != nil {
+		r.userns.Close()
+		r.userns = nil
 	}
 	r.closeMounts()
 	return nil
@@ -200,17 +199,8 @@ func (r *run) mountStep(i int, m rootfs.Mount) step.Step {
 
 func (r *run) makeMount(m rootfs.Mount) (int, error) {
 	owner := rootfs.Owner{Base: r.plan.Base, Userns: -1}
-	if r.plan.Userns && m.Kind == rootfs.Overlay {
-		pid, err := r.child.Forked()
-		if err != nil {
-			return -1, err
-		}
-		userns, err := ns.Open(pid, "user")
-		if err != nil {
-			return -1, err
-		}
-		defer userns.Close()
-		owner.Userns = int(userns.Fd())
+	if r.userns != nil {
+		owner.Userns = int(r.userns.Fd())
 	}
 	return m.Make(owner)
 }
@@ -287,6 +277,9 @@ func (r *run) release(context.Context) error {
 func (r *run) close() {
 	r.closeMounts()
 	r.closeConsole()
+	if r.userns != nil {
+		r.userns.Close()
+	}
 	if r.told != nil {
 		r.told.Close()
 	}

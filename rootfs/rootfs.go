@@ -199,7 +199,7 @@ func fillDev(fd, uid int) error {
 }
 
 // Empty is a directory on the guest's /run that vcontext shows in place of what a
-// guest has no business with.
+// guest has no business with. It is the host's, so that the guest puts nothing there.
 const Empty = "/run/.vserver-empty"
 
 func run(uid int) (fd int, err error) {
@@ -208,7 +208,7 @@ func run(uid int) (fd int, err error) {
 	if err != nil {
 		return -1, err
 	}
-	if err := mount.Mkdir(fd, filepath.Base(Empty), 0, uid); err != nil {
+	if err := mount.Mkdir(fd, filepath.Base(Empty), 0o555, 0); err != nil {
 		unix.Close(fd)
 		return -1, err
 	}

@@ -53,9 +53,10 @@ func (s *Start) Options(cgroup int) spawn.Options {
 	return o
 }
 
-// IDMap is the text of an id map: the guest's ids as from, on the host from base.
-func IDMap(from, base uint32) string {
-	return fmt.Sprintf("%d %d %d", from, base, guest.IDs)
+// IDMap is the text of an id map: ids from first on are those from outside on in the
+// namespace above.
+func IDMap(first, outside uint32) string {
+	return fmt.Sprintf("%d %d %d", first, outside, guest.IDs)
 }
 
 // Table gives what the first process does.
@@ -79,31 +80,38 @@ func (s *Start) Table() *spawn.Table {
 	}
 	t.Fork("make namespaces", flags, func(pid spawn.Reg) {
 		if s.Userns {
-			// Only a process of the outer namespace may write the map of the inner.
-			m := IDMap(0, s.Base)
+			// Only a process of the outer namespace may write the map of the inner. The outer
+			// one begins at 0 as well: it serves to show the shared layers with the guest's
+			// ids, while this process is still making the guest's namespaces.
+			m := IDMap(0, 0)
 			t.WriteOf(pid, "uid_map", m)
 			t.WriteOf(pid, "gid_map", m)
 		}
 	})
 
-	files := t.Receive("mounts", len(s.Targets)+3+btoi(s.Reaper))
-	mounts, stdio, rest := files[:len(s.Targets)], files[len(s.Targets):][:3], files[len(s.Targets)+3:]
-	if s.Userns {
-		t.Become(0, 0, nil)
-	}
+	// What needs nothing from the parent comes first: it makes the layers meanwhile.
 	t.Keyring()
-	s.mounts(t, mounts)
 	t.Hostname(s.Hostname)
 	if s.OwnNet {
 		t.LoopbackUp()
 	}
 	t.Session()
+	t.Umask(0)
+	own := s.ownMounts(t)
+	s.Rights.limit(t)
+
+	files := t.Receive("mounts", len(s.Targets)+3+btoi(s.Reaper))
+	mounts, stdio, rest := files[:len(s.Targets)], files[len(s.Targets):][:3], files[len(s.Targets)+3:]
+	if s.Userns {
+		// Only now: the id map is written when the parent speaks.
+		t.Become(0, 0, nil)
+	}
+	s.attach(t, mounts, own)
+	t.Umask(0o022)
 	t.Stdio([3]spawn.Reg(stdio))
 	if s.TTY && !s.Reaper {
 		t.Terminal()
 	}
-	t.Umask(0o022)
-	s.Rights.limit(t)
 	t.CloseOthers()
 	if s.Reaper {
 		rest[0] = t.HandReport(s.Init.Paths[0], rest[0])
@@ -138,56 +146,70 @@ func (s *Start) ceilings(t *spawn.Table) {
 	}
 }
 
-func (s *Start) mounts(t *spawn.Table, made []spawn.Reg) {
+// own are the mounts that the first process makes itself, since they belong to its
+// namespaces.
+type own struct{ proc, sys, cgroup, mqueue spawn.Reg }
+
+const quiet = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
+
+func (s *Start) ownMounts(t *spawn.Table) (o own) {
 	if !s.Userns {
 		t.Private()
 	}
-	const quiet = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
 	// proc and sysfs must be made while the host's are still to be seen: the kernel
 	// gives a user namespace no more of them than it sees already.
-	proc := t.NewFS("proc", quiet)
-	var sys spawn.Reg
+	o.proc = t.NewFS("proc", quiet)
 	if s.OwnNet {
-		sys = t.NewFS("sysfs", quiet|unix.MOUNT_ATTR_RDONLY)
+		o.sys = t.NewFS("sysfs", quiet|unix.MOUNT_ATTR_RDONLY)
 	} else {
-		sys = t.Clone("/sys", quiet|unix.MOUNT_ATTR_RDONLY)
+		o.sys = t.Clone("/sys", quiet|unix.MOUNT_ATTR_RDONLY)
 	}
+	o.cgroup = t.NewFS("cgroup2", quiet)
+	o.mqueue = t.NewFS("mqueue", quiet)
+	return o
+}
+
+func (s *Start) attach(t *spawn.Table, made []spawn.Reg, o own) {
 	t.Root(made[0])
 	for i, target := range s.Targets[1:] {
 		t.Mkdir(target, 0o755)
 		t.Attach(made[i+1], target)
 	}
 	t.Mkdir("/proc", 0o555)
-	t.Attach(proc, "/proc")
+	t.Attach(o.proc, "/proc")
 	t.Mkdir("/sys", 0o555)
-	t.Attach(sys, "/sys")
-	t.Attach(t.NewFS("cgroup2", quiet), "/sys/fs/cgroup")
-	t.Attach(t.NewFS("mqueue", quiet), "/dev/mqueue")
+	t.Attach(o.sys, "/sys")
+	t.Attach(o.cgroup, "/sys/fs/cgroup")
+	t.Attach(o.mqueue, "/dev/mqueue")
 	if !s.Nesting {
 		s.mask(t)
 	}
 }
 
-// What of /proc and /sys tells of the host or of other guests, as the OCI runtimes
-// mask it. With a user namespace nothing of it could be written to or misused; it is
-// hidden for what it tells.
+// What of /proc and /sys a guest does not get to see, after the OCI runtimes. With a
+// user namespace the kernel itself refuses most of it, as the guest's root is nobody
+// to the owner of those files; what is left are things that everybody may read and
+// that tell of the host.
 var (
-	maskedFiles = []string{"/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/timer_list",
-		"/proc/sched_debug", "/proc/interrupts", "/proc/kmsg", "/proc/kallsyms"}
-	maskedDirs = []string{"/proc/acpi", "/proc/scsi", "/proc/asound", "/sys/firmware",
-		"/sys/devices/virtual/powercap", "/sys/devices/virtual/dmi"}
-	readOnly = []string{"/proc/bus", "/proc/fs", "/proc/irq", "/proc/sysrq-trigger"}
+	telling     = []string{"/proc/interrupts", "/proc/keys", "/proc/kallsyms"}
+	tellingDirs = []string{"/proc/acpi", "/proc/scsi", "/proc/asound", "/sys/firmware", "/sys/devices/virtual/dmi"}
+
+	// Without a user namespace.
+	maskedFiles = []string{"/proc/kcore", "/proc/kmsg", "/proc/latency_stats", "/proc/timer_list",
+		"/proc/sched_debug", "/proc/slabinfo", "/proc/sysrq-trigger"}
+	maskedDirs = []string{"/sys/devices/virtual/powercap", "/sys/kernel/debug", "/sys/kernel/tracing"}
+	readOnly   = []string{"/proc/bus", "/proc/fs", "/proc/irq"}
 )
 
 func (s *Start) mask(t *spawn.Table) {
-	for _, f := range maskedFiles {
-		t.BindIfThere("/dev/null", f, unix.MOUNT_ATTR_RDONLY)
+	for _, f := range telling {
+		t.BindIfThere("/dev/null", f, 0)
 	}
-	for _, d := range maskedDirs {
-		t.BindIfThere(rootfs.Empty, d, unix.MOUNT_ATTR_RDONLY)
+	for _, d := range tellingDirs {
+		t.BindIfThere(rootfs.Empty, d, 0)
 	}
-	for _, r := range readOnly {
-		t.BindIfThere(r, r, unix.MOUNT_ATTR_RDONLY)
+	if !s.Userns {
+		s.maskMore(t)
 	}
 	// Kernel settings are the host's business; those of a network namespace of its
 	// own are the guest's.
@@ -198,6 +220,18 @@ func (s *Start) mask(t *spawn.Table) {
 	t.Bind("/proc/sys", "/proc/sys", unix.MOUNT_ATTR_RDONLY)
 	if s.OwnNet {
 		t.Attach(net, "/proc/sys/net")
+	}
+}
+
+func (s *Start) maskMore(t *spawn.Table) {
+	for _, f := range maskedFiles {
+		t.BindIfThere("/dev/null", f, 0)
+	}
+	for _, d := range maskedDirs {
+		t.BindIfThere(rootfs.Empty, d, 0)
+	}
+	for _, r := range readOnly {
+		t.BindIfThere(r, r, unix.MOUNT_ATTR_RDONLY)
 	}
 }
 
