@@ -1,0 +1,466 @@
+package settings
+
+import (
+	"errors"
+	"fmt"
+	"math/rand"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"vserver/fault"
+	"vserver/guest"
+)
+
+// samples are values for every key, as a command line gives them.
+func samples() map[string][]string {
+	argv := []string{"[/bin/a]", "[/bin/b, '-c', 'x, y']", `["/bin/c", "#", "a: b", "\"", "ä", 5, true]`}
+	paths := []string{"/etc/h1", "/etc/h1,/etc/h2", "[/etc/h3, /etc/h1, /etc/h2]"}
+	return map[string][]string{
+		"xid": {"8", "12", "40000"}, "hostname": {"web1", "a.example.org", "7"}, "idbase": {"524288"},
+		"userns": {"private", "none"}, "root.kind": {"overlay", "dir"},
+		"root.lower": {"bookworm", "a,b,c", "[c, a]", "[]", "debian:12"}, "root.shared": {"/usr", "/usr, /opt"},
+		"init.style": {"plain", "sysv", "command"}, "init.command": argv, "init.stop_command": argv, "init.runlevel": {"3", "S"},
+		"init.environment": {"{A: b}", "{A: '1', B: 2, C: \"x # y\"}", "{}"}, "init.environment.FOO": {"bar", "a # b", "yes", "1.10", "null", "{x}"},
+		"init.environment.LANG": {"C.UTF-8"}, "init.stop_signal": {"SIGTERM", "RTMIN+3", "15"}, "init.stop_timeout": {"30", "1m30s"},
+		"network.mode": {"private", "host", "none"}, "network.dns": {"192.0.2.53", "[2001:db8::53, '192.0.2.53']", "[]"},
+		"network.addresses": {"192.0.2.10/24", "192.0.2.11/24,2001:db8::1/64", "[2001:db8::1/64, 192.0.2.10/24, 192.0.2.12/24]", "[]"},
+		"network.search":    {"example.org", "a.org, b.org"},
+		"limits.memory":     {"512M", "1.5G", "0"}, "limits.cpus": {"1.5", "2"}, "limits.pids": {"100"}, "limits.oom_score_adj": {"-500", "0"},
+		"limits.rlimits": {"{nofile: '1024:4096', core: unlimited}"}, "limits.rlimits.nproc": {"100", "1:2"}, "limits.rlimits.core": {"0"},
+		"rights.bcaps": {"net_admin", "'!mknod'", "!kill,~setuid", "[^12]"}, "rights.seccomp": {"none", "default"},
+		"rights.syscalls": {"bpf", "bpf,keyctl"}, "rights.nesting": {"true", "false"}, "rights.no_new_privileges": {"true"},
+		"console.type": {"log"}, "console.log_size": {"64K"},
+		"boot.marks": {"default", "a,b"}, "boot.depends": {"db1", "db1, db2, 10"}, "restart": {"always", "on-failure"},
+		"hooks.pre-start": paths, "hooks.post-start": paths, "hooks.pre-stop": paths, "hooks.post-stop": paths,
+	}
+}
+
+func TestSamples(t *testing.T) {
+	all := samples()
+	for _, k := range Keys() {
+		if !k.Section && all[k.Path] == nil {
+			t.Errorf("%s: no sample", k.Path)
+		}
+	}
+}
+
+// TestSetEach sets every key to every sample in files of three kinds, reads it back,
+// takes it away again, and finds the file's own settings as they were.
+func TestSetEach(t *testing.T) {
+	ours := string(Render("web1", mustParse(t, web1)))
+	for _, text := range []string{"", "# empty\n", web1, ours, "{xid: 12, limits: {memory: 1G}} # in one line\n"} {
+		for path, values := range samples() {
+			for _, value := range values {
+				if path == "rights.bcaps" && value[0] == '\'' {
+					continue // quotes are the shell's outside of brackets
+				}
+				out, err := Set([]byte(text), path, value)
+				if err != nil {
+					t.Errorf("%s=%s: %v in\n%s", path, value, err, text)
+					continue
+				}
+				to, _ := find(path)
+				w, _ := to.wanted(value)
+				spec := decoded(out)
+				if got := to.of(spec); !got.IsValid() || !same(got, w.value) {
+					t.Errorf("%s=%s: reads %v", path, value, got)
+				}
+				back, err := Set(out, path, "")
+				if err != nil {
+					t.Errorf("%s=: %v in\n%s", path, err, out)
+					continue
+				}
+				before := decoded([]byte(text))
+				if to.put(before, reflect.Value{}); meaning(before) != meaning(decoded(back)) {
+					t.Errorf("%s=%s and away again gives\n%s\nfrom\n%s", path, value, back, text)
+				}
+				if text == ours && !strings.Contains(string(out), "\n\n# ") {
+					t.Errorf("%s: descriptions are gone:\n%s", path, out)
+				}
+			}
+		}
+	}
+}
+
+func same(a, b reflect.Value) bool {
+	if a.Kind() == reflect.Slice || a.Kind() == reflect.Map {
+		return a.Len() == 0 && b.Len() == 0 || reflect.DeepEqual(a.Interface(), b.Interface())
+	}
+	return reflect.DeepEqual(a.Interface(), b.Interface())
+}
+
+func mustParse(t testing.TB, text string) *guest.Spec {
+	t.Helper()
+	spec, err := Parse("web1.yaml", []byte(text))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return spec
+}
+
+func decoded(text []byte) *guest.Spec {
+	root, _ := tree("", text)
+	spec := new(guest.Spec)
+	decode(root, spec)
+	return spec
+}
+
+// TestUnsetUndoes gives back the very bytes of a file of ours, with its descriptions.
+func TestUnsetUndoes(t *testing.T) {
+	ours := string(Render("web1", mustParse(t, web1)))
+	for _, path := range []string{"rights.seccomp", "limits.pids", "network.dns", "userns", "hooks.pre-start", "init.environment.B"} {
+		value := "x"
+		if list := samples()[path]; list != nil {
+			value = list[0]
+		}
+		out, err := Set([]byte(ours), path, value)
+		if err != nil {
+			t.Errorf("%s: %v", path, err)
+			continue
+		}
+		if !strings.Contains(string(out), value) {
+			t.Errorf("%s is not there:\n%s", path, out)
+		}
+		if back, err := Set(out, path, ""); err != nil || string(back) != ours {
+			t.Errorf("%s set and unset: %v\n%s", path, err, back)
+		}
+	}
+}
+
+// TestEdits holds the exact outcome for a file such as people write.
+func TestEdits(t *testing.T) {
+	const before = `# the shop's front
+xid: 12
+root:
+  lower: [bookworm] # the image
+network:
+  # ours
+  addresses:
+    - 192.0.2.10/24 # first
+    - 2001:db8::10/64 # second
+    # third
+limits:
+  # cpus: 1
+init: {style: plain, environment: {A: b}} # x
+
+boot:
+    depends: [ db1,
+      db2 ] # d
+restart: on-failure # r`
+	for change, want := range map[string][2]string{
+		"xid=13":                                {"xid: 12", "xid: 13"},
+		"restart=":                              {"restart: on-failure # r", "# r\n"},
+		"restart=always":                        {"restart: on-failure # r", "restart: always # r"},
+		"limits.memory=512M":                    {"  # cpus: 1\n", "  # cpus: 1\n  memory: 512M\n"},
+		"limits.rlimits.nofile=1024":            {"  # cpus: 1\n", "  # cpus: 1\n  rlimits:\n    nofile: 1024\n"},
+		"console.type=log":                      {"# r", "# r\nconsole:\n  type: log\n"},
+		"network.mode=private":                  {"    # third\n", "    # third\n  mode: private\n"},
+		"network.addresses+=192.0.2.11/24":      {"# second\n", "# second\n    - 192.0.2.11/24\n"},
+		"network.addresses+=192.0.2.10/24":      {"xid", "xid"},
+		"network.addresses-=192.0.2.10/24":      {"    - 192.0.2.10/24 # first\n", "    # first\n"},
+		"network.addresses=2001:db8::10/64":     {"    - 192.0.2.10/24 # first\n", "    # first\n"},
+		"network.addresses=[]":                  {"  addresses:\n    - 192.0.2.10/24 # first\n    - 2001:db8::10/64 # second\n", "  # first\n  addresses: [] # second\n"},
+		"network=":                              {"network:\n  # ours\n  addresses:\n    - 192.0.2.10/24 # first\n    - 2001:db8::10/64 # second\n", "# ours\n# first\n# second\n"},
+		"root.lower=trixie,bookworm":            {"[bookworm]", "[trixie, bookworm]"},
+		"root.lower+=site":                      {"[bookworm]", "[bookworm, site]"},
+		"root.lower=":                           {"root:\n  lower: [bookworm] # the image\n", "root:\n  # the image\n"},
+		"init.environment.C=d e":                {"{A: b}", "{A: b, C: d e}"},
+		"init.environment.C=3":                  {"{A: b}", "{A: b, C: \"3\"}"},
+		"init.environment.A=":                   {"{A: b}", "{}"},
+		"init.environment=":                     {", environment: {A: b}", ""},
+		"init.style=":                           {"style: plain, ", ""},
+		"init.stop_timeout=2m":                  {"{A: b}}", "{A: b}, stop_timeout: 2m}"},
+		"boot.depends-=db1":                     {"[ db1,\n      db2 ]", "[ \n      db2 ]"},
+		"boot.depends=db3":                      {"[ db1,\n      db2 ]", "[db3]"},
+		"boot.depends=":                         {"    depends: [ db1,\n      db2 ] # d\n", "    # d\n"},
+		"boot.marks=default":                    {"db2 ] # d\n", "db2 ] # d\n    marks: [default]\n"},
+		"hooks.pre-start=[/bin/a,\"/bin/b c\"]": {"# r", "# r\nhooks:\n  pre-start: [/bin/a, /bin/b c]\n"},
+	} {
+		text := strings.Replace(before, want[0], want[1], 1)
+		got, _, err := Apply("web1.yaml", []byte(before), []string{change})
+		if err != nil {
+			t.Errorf("%s: %v", change, err)
+		} else if string(got) != text {
+			t.Errorf("%s gives\n%s\nwant\n%s", change, got, text)
+		}
+	}
+}
+
+func TestApply(t *testing.T) {
+	text := []byte("init: {style: plain}\n")
+	out, paths, err := Apply("a.yaml", text, []string{"init.style=command", "init.command=/bin/a", "limits.memory = 1G"})
+	if err != nil || string(out) != "init: {style: command, command: [/bin/a]}\nlimits:\n  memory: 1G\n" ||
+		!slices.Equal(paths, []string{"init.style", "init.command", "limits.memory"}) {
+		t.Errorf("%q %q %v", out, paths, err)
+	}
+	for change, want := range map[string]string{
+		"limits.memory":              `"limits.memory": want KEY=VALUE`,
+		"limits.memroy=1G":           "limits.memroy: no such key; did you mean memory?",
+		"memory=1G":                  "memory: no such key here; did you mean limits.memory?",
+		"limits=1G":                  "limits: is a section; set one of its keys",
+		"=1":                         ": is a section",
+		"limits.=1":                  "limits.: ends with a dot",
+		"limits.memory.x=1":          "limits.memory: has no keys below it",
+		"limits.memory=lots":         `limits.memory: size "lots": want a number`,
+		"limits.memory=1":            "a.yaml:3:11: limits.memory: 1: is too few bytes",
+		"limits.pids=0":              `limits.pids: "0" is no value`,
+		"limits.pids=\"5\"":          `limits.pids: "\"5\"": want a whole number`,
+		"limits.pids+=5":             "limits.pids: is no list; write limits.pids=VALUE",
+		"limits.rlimits=5":           "limits.rlimits: set one entry, as limits.rlimits.NAME=VALUE",
+		"limits.rlimits={a":          `limits.rlimits: "{a": `,
+		"init.environment.A=a\nb":    "has a control character",
+		"init.style=command":         "a.yaml:1:1: init.command: style command needs it",
+		"userns=privat":              "userns: \"privat\": want private, none; did you mean private?",
+		"network.dns-=192.0.2.1":     `network.dns: "192.0.2.1" is not in the list`,
+		"network.addresses=10.0.0.1": "as 10.0.0.1/32",
+		"network.addresses=[10.0.0.1/8, 10.0.0.1/8]": "network.addresses[1]: 10.0.0.1/8: is there twice",
+		"boot.depends=a": "a guest cannot depend on itself",
+	} {
+		out, _, err := Apply("a.yaml", text, []string{change})
+		if !errors.Is(err, guest.ErrInvalid) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %s\n%s", change, err, want, out)
+		}
+	}
+}
+
+// TestUnchangeable refuses to touch what is written too cleverly, and says what to do.
+func TestUnchangeable(t *testing.T) {
+	for text, change := range map[string]string{
+		"root: {lower: &l [a]}\nboot: {marks: *l}\n":                    "root.lower+=b",
+		"limits: {pids: 5}\n? [rights]\n: {nesting: true}\n":            "rights.nesting=false",
+		"init: {environment: {A: b, C: \"x\n y\", D: [1,\n2]}}\n":       "init.environment.A=c",
+		"init:\n  environment:\n    A: |2-\n      x\n    B: y\n":        "init.environment.A=c",
+		"boot: {marks: [a]}\nnetwork: {search: [b: c, d]}\nhooks: *x\n": "boot.marks+=b",
+	} {
+		out, _, err := Apply("a.yaml", []byte(text), []string{change})
+		if !errors.Is(err, guest.ErrInvalid) {
+			t.Errorf("%s: %v\n%s", change, err, out)
+		}
+	}
+	_, err := Set([]byte("root: {lower: &l [a]}\nboot: {marks: *l}\n"), "root.lower", "b,c")
+	if !strings.Contains(fault.HintOf(err), "vserver NAME edit") {
+		t.Errorf("%v: no hint", err)
+	}
+}
+
+// writer of layouts: the same settings in the many ways that people write them, with
+// comments everywhere.
+type layouts struct {
+	*rand.Rand
+	strings.Builder
+	comments []string
+}
+
+func (l *layouts) maybe(n int) bool { return l.Intn(n) == 0 }
+
+func (l *layouts) comment() string {
+	c := fmt.Sprintf("# c%d%s", len(l.comments), []string{"", " it's", ` "`, " a: b", " [x", " - y", "#", " {"}[l.Intn(8)])
+	l.comments = append(l.comments, c)
+	return c
+}
+
+// tail ends a line.
+func (l *layouts) tail() {
+	if l.maybe(4) {
+		l.WriteString(strings.Repeat(" ", 1+l.Intn(3)) + l.comment())
+	}
+	l.WriteString("\n")
+}
+
+// head begins a line of its own.
+func (l *layouts) head(pad string) {
+	if l.maybe(4) {
+		l.WriteString("\n")
+	}
+	if l.maybe(4) {
+		l.WriteString(pad + l.comment() + "\n")
+	}
+	l.WriteString(pad)
+}
+
+// spec writes about half of all settings.
+func (l *layouts) spec() string {
+	step := strings.Repeat(" ", 1+l.Intn(4))
+	if l.maybe(4) {
+		l.WriteString("--- " + l.comment() + "\n")
+	}
+	for _, top := range l.Perm(len(tops)) {
+		if k := tops[top]; l.maybe(3) {
+			continue
+		} else if k.Section {
+			l.section(k, step)
+		} else {
+			l.head("")
+			l.setting(k, "", step)
+		}
+	}
+	if l.maybe(3) {
+		l.WriteString(l.comment() + "\n")
+	}
+	return l.String()
+}
+
+func (l *layouts) section(k Key, step string) {
+	l.head("")
+	l.WriteString(k.Path + ":")
+	keys := keysBelow(k.typ, k.Path)
+	switch l.Intn(4) {
+	case 0: // in braces, maybe over lines
+		l.WriteString(" {")
+		for i, k := range keys[:1+l.Intn(len(keys))] {
+			if i > 0 {
+				l.WriteString(",")
+			}
+			if l.maybe(3) {
+				l.tail()
+				l.head(step)
+			}
+			l.WriteString(" " + last(k) + ": " + l.value(k).text)
+		}
+		l.WriteString(" }")
+		l.tail()
+	case 1: // empty
+		l.WriteString([]string{"", " {}", " ~"}[l.Intn(3)])
+		l.tail()
+	default:
+		l.tail()
+		for _, k := range keys {
+			if l.maybe(2) {
+				l.head(step)
+				l.setting(k, step, step)
+			}
+		}
+	}
+	if l.maybe(4) {
+		l.WriteString(step + l.comment() + "\n")
+	}
+}
+
+func last(k Key) string { return k.Path[strings.LastIndexByte(k.Path, '.')+1:] }
+
+func (l *layouts) value(k Key) wanted {
+	all := samples()[k.Path]
+	w, err := target{Key: k}.wanted(strings.Trim(all[l.Intn(len(all))], "'"))
+	if err != nil {
+		panic(err)
+	}
+	return w
+}
+
+func (l *layouts) setting(k Key, pad, step string) {
+	l.WriteString(last(k) + ":")
+	w := l.value(k)
+	switch {
+	case k.List() && len(w.items) > 0 && l.maybe(2):
+		l.tail()
+		dash := pad + step
+		if l.maybe(3) {
+			dash = pad // as YAML allows
+		}
+		for _, item := range w.items {
+			l.head(dash)
+			l.WriteString("- " + item)
+			l.tail()
+		}
+		return
+	case k.List() && len(w.items) > 0 && l.maybe(3):
+		l.WriteString(" [")
+		for _, item := range w.items {
+			l.tail()
+			l.WriteString(pad + step + item + ",")
+		}
+		l.tail()
+		l.WriteString(pad + step + "]")
+	case k.Map() && w.value.Len() > 0 && l.maybe(2):
+		l.tail()
+		for _, name := range mapKeys(w.value) {
+			l.head(pad + step)
+			l.WriteString(name + ": " + scalarText(w.value.MapIndex(reflect.ValueOf(name))))
+			l.tail()
+		}
+		return
+	case !k.List() && !k.Map() && isWord(k.typ) && l.maybe(3):
+		l.WriteString(" '" + bare(w.value) + "'")
+	default:
+		l.WriteString(strings.Repeat(" ", 1+l.Intn(2)) + w.text)
+	}
+	l.tail()
+}
+
+// tops are the keys of the first level.
+var tops = slices.DeleteFunc(Keys(), func(k Key) bool { return strings.Contains(k.Path, ".") })
+
+// TestLayouts makes random changes to files in random layouts. Each must come out,
+// change nothing else, and keep every comment.
+func TestLayouts(t *testing.T) {
+	all := samples()
+	paths := mapKeys(reflect.ValueOf(all))
+	for seed := range int64(400) {
+		l := &layouts{Rand: rand.New(rand.NewSource(seed))}
+		before := l.spec()
+		if _, p := tree("", []byte(before)); p != nil {
+			t.Fatalf("seed %d: the test's own text is wrong: %v\n%s", seed, p, before)
+		}
+		text := []byte(before)
+		for range 5 {
+			path := paths[l.Intn(len(paths))]
+			value := strings.Trim(all[path][l.Intn(len(all[path]))], "'")
+			if l.maybe(3) {
+				value = ""
+			}
+			to, _ := find(path)
+			want := decoded(text)
+			w := wanted{}
+			if value != "" {
+				w, _ = to.wanted(value)
+			}
+			to.put(want, w.value)
+			out, err := Set(text, path, value)
+			if err != nil {
+				t.Fatalf("seed %d: %s=%s: %v in\n%s", seed, path, value, err, text)
+			}
+			if got := decoded(out); meaning(got) != meaning(want) {
+				t.Fatalf("seed %d: %s=%s gives\n%s\nfrom\n%s", seed, path, value, out, text)
+			}
+			for _, c := range l.comments {
+				if !strings.Contains("\n"+string(out), "\n"+c+"\n") && !strings.Contains(string(out), " "+c+"\n") {
+					t.Fatalf("seed %d: %s=%s loses %s:\n%s\nfrom\n%s", seed, path, value, c, out, text)
+				}
+			}
+			text = out
+		}
+	}
+}
+
+// FuzzSet changes any text at all: never a panic, and what comes out says what it should.
+func FuzzSet(f *testing.F) {
+	for i, change := range []string{"limits.memory=1G", "network.addresses+=192.0.2.1/24", "init.environment.A=b", "boot.depends=", "root.lower-=bookworm"} {
+		f.Add([]byte(web1), change)
+		f.Add([]byte((&layouts{Rand: rand.New(rand.NewSource(int64(i)))}).spec()), change)
+	}
+	f.Add([]byte("{a: &x {b: c}, limits: *x}"), "limits.memory=1G")
+	f.Add([]byte("init:\n  environment:\n    A: >-\n      b\n\n# c\n"), "init.environment.A=")
+	f.Fuzz(func(t *testing.T, text []byte, change string) {
+		out, paths, err := Apply("a.yaml", text, []string{change})
+		if err != nil {
+			return
+		}
+		spec, err := Parse("a.yaml", out)
+		if err != nil {
+			t.Fatalf("%q gives a wrong text: %v\n%s", change, err, out)
+		}
+		if _, err := Get(spec, paths[0]); err != nil && !strings.HasSuffix(change, "=") {
+			t.Fatalf("%q: %v", change, err)
+		}
+	})
+}
+
+func BenchmarkSet(b *testing.B) {
+	for b.Loop() {
+		if _, err := Set([]byte(web1), "limits.memory", "1G"); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
