@@ -36,7 +36,7 @@ test: ## every tier of the tests; installs what they need; as root
 
 bench: build ## our times beside the kernel's floor and other tools; as root
 	scripts/deps bench
-	bench/run
+	$(GO) run ./bench
 
 cross: ## build for arm64 and armv7 and see that the programs start
 	scripts/deps cross

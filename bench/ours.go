@@ -1,0 +1,120 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// home is where our guests of this run live.
+func (b *bench) home() string { return filepath.Join(b.work, "home") }
+
+// vserver gives the command line of our program. Its world is set in the environment
+// once, by guest.
+func (b *bench) vserver(args ...string) []string { return append([]string{b.tool}, args...) }
+
+// must runs our program outside of any measurement.
+func (b *bench) must(args ...string) error { return run(b.tool, args...) }
+
+// guest makes one of our guests with this init and the common root, unless it is
+// there. The first one brings the tree into the pool; the others share it.
+func (b *bench) guest(name string, init ...string) error {
+	if err := os.Setenv("VSERVER_ROOT", b.home()); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(b.home(), 0o755); err != nil {
+		return err
+	}
+	spec := filepath.Join(b.home(), "etc/vservers", name+".yaml")
+	if _, err := os.Stat(spec); err == nil {
+		return nil
+	}
+	args := []string{"build", name, "--method", "rsync", "--from", b.cache}
+	if name != "first" {
+		if err := b.guest("first", "/bin/true"); err != nil {
+			return err
+		}
+		args = []string{"build", name, "--method", "clone", "--from", "first"}
+	}
+	if init[0] == "/sbin/init" {
+		args = append(args, "--init", "plain", "--command", init[0])
+	} else {
+		args = append(args, "--init", "command")
+		for _, w := range init {
+			args = append(args, "--command", w)
+		}
+	}
+	return b.must(args...)
+}
+
+// idle makes n guests that sleep, and gives their names.
+func (b *bench) idle(n int) ([]string, error) {
+	var names []string
+	for i := range n {
+		name := "idle" + strconv.Itoa(i)
+		if err := b.guest(name, "/bin/sleep", "infinity"); err != nil {
+			return nil, err
+		}
+		names = append(names, name)
+	}
+	return names, nil
+}
+
+// deleteGuests takes all our guests away, and vserverd of this world.
+func (b *bench) deleteGuests() error {
+	specs, _ := filepath.Glob(filepath.Join(b.home(), "etc/vservers/*.yaml"))
+	var errs []error
+	for _, s := range specs {
+		errs = append(errs, b.must("delete", strings.TrimSuffix(filepath.Base(s), ".yaml"), "--force"))
+	}
+	for _, pid := range b.supervisors() {
+		errs = append(errs, run(b.floor, "end", strconv.Itoa(pid)))
+	}
+	return errors.Join(errs...)
+}
+
+// supervisors gives the processes that the tool left awake for this world: those with
+// its environment that are no guest's.
+func (b *bench) supervisors() []int {
+	var out []int
+	procs, _ := filepath.Glob("/proc/[0-9]*")
+	for _, p := range procs {
+		exe, _ := os.Readlink(p + "/exe")
+		env, _ := os.ReadFile(p + "/environ")
+		if strings.HasPrefix(exe, b.tool) && strings.Contains("\x00"+string(env), "\x00VSERVER_ROOT="+b.home()+"\x00") {
+			pid, _ := strconv.Atoi(filepath.Base(p))
+			out = append(out, pid)
+		}
+	}
+	return out
+}
+
+// initPID gives the pid on the host of a running guest's init.
+func (b *bench) initPID(name string) (int, error) {
+	out, err := exec.Command(b.tool, "info", name, "--json").Output()
+	if err != nil {
+		return 0, fmt.Errorf("vserver info %s: %w", name, err)
+	}
+	var info struct {
+		InitPID int `json:"init_pid"`
+	}
+	err = json.Unmarshal(out, &info)
+	return info.InitPID, err
+}
+
+// each times a command for each of the names, and gives the mean.
+func each(names []string, args func(name string) []string) (time.Duration, error) {
+	begin := time.Now()
+	for _, n := range names {
+		if _, err := life(args(n)); err != nil {
+			return 0, err
+		}
+	}
+	return time.Since(begin) / time.Duration(len(names)), nil
+}
