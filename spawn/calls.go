@@ -44,16 +44,38 @@ func (t *Table) Receive(what string, n int) []Reg {
 // process does what old appends, with the new one's pid in a register, and ends.
 func (t *Table) Fork(name string, flags uint64, old func(pid Reg)) {
 	// exit_signal must be 0 with CLONE_PARENT: it is taken from the first child.
-	args := &cloneArgs{flags: flags | unix.CLONE_PARENT | unix.CLONE_PARENT_SETTID}
+	args := &cloneArgs{flags: flags | unix.CLONE_PARENT | unix.CLONE_PARENT_SETTID | shareFlags}
+	args.giveStack(t)
 	t.forks = args
-	pid := t.saved(name, sysClone3, ptr(t, args), num(unsafe.Sizeof(*args)))
-	at := len(t.ops) - 1
-	t.ops[at].kind = kindFork
+	pid := t.saved(name, unix.SYS_CLONE3, ptr(t, args))
+	t.at = len(t.ops) - 1
+	t.ops[t.at].kind = kindFork
 	if old != nil {
 		old(pid)
 	}
 	t.call("end", 0).kind = kindEnd
-	t.ops[at].want = len(t.ops) - 1 - at
+	t.skip = len(t.ops) - 1 - t.at
+}
+
+// giveStack gives a child that shares our memory a stack of its own.
+func (a *cloneArgs) giveStack(t *Table) {
+	stack := new([stackSize]byte)
+	t.keep = append(t.keep, stack)
+	a.stack = uint64(uintptr(unsafe.Pointer(stack)))
+	a.stackSize = stackSize
+}
+
+// ResetSignals gives every signal its default action and unblocks all: execve keeps
+// what is ignored and blocked.
+func (t *Table) ResetSignals() {
+	const most = 64
+	action := new([4]uint64) // struct sigaction: SIG_DFL, no flags, empty mask
+	for sig := 1; sig <= most; sig++ {
+		if sig != int(unix.SIGKILL) && sig != int(unix.SIGSTOP) {
+			t.call("reset signal "+strconv.Itoa(sig), unix.SYS_RT_SIGACTION, num(sig), ptr(t, action), none, num(8))
+		}
+	}
+	t.call("unblock signals", unix.SYS_RT_SIGPROCMASK, num(unix.SIG_SETMASK), ptr(t, new(uint64)), none, num(8))
 }
 
 // WriteOf writes text to the file of process pid in /proc.

@@ -6,8 +6,8 @@ import (
 )
 
 // The hooks that the runtime keeps for syscall.forkExec: they block signals around
-// the fork and put handlers and mask right in the child. linkname to these three is
-// a promise of the runtime's ("used by gVisor" in its source).
+// the fork. linkname to these two is a promise of the runtime's ("used by gVisor" in
+// its source).
 
 //go:linkname beforeFork syscall.runtime_BeforeFork
 func beforeFork()
@@ -15,14 +15,11 @@ func beforeFork()
 //go:linkname afterFork syscall.runtime_AfterFork
 func afterFork()
 
-//go:linkname afterForkInChild syscall.runtime_AfterForkInChild
-func afterForkInChild()
-
 // What an entry of the table does with its arguments.
 const (
 	kindCall  = iota // a system call
 	kindLoad         // register := int32 at address args[0]
-	kindFork         // a clone3: the new process goes on after the next want entries, which are the old one's
+	kindFork         // a clone3, whose new process follows next
 	kindPrint        // write args[0] in decimal before address args[1]
 	kindEnd          // the process ends well
 )
@@ -36,62 +33,97 @@ type op struct {
 	save int16 // register for the result; -1 for none
 	want int   // the result must be this; -1 accepts any
 	pass [2]syscall.Errno
+	next *runner
 }
 
-// fork clones the calling thread with args and lets the child run ops. Only the
-// parent returns. The child may use the stack it has and memory that exists, and
-// must not allocate, grow its stack, take a lock or call anything but raw system
-// calls.
+// runner is where a process stands in a table.
+type runner struct {
+	ops    []op
+	at     int // number of ops[0] in the whole table
+	regs   []uintptr
+	report uintptr
+}
+
+// rawClone is clone3(2), 5.3. The new process, on the stack that args name or on a copy
+// of the caller's, calls follow(r) and never comes back. It is written in assembly: a
+// process that shares our memory must not return through our stack.
 //
-//go:noinline
+//go:noescape
+func rawClone(args *cloneArgs, size uintptr, r *runner) (pid uintptr)
+
+// follow is a child's whole life until execve. It may use the stack it has and memory
+// that exists, and must not allocate, grow its stack, take a lock, look at its
+// goroutine (it has none) or call anything but raw system calls.
+//
+//go:nosplit
 //go:norace
 //go:nocheckptr
-func fork(args *cloneArgs, ops []op, regs []uintptr, report uintptr) (pid uintptr, err syscall.Errno) {
-	beforeFork()
-	pid, _, err = syscall.RawSyscall(sysClone3, uintptr(unsafe.Pointer(args)), unsafe.Sizeof(*args), 0)
-	if err != 0 || pid != 0 {
-		afterFork()
-		return pid, err
-	}
-	afterForkInChild()
-	for i := 0; i < len(ops); i++ {
-		o := &ops[i]
+func follow(r *runner) {
+	for i := range r.ops {
+		o := &r.ops[i]
 		a := &o.args
 		for j := range a {
 			if o.regs&(1<<j) != 0 {
-				a[j] = regs[a[j]]
+				a[j] = r.regs[a[j]]
 			}
 		}
 		switch o.kind {
 		case kindLoad:
-			regs[o.save] = uintptr(**(**int32)(unsafe.Pointer(&a[0])))
-			continue
+			r.regs[o.save] = uintptr(**(**int32)(unsafe.Pointer(&a[0])))
 		case kindPrint:
 			printDecimal(a[0], a[1])
-			continue
 		case kindEnd:
 			exit(0)
-		}
-		r, _, e := syscall.RawSyscall6(o.nr, a[0], a[1], a[2], a[3], a[4], a[5])
-		if e != 0 && e != o.pass[0] && e != o.pass[1] || e == 0 && o.kind == kindCall && o.want >= 0 && r != uintptr(o.want) {
-			fail(report, i, e)
-		}
-		if o.save >= 0 {
-			regs[o.save] = r
-		}
-		if o.kind == kindFork && r == 0 {
-			i += o.want
+		case kindFork:
+			r.regs[o.save] = forkOn(r, i, o)
+		default:
+			n, _, e := syscall.RawSyscall6(o.nr, a[0], a[1], a[2], a[3], a[4], a[5])
+			if e != 0 && e != o.pass[0] && e != o.pass[1] || e == 0 && o.want >= 0 && n != uintptr(o.want) {
+				fail(r.report, r.at+i, e)
+			}
+			if o.save >= 0 {
+				r.regs[o.save] = n
+			}
 		}
 	}
 	exit(126)
-	return 0, 0
+}
+
+// forkOn makes the process that goes on with the table, sharing our memory if the
+// kernel lets it: one before 6.3 refuses that to a process that is on its way to
+// another time namespace.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func forkOn(r *runner, i int, o *op) uintptr {
+	args := *(**cloneArgs)(unsafe.Pointer(&o.args[0]))
+	pid := rawClone(args, unsafe.Sizeof(*args), o.next)
+	if e := errno(pid); e == syscall.EINVAL && args.stack != 0 {
+		args.flags &^= shareFlags
+		args.stack, args.stackSize = 0, 0
+		pid = rawClone(args, unsafe.Sizeof(*args), o.next)
+	}
+	if e := errno(pid); e != 0 {
+		fail(r.report, r.at+i, e)
+	}
+	return pid
+}
+
+// errno is the error in a raw result, as the kernel encodes it.
+//
+//go:nosplit
+func errno(r uintptr) syscall.Errno {
+	if r > ^uintptr(4095) {
+		return syscall.Errno(-r)
+	}
+	return 0
 }
 
 // printDecimal writes n, last digit first, into the bytes that end before end.
 //
-//go:noinline
-//go:norace
 //go:nosplit
+//go:norace
 func printDecimal(n, end uintptr) {
 	for {
 		end--
@@ -104,18 +136,16 @@ func printDecimal(n, end uintptr) {
 
 // fail reports entry i and its errno and ends the process.
 //
-//go:noinline
-//go:norace
 //go:nosplit
+//go:norace
 func fail(report uintptr, i int, e syscall.Errno) {
 	rep := [2]uint32{uint32(i), uint32(e)}
 	syscall.RawSyscall(syscall.SYS_WRITE, report, uintptr(unsafe.Pointer(&rep[0])), unsafe.Sizeof(rep))
 	exit(127)
 }
 
-//go:noinline
-//go:norace
 //go:nosplit
+//go:norace
 func exit(code uintptr) {
 	for {
 		syscall.RawSyscall(syscall.SYS_EXIT_GROUP, code, 0, 0)

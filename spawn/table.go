@@ -3,15 +3,19 @@ package spawn
 import (
 	"fmt"
 	"math"
-	"runtime"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
 
-// sysClone3 is clone3(2), 5.3; one number on all of our architectures.
-const sysClone3 = unix.SYS_CLONE3
+// shareFlags are those of a child that shares its parent's memory until it executes
+// a program: nothing is copied, and the parent goes on meanwhile.
+const shareFlags = unix.CLONE_VM
+
+// stackSize is what follow needs with room to spare: the linker holds a chain of
+// nosplit functions below 800 bytes.
+const stackSize = 8 << 10
 
 // cloneArgs is struct clone_args of linux/sched.h up to cgroup (5.7).
 type cloneArgs struct {
@@ -28,6 +32,9 @@ type Table struct {
 	nregs int
 	keep  []any // memory that entries point to
 	forks *cloneArgs
+	// at is the entry that forks, and skip how many entries after it are the old
+	// process's.
+	at, skip int
 	// handed names what a program that the report pipe was handed to was to do.
 	handed string
 }
@@ -124,6 +131,20 @@ func (t *Table) load(name string, p *int32) Reg {
 	return r
 }
 
+// split gives the table as the two processes follow it; the second is nil when the
+// table does not fork.
+func (t *Table) split(regs []uintptr, report int) (first, second *runner) {
+	first = &runner{ops: t.ops, regs: regs, report: uintptr(report)}
+	if t.forks == nil {
+		return first, nil
+	}
+	mine := t.at + 1 + t.skip
+	first.ops = t.ops[:mine]
+	second = &runner{ops: t.ops[mine:], at: mine, regs: regs, report: uintptr(report)}
+	t.ops[t.at].next = second
+	return first, second
+}
+
 // check refuses a table that the child could not follow.
 func (t *Table) check() error {
 	if len(t.ops) == 0 || t.nregs > math.MaxInt16 {
@@ -131,5 +152,3 @@ func (t *Table) check() error {
 	}
 	return nil
 }
-
-func (t *Table) alive() { runtime.KeepAlive(t.keep) }

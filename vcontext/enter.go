@@ -49,6 +49,7 @@ func (e *Enter) Table() *spawn.Table {
 	}
 	t.Umask(0o022)
 	e.Rights.limit(t)
+	t.ResetSignals()
 	t.CloseOthers()
 	e.Rights.confine(t, e.UID, e.GID, e.Groups)
 	t.Chdir(e.Dir)

@@ -46,7 +46,7 @@ type Rights struct {
 
 // Options gives how the first process is cloned; it is born in the group cgroup.
 func (s *Start) Options(cgroup int) spawn.Options {
-	o := spawn.Options{Cgroup: cgroup}
+	o := spawn.Options{Cgroup: cgroup, Share: true}
 	if s.Userns {
 		o.Flags, o.Owner = unix.CLONE_NEWUSER, s.Base
 	}
@@ -112,6 +112,7 @@ func (s *Start) Table() *spawn.Table {
 	if s.TTY && !s.Reaper {
 		t.Terminal()
 	}
+	t.ResetSignals()
 	t.CloseOthers()
 	if s.Reaper {
 		rest[0] = t.HandReport(s.Init.Paths[0], rest[0])
