@@ -8,10 +8,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"vserver/kernel/ns"
 )
 
 // Attributes of a mount, as in mount_setattr(2).
@@ -122,25 +123,27 @@ func Overlay(lower []int, upper, work *os.File) (fd int, err error) {
 
 // attached is Overlay for kernels before 6.15, which refuse a detached mount as a
 // layer: the layers are attached in a mount namespace that only a thread of ours is
-// in, and that ends with it.
+// in, and that ends with it. All directories must be in mounts of that namespace, so
+// upper and work are opened there anew, by their names.
 func attached(lower []int, upper, work *os.File) (fd int, err error) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
-		fd, err = attachedHere(lower, upper, work)
-	}()
-	<-done
+	err = ns.Apart(unix.CLONE_NEWNS, func() (err error) {
+		fd, err = attachedHere(lower, upper.Name(), work.Name())
+		return err
+	})
 	return fd, err
 }
 
-func attachedHere(lower []int, upper, work *os.File) (int, error) {
-	if err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS); err != nil {
-		return -1, fmt.Errorf("mount namespace: %w", err)
+func attachedHere(lower []int, upper, work string) (int, error) {
+	up, err := os.Open(upper)
+	if err != nil {
+		return -1, err
 	}
-	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
-		return -1, fmt.Errorf("make mounts private: %w", err)
+	defer up.Close()
+	down, err := os.Open(work)
+	if err != nil {
+		return -1, err
 	}
+	defer down.Close()
 	const at = "/sys" // is on every host, and of no use to this thread
 	if err := unix.Mount("vserver", at, "tmpfs", 0, ""); err != nil {
 		return -1, fmt.Errorf("mount %s: %w", at, err)
@@ -155,7 +158,7 @@ func attachedHere(lower []int, upper, work *os.File) (int, error) {
 			return -1, err
 		}
 	}
-	return overlay(layers, upper, work)
+	return overlay(layers, up, down)
 }
 
 // source is what the first column of /proc/mounts shows: nothing of the host.
