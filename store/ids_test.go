@@ -1,0 +1,181 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+
+	"vserver/guest"
+)
+
+func world(t testing.TB) guest.Dirs {
+	root := t.TempDir()
+	d := guest.Dirs{Config: filepath.Join(root, "config"), Data: filepath.Join(root, "data"),
+		Run: filepath.Join(root, "run"), Etc: filepath.Join(root, "etc")}
+	for _, dir := range []string{d.Config, d.Etc} {
+		if err := os.Mkdir(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return d
+}
+
+// reserve gives a number to a guest and, when live, writes its spec.
+func reserve(t testing.TB, d guest.Dirs, n guest.Name, spec guest.Spec, live bool) guest.Spec {
+	t.Helper()
+	if err := Reserve(d, n, &spec); err != nil {
+		t.Fatalf("%s: %v", n, err)
+	}
+	if live {
+		if err := Write(d.Spec(n), &spec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return spec
+}
+
+// TestReserve gives numbers as guests come and go: none that a deleted guest had,
+// until it is released.
+func TestReserve(t *testing.T) {
+	d := world(t)
+	write(t, filepath.Join(d.Etc, "subuid"), "root:100000:65536\nalice:589824:65536\n")
+	want := func(n guest.Name, spec guest.Spec, xid guest.XID) {
+		t.Helper()
+		if got := reserve(t, d, n, spec, true); got.XID != xid {
+			t.Errorf("%s got %d, want %d", n, got.XID, xid)
+		}
+	}
+	want("a", guest.Spec{}, 8)
+	want("b", guest.Spec{}, 10) // 9 is alice's
+	want("c", guest.Spec{Userns: guest.UsernsNone}, 9)
+	want("d", guest.Spec{XID: 12}, 12)
+	want("e", guest.Spec{}, 11)
+	want("f", guest.Spec{}, 13)
+	if next, err := NextXID(d); err != nil || next != 14 {
+		t.Errorf("next: %d, %v", next, err)
+	}
+	if err := Remove(d.Spec("b")); err != nil {
+		t.Fatal(err)
+	}
+	want("g", guest.Spec{}, 14) // b's files may still be there
+	want("b", guest.Spec{}, 10) // but b may come back
+	if err := errors.Join(Remove(d.Spec("b")), Reassign(d, "b", "bb"), Reassign(d, "b", "bb")); err != nil {
+		t.Fatal(err)
+	}
+	want("h", guest.Spec{}, 15)
+	if err := errors.Join(Release(d, "bb"), Release(d, "bb")); err != nil {
+		t.Fatal(err)
+	}
+	want("i", guest.Spec{}, 10)
+	// A spec written by hand has no record, and counts all the same.
+	write(t, d.Spec("hand"), "{xid: 17, idbase: 1048576}")
+	want("j", guest.Spec{}, 18)
+
+	high := reserve(t, d, "high", guest.Spec{XID: 40000}, true)
+	if high.IDBase != guest.MaxIDBase {
+		t.Errorf("a high number got ids from %d", high.IDBase)
+	}
+	if again := reserve(t, d, "high", guest.Spec{XID: 40000}, true); again.IDBase != high.IDBase {
+		t.Errorf("and then from %d", again.IDBase)
+	}
+	if higher := reserve(t, d, "higher", guest.Spec{XID: 40001}, true); higher.IDBase != guest.MaxIDBase-guest.IDs {
+		t.Errorf("the next got ids from %d", higher.IDBase)
+	}
+	if all, err := All(d.Config); err != nil || len(Check(all, nil)) > 0 {
+		t.Errorf("%v, %v", Check(all, nil), err)
+	}
+}
+
+func TestReserveRefuses(t *testing.T) {
+	d := world(t)
+	write(t, filepath.Join(d.Etc, "subgid"), "# ours\n\nalice:589824:65536\n")
+	write(t, filepath.Join(d.Etc, "passwd"), "root:x:0:0::/:/bin/sh\nldap:x:720896:5::/:/bin/sh\n")
+	reserve(t, d, "a", guest.Spec{XID: 8}, true)
+	reserve(t, d, "gone", guest.Spec{XID: 10}, false)
+	for want, spec := range map[string]guest.Spec{
+		"xid: 8 belongs to guest a":     {XID: 8},
+		"xid: 10 belongs to guest gone": {XID: 10},
+		"xid: the host's ids 589824 to 655359 would be the guest's, but belong to alice (" + d.Etc + "/subgid:3)": {XID: 9},
+		"xid: the host's ids 720896 to 720896 would be the guest's, but belong to ldap (" + d.Etc + "/passwd:2)":  {XID: 11},
+		"idbase: the host's ids 524288 to 589823 would be the guest's, but belong to guest a":                     {XID: 12, IDBase: 524288},
+	} {
+		err := Reserve(d, "b", &spec)
+		if !errors.Is(err, guest.ErrInvalid) || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("%v\nwant %s", err, want)
+		}
+	}
+	if records, err := Records(d); err != nil || len(records) != 2 {
+		t.Errorf("%v, %v", records, err)
+	}
+}
+
+// TestReserveAtOnce gives each of many builds at one time its own number.
+func TestReserveAtOnce(t *testing.T) {
+	d := world(t)
+	var wg sync.WaitGroup
+	xids := make([]guest.XID, 20)
+	for i := range xids {
+		wg.Go(func() {
+			var spec guest.Spec
+			if err := Reserve(d, guest.Name(fmt.Sprintf("g%d", i)), &spec); err != nil {
+				t.Error(err)
+			}
+			xids[i] = spec.XID
+		})
+	}
+	wg.Wait()
+	seen := map[guest.XID]bool{}
+	for _, x := range xids {
+		if seen[x] || x < 8 || x > 27 {
+			t.Errorf("%v", xids)
+		}
+		seen[x] = true
+	}
+}
+
+func TestRecords(t *testing.T) {
+	d := world(t)
+	if records, err := Records(d); records != nil || err != nil {
+		t.Errorf("none: %v, %v", records, err)
+	}
+	if err := os.Mkdir(d.Data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for text, want := range map[string]string{
+		"8 524288 a\n# b\n\n9 0 b": "",
+		"8 524288\n":               ":1: want a number",
+		"# x\n8 524289 a\n":        ":2: id base 524289",
+		"8 4294967296 a\n":         ":1: strconv",
+		"1 524288 a\n":             `:1: xid "1"`,
+		"8 524288 ../a\n":          `:1: name "../a"`,
+	} {
+		write(t, recordsFile(d), text)
+		records, err := Records(d)
+		if want == "" && (err != nil || len(records) != 2) || want != "" && (err == nil || !strings.HasPrefix(err.Error(), recordsFile(d)+want)) {
+			t.Errorf("%q: %v, %v", text, records, err)
+		}
+	}
+	// Numbers are not given out when it is not known which are free.
+	if err := Reserve(d, "a", &guest.Spec{}); err == nil {
+		t.Error("a number was given out without knowing which are free")
+	}
+}
+
+func FuzzRecords(f *testing.F) {
+	f.Add("8 524288 a\n# b\n\n9 0 b")
+	f.Fuzz(func(t *testing.T, text string) {
+		records, err := parseRecords(text)
+		if err != nil {
+			return
+		}
+		for _, r := range records {
+			if r.XID < guest.MinXID || r.XID > guest.MaxXID || r.IDBase%guest.IDs != 0 || r.Name == "" {
+				t.Errorf("%+v", r)
+			}
+		}
+	})
+}
