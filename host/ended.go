@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -54,15 +55,18 @@ func (h *Host) cleared(n guest.Name, steps []step.Step, exit *guest.Exit) error 
 	if was, err := h.readNote(n); err == nil && was != nil && was.Stopping {
 		exit.Reason = guest.StoppedBy
 	}
-	return errors.Join(writeJSON(h.lastPath(n), exit), step.Undo(steps))
+	return errors.Join(h.recordExit(n, *exit), step.Undo(steps))
 }
 
-// takeDown takes down what is left of a run that nobody saw the end of. The caller holds
-// the guest's lock and knows that it does not run.
+// takeDown takes down what is left of a run that nobody saw the end of. The caller
+// holds the guest's lock and knows that it does not run.
 func (h *Host) takeDown(n guest.Name) error {
 	was, err := h.readNote(n)
-	if err != nil {
-		os.Remove(h.notePath(n)) // unreadable: what the kernel says is true
+	if was == nil && err == nil {
+		// A start that was killed before it wrote the note leaves its group at most.
+		if left, err := h.groupExists(n); err != nil || !left {
+			return err
+		}
 	}
 	if was == nil {
 		return h.takeDownAs(n, nil)
@@ -74,13 +78,21 @@ func (h *Host) takeDown(n guest.Name) error {
 	return h.takeDownAs(n, &guest.Exit{Reason: reason, Time: time.Now()})
 }
 
+func (h *Host) groupExists(n guest.Name) (bool, error) {
+	cg, err := cgroup.Find()
+	if err != nil {
+		return false, err
+	}
+	return exists(filepath.Join(cg.Unified.Mount, h.group(n)))
+}
+
 func (h *Host) takeDownAs(n guest.Name, exit *guest.Exit) error {
 	r, err := h.remains(n)
 	if err != nil {
 		return err
 	}
 	if exit != nil {
-		if err := writeJSON(h.lastPath(n), exit); err != nil {
+		if err := h.recordExit(n, *exit); err != nil {
 			return err
 		}
 	}
@@ -95,7 +107,7 @@ func (h *Host) remains(n guest.Name) (*run, error) {
 	if err != nil {
 		spec = &guest.Spec{Network: guest.Network{Mode: guest.NetPrivate}}
 		if was, err := h.readNote(n); err == nil && was != nil {
-			spec.XID = guest.XID(was.XID)
+			spec.XID = was.XID
 		}
 	}
 	return h.newRun(n, spec, nil)

@@ -1,12 +1,14 @@
 package host
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
 	"vserver/guest"
@@ -14,69 +16,157 @@ import (
 
 // note is what a start leaves for later commands: what the kernel cannot be asked,
 // or not cheaply. It is believed as long as its process is in the guest's group.
+//
+// It is a file of lines "KEY VALUE" with quoted values: written and read in a few
+// microseconds by each start and exec, where encoding/json takes 150 for its first
+// value (measured 2026-11).
 type note struct {
-	PID      int       `json:"pid"`
-	Began    uint64    `json:"began"` // of the process, in ticks since boot: tells it from a later one with its pid
-	Started  time.Time `json:"started"`
-	Stopping bool      `json:"stopping,omitempty"` // a stop was asked for: its end is no accident
+	PID      int
+	Began    uint64 // when the process began, in ticks since boot: tells it from a later one with its pid
+	Started  time.Time
+	Stopping bool // a stop was asked for: its end is no accident
 
 	// What the guest was started with, whatever its spec says by now.
-	XID     uint32                  `json:"xid"`
-	Base    uint32                  `json:"base"`
-	Userns  bool                    `json:"userns"`
-	OwnNet  bool                    `json:"own_net"`
-	OwnTime bool                    `json:"own_time"`
-	Style   guest.InitStyle         `json:"style"`
-	Env     map[string]string       `json:"env,omitempty"`
-	Rights  guest.Rights            `json:"rights"`
-	Rlimits map[string]guest.Rlimit `json:"rlimits,omitempty"`
+	XID     guest.XID
+	Base    uint32
+	Userns  bool
+	OwnNet  bool
+	OwnTime bool
+	Style   guest.InitStyle
+	Env     map[string]string
+	Rights  guest.Rights
+	Rlimits map[string]guest.Rlimit
 }
 
-func (h *Host) notePath(n guest.Name) string { return filepath.Join(h.Dirs.State(n), "running.json") }
-func (h *Host) lastPath(n guest.Name) string { return filepath.Join(h.Dirs.State(n), "last.json") }
+func (n *note) text() []byte {
+	var b []byte
+	put := func(key, value string) {
+		b = append(append(b, key...), ' ')
+		b = append(strconv.AppendQuote(b, value), '\n')
+	}
+	put("pid", strconv.Itoa(n.PID))
+	put("began", strconv.FormatUint(n.Began, 10))
+	put("started", n.Started.Format(time.RFC3339Nano))
+	put("xid", strconv.Itoa(int(n.XID)))
+	put("base", strconv.Itoa(int(n.Base)))
+	put("style", string(n.Style))
+	put("seccomp", string(n.Rights.Seccomp))
+	for _, f := range n.flags() {
+		put(f.key, strconv.FormatBool(*f.value))
+	}
+	for _, w := range n.Rights.Bcaps {
+		put("bcap", w)
+	}
+	for _, w := range n.Rights.Syscalls {
+		put("syscall", w)
+	}
+	for k, v := range n.Env {
+		put("env", k+"="+v)
+	}
+	for k, v := range n.Rlimits {
+		limit, _ := v.MarshalText() // never fails
+		put("rlimit", k+"="+string(limit))
+	}
+	return b
+}
 
-// readNote gives nil when there is no note.
+type flag struct {
+	key   string
+	value *bool
+}
+
+func (n *note) flags() []flag {
+	return []flag{{"stopping", &n.Stopping}, {"userns", &n.Userns}, {"own_net", &n.OwnNet}, {"own_time", &n.OwnTime},
+		{"nesting", &n.Rights.Nesting}, {"no_new_privileges", &n.Rights.NoNewPrivileges}}
+}
+
+// parseNote reads what text wrote. Keys it does not know are another version's, and
+// no reason not to stop a guest.
+func parseNote(text string) (*note, error) {
+	n := &note{Env: map[string]string{}, Rlimits: map[string]guest.Rlimit{}}
+	for line := range strings.Lines(text) {
+		key, quoted, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		value, err := strconv.Unquote(quoted)
+		if err == nil {
+			err = n.take(key, value)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	if n.PID <= 0 {
+		return nil, fmt.Errorf("no pid: %w", guest.ErrInvalid)
+	}
+	return n, nil
+}
+
+func (n *note) take(key, value string) (err error) {
+	var number uint64
+	switch key {
+	case "pid":
+		n.PID, err = strconv.Atoi(value)
+	case "began":
+		n.Began, err = strconv.ParseUint(value, 10, 64)
+	case "started":
+		n.Started, err = time.Parse(time.RFC3339Nano, value)
+	case "xid":
+		number, err = strconv.ParseUint(value, 10, 32)
+		n.XID = guest.XID(number)
+	case "base":
+		number, err = strconv.ParseUint(value, 10, 32)
+		n.Base = uint32(number)
+	case "style":
+		n.Style = guest.InitStyle(value)
+	case "seccomp":
+		n.Rights.Seccomp = guest.Seccomp(value)
+	case "bcap":
+		n.Rights.Bcaps = append(n.Rights.Bcaps, value)
+	case "syscall":
+		n.Rights.Syscalls = append(n.Rights.Syscalls, value)
+	case "env":
+		k, v, _ := strings.Cut(value, "=")
+		n.Env[k] = v
+	case "rlimit":
+		k, v, _ := strings.Cut(value, "=")
+		var limit guest.Rlimit
+		err = limit.UnmarshalText([]byte(v))
+		n.Rlimits[k] = limit
+	default:
+		flags := n.flags()
+		if i := slices.IndexFunc(flags, func(f flag) bool { return f.key == key }); i >= 0 {
+			*flags[i].value, err = strconv.ParseBool(value)
+		}
+	}
+	return err
+}
+
+func (h *Host) notePath(n guest.Name) string { return filepath.Join(h.Dirs.State(n), "running") }
+
+// readNote gives nil when there is no note. One that cannot be read, as a start
+// leaves it that was killed while writing, tells nothing either: its guest does not
+// run, for its first process has not been let go.
 func (h *Host) readNote(n guest.Name) (*note, error) {
-	var out note
-	if ok, err := readJSON(h.notePath(n), &out); !ok {
-		return nil, err
-	}
-	return &out, nil
-}
-
-// LastExit says how the guest ended last; nil when it never did since the host
-// booted.
-func (h *Host) LastExit(n guest.Name) (*guest.Exit, error) {
-	var out guest.Exit
-	if ok, err := readJSON(h.lastPath(n), &out); !ok {
-		return nil, err
-	}
-	return &out, nil
-}
-
-func readJSON(path string, to any) (bool, error) {
-	text, err := os.ReadFile(path)
+	text, err := os.ReadFile(h.notePath(n))
 	if errors.Is(err, fs.ErrNotExist) {
-		return false, nil
+		return nil, nil
 	}
 	if err != nil {
-		return false, err
+		return nil, err
 	}
-	if err := json.Unmarshal(text, to); err != nil {
-		return false, fmt.Errorf("%s: %w", path, err)
+	was, err := parseNote(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", h.notePath(n), err)
 	}
-	return true, nil
+	return was, nil
 }
 
-// writeJSON replaces a note whole. Notes are gone after a reboot, so nothing is
-// synced.
-func writeJSON(path string, from any) error {
-	text, err := json.Marshal(from)
-	if err != nil {
-		return fmt.Errorf("%s: %w", path, err)
-	}
+// write puts the note at path. Notes are gone after a reboot, so nothing is synced.
+func (n *note) write(path string) error { return os.WriteFile(path, n.text(), 0o600) }
+
+// replace puts the note at path in one go: there is one already.
+func (n *note) replace(path string) error {
 	temp := path + ".new"
-	if err := os.WriteFile(temp, text, 0o600); err != nil {
+	if err := n.write(temp); err != nil {
 		return err
 	}
 	return os.Rename(temp, path)

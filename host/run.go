@@ -41,7 +41,7 @@ type run struct {
 	group   *cgroup.Group
 	child   *spawn.Child
 	userns  *os.File // the outer one
-	fds     []int // of the mounts, in their order; -1 not made yet
+	fds     []int    // of the mounts, in their order; -1 not made yet
 	stdio   [3]*os.File
 	console *os.File // the host's end
 	pumps   *stdio   // of a start in the foreground
@@ -166,7 +166,7 @@ func program(s *guest.Spec) vcontext.Program {
 func (r *run) note(pid int, began uint64) *note {
 	return &note{
 		PID: pid, Began: began, Started: time.Now(),
-		XID: uint32(r.spec.XID), Base: r.plan.Base, Userns: r.plan.Userns, OwnNet: r.plan.OwnNet,
+		XID: r.spec.XID, Base: r.plan.Base, Userns: r.plan.Userns, OwnNet: r.plan.OwnNet,
 		OwnTime: r.plan.Offsets != "", Style: r.spec.Init.Style, Env: r.spec.Init.Environment,
 		Rights: r.spec.Rights, Rlimits: r.spec.Limits.Rlimits,
 	}

@@ -228,7 +228,7 @@ func (r *run) writeNote(context.Context) error {
 			return err
 		}
 	}
-	return writeJSON(r.h.notePath(r.name), r.note(pid, began))
+	return r.note(pid, began).write(r.h.notePath(r.name))
 }
 
 func (r *run) setLimits(context.Context) error {

@@ -97,15 +97,12 @@ func (r *run) markStopping(context.Context) error {
 		return r.complain(err)
 	}
 	was.Stopping = true
-	return writeJSON(r.h.notePath(r.name), was)
+	return was.replace(r.h.notePath(r.name))
 }
 
 // recordStop leaves the end of a guest that was killed, or ended as asked.
 func (r *run) recordStop(context.Context) error {
-	if err := os.MkdirAll(r.h.Dirs.State(r.name), 0o700); err != nil {
-		return err
-	}
-	return writeJSON(r.h.lastPath(r.name), guest.Exit{Reason: guest.StoppedBy, Time: time.Now()})
+	return r.h.recordExit(r.name, guest.Exit{Reason: guest.StoppedBy, Time: time.Now()})
 }
 
 // await waits until the guest has ended, or its time is up.
