@@ -48,7 +48,7 @@ func groups(t testing.TB, names ...guest.Name) (*Host, map[guest.Name]int) {
 		if err := os.MkdirAll(h.Dirs.State(n), 0o700); err != nil {
 			t.Fatal(err)
 		}
-		if err := writeJSON(h.notePath(n), &note{PID: cmd.Process.Pid, XID: uint32(len(names)-i) + 1}); err != nil {
+		if err := (&note{PID: cmd.Process.Pid, XID: guest.XID(len(names)-i) + 1}).write(h.notePath(n)); err != nil {
 			t.Fatal(err)
 		}
 	}
