@@ -1,0 +1,311 @@
+package ncontext
+
+import (
+	"errors"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+
+	"vserver/fault"
+	"vserver/guest"
+)
+
+// TestReach opens connections between all who should reach each other, and looks at
+// who the other end says it is.
+func TestReach(t *testing.T) {
+	w := newWorld(t)
+	a := w.guest(8, "192.0.2.10/24", "192.0.2.11/24", "2001:db8:1::10/64")
+	b := w.guest(49151, "192.0.2.20/24", "2001:db8:1::20/64", "198.51.100.7/32")
+	for _, c := range []struct {
+		from, to   netns.NsHandle
+		addr, seen string
+	}{
+		{w.outside, a, "192.0.2.10", "192.0.2.9"},
+		{w.outside, a, "192.0.2.11", "192.0.2.9"},
+		{w.outside, b, "192.0.2.20", "192.0.2.9"},
+		{w.outside, a, "2001:db8:1::10", "2001:db8:1::9"},
+		{a, w.outside, "192.0.2.9", "192.0.2.10"},
+		{a, w.outside, "2001:db8:1::9", "2001:db8:1::10"},
+		{w.host, a, "192.0.2.10", "192.0.2.1"},
+		{w.host, a, "2001:db8:1::10", "2001:db8:1::1"},
+		{a, w.host, "192.0.2.1", "192.0.2.10"},
+		{a, w.host, "2001:db8:1::1", "2001:db8:1::10"},
+		{a, b, "192.0.2.20", "192.0.2.10"},
+		{b, a, "192.0.2.11", "192.0.2.20"},
+		{b, a, "2001:db8:1::10", "2001:db8:1::20"},
+		{a, b, "198.51.100.7", "192.0.2.10"},
+		{a, a, "192.0.2.11", "192.0.2.10"},
+	} {
+		begin := time.Now()
+		seen, err := w.reaches(c.from, c.to, c.addr)
+		if err != nil || seen != c.seen {
+			t.Errorf("to %s: seen %q, want %q, %v", c.addr, seen, c.seen, err)
+		}
+		if d := time.Since(begin); d > 500*time.Millisecond {
+			t.Errorf("to %s: took %v", c.addr, d)
+		}
+	}
+}
+
+// TestView looks at the guest's end as its owner would.
+func TestView(t *testing.T) {
+	w := newWorld(t)
+	up, err := netlink.LinkByName("up0")
+	must(t, err)
+	must(t, netlink.LinkSetMTU(up, 1400))
+	g := w.guest(8, "192.0.2.10/24", "2001:db8:1::10/64")
+	w.in(g, func() {
+		l, err := netlink.LinkByName("eth0")
+		must(t, err)
+		if l.Attrs().MTU != 1400 || l.Attrs().HardwareAddr.String() != "02:76:73:00:08:00" {
+			t.Errorf("link %+v", l.Attrs())
+		}
+		addrs, err := netlink.AddrList(l, netlink.FAMILY_ALL)
+		must(t, err)
+		var got []string
+		for _, a := range addrs {
+			if !a.IP.IsLinkLocalUnicast() {
+				got = append(got, a.IPNet.String())
+			}
+		}
+		if s := strings.Join(got, " "); s != "192.0.2.10/24 2001:db8:1::10/64" {
+			t.Errorf("addresses %s", s)
+		}
+		routes, err := netlink.RouteList(l, netlink.FAMILY_V4)
+		must(t, err)
+		if len(routes) != 1 || routes[0].Gw.String() != "169.254.1.1" || routes[0].Src.String() != "192.0.2.10" {
+			t.Errorf("routes %v", routes)
+		}
+	})
+	host, err := netlink.LinkByName(Link(8))
+	must(t, err)
+	if host.Attrs().Alias != "g8" || host.Attrs().MTU != 1400 {
+		t.Errorf("host's end %+v", host.Attrs())
+	}
+	if addrs, err := netlink.AddrList(host, netlink.FAMILY_ALL); err != nil || len(addrs) > 0 {
+		t.Errorf("host's end has addresses %v, %v", addrs, err)
+	}
+}
+
+// TestSettings looks at what keeps the host from believing its guests.
+func TestSettings(t *testing.T) {
+	w := newWorld(t)
+	must(t, writeSysctl("1", "ipv6", "conf", "up0", "accept_ra"))
+	must(t, writeSysctl("0", "ipv4", "ip_forward"))
+	w.guest(8, "192.0.2.10/24")
+	if got := w.setting("ipv6|conf|all|forwarding"); got != "0" {
+		t.Errorf("IPv6 forwarding is %s for an IPv4 guest", got)
+	}
+	w.guest(9, "2001:db8:1::10/64")
+	for path, want := range map[string]string{
+		"ipv4|ip_forward":                   "0",
+		"ipv4|conf|vs8|forwarding":          "1",
+		"ipv4|conf|up0|forwarding":          "1",
+		"ipv4|conf|vs8|rp_filter":           "1",
+		"ipv4|conf|vs8|accept_redirects":    "0",
+		"ipv4|conf|vs8|secure_redirects":    "0",
+		"ipv4|conf|vs8|accept_source_route": "0",
+		"ipv4|neigh|up0|proxy_delay":        "0",
+		"ipv6|conf|vs8|disable_ipv6":        "1",
+		"ipv6|conf|vs9|disable_ipv6":        "0",
+		"ipv6|conf|vs9|accept_ra":           "0",
+		"ipv6|conf|vs9|addr_gen_mode":       "1",
+		"ipv6|conf|all|forwarding":          "1",
+		"ipv6|conf|up0|accept_ra":           "2",
+		"ipv6|conf|up0|proxy_ndp":           "1",
+	} {
+		if got := w.setting(path); got != want {
+			t.Errorf("%s is %s, want %s", path, got, want)
+		}
+	}
+}
+
+// TestFalseSource has guests send as somebody else, on a host that has loosened its
+// reverse path filter.
+func TestFalseSource(t *testing.T) {
+	w := newWorld(t)
+	must(t, writeSysctl("2", "ipv4", "conf", "all", "rp_filter"))
+	g := w.guest(8, "192.0.2.10/24", "2001:db8:1::10/64")
+	w.guest(9, "192.0.2.20/24", "2001:db8:1::20/64")
+	for _, c := range []struct {
+		from, to string
+		arrives  bool
+	}{
+		{"192.0.2.10", "192.0.2.9", true},
+		{"192.0.2.10", "192.0.2.1", true},
+		{"192.0.2.20", "192.0.2.9", false},  // another guest
+		{"192.0.2.1", "192.0.2.9", false},   // the host
+		{"192.0.2.77", "192.0.2.9", false},  // a neighbour
+		{"203.0.113.5", "192.0.2.9", false}, // anybody
+		{"203.0.113.5", "192.0.2.1", false}, // to the host itself
+		{"2001:db8:1::10", "2001:db8:1::9", true},
+		{"2001:db8:1::20", "2001:db8:1::9", false},
+		{"2001:db8:1::77", "2001:db8:1::9", false},
+		{"2001:db8:9::1", "2001:db8:1::1", false},
+	} {
+		to := w.outside
+		if strings.HasSuffix(c.to, ".1") || strings.HasSuffix(c.to, "::1") {
+			to = w.host
+		}
+		var in, out net.PacketConn
+		var err error
+		w.in(to, func() { in, err = net.ListenPacket("udp", net.JoinHostPort(c.to, "0")) })
+		must(t, err)
+		w.in(g, func() {
+			l, err := netlink.LinkByName("eth0")
+			must(t, err)
+			addr, _ := netlink.ParseAddr(c.from + map[bool]string{true: "/128", false: "/32"}[strings.Contains(c.from, ":")])
+			addr.Flags = 2 // IFA_F_NODAD
+			if addr.IP.To4() != nil {
+				addr.Flags = 0
+			}
+			netlink.AddrAdd(l, addr) // fails for its own, which is there
+			out, err = net.ListenPacket("udp", net.JoinHostPort(c.from, "0"))
+			must(t, err)
+		})
+		_, err = out.WriteTo([]byte("x"), in.LocalAddr())
+		must(t, err)
+		in.SetReadDeadline(time.Now().Add(300 * time.Millisecond))
+		_, _, err = in.ReadFrom(make([]byte, 9))
+		if (err == nil) != c.arrives {
+			t.Errorf("from %s to %s: %v, arrives: %v", c.from, c.to, err, c.arrives)
+		}
+		in.Close()
+		out.Close()
+	}
+}
+
+func TestDown(t *testing.T) {
+	w := newWorld(t)
+	must(t, Down(8)) // nothing there
+	a := w.guest(8, "192.0.2.10/24", "2001:db8:1::10/64", "198.51.100.7/32")
+	w.guest(9, "192.0.2.20/24", "2001:db8:1::20/64")
+	left := []string{"link vs9", "proxy 192.0.2.20", "proxy 2001:db8:1::20", "route 192.0.2.20", "route 2001:db8:1::20"}
+	must(t, Down(8))
+	got := slices.DeleteFunc(w.marks(), func(s string) bool { return s == "link vs8" })
+	if slices.Sort(got); !slices.Equal(got, left) {
+		t.Errorf("after Down: %q", got)
+	}
+	must(t, Down(8))
+	a.Close()
+	for end := time.Now().Add(3 * time.Second); slices.Contains(w.marks(), "link vs8"); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("the link stays")
+		}
+	}
+}
+
+// TestDownAfterDeath takes down what is left of a guest that ended by itself: its
+// link and routes are gone, its proxies are not. Another guest's Down does it too.
+func TestDownAfterDeath(t *testing.T) {
+	w := newWorld(t)
+	for _, who := range []guest.XID{8, 30} {
+		a := w.guest(8, "192.0.2.10/24", "2001:db8:1::10/64")
+		a.Close()
+		for slices.Contains(w.marks(), "link vs8") {
+			time.Sleep(time.Millisecond)
+		}
+		if !slices.Contains(w.marks(), "proxy 192.0.2.10") {
+			t.Error("the kernel removes proxies by itself; the sweep is not needed")
+		}
+		must(t, Down(who))
+		if got := w.marks(); len(got) > 0 {
+			t.Errorf("left: %q", got)
+		}
+	}
+}
+
+// TestForeignProxy leaves alone what an administrator has made.
+func TestForeignProxy(t *testing.T) {
+	w := newWorld(t)
+	up, err := netlink.LinkByName("up0")
+	must(t, err)
+	theirs := &netlink.Neigh{LinkIndex: up.Attrs().Index, IP: net.IPv4(192, 0, 2, 200), Flags: netlink.NTF_PROXY, Family: netlink.FAMILY_V4}
+	must(t, netlink.NeighAdd(theirs))
+	w.guest(8, "192.0.2.10/24")
+	must(t, Down(8))
+	list, err := netlink.NeighProxyList(0, netlink.FAMILY_V4)
+	must(t, err)
+	if len(list) != 1 || !list[0].IP.Equal(theirs.IP) {
+		t.Errorf("proxies %v", list)
+	}
+}
+
+// TestAgain connects a guest whose former link is still there.
+func TestAgain(t *testing.T) {
+	w := newWorld(t)
+	first := w.guest(8, "192.0.2.10/24")
+	must(t, Down(8))
+	for range 3 {
+		g := w.guest(8, "192.0.2.10/24")
+		if _, err := w.reaches(w.outside, g, "192.0.2.10"); err != nil {
+			t.Error(err)
+		}
+	}
+	if _, err := w.reaches(first, w.outside, "192.0.2.9"); err == nil {
+		t.Error("the former namespace still reaches out")
+	}
+	must(t, Down(8))
+}
+
+func TestRefused(t *testing.T) {
+	w := newWorld(t)
+	w.guest(8, "192.0.2.10/24")
+	for addr, want := range map[string]error{
+		"192.0.2.1/24":     guest.ErrInvalid,
+		"192.0.2.255/24":   guest.ErrInvalid,
+		"2001:db8:1::1/64": guest.ErrInvalid,
+		"192.0.2.10/24":    guest.ErrBusy,
+	} {
+		err := Up(spec(9, addr), "g9", int(w.namespace()))
+		if !errors.Is(err, want) {
+			t.Errorf("%s: %v, want %v", addr, err, want)
+		}
+		if want == guest.ErrInvalid && fault.HintOf(err) == "" {
+			t.Errorf("%s: no hint", addr)
+		}
+	}
+}
+
+// TestNothing sees that the other modes do not even look at the namespace.
+func TestNothing(t *testing.T) {
+	for _, mode := range []guest.NetMode{guest.NetHost, guest.NetNone, guest.NetPrivate} {
+		s := spec(8)
+		s.Network.Mode = mode
+		if mode != guest.NetPrivate {
+			s = spec(8, "192.0.2.10/24")
+			s.Network.Mode = mode
+		}
+		if err := Up(s, "g8", -1); err != nil {
+			t.Errorf("%s: %v", mode, err)
+		}
+	}
+}
+
+func BenchmarkUp(b *testing.B) {
+	w := newWorld(b)
+	for name, addrs := range map[string][]string{"v4": {"192.0.2.10/24"}, "v4v6": {"192.0.2.10/24", "2001:db8:1::10/64"}} {
+		b.Run(name, func(b *testing.B) {
+			s := spec(8, addrs...)
+			for b.Loop() {
+				b.StopTimer()
+				h := w.namespace()
+				b.StartTimer()
+				must(b, Up(s, "g8", int(h)))
+				b.StopTimer()
+				must(b, Down(8))
+				h.Close()
+				l, err := netlink.LinkByName(Link(8))
+				if err == nil {
+					netlink.LinkDel(l)
+				}
+				b.StartTimer()
+			}
+		})
+	}
+}

@@ -1,0 +1,198 @@
+package ncontext
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+
+	"vserver/guest"
+	"vserver/internal/need"
+)
+
+func TestMain(m *testing.M) { need.Main(m) }
+
+// world is a host and a machine on its link, each a network namespace made for the
+// test. The test's own thread is in the host's.
+//
+//	outside eth 192.0.2.9/24 2001:db8:1::9/64 --- up0 192.0.2.1/24 2001:db8:1::1/64 host
+type world struct {
+	t             testing.TB
+	host, outside netns.NsHandle
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	need.Root(t)
+	need.Namespaces(t, syscall.CLONE_NEWNET)
+	runtime.LockOSThread() // and never unlocked: the thread ends with the test
+	w := &world{t: t}
+	w.outside = w.namespace()
+	w.host = w.namespace()
+	must(t, netns.Set(w.host))
+	// A machine that has been up for a second: addresses are no longer being checked
+	// for duplicates, and the ends of the link have different numbers, or the kernel
+	// takes a second to see the carrier.
+	for _, h := range []netns.NsHandle{w.host, w.outside} {
+		w.in(h, func() { must(t, writeSysctl("0", "ipv6", "conf", "default", "dad_transmits")) })
+	}
+	spare := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: "spare1"}
+	spare.Name = "spare0"
+	must(t, netlink.LinkAdd(spare))
+	veth := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: "eth", PeerNamespace: netlink.NsFd(w.outside)}
+	veth.Name = "up0"
+	must(t, netlink.LinkAdd(veth))
+	w.address("up0", "192.0.2.1/24", "2001:db8:1::1/64")
+	w.in(w.outside, func() { w.address("eth", "192.0.2.9/24", "2001:db8:1::9/64") })
+	return w
+}
+
+// namespace makes one, with its loopback up.
+func (w *world) namespace() (h netns.NsHandle) {
+	w.t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		var err error
+		if h, err = netns.New(); err == nil {
+			err = netlink.LinkSetUp(byIndex(1))
+		}
+		done <- err
+	}()
+	must(w.t, <-done)
+	w.t.Cleanup(func() { h.Close() })
+	return h
+}
+
+// in does something in a namespace.
+func (w *world) in(h netns.NsHandle, do func()) {
+	w.t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if err := netns.Set(h); err != nil {
+			w.t.Error(err)
+			return
+		}
+		do()
+	}()
+	<-done
+}
+
+// address gives a link of this namespace addresses and sets it up.
+func (w *world) address(link string, addrs ...string) {
+	l, err := netlink.LinkByName(link)
+	must(w.t, err)
+	for _, a := range addrs {
+		addr, err := netlink.ParseAddr(a)
+		must(w.t, err)
+		if addr.IP.To4() == nil {
+			addr.Flags = syscall.IFA_F_NODAD
+		}
+		must(w.t, netlink.AddrAdd(l, addr))
+	}
+	must(w.t, netlink.LinkSetUp(l))
+}
+
+// guest makes a namespace and connects it.
+func (w *world) guest(xid guest.XID, addrs ...string) netns.NsHandle {
+	w.t.Helper()
+	h := w.namespace()
+	must(w.t, Up(spec(xid, addrs...), guest.Name(fmt.Sprint("g", xid)), int(h)))
+	return h
+}
+
+func spec(xid guest.XID, addrs ...string) *guest.Spec {
+	s := &guest.Spec{XID: xid}
+	s.Network.Mode = guest.NetPrivate
+	for _, a := range addrs {
+		s.Network.Addresses = append(s.Network.Addresses, netip.MustParsePrefix(a))
+	}
+	return s
+}
+
+// reaches opens a connection from one namespace to an address of another and sends a
+// line; it gives the address that the other end saw, or "" and an error.
+func (w *world) reaches(from, to netns.NsHandle, addr string) (seen string, err error) {
+	w.t.Helper()
+	var l net.Listener
+	w.in(to, func() { l, err = net.Listen("tcp", net.JoinHostPort(addr, "0")) })
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	port := l.Addr().(*net.TCPAddr).Port
+	got := make(chan string, 1)
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			got <- ""
+			return
+		}
+		defer c.Close()
+		got <- c.RemoteAddr().(*net.TCPAddr).IP.String()
+	}()
+	var c net.Conn
+	w.in(from, func() { c, err = net.DialTimeout("tcp", net.JoinHostPort(addr, fmt.Sprint(port)), 3*time.Second) })
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	select {
+	case seen = <-got:
+	case <-time.After(3 * time.Second):
+		err = os.ErrDeadlineExceeded
+	}
+	return seen, err
+}
+
+// setting reads a file of /proc/sys/net in the host's namespace.
+func (w *world) setting(path string) string {
+	w.t.Helper()
+	v, err := readSysctl(strings.Split(path, "|")...)
+	must(w.t, err)
+	return v
+}
+
+// marks lists what the host's namespace has of ours: links, routes, proxies.
+func (w *world) marks() (out []string) {
+	w.t.Helper()
+	links, err := dump(netlink.LinkList)
+	must(w.t, err)
+	for _, l := range links {
+		if l.Attrs().Group == group {
+			out = append(out, "link "+l.Attrs().Name)
+		}
+	}
+	for _, f := range []family{ipv4(), ipv6()} {
+		routes, err := dump(func() ([]netlink.Route, error) {
+			return netlink.RouteListFiltered(f.number, &netlink.Route{Protocol: protocol}, netlink.RT_FILTER_PROTOCOL)
+		})
+		must(w.t, err)
+		for _, r := range routes {
+			out = append(out, "route "+r.Dst.IP.String())
+		}
+		list, err := dump(func() ([]proxy, error) { return proxies(f) })
+		must(w.t, err)
+		for _, p := range list {
+			out = append(out, "proxy "+p.ip.String())
+		}
+	}
+	return out
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
