@@ -102,7 +102,7 @@ func mkdirs(root *file.Dir, table []string) error {
 }
 
 func mkdir(root *file.Dir, p string, mode, uid, gid uint32) error {
-	dir, name, err := open(root, p)
+	dir, name, err := root.Parent(p)
 	if err != nil {
 		return err
 	}
@@ -127,24 +127,6 @@ func mkdir(root *file.Dir, p string, mode, uid, gid uint32) error {
 	return e.Chmod(mode)
 }
 
-// open opens the directory of a path below root, and gives the path's last name.
-func open(root *file.Dir, p string) (*file.Dir, string, error) {
-	at, err := root.Again()
-	if err != nil {
-		return nil, "", err
-	}
-	names := strings.Split(strings.Trim(p, "/"), "/")
-	for _, n := range names[:len(names)-1] {
-		next, err := at.Dir(n)
-		at.Close()
-		if err != nil {
-			return nil, "", err
-		}
-		at = next
-	}
-	return at, names[len(names)-1], nil
-}
-
 // fullDisk adds a hint to an error that says that the disk is full.
 func fullDisk(err error, dir string) error {
 	if isFull(err) {
@@ -156,3 +138,5 @@ func fullDisk(err error, dir string) error {
 func isExist(err error) bool { return errors.Is(err, fs.ErrExist) }
 
 func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
+
+func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

@@ -199,7 +199,7 @@ func (h hostTree) links(d *file.Dir) error {
 		if err != nil {
 			return err
 		}
-		at, name, err := open(d, p)
+		at, name, err := d.Parent(p)
 		if err != nil {
 			return err
 		}
@@ -249,7 +249,7 @@ func (h hostTree) copy(ctx context.Context, d *file.Dir, p string, pick func(str
 	if err := mkdir(d, p, 0o755, 0, 0); err != nil {
 		return err
 	}
-	at, name, err := open(d, p)
+	at, name, err := d.Parent(p)
 	if err != nil {
 		return err
 	}
@@ -293,7 +293,7 @@ func (h hostTree) ownedDirs(d *file.Dir) error {
 	}
 	defer root.Close()
 	for _, p := range paths {
-		at, name, err := open(root, p)
+		at, name, err := root.Parent(p)
 		if err != nil {
 			continue // the host's administrator took it away, or made it a link
 		}

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path"
 	"slices"
-	"strings"
 
 	"vserver/kernel/file"
 )
@@ -151,21 +150,12 @@ func (c *Copy) make(ctx context.Context, from, to *file.Dir, name, at string, st
 
 // link gives a file that was copied already one more name.
 func (c *Copy) link(first string, to *file.Dir, name string) error {
-	at, err := c.root.Again()
+	at, old, err := c.root.Parent(first)
 	if err != nil {
 		return err
 	}
-	names := strings.Split(first, "/")
-	for _, n := range names[:len(names)-1] {
-		next, err := at.Dir(n)
-		at.Close()
-		if err != nil {
-			return err
-		}
-		at = next
-	}
 	defer at.Close()
-	return at.Link(names[len(names)-1], to, name)
+	return at.Link(old, to, name)
 }
 
 func copyFile(from, to *file.Dir, name string) error {

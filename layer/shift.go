@@ -10,11 +10,9 @@ import (
 // Run gives a tree, its root included, to other ids in place: owners, ACLs and file
 // capabilities are moved, set-uid bits stay. Files that are in the new range already
 // are left alone (they are other names of one that was done; the two ranges must not
-// overlap). Mount points are not entered.
+// overlap). Mount points are not entered. With equal ranges it changes just files of ids
+// outside, which become nobody's.
 func (s Shift) Run(ctx context.Context, d *file.Dir) error {
-	if s.From == s.To {
-		return nil
-	}
 	if err := s.below(ctx, d, 0); err != nil {
 		return err
 	}

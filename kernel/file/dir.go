@@ -100,6 +100,25 @@ func (d *Dir) Dir(name string) (*Dir, error) {
 	return &Dir{fd, filepath.Join(d.path, name)}, nil
 }
 
+// Parent opens the directory of a path below d, and gives the path's last name. It goes
+// through directories alone.
+func (d *Dir) Parent(p string) (*Dir, string, error) {
+	at, err := d.Again()
+	if err != nil {
+		return nil, "", err
+	}
+	names := strings.Split(strings.Trim(p, "/"), "/")
+	for _, n := range names[:len(names)-1] {
+		next, err := at.Dir(n)
+		at.Close()
+		if err != nil {
+			return nil, "", err
+		}
+		at = next
+	}
+	return at, names[len(names)-1], nil
+}
+
 // Open opens a regular file in d; flags are those of package os. Opening does not
 // wait for a fifo's other end, and anything that is no regular file is refused with
 // EINVAL.

@@ -1,4 +1,4 @@
-package build
+package image
 
 import (
 	"bytes"
@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+	"time"
 
 	"vserver/fault"
 )
@@ -31,6 +32,9 @@ func imageTool() (string, error) {
 	return "", fault.Hint(fmt.Errorf("vserver-image: not beside %s nor in ../lib/vserver", self),
 		"install it with `make install`, or unpack the archive yourself and give the plain tar")
 }
+
+// waitDelay is how long a program that was killed may hold its output open.
+const waitDelay = 5 * time.Second
 
 // nobody is the user that reads what strangers made.
 const nobody = 65534

@@ -1,4 +1,4 @@
-package build
+package image
 
 import (
 	"bufio"
@@ -78,7 +78,7 @@ func (l layout) open(p string) (*os.File, error) {
 	if path.IsAbs(p) || p != path.Clean(p) {
 		return nil, fmt.Errorf("image: path %.200q: %w", p, archive.ErrHostile)
 	}
-	d, name, err := open(l.d, p)
+	d, name, err := l.d.Parent(p)
 	if err != nil {
 		return nil, err
 	}
@@ -231,7 +231,7 @@ func (l layout) dockerSave() (manifest, error) {
 
 // layoutDir unpacks the image of a layout, whose manifest must have the digest unless
 // that is "".
-func (t *template) layoutDir(ctx context.Context, u *archive.Unpacker, dir, digest string, p Progress) error {
+func (t *Image) layoutDir(ctx context.Context, u *archive.Unpacker, dir, digest string, say func(string, ...any)) error {
 	d, err := file.OpenDir(dir)
 	if err != nil {
 		return err
@@ -246,7 +246,7 @@ func (t *template) layoutDir(ctx context.Context, u *archive.Unpacker, dir, dige
 		return fmt.Errorf("image: manifest %s instead of %s: %w", m.digest, digest, archive.ErrHostile)
 	}
 	for i, f := range m.layers {
-		p.Say("unpack layer %d of %d", i+1, len(m.layers))
+		say("unpack layer %d of %d", i+1, len(m.layers))
 		if err := t.layer(ctx, u, l, f); err != nil {
 			return fmt.Errorf("layer %d: %w", i+1, err)
 		}
@@ -255,7 +255,7 @@ func (t *template) layoutDir(ctx context.Context, u *archive.Unpacker, dir, dige
 }
 
 // layer unpacks one layer, and checks it on both sides of the decoder.
-func (t *template) layer(ctx context.Context, u *archive.Unpacker, l layout, f layerFile) error {
+func (t *Image) layer(ctx context.Context, u *archive.Unpacker, l layout, f layerFile) error {
 	in, err := l.open(f.path)
 	if err != nil {
 		return err

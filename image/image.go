@@ -1,0 +1,305 @@
+// Package image unpacks the roots that strangers made: tar archives, OCI images as
+// archives or directories, images of registries. Everything in them is hostile: what
+// decodes and what speaks to the network runs in a process of its own as nobody (the
+// program vserver-image), digests are checked on both sides of it, and package archive
+// writes the files.
+package image
+
+import (
+	"archive/tar"
+	"bufio"
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+
+	"vserver/archive"
+	"vserver/guest"
+	"vserver/kernel/file"
+)
+
+// From is what to unpack: one of Path and Ref.
+type From struct {
+	// Path is a tar archive of a root, plain or compressed by gzip, xz, zstd or bzip2; an
+	// archive that `docker save` or `skopeo copy … oci-archive:` made; or a directory with
+	// an OCI image layout.
+	Path string
+	// Ref is an image of a registry, as debian:bookworm or registry.example/app@sha256:….
+	Ref string
+	// User and Password log in to the registry; "" is nobody.
+	User, Password string
+	// Tool is the program vserver-image; "" is the one beside our own.
+	Tool string
+}
+
+// Meant tells a path from a reference: a path is what is there, or looks like one.
+func Meant(word string) From {
+	_, err := os.Lstat(word)
+	if err == nil || strings.HasPrefix(word, "/") || strings.HasPrefix(word, ".") || strings.HasSuffix(word, ".tar") ||
+		strings.Contains(path.Base(word), ".tar.") {
+		return From{Path: word}
+	}
+	return From{Ref: word}
+}
+
+// Image is one image or archive that is unpacked.
+type Image struct {
+	From
+	sum    string       // of the archive, once ID was asked
+	packed atomic.Int64 // bytes of packed streams read so far
+}
+
+// Open gives the image. It touches nothing.
+func Open(from From) *Image { return &Image{From: from} }
+
+func platform() string { return "linux/" + runtime.GOARCH }
+
+// ID gives a word for people, and a text that two images have in common only when their
+// files are the same: the digest of an image, the sum of an archive.
+func (t *Image) ID(ctx context.Context) (word, id string, err error) {
+	if (t.Path == "") == (t.Ref == "") {
+		return "", "", fmt.Errorf("template: want a path or a reference: %w", guest.ErrInvalid)
+	}
+	if t.Ref != "" {
+		id, err = t.digest(ctx)
+		return path.Base(t.Ref), id, err
+	}
+	st, err := os.Stat(t.Path)
+	if err != nil {
+		return "", "", err
+	}
+	word = filepath.Base(filepath.Clean(t.Path))
+	if st.IsDir() {
+		d, err := file.OpenDir(t.Path)
+		if err != nil {
+			return "", "", err
+		}
+		defer d.Close()
+		m, err := layout{d}.manifest()
+		return word, m.digest, err
+	}
+	f, err := openArchive(t.Path)
+	if err != nil {
+		return "", "", err
+	}
+	defer f.Close()
+	h := sha256.New()
+	_, err = io.Copy(h, f)
+	word, _, _ = strings.Cut(word, ".tar")
+	t.sum = hex.EncodeToString(h.Sum(nil))
+	return word, t.sum, err
+}
+
+// openArchive opens a regular file; for a fifo nobody waits.
+func openArchive(p string) (*os.File, error) {
+	d, err := file.OpenDir(filepath.Dir(p))
+	if err != nil {
+		return nil, err
+	}
+	defer d.Close()
+	real, err := filepath.EvalSymlinks(p)
+	if err != nil {
+		return nil, err
+	}
+	if real != p {
+		return openArchive(real)
+	}
+	return d.Open(filepath.Base(p), os.O_RDONLY, 0)
+}
+
+func (t *Image) login() []string {
+	if t.User == "" {
+		return nil
+	}
+	return []string{"VSERVER_REGISTRY_USER=" + t.User, "VSERVER_REGISTRY_PASSWORD=" + t.Password}
+}
+
+func (t *Image) digest(ctx context.Context) (string, error) {
+	c, err := start(ctx, t.Tool, nil, t.login(), "digest", t.Ref, platform())
+	if err != nil {
+		return "", err
+	}
+	text, err := io.ReadAll(io.LimitReader(c, 200))
+	if err = c.end(err); err != nil {
+		return "", err
+	}
+	return checkDigest(strings.TrimSpace(string(text)))
+}
+
+// Unpack puts the files into dir, which is empty, and says in lines what it does.
+func (t *Image) Unpack(ctx context.Context, dir string, say func(string, ...any)) error {
+	root, err := file.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	u := archive.New(root)
+	if t.Ref != "" {
+		err = t.pull(ctx, u, dir, say)
+	} else if st, serr := os.Stat(t.Path); serr == nil && st.IsDir() {
+		err = t.layoutDir(ctx, u, t.Path, "", say)
+	} else {
+		err = t.archive(ctx, u, dir, say)
+	}
+	if s := u.Report().String(); err == nil && s != "" {
+		say("%s", s)
+	}
+	return err
+}
+
+// archive unpacks a file.
+func (t *Image) archive(ctx context.Context, u *archive.Unpacker, dir string, say func(string, ...any)) error {
+	f, err := openArchive(t.Path)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	say("unpack %s", t.Path)
+	h := sha256.New()
+	err = t.unzip(ctx, u, io.TeeReader(f, h), func(r *bufio.Reader) error {
+		if !isImage(r) {
+			return u.Tar(ctx, r)
+		}
+		return t.image(ctx, u, r, dir, "", say)
+	})
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(h, f)
+	if err == nil && t.sum != "" && t.sum != hex.EncodeToString(h.Sum(nil)) {
+		err = fmt.Errorf("%s: was changed meanwhile: %w", t.Path, guest.ErrBusy)
+	}
+	return err
+}
+
+// unzip gives do the unpacked stream of r. What do leaves of it must be little, and is
+// read: at its end a decoder tells whether the stream was whole.
+func (t *Image) unzip(ctx context.Context, u *archive.Unpacker, r io.Reader, do func(*bufio.Reader) error) error {
+	u.Packed = t.packed.Load
+	in := bufio.NewReaderSize(&counting{r, &t.packed}, 64<<10)
+	head, err := in.Peek(tarHead)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return err
+	}
+	if isTar(head) {
+		if err := do(in); err != nil {
+			return err
+		}
+		return drain(in)
+	}
+	c, err := start(ctx, t.Tool, in, nil, "unzip")
+	if err != nil {
+		return err
+	}
+	out := bufio.NewReaderSize(c, 64<<10)
+	if err = do(out); err == nil {
+		err = drain(out)
+	}
+	return c.end(err)
+}
+
+// A tar archive is told by the word ustar in its first header.
+const (
+	tarHead  = 512
+	tarMagic = 257
+)
+
+func isTar(head []byte) bool {
+	return len(head) == tarHead && bytes.HasPrefix(head[tarMagic:], []byte("ustar"))
+}
+
+// maxTail is how many bytes may follow the end of an archive: tar fills its blocks up,
+// to at most this with the largest blocking factor in use.
+const maxTail = 16 << 20
+
+func drain(r io.Reader) error {
+	n, err := io.Copy(io.Discard, io.LimitReader(r, maxTail))
+	if err == nil && n == maxTail {
+		err = fmt.Errorf("archive: data behind its end: %w", archive.ErrHostile)
+	}
+	return err
+}
+
+// isImage tells whether a tar archive holds an image and not a root, by its first entry.
+func isImage(r *bufio.Reader) bool {
+	head, _ := r.Peek(16 << 10)
+	t := tar.NewReader(bytes.NewReader(head))
+	for {
+		h, err := t.Next()
+		if err != nil {
+			return false
+		}
+		name := path.Clean(h.Name)
+		if name == "." || h.Typeflag == tar.TypeXGlobalHeader {
+			continue
+		}
+		first, _, _ := strings.Cut(name, "/")
+		hexName := strings.TrimSuffix(first, ".json")
+		_, herr := hex.DecodeString(hexName)
+		return first == "blobs" || name == "oci-layout" || name == "index.json" || name == "manifest.json" ||
+			name == "repositories" || len(hexName) == sha256.Size*2 && herr == nil
+	}
+}
+
+// image unpacks an archive of an image beside dir, and from there the image.
+func (t *Image) image(ctx context.Context, u *archive.Unpacker, r io.Reader, dir, digest string, say func(string, ...any)) error {
+	tmp, err := os.MkdirTemp(filepath.Dir(dir), "layout-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(tmp)
+	d, err := file.OpenDir(tmp)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	outer := archive.New(d)
+	outer.Limits, outer.Packed = u.Limits, u.Packed
+	if err := outer.Tar(ctx, r); err != nil {
+		return err
+	}
+	return t.layoutDir(ctx, u, tmp, digest, say)
+}
+
+// pull fetches an image from its registry.
+func (t *Image) pull(ctx context.Context, u *archive.Unpacker, dir string, say func(string, ...any)) error {
+	digest, err := t.digest(ctx)
+	if err != nil {
+		return err
+	}
+	ref, _, _ := strings.Cut(t.Ref, "@")
+	if i := strings.LastIndexByte(ref, ':'); i > strings.LastIndexByte(ref, '/') {
+		ref = ref[:i]
+	}
+	say("fetch %s@%s", ref, digest)
+	c, err := start(ctx, t.Tool, nil, t.login(), "pull", ref+"@"+digest, platform())
+	if err != nil {
+		return err
+	}
+	err = t.image(ctx, u, c, dir, digest, say)
+	if err == nil {
+		err = drain(c)
+	}
+	return c.end(err)
+}
+
+// counting counts what is read.
+type counting struct {
+	r io.Reader
+	n *atomic.Int64
+}
+
+func (c *counting) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.n.Add(int64(n))
+	return n, err
+}
