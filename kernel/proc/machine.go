@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -65,3 +66,23 @@ func ParseUptime(r io.Reader) (time.Duration, error) {
 	}
 	return time.Duration(s * float64(time.Second)), nil
 }
+
+// Sysctl gives a setting of the kernel by its name in sysctl(8), "fs.file-max". The
+// error is fs.ErrNotExist when this kernel has none of that name. White space between
+// several values is one tab.
+func Sysctl(name string) (string, error) {
+	text, err := os.ReadFile(sysctlPath(name))
+	return strings.TrimSpace(string(text)), err
+}
+
+// SetSysctl changes a setting of the kernel until the next boot.
+func SetSysctl(name, value string) error {
+	f, err := os.OpenFile(sysctlPath(name), os.O_WRONLY, 0)
+	if err != nil {
+		return err
+	}
+	_, err = f.WriteString(value)
+	return errors.Join(err, f.Close())
+}
+
+func sysctlPath(name string) string { return "/proc/sys/" + strings.ReplaceAll(name, ".", "/") }
