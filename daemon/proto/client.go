@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strconv"
 	"syscall"
@@ -47,12 +46,15 @@ func (t *Told) send() (err error) {
 }
 
 // Confirm waits until vserverd has put the files where they outlive a crash of its
-// own, and releases t. When vserverd died meanwhile, it is told once more. Called
-// some time after Tell it costs a system call.
+// own, and releases t. When vserverd died meanwhile, the next is told. Called some
+// time after Tell it costs a system call.
 func (t *Told) Confirm() error {
 	defer t.Close()
 	err := answer(t.fd)
-	if errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) {
+	for range retries {
+		if !broken(err) {
+			break
+		}
 		t.Close()
 		if err = t.send(); err == nil {
 			err = answer(t.fd)
@@ -60,6 +62,9 @@ func (t *Told) Confirm() error {
 	}
 	return err
 }
+
+// retries is how often in a row vserverd may die while it is asked something.
+const retries = 5
 
 // Close releases t without waiting: what was sent is on its way.
 func (t *Told) Close() {
@@ -86,6 +91,36 @@ func answer(fd int) error {
 	return ParseAnswer(buf[:n])
 }
 
+// ask sends a request and waits for its answer; reply reads that. The connection is
+// closed unless keep is true and nothing went wrong.
+func ask(dial func() (int, error), msg string, keep bool, reply func(fd int) error) (fd int, err error) {
+	for range retries {
+		if fd, err = dial(); err != nil {
+			return -1, err
+		}
+		if err = seqpacket.Send(fd, []byte(msg)); err == nil {
+			err = reply(fd)
+		}
+		if err == nil && keep {
+			return fd, nil
+		}
+		syscall.Close(fd)
+		if !broken(err) {
+			break
+		}
+	}
+	return -1, err
+}
+
+// awake asks a vserverd that is there; there need not be one.
+func awake(dirs guest.Dirs, msg string, reply func(fd int) error) error {
+	_, err := ask(func() (int, error) { return seqpacket.Dial(dirs.Socket(), patience) }, msg, false, reply)
+	if err != nil && !nobody(err) {
+		return fmt.Errorf("vserverd: %w", err)
+	}
+	return nil
+}
+
 // Console is a client's end of a guest's console. Reading gives what the guest
 // prints, writing types; at most MaxMessage bytes each time, and with the end of the
 // guest (or of vserverd) comes the end of the file.
@@ -99,22 +134,16 @@ type Console struct {
 // log, without control characters. Any number of clients may be attached, and all
 // may type. vserverd is started when it is not there.
 func Attach(dirs guest.Dirs, name guest.Name, lines int) (*Console, error) {
-	fd, err := dial(dirs)
+	msg := fmt.Sprintf("%s %s %d", VerbAttach, name, min(max(lines, 0), 65535))
+	fd, err := ask(func() (int, error) { return dial(dirs) }, msg, true, answer)
 	if err != nil {
-		return nil, err
-	}
-	msg := fmt.Appendf(nil, "%s %s %d", VerbAttach, name, min(max(lines, 0), 65535))
-	if err = seqpacket.Send(fd, msg); err == nil {
-		err = answer(fd)
-	}
-	if err == nil {
-		err = seqpacket.Patience(fd, 0) // for ever
-	}
-	if err != nil {
-		syscall.Close(fd)
-		if errors.Is(err, guest.ErrUnsupported) {
+		if errors.Is(err, ErrNoConsole) {
 			err = fault.Hint(err, fmt.Sprintf("vserver %s set console.type=tty gives it one from its next start", name))
 		}
+		return nil, err
+	}
+	if err := seqpacket.Patience(fd, 0); err != nil { // for ever
+		syscall.Close(fd)
 		return nil, err
 	}
 	return &Console{os.NewFile(uintptr(fd), "console of "+string(name)), dirs, name}, nil
@@ -122,12 +151,7 @@ func Attach(dirs guest.Dirs, name guest.Name, lines int) (*Console, error) {
 
 // Resize tells the guest's terminal its window size.
 func (c *Console) Resize(rows, cols uint16) error {
-	fd, err := seqpacket.Dial(c.dirs.Socket(), patience)
-	if err != nil {
-		return fmt.Errorf("vserverd: %w", err)
-	}
-	defer syscall.Close(fd)
-	return seqpacket.Send(fd, fmt.Appendf(nil, "%s %s %d %d", VerbResize, c.name, rows, cols))
+	return awake(c.dirs, fmt.Sprintf("%s %s %d %d", VerbResize, c.name, rows, cols), func(int) error { return nil })
 }
 
 // Watched is what vserverd knows of a guest.
@@ -142,30 +166,22 @@ type Watched struct {
 // List gives the guests that vserverd watches. It starts nothing: with no vserverd
 // there, the list is empty.
 func List(dirs guest.Dirs) ([]Watched, error) {
-	fd, err := seqpacket.Dial(dirs.Socket(), patience)
-	if nobody(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("vserverd: %w", err)
-	}
-	defer syscall.Close(fd)
-	if err := seqpacket.Send(fd, []byte(VerbList)); err != nil {
-		return nil, fmt.Errorf("vserverd: %w", err)
-	}
 	var all []Watched
-	buf := make([]byte, MaxMessage)
-	for {
-		n, _, err := seqpacket.Recv(fd, buf)
-		if err != nil {
-			return all, fmt.Errorf("vserverd: %w", err)
+	err := awake(dirs, VerbList, func(fd int) error {
+		all = nil
+		for buf := make([]byte, MaxMessage); ; {
+			n, _, err := seqpacket.Recv(fd, buf)
+			if err != nil {
+				return err
+			}
+			w, err := ParseWatched(buf[:n])
+			if err != nil {
+				return ParseAnswer(buf[:n])
+			}
+			all = append(all, w)
 		}
-		w, err := ParseWatched(buf[:n])
-		if err != nil {
-			return all, ParseAnswer(buf[:n])
-		}
-		all = append(all, w)
-	}
+	})
+	return all, err
 }
 
 // Append writes w as the words of an answer to list.
@@ -190,23 +206,15 @@ func ParseWatched(msg []byte) (w Watched, err error) {
 // Quit ends vserverd and waits until it has. Guests go on; their terminals are hung
 // up, and nobody is there to restart them until vserverd is needed again.
 func Quit(dirs guest.Dirs) error {
-	fd, err := seqpacket.Dial(dirs.Socket(), patience)
-	if nobody(err) {
+	return awake(dirs, VerbQuit, func(fd int) error {
+		if err := answer(fd); err != nil {
+			return err
+		}
+		seqpacket.Recv(fd, make([]byte, 16)) // the connection ends with it
 		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("vserverd: %w", err)
-	}
-	defer syscall.Close(fd)
-	if err := seqpacket.Send(fd, []byte(VerbQuit)); err != nil {
-		return fmt.Errorf("vserverd: %w", err)
-	}
-	if err := answer(fd); err != nil {
-		return err
-	}
-	_, _, err = seqpacket.Recv(fd, make([]byte, 16))
-	if err != io.EOF {
-		return fmt.Errorf("vserverd: does not end: %w", err)
-	}
-	return nil
+	})
 }
+
+// Renew has a new process of the newest version take vserverd's place. Nobody notices
+// but clients attached to consoles, who are sent away.
+func Renew(dirs guest.Dirs) error { return awake(dirs, VerbRenew, answer) }

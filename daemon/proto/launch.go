@@ -3,6 +3,7 @@ package proto
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -59,12 +60,8 @@ func Launch(dirs guest.Dirs) error {
 		return err
 	}
 	defer unlock()
-	fd, err := seqpacket.Dial(dirs.Socket(), patience)
-	if err == nil {
-		return syscall.Close(fd) // somebody was faster
-	}
-	if !nobody(err) {
-		return err
+	if Listening(dirs) {
+		return nil // somebody was faster
 	}
 	listener, err := Listen(dirs)
 	if err != nil {
@@ -72,6 +69,28 @@ func Launch(dirs guest.Dirs) error {
 	}
 	defer syscall.Close(listener)
 	return spawn(dirs, listener)
+}
+
+// Listening tells whether a vserverd is there. A connection alone proves nothing: it
+// may be to one that is dying. The caller holds the Lock.
+func Listening(dirs guest.Dirs) bool {
+	for {
+		fd, err := seqpacket.Dial(dirs.Socket(), patience)
+		if err == nil {
+			if err = seqpacket.Send(fd, []byte(VerbPing)); err == nil {
+				err = answer(fd)
+			}
+			syscall.Close(fd)
+		}
+		if !broken(err) {
+			return !nobody(err)
+		}
+	}
+}
+
+// broken tells whether vserverd died before it answered.
+func broken(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // Lock is held by who starts or ends the listening of vserverd. The directory of

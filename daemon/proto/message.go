@@ -8,7 +8,9 @@
 //	start NAME PID TYPE LOGSIZE RESTART   files: pidfd [console]; answered when kept
 //	attach NAME LINES
 //	resize NAME ROWS COLS                 not answered
+//	ping
 //	list                                  a line for each guest, then ok
+//	renew                                 another worker takes over, of the program's newest version
 //	quit                                  ends vserverd, not the guests
 package proto
 
@@ -84,6 +86,8 @@ const (
 	VerbAttach = "attach"
 	VerbResize = "resize"
 	VerbList   = "list"
+	VerbPing   = "ping"
+	VerbRenew  = "renew"
 	VerbQuit   = "quit"
 )
 
@@ -106,7 +110,7 @@ func ParseRequest(msg []byte) (r Request, err error) {
 		return r, err
 	}
 	w := bytes.Fields(rest)
-	numbers := map[string]int{VerbAttach: 1, VerbResize: 2, VerbList: 0, VerbQuit: 0}
+	numbers := map[string]int{VerbAttach: 1, VerbResize: 2, VerbList: 0, VerbPing: 0, VerbRenew: 0, VerbQuit: 0}
 	want, known := numbers[r.Verb]
 	named := want > 0
 	switch {
@@ -135,11 +139,14 @@ func ParseRequest(msg []byte) (r Request, err error) {
 	return r, nil
 }
 
+// ErrNoConsole says that a guest has no console that could be attached to.
+var ErrNoConsole = errors.New("no console")
+
 // kinds are the failures that keep their meaning on the way to the client.
 func kinds() map[string]error {
 	return map[string]error{
 		"stopped": guest.ErrStopped, "invalid": guest.ErrInvalid, "busy": guest.ErrBusy,
-		"unsupported": guest.ErrUnsupported, "unknown": guest.ErrNotFound,
+		"unsupported": guest.ErrUnsupported, "unknown": guest.ErrNotFound, "console": ErrNoConsole,
 	}
 }
 

@@ -118,3 +118,34 @@ func retry(f func() error) error {
 		}
 	}
 }
+
+// PipeReader gives a new reading end, which does not block, of the pipe that the
+// process has open for writing as its descriptor n. The error is EINVAL when that is
+// no pipe.
+func PipeReader(fd, n int) (reader int, err error) {
+	var copied int
+	err = retry(func() error {
+		copied, err = unix.PidfdGetfd(fd, n, 0)
+		return err
+	})
+	if err != nil {
+		return -1, fmt.Errorf("descriptor %d of process: %w", n, err)
+	}
+	defer unix.Close(copied)
+	var st unix.Stat_t
+	var fs unix.Statfs_t
+	if err := errors.Join(unix.Fstat(copied, &st), unix.Fstatfs(copied, &fs)); err != nil {
+		return -1, fmt.Errorf("descriptor %d of process: %w", n, err)
+	}
+	if st.Mode&unix.S_IFMT != unix.S_IFIFO || fs.Type != unix.PIPEFS_MAGIC {
+		return -1, fmt.Errorf("descriptor %d of process: is no pipe: %w", n, unix.EINVAL)
+	}
+	err = retry(func() error {
+		reader, err = unix.Open("/proc/self/fd/"+strconv.Itoa(copied), unix.O_RDONLY|unix.O_NONBLOCK|unix.O_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return -1, fmt.Errorf("pipe of process: %w", err)
+	}
+	return reader, nil
+}

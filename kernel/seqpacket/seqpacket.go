@@ -79,11 +79,22 @@ func Pair() (a, b int, err error) {
 
 // PeerUID gives the user of the process that connected, or that listened.
 func PeerUID(fd int) (uint32, error) {
+	c, err := peer(fd)
+	return c.Uid, err
+}
+
+// PeerPID gives the process that connected, that listened, or that made the pair.
+func PeerPID(fd int) (int, error) {
+	c, err := peer(fd)
+	return int(c.Pid), err
+}
+
+func peer(fd int) (syscall.Ucred, error) {
 	c, err := syscall.GetsockoptUcred(fd, syscall.SOL_SOCKET, syscall.SO_PEERCRED)
 	if err != nil {
-		return 0, os.NewSyscallError("getsockopt SO_PEERCRED", err)
+		return syscall.Ucred{}, os.NewSyscallError("getsockopt SO_PEERCRED", err)
 	}
-	return c.Uid, nil
+	return *c, nil
 }
 
 // Patience bounds how long Send and Recv wait on a blocking socket; afterwards they

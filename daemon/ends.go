@@ -1,0 +1,144 @@
+package daemon
+
+import (
+	"errors"
+	"fmt"
+	"syscall"
+	"time"
+
+	"vserver/guest"
+	"vserver/kernel/pidfd"
+)
+
+// statusTries and statusPause bound the wait for an exit status that comes only
+// once the dead init's parent has taken it: one second.
+const (
+	statusTries = 100
+	statusPause = 10 * time.Millisecond
+)
+
+// ended is called when the init of a guest is dead.
+func (w *worker) ended(g *watched) {
+	w.loop.drop(g.src)
+	status, err := w.status(g)
+	if errors.Is(err, errLater) && g.tries < statusTries {
+		g.tries++
+		w.loop.after(statusPause, func() {
+			if w.guests[g.Name] == g {
+				w.ended(g)
+			}
+		})
+		return
+	}
+	c := w.console(g.Name)
+	c.shut()
+	exit := exitOf(status, err)
+	exit.Time = time.Now()
+	exit.OOM = w.acts.OOM(g.Name)
+	w.job(func() {
+		err := w.acts.Ended(g.Name, exit)
+		w.loop.post(func() { w.tookDown(g, exit, err) })
+	})
+}
+
+// tookDown goes on when nothing of an ended guest is left.
+func (w *worker) tookDown(g *watched, exit guest.Exit, err error) {
+	if w.guests[g.Name] != g {
+		return // it was started meanwhile, and we were told
+	}
+	w.say("%s %s", g.Name, describe(exit))
+	onPurpose := errors.Is(err, guest.ErrStopped) || errors.Is(err, guest.ErrRunning)
+	switch {
+	case onPurpose:
+		exit.Reason = guest.StoppedBy
+	case err != nil:
+		w.say("%v", err)
+	}
+	if wantsRestart(g.Restart, exit) {
+		w.again(g, exit, exit.Time.Sub(g.since))
+	}
+	w.forget(g)
+	c := w.consoles[g.Name]
+	if c == nil {
+		return
+	}
+	if w.due[g.Name] == nil {
+		c.notice("%s %s", g.Name, describe(exit))
+		w.closeConsole(c)
+	} else {
+		c.notice("%s %s; it is started again", g.Name, describe(exit))
+	}
+	w.rest()
+}
+
+// closeConsole sends the clients away.
+func (w *worker) closeConsole(c *console) {
+	for cl := range c.clients {
+		cl.close()
+	}
+	c.release()
+	c.log.close()
+	delete(w.consoles, c.name)
+}
+
+// errLater says that a status is not there yet.
+var errLater = errors.New("not yet")
+
+// status finds how the init of a guest ended: from the note that the kernel side
+// took, which knows of reboots, else from the pidfd.
+func (w *worker) status(g *watched) (syscall.WaitStatus, error) {
+	if w.notes != nil {
+		if n, ok := w.notes.Read(g.InitPID); ok {
+			return n.Status, nil
+		}
+	}
+	status, err := pidfd.Status(g.pidfd)
+	if errors.Is(err, pidfd.ErrNoStatus) {
+		if pid, _ := pidfd.PID(g.pidfd); pid > 0 {
+			return 0, errLater // its parent has not taken it
+		}
+	}
+	return status, err
+}
+
+// exitOf says what a wait status means for a guest. Only reboot(2) can end the init
+// of a pid namespace by SIGHUP or SIGINT: signals from inside do not kill it, and
+// those from outside only if it wants.
+func exitOf(status syscall.WaitStatus, err error) guest.Exit {
+	switch {
+	case err != nil:
+		return guest.Exit{Reason: guest.Unknown}
+	case status.Exited():
+		return guest.Exit{Reason: guest.Exited, Code: status.ExitStatus()}
+	case status.Signal() == syscall.SIGHUP:
+		return guest.Exit{Reason: guest.Rebooted}
+	case status.Signal() == syscall.SIGINT:
+		return guest.Exit{Reason: guest.Halted}
+	case status.Signaled():
+		return guest.Exit{Reason: guest.Signalled, Signal: guest.Signal(status.Signal()).String()}
+	}
+	return guest.Exit{Reason: guest.Unknown}
+}
+
+// describe puts an exit into words, to follow a guest's name.
+func describe(e guest.Exit) string {
+	var s string
+	switch e.Reason {
+	case guest.Exited:
+		s = fmt.Sprintf("exited with code %d", e.Code)
+	case guest.Signalled:
+		s = "was ended by " + e.Signal
+	case guest.Rebooted:
+		s = "reboots"
+	case guest.Halted:
+		s = "has halted"
+	case guest.StoppedBy:
+		s = "was stopped"
+	default:
+		s = "ended, nobody saw how"
+	}
+	if e.OOM {
+		s += " (out of memory)"
+	}
+	return s
+}

@@ -1,0 +1,157 @@
+package daemon
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"vserver/daemon/proto"
+	"vserver/guest"
+	"vserver/host"
+	"vserver/kernel/cgroup"
+	"vserver/kernel/pidfd"
+)
+
+// hostActs are the acts of vserverd on this host.
+func hostActs(dirs guest.Dirs) acts {
+	h := host.Open(dirs)
+	return acts{
+		Ended:   h.Ended,
+		Start:   func(n guest.Name) error { return startAside(dirs, n) },
+		OOM:     func(n guest.Name) bool { return oomKills(dirs.Cgroup+"/"+string(n)) > 0 },
+		Running: func(known func(guest.Name) bool) []proto.Start { return running(h, known) },
+		Reopen:  reopen,
+	}
+}
+
+// running gives the guests with notes that run. A guest's restart policy and log
+// size are those of its spec by now.
+func running(h *host.Host, known func(guest.Name) bool) []proto.Start {
+	notes, _ := filepath.Glob(filepath.Join(h.Dirs.State("*"), "running.json"))
+	var all []proto.Start
+	for _, path := range notes {
+		n, err := guest.ParseName(filepath.Base(filepath.Dir(path)))
+		if err != nil || known(n) {
+			continue
+		}
+		st, err := h.Status(n)
+		if err != nil || st.InitPID == 0 {
+			continue
+		}
+		s := proto.Start{Name: n, InitPID: st.InitPID, Console: guest.ConsoleNone, Restart: guest.RestartNever}
+		if spec, err := h.Load(n); err == nil {
+			s.Console, s.LogSize, s.Restart = spec.Console.Type, spec.Console.LogSize, spec.Restart
+		}
+		all = append(all, s)
+	}
+	return all
+}
+
+// Exit codes of a vserverd that starts a guest, beside 0 and 1.
+const (
+	exitRunning  = 3
+	exitNotFound = 5
+)
+
+// startAside runs `vserverd --start NAME`: a start that dies takes nothing else with
+// it, and its memory goes with it.
+func startAside(dirs guest.Dirs, n guest.Name) error {
+	p, err := os.StartProcess("/proc/self/exe", append(proto.Args(dirs, "--start"), string(n)), &os.ProcAttr{
+		Dir: "/", Env: proto.Environ(), Files: []*os.File{nil, os.Stderr, os.Stderr},
+	})
+	if err != nil {
+		return err
+	}
+	state, err := p.Wait()
+	switch {
+	case err != nil:
+		return err
+	case state.ExitCode() == exitRunning:
+		return guest.ErrRunning
+	case state.ExitCode() == exitNotFound:
+		return guest.ErrNotFound
+	case !state.Success():
+		return fmt.Errorf("%s: start: %v", n, state)
+	}
+	return nil
+}
+
+// startHere is that process.
+func startHere(dirs guest.Dirs, n guest.Name, say func(string, ...any)) int {
+	// The guest does not get vserverd's protection from the OOM killer.
+	os.WriteFile("/proc/self/oom_score_adj", []byte("0"), 0)
+	_, err := host.Open(dirs).Start(context.Background(), n, host.StartOptions{Output: os.Stderr})
+	if err != nil {
+		say("%v", err)
+	}
+	switch {
+	case err == nil:
+		return 0
+	case errors.Is(err, guest.ErrRunning):
+		return exitRunning
+	case errors.Is(err, guest.ErrNotFound):
+		return exitNotFound
+	}
+	return 1
+}
+
+// oomKills counts the processes of a group that the kernel killed for want of memory.
+func oomKills(group string) int {
+	cg, err := cgroup.Find()
+	if err != nil {
+		return 0
+	}
+	if n := oomKillsIn(cg.Unified, group, "memory.events"); n > 0 {
+		return n
+	}
+	legacy, _ := cg.Legacy()
+	for _, m := range legacy {
+		if n := oomKillsIn(m, group, "memory.oom_control"); n > 0 {
+			return n
+		}
+	}
+	return 0
+}
+
+// oomKillsIn reads the counter oom_kill, which v1 and v2 have under the same name.
+func oomKillsIn(m cgroup.Hierarchy, group, file string) int {
+	g, err := m.Open(group)
+	if err != nil {
+		return 0
+	}
+	defer g.Close()
+	text, err := g.Read(file)
+	if err != nil {
+		return 0
+	}
+	for line := range strings.Lines(text) {
+		if v, ok := strings.CutPrefix(line, "oom_kill "); ok {
+			n, _ := strconv.Atoi(strings.TrimSpace(v))
+			return n
+		}
+	}
+	return 0
+}
+
+// reopen gives a new read end of the pipe that the guest's init has as its standard
+// output. A terminal cannot be had again: its master is gone, and it is hung up.
+func reopen(s proto.Start) int {
+	if s.Console != guest.ConsoleLog {
+		return -1
+	}
+	p, err := pidfd.Open(s.InitPID)
+	if err != nil {
+		return -1
+	}
+	defer syscall.Close(p)
+	fd, err := pidfd.PipeReader(p, 1)
+	if err != nil {
+		return -1
+	}
+	return fd
+}

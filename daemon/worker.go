@@ -1,0 +1,269 @@
+package daemon
+
+import (
+	"fmt"
+	"os"
+	"runtime/debug"
+	"strings"
+	"syscall"
+	"time"
+
+	"vserver/bpf"
+	"vserver/daemon/proto"
+	"vserver/guest"
+)
+
+// acts are what vserverd has done to the machine; see host.go. Ended and Start may
+// take their time.
+type acts struct {
+	// Ended takes down what an ended guest left, and records how it ended. The error
+	// is guest.ErrStopped or guest.ErrRunning when it is not to be started again.
+	Ended func(guest.Name, guest.Exit) error
+	// Start starts a guest in a process of its own; guest.ErrRunning and
+	// guest.ErrNotFound keep their meaning.
+	Start func(guest.Name) error
+	// OOM tells whether the kernel killed in the guest for want of memory.
+	OOM func(guest.Name) bool
+	// Running gives the guests that run, by what the kernel says, leaving out those
+	// that are known.
+	Running func(known func(guest.Name) bool) []proto.Start
+	// Reopen gives a new read end of the log pipe of a guest, -1 when it has none.
+	Reopen func(proto.Start) int
+}
+
+// store is who holds our files: a keeper process, or systemd.
+type store interface {
+	Put(name string, fd int) error
+	Drop(name string) error
+	Ready() error
+	Stop()
+	Socket() int
+	Answer() (stop bool, err error)
+}
+
+// worker is the process that does the work. All its fields belong to the loop.
+type worker struct {
+	dirs  guest.Dirs
+	acts  acts
+	say   func(format string, args ...any)
+	store store
+	ours  bool // the socket's file may be removed, and made again
+	stay  bool // does not end without guests
+
+	loop     *loop
+	listener int
+	listen   *source
+	storeSrc *source
+	spill    *spill
+	notes    *bpf.Notes // nil while it is not, or cannot be, attached
+	buf      []byte     // for a client's message
+
+	guests   map[guest.Name]*watched
+	consoles map[guest.Name]*console
+	due      map[guest.Name]*due
+	fails    map[guest.Name]int
+	clients  map[*client]bool
+	jobs     int
+	waiting  []func() // jobs beyond maxJobs
+	rested   time.Time
+	next     *timer // of tick
+	over     bool   // the loop shall end
+	renew    bool   // this process shall end, another comes
+}
+
+// The names of files of our own in the store.
+const (
+	keptListener = "listen"
+	keptSpill    = "spill"
+	keptNotes    = "ends map"
+	keptAttached = "ends program"
+)
+
+func newWorker(dirs guest.Dirs, a acts, say func(string, ...any), s store) *worker {
+	return &worker{dirs: dirs, acts: a, say: say, store: s, listener: -1,
+		buf:    make([]byte, proto.MaxMessage),
+		guests: map[guest.Name]*watched{}, consoles: map[guest.Name]*console{}, due: map[guest.Name]*due{},
+		fails: map[guest.Name]int{}, clients: map[*client]bool{}}
+}
+
+// run works until vserverd shall end (true) or only this process (false). files is
+// what the store held.
+func (w *worker) run(files map[string]int) (end bool, err error) {
+	if w.loop, err = newLoop(); err != nil {
+		return false, err
+	}
+	if err = w.open(files); err != nil {
+		return false, err
+	}
+	w.watchStore()
+	w.inherit(files)
+	w.adopt()
+	w.attachNotes()
+	if w.listen, err = w.loop.add(w.listener, readable, w.accept); err != nil {
+		return false, err
+	}
+	if err := w.store.Ready(); err != nil {
+		w.say("%v", err)
+	}
+	w.rested = time.Now()
+	w.tick()
+	for !w.over && !w.renew {
+		if err := w.loop.turn(); err != nil {
+			return false, err
+		}
+	}
+	return w.over, nil
+}
+
+// open takes the worker's own files from the store, or makes them.
+func (w *worker) open(files map[string]int) error {
+	for name, fd := range files {
+		// systemd names sockets after their unit, unless that says otherwise.
+		if name == keptListener || strings.HasSuffix(name, ".socket") {
+			w.listener = fd
+		}
+	}
+	if w.listener < 0 {
+		return fmt.Errorf("vserverd: no socket was handed in: %w", syscall.EBADF)
+	}
+	if err := syscall.SetNonblock(w.listener, true); err != nil {
+		return err
+	}
+	var err error
+	if fd, ok := files[keptSpill]; ok {
+		w.spill, err = openSpill(fd)
+	}
+	if w.spill == nil {
+		if w.spill, err = newSpill(w.dirs.Run); err != nil {
+			return err
+		}
+		err = w.keep(keptSpill, int(w.spill.f.Fd()))
+	}
+	w.recover()
+	a, ok1 := files[keptNotes]
+	b, ok2 := files[keptAttached]
+	if ok1 && ok2 {
+		n, err := bpf.OpenNotes(os.NewFile(uintptr(a), keptNotes), os.NewFile(uintptr(b), keptAttached))
+		if err != nil {
+			w.say("%v", err)
+		}
+		w.notes = n
+	}
+	return err
+}
+
+// recover writes what the worker before had read and not yet written.
+func (w *worker) recover() {
+	name, at, data := w.spill.left()
+	if len(data) == 0 {
+		return
+	}
+	l := newLog(w.dirs, name, 0)
+	defer l.close()
+	err := l.open()
+	if err == nil {
+		err = l.put(data, at)
+	}
+	if err != nil {
+		w.say("%s: console log: %v", name, err)
+	}
+}
+
+// attachNotes has the kernel note how guests end. Reading the kernel's types takes
+// tens of milliseconds, so it is done aside; meanwhile a reboot looks like an exit.
+func (w *worker) attachNotes() {
+	if w.notes != nil {
+		return
+	}
+	w.job(func() {
+		n, err := bpf.WatchEnds()
+		debug.FreeOSMemory() // the types are megabytes
+		w.loop.post(func() {
+			if err != nil {
+				w.say("reboots from inside cannot be told from other ends: %v", err)
+				return
+			}
+			w.notes = n
+			a, b := n.Files()
+			w.keep(keptNotes, int(a.Fd()))
+			w.keep(keptAttached, int(b.Fd()))
+			for _, g := range w.guests {
+				n.Watch(g.InitPID)
+			}
+		})
+	})
+}
+
+// keep has the store hold a file.
+func (w *worker) keep(name string, fd int) error {
+	err := w.store.Put(name, fd)
+	w.watchStore()
+	return err
+}
+
+// unkeep has the store let go of a file.
+func (w *worker) unkeep(name string) {
+	if err := w.store.Drop(name); err != nil {
+		w.say("%v", err)
+	}
+	w.watchStore()
+}
+
+// watchStore listens to the store, which may be another keeper than before.
+func (w *worker) watchStore() {
+	fd := w.store.Socket()
+	if fd < 0 || w.storeSrc != nil && w.storeSrc.fd == fd {
+		return
+	}
+	w.loop.drop(w.storeSrc)
+	var err error
+	if w.storeSrc, err = w.loop.add(fd, readable, w.heed); err != nil {
+		w.say("keeper: %v", err)
+	}
+}
+
+// heed does what the store says.
+func (w *worker) heed(uint32) {
+	stop, err := w.store.Answer()
+	if stop {
+		w.quit()
+		return
+	}
+	if err != nil {
+		w.say("%v", err)
+		w.loop.drop(w.storeSrc)
+		src := w.storeSrc
+		w.loop.after(time.Second, func() {
+			if w.storeSrc == src {
+				w.storeSrc = nil
+				w.watchStore()
+			}
+		})
+		return
+	}
+	w.watchStore()
+}
+
+// maxJobs is how many jobs run at once.
+const maxJobs = 8
+
+// job runs do beside the loop; it may only post to it.
+func (w *worker) job(do func()) {
+	if w.jobs >= maxJobs {
+		w.waiting = append(w.waiting, do)
+		return
+	}
+	w.jobs++
+	go func() {
+		do()
+		w.loop.post(func() {
+			w.jobs--
+			if len(w.waiting) > 0 {
+				next := w.waiting[0]
+				w.waiting = w.waiting[1:]
+				w.job(next)
+			}
+			w.rest()
+		})
+	}()
+}
