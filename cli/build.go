@@ -12,6 +12,7 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/host"
+	"vserver/image"
 )
 
 type buildFlags struct {
@@ -100,23 +101,39 @@ func (t *tool) make(ctx context.Context, f buildFlags, args []string) (guest.Nam
 	if err := f.methodOptions(rest); err != nil {
 		return n, t.about(n, err)
 	}
-	spec, err := f.spec()
-	if err != nil {
-		return n, t.about(n, err)
-	}
-	src, err := t.source(f)
-	if err != nil {
-		return n, t.about(n, err)
-	}
 	o, err := f.options()
+	if err != nil {
+		return n, t.about(n, err)
+	}
+	method, err := f.methodMeant(t.isGuest)
 	if err != nil {
 		return n, t.about(n, err)
 	}
 	p := t.newProgress(n)
 	o.Progress = p
-	err = t.host.Build(ctx, n, spec, src, o)
+	err = t.makeBy(ctx, f, method, n, o)
 	p.end(err == nil)
 	return n, t.about(n, err)
+}
+
+// makeBy makes a guest by a method.
+func (t *tool) makeBy(ctx context.Context, f buildFlags, method string, n guest.Name, o host.BuildOptions) error {
+	if method == "clone" && f.from != "" {
+		from, err := guest.ParseName(f.from)
+		if err != nil {
+			return usage{err.Error()}
+		}
+		return t.host.Clone(ctx, from, n, f.change, o)
+	}
+	spec, err := f.spec()
+	if err != nil {
+		return err
+	}
+	src, err := t.source(f, method)
+	if err != nil {
+		return err
+	}
+	return t.host.Build(ctx, n, spec, src, o)
 }
 
 // methodOptions reads the options of a method behind "--", as Linux-VServer has
@@ -168,21 +185,20 @@ func (f buildFlags) methodMeant(isGuest func(string) bool) (string, error) {
 	return f.method, nil
 }
 
-// source is where the files come from.
-func (t *tool) source(f buildFlags) (build.Source, error) {
-	method, err := f.methodMeant(func(word string) bool {
-		n, err := guest.ParseName(word)
-		if err != nil {
-			return false
-		}
-		_, err = os.Stat(t.host.Dirs.Spec(n))
-		return err == nil
-	})
+// isGuest tells whether a word is a guest's name.
+func (t *tool) isGuest(word string) bool {
+	n, err := guest.ParseName(word)
 	if err != nil {
-		return build.Source{}, err
+		return false
 	}
-	lacks := func(option string) error {
-		return usageHint("vserver "+t.verb+" --help", "method %s wants %s", method, option)
+	_, err = os.Stat(t.host.Dirs.Spec(n))
+	return err == nil
+}
+
+// source is where the files come from.
+func (t *tool) source(f buildFlags, method string) (build.Source, error) {
+	lacks := func(option string) (build.Source, error) {
+		return build.Source{}, usageHint("vserver "+t.verb+" --help", "method %s wants %s", method, option)
 	}
 	switch method {
 	case "host":
@@ -191,20 +207,23 @@ func (t *tool) source(f buildFlags) (build.Source, error) {
 		return build.Skeleton(), nil
 	case "debootstrap":
 		if f.debian == "" {
-			return build.Source{}, lacks("--debian SUITE")
+			return lacks("--debian SUITE")
 		}
+		return build.Debootstrap(build.DebootstrapOptions{
+			Suite: f.debian, Mirror: f.mirror, Variant: f.variant, Packages: f.packages, Etc: t.host.Dirs.Etc,
+		}), nil
 	case "template":
 		if f.template == "" {
-			return build.Source{}, lacks("--template FILE")
+			return lacks("--template FILE")
 		}
+		return build.Template(image.Meant(f.template)), nil
 	case "rsync", "clone":
 		if f.from == "" {
-			return build.Source{}, lacks("--from SOURCE")
+			return lacks("--from SOURCE")
 		}
-	default:
-		return build.Source{}, usageHint("vserver "+t.verb+" --help", "--method %s: no such method", method)
+		return build.Rsync(f.from), nil
 	}
-	return build.Source{}, guest.ErrUnsupported
+	return build.Source{}, usageHint("vserver "+t.verb+" --help", "--method %s: no such method", method)
 }
 
 // options are the rest of the flags as the host wants them.

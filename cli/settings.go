@@ -97,6 +97,19 @@ func (w wishes) spec() (*guest.Spec, error) {
 	return settings.Parse("options", text)
 }
 
+// change puts what the flags ask for into a spec that is there.
+func (w wishes) change(spec *guest.Spec) error {
+	text, _, err := settings.Apply("options", settings.Render("options", spec), slices.Concat(w.changes(), w.sets))
+	if err != nil {
+		return usage{err.Error()}
+	}
+	changed, err := settings.Parse("options", text)
+	if err == nil {
+		*spec = *changed
+	}
+	return err
+}
+
 // changes are the flags in the words of vserver set. Several values of a list are
 // added up; of another setting the last one counts.
 func (w wishes) changes() []string {
