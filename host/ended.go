@@ -12,6 +12,7 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/cgroup"
+	"vserver/limit"
 	"vserver/step"
 )
 
@@ -113,12 +114,13 @@ func (h *Host) remains(n guest.Name) (*run, error) {
 	return h.newRun(n, spec, nil)
 }
 
-// removeGroup ends what is left in a guest's group and removes it. When something is
-// stuck in the kernel the error tells what and where.
+// removeGroup ends what is left in a guest's group and removes it, with the groups
+// that hold its limits. When something is stuck in the kernel the error tells what and
+// where.
 func (h *Host) removeGroup(cg cgroup.Host, n guest.Name) error {
 	g, err := cg.Open(h.group(n))
 	if errors.Is(err, os.ErrNotExist) {
-		return nil
+		return limit.Remove(cg, h.group(n))
 	}
 	if err != nil {
 		return err
@@ -132,6 +134,9 @@ func (h *Host) removeGroup(cg cgroup.Host, n guest.Name) error {
 		if err := h.killAll(g); err != nil {
 			return err
 		}
+	}
+	if err := limit.Remove(cg, h.group(n)); err != nil {
+		return err
 	}
 	return g.Remove()
 }

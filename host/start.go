@@ -114,7 +114,7 @@ func (r *run) steps() []step.Step {
 		list = append(list, step.Step{Name: "connect the private network", Do: r.networkUp, Undo: r.networkDown})
 	}
 	list = append(list,
-		step.Step{Name: "set limits", Do: r.setLimits, Undo: r.removeLimits},
+		step.Step{Name: "set limits", Do: r.setLimits},
 		step.Step{Name: "write " + r.h.notePath(r.name), Do: r.writeNote, Undo: r.removeNote})
 	if r.front == nil {
 		list = append(list, step.Step{Name: "tell vserverd", Do: r.tell})
@@ -149,7 +149,8 @@ func (r *run) makeGroup(context.Context) (err error) {
 	return r.group.Delegate(r.plan.Base, r.plan.Base)
 }
 
-// removeGroup ends what is left in the group and removes it.
+// removeGroup ends what is left in the group and removes it, with the groups that
+// hold its limits.
 func (r *run) removeGroup() error { return r.h.removeGroup(r.cg, r.name) }
 
 func (r *run) clone(context.Context) (err error) {
@@ -238,8 +239,6 @@ func (r *run) setLimits(context.Context) error {
 	}
 	return limit.Apply(r.cg, r.h.group(r.name), r.limits, pid)
 }
-
-func (r *run) removeLimits() error { return limit.Remove(r.cg, r.h.group(r.name)) }
 
 func (r *run) removeNote() error { return removeNote(r.h.notePath(r.name)) }
 
