@@ -86,11 +86,15 @@ func (h *Host) deleteSteps(n guest.Name, left bool) []step.Step {
 	}
 }
 
-// halted refuses a guest of which a process is left.
+// halted refuses a guest of which a process is left, and takes down what is left of one
+// that ended when nobody saw it.
 func (h *Host) halted(n guest.Name) error {
 	running, err := h.runs(n)
-	if err == nil && running {
-		err = fault.Hint(guest.ErrRunning, "vserver "+string(n)+" stop")
+	if err != nil {
+		return err
 	}
-	return err
+	if running {
+		return fault.Hint(guest.ErrRunning, "vserver "+string(n)+" stop")
+	}
+	return h.sweep(n)
 }
