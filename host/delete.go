@@ -96,5 +96,5 @@ func (h *Host) halted(n guest.Name) error {
 	if running {
 		return fault.Hint(guest.ErrRunning, "vserver "+string(n)+" stop")
 	}
-	return h.sweep(n)
+	return h.takeDown(n)
 }

@@ -244,10 +244,10 @@ func (h *Host) identity(spec *guest.Spec) (identity.Identity, error) {
 		id.Address = spec.Network.Addresses[0].Addr()
 	}
 	r, err := identity.HostResolver(filepath.Dir(h.Dirs.Etc), spec.Network.Mode == guest.NetHost)
-	if len(spec.Network.DNS) > 0 {
+	if spec.Network.DNS != nil { // [] is none at all
 		r.Servers = spec.Network.DNS
 	}
-	if len(spec.Network.Search) > 0 {
+	if spec.Network.Search != nil {
 		r.Search = spec.Network.Search
 	}
 	id.Resolver = r
