@@ -6,8 +6,17 @@ package main
 
 import (
 	"os"
+	"path/filepath"
 
 	"vserver/cli"
+	"vserver/daemon"
+	"vserver/daemon/proto"
+	"vserver/guest"
 )
 
-func main() { os.Exit(cli.Main(os.Args)) }
+func main() {
+	if filepath.Base(os.Args[0]) == proto.Program {
+		os.Exit(daemon.Main(os.Args, guest.DefaultDirs(os.Getenv(cli.RootVar))))
+	}
+	os.Exit(cli.Main(os.Args))
+}
