@@ -2,13 +2,19 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
-	"vserver/guest"
+	"vserver/fault"
+	"vserver/host"
+	"vserver/kernel/probe"
+	"vserver/sysctl"
 )
 
-type checkFlags struct{ fix bool }
+type checkFlags struct{ fix, problems bool }
 
 func newCheck(t *tool) *cobra.Command {
 	var f checkFlags
@@ -16,13 +22,140 @@ func newCheck(t *tool) *cobra.Command {
 Says what this kernel and this host can do for guests, a line for each thing, with
 the version or the setting that would bring what is missing and what is lost
 without; and which settings of the host bite when there are many guests. The exit
-code is 7 when a guest could not be run safely.`, `
+code is 7 when a guest could not be run safely.
+
+With --fix the settings that are too low are raised, now and for each boot to come.`, `
 vserver check
 vserver check --fix`,
 		func(_ context.Context, args []string) error { return t.check(f, args) })
-	c.Flags().BoolVar(&f.fix, "fix", false, "change the settings of the host that bite")
+	c.Flags().BoolVar(&f.fix, "fix", false, "raise the settings of the host that are too low")
+	c.Flags().BoolVarP(&f.problems, "problems", "p", false, "only what is missing or too low")
 	return c
 }
 
-// check says what the host can do.
-func (t *tool) check(checkFlags, []string) error { return guest.ErrUnsupported }
+// checked is what check says, for --json.
+type checked struct {
+	*host.Report
+	OK      bool          `json:"ok"` // guests can be run safely
+	Changes []checkChange `json:"changes,omitempty"`
+}
+
+// checkChange is what --fix did to a setting.
+type checkChange struct {
+	sysctl.Change
+	Problem string `json:"problem,omitempty"` // why it could not be changed
+}
+
+// check says what the host can do for guests.
+func (t *tool) check(f checkFlags, args []string) error {
+	if len(args) > 0 || t.subject != "" {
+		return usageHint("vserver check", "takes no name; it is about the host")
+	}
+	report, err := t.host.Check()
+	if err != nil {
+		return err
+	}
+	out := checked{Report: report, OK: report.Err() == nil}
+	var failed error
+	if f.fix {
+		changes, err := t.host.Fix(report)
+		if err != nil {
+			return err
+		}
+		out.Changes, failed = fixed(changes)
+		if report, err = t.host.Check(); err != nil {
+			return err
+		}
+		out.Report = report
+	}
+	if t.json {
+		return join(writeJSON(t.out, out), failed, report.Err())
+	}
+	t.out.WriteString(t.checkText(out, f.problems))
+	return join(failed, unsafe(report.Err()))
+}
+
+// unsafe says what a missing feature means.
+func unsafe(err error) error {
+	return fault.Hint(err, "vserver check --problems says what brings it")
+}
+
+// fixed tells the changes that were made from those that were not.
+func fixed(changes []sysctl.Change) (out []checkChange, failed error) {
+	var errs []error
+	for _, c := range changes {
+		one := checkChange{Change: c}
+		if c.Err != nil {
+			one.Problem = c.Err.Error()
+			errs = append(errs, fmt.Errorf("%s: %w", c.Name, c.Err))
+		}
+		out = append(out, one)
+	}
+	return out, errors.Join(errs...)
+}
+
+// checkText is the answer in lines.
+func (t *tool) checkText(c checked, problems bool) string {
+	var b strings.Builder
+	width := 0
+	for _, r := range c.Features {
+		width = max(width, len(r.Name))
+	}
+	for _, r := range c.Features {
+		if problems && r.State == probe.Yes {
+			continue
+		}
+		fmt.Fprintf(&b, "%s  %-*s  %s\n", t.verdict(r), width, r.Name, featureText(r))
+	}
+	for _, s := range c.Settings {
+		switch {
+		case !s.OK:
+			fmt.Fprintf(&b, "%s  %s = %s, wants %s: %s%s\n", t.paint("low ", "33"), s.Name, s.Value, s.Wanted, s.Why, wayOut(s))
+		case !problems:
+			fmt.Fprintf(&b, "%s  %s = %s\n", t.paint("ok  ", "32"), s.Name, s.Value)
+		}
+	}
+	for _, ch := range c.Changes {
+		if ch.Err == nil {
+			fmt.Fprintf(&b, "set   %s from %s to %s\n", ch.Name, ch.From, ch.To)
+		}
+	}
+	return b.String()
+}
+
+// verdict is the word in front of a feature's line.
+func (t *tool) verdict(r probe.Result) string {
+	switch {
+	case r.State == probe.Yes:
+		return t.paint("ok  ", "32")
+	case r.State == probe.Unknown:
+		return t.paint("?   ", "33")
+	case r.Required:
+		return t.paint("BAD ", "31")
+	}
+	return t.paint("no  ", "33")
+}
+
+// featureText is what guests have of a feature, or what is lost without.
+func featureText(r probe.Result) string {
+	found := ""
+	if r.Found != "" {
+		found = " (" + r.Found + ")"
+	}
+	if r.State == probe.Yes {
+		return r.Gives + found
+	}
+	lost := r.Lost
+	if !strings.HasPrefix(lost, "without ") {
+		lost = "without: " + lost
+	}
+	return r.Gives + found + "; needs " + r.Brings + "; " + lost
+}
+
+// wayOut is how a setting is raised.
+func wayOut(s sysctl.Setting) string {
+	if s.Hint != "" {
+		return "; " + s.Hint
+	}
+	return "; vserver check --fix sets it"
+}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"vserver/daemon/proto"
 	"vserver/guest"
 	"vserver/internal/need"
 )
@@ -102,6 +103,9 @@ func world(t *testing.T, e *testscript.Env) error {
 		c.Env = append(os.Environ(), RootVar+"="+root)
 		if out, err := c.CombinedOutput(); err != nil && os.Geteuid() == 0 {
 			t.Errorf("stop --all: %v: %s", err, out)
+		}
+		if err := proto.Quit(guest.DefaultDirs(root)); err != nil {
+			t.Error(err)
 		}
 	})
 	e.Setenv("PATH", bin+":"+os.Getenv("PATH"))
