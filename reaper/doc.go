@@ -7,7 +7,9 @@
 // sealed memfd, which the first process of a guest executes with execveat(2) after
 // it has left the host's file system. So no file of the host is seen or needed in
 // the guest, /proc/1/exe there cannot be written, and an idle reaper has two pages
-// of its own: the text and the stack.
+// of its own: the text and the stack. On amd64 it even moves the one next to the
+// other to save page tables. With them, its kernel stack and what the kernel keeps
+// of a process it takes 58 KiB, where sleep(1) takes 180.
 //
 // # Protocol
 //
