@@ -13,15 +13,26 @@ type Signal syscall.Signal
 // sigrtmin is SIGRTMIN as programs see it: the C library keeps 32 and 33.
 const sigrtmin = 34
 
-var signalNames = map[string]syscall.Signal{
-	"HUP": syscall.SIGHUP, "INT": syscall.SIGINT, "QUIT": syscall.SIGQUIT, "ILL": syscall.SIGILL,
-	"TRAP": syscall.SIGTRAP, "ABRT": syscall.SIGABRT, "BUS": syscall.SIGBUS, "FPE": syscall.SIGFPE,
-	"KILL": syscall.SIGKILL, "USR1": syscall.SIGUSR1, "SEGV": syscall.SIGSEGV, "USR2": syscall.SIGUSR2,
-	"PIPE": syscall.SIGPIPE, "ALRM": syscall.SIGALRM, "TERM": syscall.SIGTERM, "CHLD": syscall.SIGCHLD,
-	"CONT": syscall.SIGCONT, "STOP": syscall.SIGSTOP, "TSTP": syscall.SIGTSTP, "TTIN": syscall.SIGTTIN,
-	"TTOU": syscall.SIGTTOU, "URG": syscall.SIGURG, "XCPU": syscall.SIGXCPU, "XFSZ": syscall.SIGXFSZ,
-	"VTALRM": syscall.SIGVTALRM, "PROF": syscall.SIGPROF, "WINCH": syscall.SIGWINCH, "IO": syscall.SIGIO,
-	"PWR": syscall.SIGPWR, "SYS": syscall.SIGSYS,
+// signals are the signals with a name of their own, without "SIG".
+func signals() []struct {
+	name   string
+	number syscall.Signal
+} {
+	return []struct {
+		name   string
+		number syscall.Signal
+	}{
+		{"HUP", syscall.SIGHUP}, {"INT", syscall.SIGINT}, {"QUIT", syscall.SIGQUIT},
+		{"ILL", syscall.SIGILL}, {"TRAP", syscall.SIGTRAP}, {"ABRT", syscall.SIGABRT},
+		{"BUS", syscall.SIGBUS}, {"FPE", syscall.SIGFPE}, {"KILL", syscall.SIGKILL},
+		{"USR1", syscall.SIGUSR1}, {"SEGV", syscall.SIGSEGV}, {"USR2", syscall.SIGUSR2},
+		{"PIPE", syscall.SIGPIPE}, {"ALRM", syscall.SIGALRM}, {"TERM", syscall.SIGTERM},
+		{"CHLD", syscall.SIGCHLD}, {"CONT", syscall.SIGCONT}, {"STOP", syscall.SIGSTOP},
+		{"TSTP", syscall.SIGTSTP}, {"TTIN", syscall.SIGTTIN}, {"TTOU", syscall.SIGTTOU},
+		{"URG", syscall.SIGURG}, {"XCPU", syscall.SIGXCPU}, {"XFSZ", syscall.SIGXFSZ},
+		{"VTALRM", syscall.SIGVTALRM}, {"PROF", syscall.SIGPROF}, {"WINCH", syscall.SIGWINCH},
+		{"IO", syscall.SIGIO}, {"PWR", syscall.SIGPWR}, {"SYS", syscall.SIGSYS},
+	}
 }
 
 // UnmarshalText reads "SIGTERM", "term", "15" or "SIGRTMIN+3".
@@ -38,18 +49,20 @@ func (s *Signal) UnmarshalText(b []byte) error {
 			return nil
 		}
 	}
-	if n, ok := signalNames[word]; ok {
-		*s = Signal(n)
-		return nil
+	for _, known := range signals() {
+		if known.name == word {
+			*s = Signal(known.number)
+			return nil
+		}
 	}
 	return fmt.Errorf("signal %q: want a name or a number from 1 to 64: %w", b, ErrInvalid)
 }
 
 // String gives the name, as SIGTERM or SIGRTMIN+3.
 func (s Signal) String() string {
-	for name, n := range signalNames {
-		if Signal(n) == s {
-			return "SIG" + name
+	for _, known := range signals() {
+		if Signal(known.number) == s {
+			return "SIG" + known.name
 		}
 	}
 	if s >= sigrtmin {

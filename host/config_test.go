@@ -168,7 +168,7 @@ func TestLive(t *testing.T) {
 			t.Errorf("%s", path)
 		}
 	}
-	for _, path := range []string{"limits.memory", "hooks.pre-start", "network.addresses", "restart"} {
+	for _, path := range []string{"init.command", "hooks.pre-start", "network.addresses", "restart"} {
 		if live(path) {
 			t.Errorf("%s", path)
 		}
