@@ -397,7 +397,7 @@ var tops = slices.DeleteFunc(Keys(), func(k Key) bool { return strings.Contains(
 func TestLayouts(t *testing.T) {
 	all := samples()
 	paths := mapKeys(reflect.ValueOf(all))
-	for seed := range int64(400) {
+	for seed := range int64(200) {
 		l := &layouts{Rand: rand.New(rand.NewSource(seed))}
 		before := l.spec()
 		if _, p := tree("", []byte(before)); p != nil {
