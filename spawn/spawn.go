@@ -29,14 +29,15 @@ type Options struct {
 type Child struct {
 	first  int // of the first clone; ends at the table's fork
 	pid    int // of the process that will exec
+	ended  bool
 	pidfd  int
 	table  *Table
 	report *os.File
 	gate   *os.File
 	shared []byte
 	// What the children read until they execute.
-	regs          []uintptr
-	start, second *runner
+	regs    []uintptr
+	runners [2]*runner
 }
 
 // Start clones a child that begins to follow t. It waits at the entries Await and
@@ -58,9 +59,10 @@ func Start(t *Table, o Options) (*Child, error) {
 		c.Close()
 		return nil, fmt.Errorf("clone3: %w", err)
 	}
-	c.first = pid
 	if t.forks == nil {
 		c.pid = pid
+	} else {
+		c.first = pid
 	}
 	return c, nil
 }
@@ -111,7 +113,7 @@ func (c *Child) clone(o Options, e ends) (int, error) {
 	}
 	c.regs = make([]uintptr, max(t.nregs, int(regsFixed)))
 	c.regs[regGate], c.regs[regOurGate], c.regs[regReport] = uintptr(e.gate), c.gate.Fd(), uintptr(e.report)
-	c.start, c.second = t.split(c.regs, e.report)
+	c.runners[0], c.runners[1] = t.split(c.regs, e.report)
 
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -122,7 +124,7 @@ func (c *Child) clone(o Options, e ends) (int, error) {
 		}
 		defer restore()
 	}
-	pid := cloneQuietly(args, c.start)
+	pid := cloneQuietly(args, c.runners[0])
 	if e := errno(pid); e != 0 {
 		return 0, e
 	}
@@ -172,8 +174,8 @@ func becomeOwner(id uint32) (restore func(), err error) {
 }
 
 // First is the pid of the process cloned first, for the id maps of its user
-// namespace.
-func (c *Child) First() int { return c.first }
+// namespace. It is good until Forked.
+func (c *Child) First() int { return max(c.first, c.pid) }
 
 // Open lets the child pass one Await.
 func (c *Child) Open() error {
@@ -209,11 +211,18 @@ func (c *Child) Forked() (pid int, err error) {
 		return 0, err
 	}
 	c.first = 0
-	c.pid = int(binary.NativeEndian.Uint32(c.shared))
-	if c.pid == 0 {
+	if c.pid = c.second(); c.pid == 0 {
 		return 0, c.because(errors.New("child ended before its fork"))
 	}
 	return c.pid, nil
+}
+
+// second is the pid that the table's fork has left; 0 for none.
+func (c *Child) second() int {
+	if c.shared == nil {
+		return 0
+	}
+	return int(binary.NativeEndian.Uint32(c.shared))
 }
 
 // Pidfd gives a pidfd of the process that execs. It stays the Child's.
@@ -268,6 +277,7 @@ func (c *Child) Wait() (syscall.WaitStatus, error) {
 	if err != nil {
 		return 0, err
 	}
+	c.ended = true
 	return c.reap(pid)
 }
 
@@ -283,15 +293,22 @@ func (c *Child) reap(pid int) (ws syscall.WaitStatus, err error) {
 	return ws, nil
 }
 
-// Kill ends a child that has not been finished, and reaps it.
+// Kill ends a child that has not been finished, or whose Finish gave an error, and
+// reaps it.
 func (c *Child) Kill() {
-	for _, pid := range []int{c.first, c.pid} {
-		if pid != 0 {
-			syscall.Kill(pid, syscall.SIGKILL)
-			c.reap(pid)
+	if c.first != 0 {
+		syscall.Kill(c.first, syscall.SIGKILL)
+		c.reap(c.first)
+		c.first = 0
+		if c.pid == 0 {
+			c.pid = c.second()
 		}
 	}
-	c.first, c.pid = 0, 0
+	if c.pid != 0 && !c.ended {
+		syscall.Kill(c.pid, syscall.SIGKILL)
+		c.reap(c.pid)
+		c.ended = true
+	}
 }
 
 // Close releases what the parent holds of the child; the child itself goes on if it
