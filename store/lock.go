@@ -24,22 +24,27 @@ func Lock(path string, wait time.Duration) (release func(), err error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := hold(f, wait); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return func() { f.Close() }, nil
+}
+
+// hold waits up to wait for the lock of an open file.
+func hold(f *os.File, wait time.Duration) error {
 	const least, most = time.Millisecond, 20 * time.Millisecond
 	for end, nap := time.Now().Add(wait), least; ; nap = min(2*nap, most) {
-		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-		if err == nil {
-			return func() { f.Close() }, nil
-		}
-		if left := time.Until(end); !errors.Is(err, syscall.EINTR) {
-			if !errors.Is(err, syscall.EWOULDBLOCK) || left <= 0 {
-				break
-			}
+		err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
+		left := time.Until(end)
+		switch {
+		case errors.Is(err, syscall.EINTR):
+		case errors.Is(err, syscall.EWOULDBLOCK) && left > 0:
 			time.Sleep(min(nap, left))
+		case errors.Is(err, syscall.EWOULDBLOCK):
+			return guest.ErrBusy
+		default:
+			return err
 		}
 	}
-	f.Close()
-	if errors.Is(err, syscall.EWOULDBLOCK) {
-		err = guest.ErrBusy
-	}
-	return nil, fmt.Errorf("lock %s: %w", path, err)
 }

@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"vserver/fault"
 	"vserver/guest"
@@ -117,31 +118,58 @@ func WriteText(path string, text []byte) error {
 }
 
 // replace writes a file beside path and renames it over it, each step on disk
-// before the next. Its directory is made when it is missing.
+// before the next. Its directory is made when it is missing, and locked meanwhile:
+// so the file beside can have one name, and what a killed tool left under it is
+// overwritten by the next and never adds up.
 func replace(path string, text []byte, mode fs.FileMode) error {
-	dir := filepath.Dir(path)
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return err
-	}
-	tmp, err := os.CreateTemp(dir, "."+filepath.Base(path)+".*")
+	dir, err := openDir(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
-	defer os.Remove(tmp.Name()) // fails once it is renamed
-	defer tmp.Close()
-	if _, err := tmp.Write(text); err != nil {
+	defer dir.Close()
+	if err := hold(dir, writeWait); err != nil {
+		return fmt.Errorf("lock %s: %w", dir.Name(), err)
+	}
+	if err := writeSynced(beside(path), text, mode); err != nil {
+		return errors.Join(err, removeIfThere(beside(path)))
+	}
+	if err := os.Rename(beside(path), path); err != nil {
 		return err
 	}
-	if err := tmp.Chmod(mode); err != nil {
+	return dir.Sync()
+}
+
+// writeWait is how long others may take to write a file of a few KiB.
+const writeWait = 10 * time.Second
+
+func beside(path string) string {
+	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
+}
+
+func openDir(path string) (*os.File, error) {
+	if err := os.MkdirAll(path, 0o755); err != nil {
+		return nil, err
+	}
+	return os.Open(path)
+}
+
+func writeSynced(path string, text []byte, mode fs.FileMode) error {
+	if err := removeIfThere(path); err != nil {
 		return err
 	}
-	if err := tmp.Sync(); err != nil {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if err != nil {
 		return err
 	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
+	_, err = f.Write(text)
+	return errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+}
+
+func removeIfThere(path string) error {
+	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return syncDir(dir)
+	return nil
 }
 
 func syncDir(dir string) error {
@@ -153,15 +181,17 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
-// Remove takes the spec at path away. One that is not there is no error.
+// Remove takes the spec at path away, and what a killed Write left beside it. One
+// that is not there is no error.
 func Remove(path string) error {
-	if err := os.Remove(path); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
+	if err := errors.Join(removeIfThere(beside(path)), removeIfThere(path)); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(path))
+	err := syncDir(filepath.Dir(path))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // Rename moves the spec from one path to another in the same directory. A spec at

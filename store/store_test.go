@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -169,6 +170,34 @@ func TestWrite(t *testing.T) {
 	}
 }
 
+// TestWriteAtOnce has many write one spec: it is one of theirs, whole, and what a
+// killed one left is gone.
+func TestWriteAtOnce(t *testing.T) {
+	path := filepath.Join(fleet(t, 1), "g000.yaml")
+	write(t, beside(path), "half a sp")
+	var wg sync.WaitGroup
+	for i := range 20 {
+		wg.Go(func() {
+			text := strings.Repeat(fmt.Sprintf("# writer %d\n", i), 1000) + fmt.Sprintf("xid: %d\n", 100+i)
+			if err := WriteText(path, []byte(text)); err != nil {
+				t.Error(err)
+			}
+			if spec, err := Load(path); err != nil || spec.XID < 100 {
+				t.Errorf("%+v, %v", spec, err)
+			}
+		})
+	}
+	wg.Wait()
+	text, err := os.ReadFile(path)
+	lines := strings.Split(string(text), "\n")
+	if err != nil || len(lines) != 1002 || len(slices.Compact(lines[:1000])) != 1 {
+		t.Errorf("%v: a mixture of %d lines", err, len(lines))
+	}
+	if left, _ := filepath.Glob(filepath.Join(filepath.Dir(path), ".*")); len(left) > 0 {
+		t.Errorf("left: %v", left)
+	}
+}
+
 // TestWriteFails leaves the old text when there is no room for the new one.
 func TestWriteFails(t *testing.T) {
 	path := filepath.Join(fleet(t, 1), "g000.yaml")
@@ -208,6 +237,7 @@ func TestRenameRemove(t *testing.T) {
 	if err := Rename(c, a); !errors.Is(err, guest.ErrExists) && !errors.Is(err, guest.ErrNotFound) {
 		t.Errorf("from nothing: %v", err)
 	}
+	write(t, beside(c), "half a sp")
 	if err := os.Link(a, c); err != nil { // as a killed Rename leaves it
 		t.Fatal(err)
 	}
@@ -224,8 +254,11 @@ func TestRenameRemove(t *testing.T) {
 			t.Errorf("%v", err)
 		}
 	}
-	if names, _ := Names(dir); !slices.Equal(names, []guest.Name{"g001"}) {
-		t.Errorf("left: %v", names)
+	if err := Remove(filepath.Join(dir, "no", "such.yaml")); err != nil {
+		t.Error(err)
+	}
+	if left, _ := os.ReadDir(dir); len(left) != 1 || left[0].Name() != "g001.yaml" {
+		t.Errorf("left: %v", left)
 	}
 }
 
