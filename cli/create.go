@@ -30,7 +30,8 @@ method has:
   rsync        a directory or a running server: --from DIR, --from root@HOST:/
   skeleton     bare directories
 
-Every setting of a guest is an option as well; vserver set changes them later.`, `
+Every setting of a guest is an option as well; vserver set changes them later. An
+option that can be repeated takes several values at once, with commas between.`, `
 vserver create web1 --debian bookworm --ip 192.0.2.10/24 --ssh-key ~/.ssh/id_ed25519.pub
 vserver create db1 --ip 192.0.2.11/24 --memory 2G --cpus 1.5
 vserver create job --init command --command /usr/local/bin/job --no-start`,

@@ -25,6 +25,7 @@ type page struct {
 // option is one option of a page.
 type option struct {
 	short, long, value, text, preset string
+	setting                          bool // it is a setting of a new guest
 }
 
 // page collects what the command says of itself.
@@ -48,7 +49,11 @@ func (e entry) page(c *cobra.Command) page {
 			return
 		}
 		value, text := pflag.UnquoteUsage(f)
-		o := option{short: f.Shorthand, long: f.Name, value: value, text: text}
+		s, ofGuest := f.Value.(*settingFlag)
+		if ofGuest {
+			value, text = valueName(s.key), f.Usage
+		}
+		o := option{short: f.Shorthand, long: f.Name, value: value, text: text, setting: ofGuest}
 		if !slices.Contains([]string{"", "false", "0", "[]", "0s"}, f.DefValue) {
 			o.preset = f.DefValue
 		}
@@ -93,11 +98,32 @@ func helpText(p page) string {
 			fmt.Fprintf(&b, "  %s\n", e)
 		}
 	}
-	b.WriteString("\nOptions:\n")
-	for _, o := range p.options {
-		b.WriteString(hanging("  "+o.names(), o.words(), 26))
+	for _, s := range p.sections() {
+		b.WriteString("\n" + s.title + ":\n")
+		for _, o := range s.options {
+			b.WriteString(hanging("  "+o.names(), o.words(), 26))
+		}
 	}
 	return b.String()
+}
+
+// section is some options under a title.
+type section struct {
+	title   string
+	options []option
+}
+
+// sections are the options of a page, those that are settings of a guest apart.
+func (p page) sections() []section {
+	list := []section{{title: "Options"}, {title: "Settings of the guest"}}
+	for _, o := range p.options {
+		i := 0
+		if o.setting {
+			i = 1
+		}
+		list[i].options = append(list[i].options, o)
+	}
+	return slices.DeleteFunc(list, func(s section) bool { return len(s.options) == 0 })
 }
 
 // textWidth is where lines of help end: the width of the oldest terminals.

@@ -93,9 +93,11 @@ func roff(p page) string {
 	if p.long != "" {
 		b.WriteString(".SH DESCRIPTION\n" + paragraphs(p.long))
 	}
-	b.WriteString(".SH OPTIONS\n")
-	for _, o := range p.options {
-		fmt.Fprintf(&b, ".TP\n\\fB%s\\fR\n%s\n", escape(strings.TrimSpace(o.names())), escape(o.words()))
+	for _, s := range p.sections() {
+		fmt.Fprintf(&b, ".SH %s\n", strings.ToUpper(s.title))
+		for _, o := range s.options {
+			fmt.Fprintf(&b, ".TP\n\\fB%s\\fR\n%s\n", escape(strings.TrimSpace(o.names())), escape(o.words()))
+		}
 	}
 	if len(p.examples) > 0 {
 		b.WriteString(".SH EXAMPLES\n.nf\n")

@@ -34,9 +34,9 @@ func (w *wishes) flags(c *cobra.Command) {
 			words += " (repeatable)"
 		}
 		name := flagName(k.Path)
-		f := c.Flags().VarPF(&settingFlag{k, w}, name, "", "`"+valueName(k)+"` "+words)
+		f := c.Flags().VarPF(&settingFlag{k, w}, name, "", words)
 		if k.Type() == "true or false" {
-			f.NoOptDefVal, f.Usage = "true", "``"+words
+			f.NoOptDefVal = "true"
 		}
 		f.DefValue = k.Default
 		if k.Values != nil {
@@ -70,9 +70,11 @@ func flagName(key string) string {
 	return strings.ReplaceAll(key[strings.LastIndexByte(key, '.')+1:], "_", "-")
 }
 
-// valueName is the word that stands for the value in the help text.
+// valueName is the word that stands for the value in the help text; "" for a switch.
 func valueName(k settings.Key) string {
 	switch {
+	case k.Type() == "true or false":
+		return ""
 	case k.Values != nil:
 		return strings.Join(k.Values, "|")
 	case k.Map():
@@ -83,6 +85,12 @@ func valueName(k settings.Key) string {
 		return "N"
 	case k.Type() == "text" || k.List():
 		return strings.ToUpper(strings.ReplaceAll(flagName(k.Path), "-", "_"))
+	}
+	switch k.Type() {
+	case "bytes":
+		return "SIZE"
+	case "duration":
+		return "TIME"
 	}
 	return strings.ToUpper(k.Type())
 }
