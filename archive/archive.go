@@ -77,6 +77,7 @@ type Unpacker struct {
 	root   *file.Dir
 	report Report
 	here   map[string]bool // what the current archive has put there; true for directories
+	ways   map[string]bool // directories on the way to these, of a layer
 	layer  bool            // the current archive is a layer over others
 	times  []stamp         // of directories, set when nothing is put in them any more
 	at     *file.Dir       // the directory last used, at path atPath; nil for none

@@ -27,7 +27,7 @@ func (u *Unpacker) Tar(ctx context.Context, r io.Reader) error { return u.unpack
 func (u *Unpacker) Layer(ctx context.Context, r io.Reader) error { return u.unpack(ctx, r, true) }
 
 func (u *Unpacker) unpack(ctx context.Context, r io.Reader, isLayer bool) error {
-	u.here, u.layer, u.times = map[string]bool{}, isLayer, nil
+	u.here, u.ways, u.layer, u.times = map[string]bool{}, map[string]bool{}, isLayer, nil
 	defer u.close()
 	stream := &counter{r: r, check: u.inflated}
 	t := tar.NewReader(stream)
@@ -118,6 +118,9 @@ func (u *Unpacker) entry(h *tar.Header, body io.Reader) error {
 	if u.layer && strings.HasPrefix(name, whiteout) {
 		return u.whiteout(d, path.Dir(p), name)
 	}
+	for way := path.Dir(p); u.layer && way != "." && !u.ways[way]; way = path.Dir(way) {
+		u.ways[way] = true
+	}
 	made, err := u.make(d, name, p, h, body)
 	if err != nil || !made {
 		return err
@@ -204,8 +207,11 @@ func (u *Unpacker) hardLink(d *file.Dir, name, p string, h *tar.Header) error {
 		return err
 	}
 	dirPath, base := path.Split(target)
+	if base == "" {
+		return hostile(h.Name, "a hard link to a directory")
+	}
 	from, err := u.linkDir(path.Clean(strings.TrimSuffix(dirPath, "/") + "/."))
-	if isNotExist(err) || base == "" {
+	if isNotExist(err) {
 		return hostile(h.Name, "a hard link to %q, which is not there", h.Linkname)
 	}
 	if err != nil {
@@ -252,7 +258,8 @@ func (u *Unpacker) whiteout(d *file.Dir, dir, name string) error {
 		if gone == "" || gone == "." || gone == ".." {
 			return hostile(name, "takes away nothing")
 		}
-		if _, own := u.here[path.Join(dir, gone)]; own {
+		gonePath := path.Join(dir, gone)
+		if _, own := u.here[gonePath]; own || u.ways[gonePath] {
 			return nil
 		}
 		return d.RemoveAll(gone)
@@ -268,6 +275,9 @@ func (u *Unpacker) empty(d *file.Dir, dir string) error {
 	for _, n := range names {
 		p := path.Join(dir, n)
 		isDir, own := u.here[p]
+		if u.ways[p] {
+			isDir, own = true, true
+		}
 		if !own {
 			if err := d.RemoveAll(n); err != nil {
 				return err
@@ -422,7 +432,7 @@ func (u *Unpacker) copySparse(f *os.File, body io.Reader) (hole bool, err error)
 	}
 	for size := int64(0); ; {
 		n, err := io.ReadFull(body, u.buf)
-		hole = n == chunk && zero(u.buf) || n == 0 && hole
+		hole = zero(u.buf[:n]) && (n > 0 || hole)
 		if n > 0 && !hole {
 			if _, err := f.WriteAt(u.buf[:n], size); err != nil {
 				return hole, err
@@ -441,6 +451,9 @@ func (u *Unpacker) copySparse(f *os.File, body io.Reader) (hole bool, err error)
 func zero(b []byte) bool {
 	for len(b) >= 8 && binary.LittleEndian.Uint64(b) == 0 {
 		b = b[8:]
+	}
+	for len(b) > 0 && b[0] == 0 {
+		b = b[1:]
 	}
 	return len(b) == 0
 }
