@@ -61,8 +61,7 @@ func TestKilled(t *testing.T) {
 func appeared(path string) bool { return os.Remove(path) == nil }
 
 func writeForever(t *testing.T, root string) {
-	d := world(t)
-	d.Config, d.Data = filepath.Join(root, "config"), filepath.Join(root, "data")
+	d := guest.Dirs{Config: filepath.Join(root, "config"), Data: filepath.Join(root, "data")}
 	write(t, filepath.Join(root, "began"), "")
 	for i := 0; ; i++ {
 		spec := guest.Spec{}

@@ -27,8 +27,11 @@ func Set(text []byte, path, value string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	if to.Section && (value != "" || path == "") {
-		return nil, fmt.Errorf("%s: is a section; set one of its keys: %w", path, guest.ErrInvalid)
+	if path == "" {
+		return nil, wrong("", "want the path of a key, as limits.memory")
+	}
+	if to.Section && value != "" {
+		return nil, wrong(path, "is a section; set one of its keys")
 	}
 	if value == "" {
 		return to.change(text, wanted{})
@@ -58,7 +61,7 @@ func Drop(text []byte, path, items string) ([]byte, error) {
 	out, err := changeList(text, path, items, func(old, items []string) []string {
 		for _, item := range items {
 			if !slices.Contains(old, item) {
-				missing = fmt.Errorf("%s: %q is not in the list: %w", path, item, guest.ErrInvalid)
+				missing = wrong(path, "%q is not in the list", item)
 			}
 		}
 		var kept []string
@@ -79,10 +82,13 @@ func Drop(text []byte, path, items string) ([]byte, error) {
 // after the other, and checks the outcome as a whole. file is named in errors, as
 // for Parse. It gives the paths that were changed.
 func Apply(file string, text []byte, changes []string) (out []byte, paths []string, err error) {
+	if _, p := tree(file, text); p != nil {
+		return nil, nil, Problems{*p}
+	}
 	for _, c := range changes {
 		key, value, ok := strings.Cut(c, "=")
 		if !ok {
-			return nil, nil, fmt.Errorf("%q: want KEY=VALUE, KEY= to unset, KEY+=ITEM or KEY-=ITEM: %w", c, guest.ErrInvalid)
+			return nil, nil, wrong("", "%q: want KEY=VALUE, KEY= to unset, KEY+=ITEM or KEY-=ITEM", c)
 		}
 		do := Set
 		if k, ok := strings.CutSuffix(key, "+"); ok {
@@ -123,11 +129,11 @@ func (to target) wanted(value string) (wanted, error) {
 	case to.List(), to.Map() && strings.HasPrefix(value, "{"):
 		root, p := tree("", []byte(value))
 		if p != nil {
-			return wanted{}, fmt.Errorf("%s: %q: %w", to.Path, value, p.Err)
+			return wanted{}, Problem{Path: to.Path, Err: fmt.Errorf("%q: %w", value, p.Err)}
 		}
 		n = root
 	case to.Map():
-		return wanted{}, fmt.Errorf("%s: set one entry, as %s.NAME=VALUE, or all as {NAME: VALUE}: %w", to.Path, to.Path, guest.ErrInvalid)
+		return wanted{}, wrong(to.Path, "set one entry, as %s.NAME=VALUE, or all as {NAME: VALUE}", to.Path)
 	case kind == reflect.Bool || kind == reflect.Int || kind == reflect.Uint32 || kind == reflect.Float64:
 		n.Tag = ""
 		n.Tag = n.ShortTag()
@@ -138,8 +144,7 @@ func (to target) wanted(value string) (wanted, error) {
 		d.notZero(n, v, to.Default, to.Path)
 	}
 	if len(d.problems) > 0 {
-		p := d.problems[0]
-		return wanted{}, fmt.Errorf("%s: %w", p.Path, p.Err)
+		return wanted{}, Problem{Path: d.problems[0].Path, Err: d.problems[0].Err}
 	}
 	w := wanted{value: v}
 	w.text, w.items = oneLine(n, to.typ)
@@ -175,7 +180,7 @@ func changeList(text []byte, path, items string, merge func(old, items []string)
 		return nil, err
 	}
 	if !to.List() {
-		return nil, fmt.Errorf("%s: is no list; write %s=VALUE: %w", path, path, guest.ErrInvalid)
+		return nil, wrong(path, "is no list; write %s=VALUE", path)
 	}
 	given, err := to.wanted(items)
 	if err != nil {
@@ -251,7 +256,7 @@ func (to target) patch(text []byte, old *guest.Spec, w wanted) ([]byte, error) {
 }
 
 func unchangeable(path string, err error) error {
-	return fault.Hint(fmt.Errorf("%s: %w: %w", path, err, guest.ErrInvalid), "change the file itself: vserver NAME edit")
+	return fault.Hint(wrong(path, "%w", err), "change the file itself: vserver NAME edit")
 }
 
 // meaning is equal for texts that say the same.

@@ -195,12 +195,18 @@ func TestApply(t *testing.T) {
 		!slices.Equal(paths, []string{"init.style", "init.command", "limits.memory"}) {
 		t.Errorf("%q %q %v", out, paths, err)
 	}
+	if _, _, err := Apply("a.yaml", []byte("a:\n  b: [\n"), []string{"xid=8"}); err == nil || !strings.HasPrefix(err.Error(), "a.yaml:") {
+		t.Errorf("no YAML: %v", err)
+	}
+	if _, err := Set([]byte("a:\n  b: [\n"), "xid", "8"); err == nil || !strings.HasPrefix(err.Error(), "line ") {
+		t.Errorf("no YAML: %v", err)
+	}
 	for change, want := range map[string]string{
 		"limits.memory":              `"limits.memory": want KEY=VALUE`,
 		"limits.memroy=1G":           "limits.memroy: no such key; did you mean memory?",
 		"memory=1G":                  "memory: no such key here; did you mean limits.memory?",
 		"limits=1G":                  "limits: is a section; set one of its keys",
-		"=1":                         ": is a section",
+		"=1":                         "want the path of a key",
 		"limits.=1":                  "limits.: ends with a dot",
 		"limits.memory.x=1":          "limits.memory: has no keys below it",
 		"limits.memory=lots":         `limits.memory: size "lots": want a number`,

@@ -112,18 +112,18 @@ func find(path string) (target, error) {
 			to.steps, to.entry, rest = append(to.steps, rest), true, ""
 			continue
 		case !to.Section:
-			return to, fmt.Errorf("%s: has no keys below it: %w", to.Path, guest.ErrInvalid)
+			return to, wrong(to.Path, "has no keys below it")
 		}
 		i, ok := fieldNamed(to.typ, word)
 		if !ok {
 			at := join(to.Path, word)
-			return to, fmt.Errorf("%s: %w", at, noSuchKey(to.typ, at, word))
+			return to, Problem{Path: at, Err: noSuchKey(to.typ, at, word)}
 		}
 		to.Key = keyOf(to.typ.Field(i), to.Path)
 		to.steps, rest = append(to.steps, word), more
 	}
 	if strings.HasSuffix(path, ".") {
-		return to, fmt.Errorf("%s: ends with a dot: %w", path, guest.ErrInvalid)
+		return to, wrong(path, "ends with a dot")
 	}
 	return to, nil
 }
@@ -203,7 +203,7 @@ func Get(spec *guest.Spec, path string) (string, error) {
 	w := &writer{all: true}
 	switch {
 	case !v.IsValid():
-		return "", fmt.Errorf("%s: is not set: %w", path, guest.ErrInvalid)
+		return "", wrong(path, "is not set")
 	case to.Section:
 		w.object(v, 0)
 	case to.Map() && !to.entry:

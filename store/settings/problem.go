@@ -16,19 +16,30 @@ import (
 
 // Problem is one thing that is wrong with a spec file, and where.
 type Problem struct {
-	File         string
-	Line, Column int    // from 1; Column counts characters
+	File         string // "" when the text is in none
+	Line, Column int    // from 1; Column counts characters; 0 when it is in no text
 	Path         string // the key, as network.addresses[1]; "" when the text is no YAML
 	Err          error
 }
 
 // Error gives "file:line:column: key: cause".
 func (p Problem) Error() string {
-	text := fmt.Sprintf("%s:%d:%d: ", p.File, p.Line, p.Column)
+	text := ""
+	switch {
+	case p.File != "":
+		text = fmt.Sprintf("%s:%d:%d: ", p.File, p.Line, p.Column)
+	case p.Line > 0:
+		text = fmt.Sprintf("line %d: ", p.Line)
+	}
 	if p.Path != "" {
 		text += p.Path + ": "
 	}
 	return text + strings.TrimSuffix(p.Err.Error(), ": "+guest.ErrInvalid.Error())
+}
+
+// wrong is a problem that is not in a file.
+func wrong(path, format string, args ...any) error {
+	return Problem{Path: path, Err: fmt.Errorf(format+": %w", append(args, guest.ErrInvalid)...)}
 }
 
 // Unwrap returns the cause.
