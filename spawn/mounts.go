@@ -53,6 +53,9 @@ func (t *Table) Root(m Reg) {
 	// reached by every id.
 	const at = "/proc"
 	t.call("mount root", unix.SYS_MOVE_MOUNT, m.arg(), t.str(""), num(unix.AT_FDCWD), t.str(at), num(unix.MOVE_MOUNT_F_EMPTY_PATH))
+	// A mount cloned from a shared one, as all are on hosts with systemd, is a peer of
+	// it still, and pivot_root refuses that.
+	t.call("make root private", unix.SYS_MOUNT, t.str(""), t.str(at), none, num(unix.MS_REC|unix.MS_PRIVATE), none)
 	t.call("chdir to root", unix.SYS_CHDIR, t.str(at))
 	t.call("pivot_root", unix.SYS_PIVOT_ROOT, t.str("."), t.str("."))
 	t.call("unmount the host's root", unix.SYS_UMOUNT2, t.str("."), num(unix.MNT_DETACH))
