@@ -10,19 +10,17 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cilium/ebpf"
-	"github.com/cilium/ebpf/btf"
-
 	"vserver/guest"
 	"vserver/internal/need"
+	"vserver/kernel/ebpf"
 )
 
 func TestMain(m *testing.M) { need.Main(m) }
 
 // The text of the program for one layout changes only on purpose.
 func TestEndedText(t *testing.T) {
-	l := Layout{ExitCode: 100, ThreadPID: 200, Level: 4, Numbers: 96, Namespace: 8, UpidSize: 16, Reboot: 72, PointerSize: 8}
-	got := fmt.Sprint(Ended(3, l).Instructions)
+	l := Layout{ExitCode: 100, ThreadPID: 200, Level: 4, Numbers: 96, Namespace: 8, UpidSize: 16, Reboot: 72, Pointer: ebpf.DWord}
+	got := ebpf.Text(Ended(3, l))
 	const golden = "testdata/ended.golden"
 	if *update {
 		os.WriteFile(golden, []byte(got), 0o644)
@@ -105,8 +103,8 @@ func TestNotes(t *testing.T) {
 			}
 			c.Wait()
 			want := c.ProcessState.Sys().(syscall.WaitStatus)
-			if got, ok := n.Read(pid); !ok || got.Status != want {
-				t.Errorf("note %#x, %v; the parent saw %#x", got.Status, ok, want)
+			if got, ok := n.Read(pid); !ok || got != want {
+				t.Errorf("note %#x, %v; the parent saw %#x", got, ok, want)
 			}
 		})
 	}
@@ -115,11 +113,12 @@ func TestNotes(t *testing.T) {
 // Another process, as the keeper's next worker, goes on with the descriptors.
 func TestHandOver(t *testing.T) {
 	n := watch(t)
-	a, b := n.Files()
-	next, err := keep(int(a.Fd()), int(b.Fd()))
-	if err != nil {
+	a, err1 := syscall.Dup(n.Map)
+	b, err2 := syscall.Dup(n.Attached)
+	if err := errors.Join(err1, err2); err != nil {
 		t.Fatal(err)
 	}
+	next := &Notes{a, b}
 	defer next.Close()
 	c := exec.Command("sleep", "9")
 	if err := c.Start(); err != nil {
@@ -128,45 +127,16 @@ func TestHandOver(t *testing.T) {
 	if err := n.Watch(c.Process.Pid); err != nil {
 		t.Error(err)
 	}
-	if err := n.Watch(c.Process.Pid); !errors.Is(err, ebpf.ErrKeyExist) {
-		t.Errorf("watched twice: %v", err)
-	}
 	c.Process.Kill()
 	c.Wait()
-	if got, ok := next.Read(c.Process.Pid); !ok || got.Status != 9 {
-		t.Errorf("note %#x, %v; want 9", got.Status, ok)
+	if got, ok := next.Read(c.Process.Pid); !ok || got != 9 {
+		t.Errorf("note %#x, %v; want 9", got, ok)
 	}
-	next.Forget(c.Process.Pid)
+	if err := errors.Join(next.Forget(c.Process.Pid), next.Forget(c.Process.Pid)); err != nil {
+		t.Error(err)
+	}
 	if _, ok := n.Read(c.Process.Pid); ok {
 		t.Error("a note after Forget")
-	}
-}
-
-func TestOpenNotesRefuses(t *testing.T) {
-	need.Root(t)
-	a, _ := os.Open("/dev/null")
-	b, _ := os.Open("/dev/null")
-	if _, err := OpenNotes(a, b); err == nil {
-		t.Error("took /dev/null for a map")
-	}
-}
-
-func TestOffset(t *testing.T) {
-	word := &btf.Int{Size: 4}
-	fields := []btf.Member{
-		{Name: "a", Type: word},
-		{Type: &btf.Union{Size: 8, Members: []btf.Member{
-			{Name: "b", Type: word},
-			{Type: &btf.Struct{Size: 8, Members: []btf.Member{{Name: "c", Type: word}, {Name: "d", Type: word, Offset: 32}}}},
-		}}, Offset: 64},
-	}
-	for name, want := range map[string]uint32{"a": 0, "b": 8, "c": 8, "d": 12} {
-		if at, ok := offset(fields, name); !ok || at != want {
-			t.Errorf("%s at %d, %v; want %d", name, at, ok, want)
-		}
-	}
-	if _, ok := offset(fields, "e"); ok {
-		t.Error("found what is not there")
 	}
 }
 

@@ -88,8 +88,8 @@ var errLater = errors.New("not yet")
 // took, which knows of reboots, else from the pidfd.
 func (w *worker) status(g *watched) (syscall.WaitStatus, error) {
 	if w.notes != nil {
-		if n, ok := w.notes.Read(g.InitPID); ok {
-			return n.Status, nil
+		if status, ok := w.notes.Read(g.InitPID); ok {
+			return status, nil
 		}
 	}
 	status, err := pidfd.Status(g.pidfd)

@@ -32,7 +32,7 @@ func hostActs(dirs guest.Dirs) acts {
 // running gives the guests with notes that run. A guest's restart policy and log
 // size are those of its spec by now.
 func running(h *host.Host, known func(guest.Name) bool) []proto.Start {
-	notes, _ := filepath.Glob(filepath.Join(h.Dirs.State("*"), "running.json"))
+	notes, _ := filepath.Glob(filepath.Join(h.Dirs.State("*"), "running"))
 	var all []proto.Start
 	for _, path := range notes {
 		n, err := guest.ParseName(filepath.Base(filepath.Dir(path)))

@@ -1,8 +1,8 @@
 package daemon
 
 import (
+	"errors"
 	"fmt"
-	"os"
 	"runtime/debug"
 	"strings"
 	"syscall"
@@ -143,11 +143,7 @@ func (w *worker) open(files map[string]int) error {
 	a, ok1 := files[keptNotes]
 	b, ok2 := files[keptAttached]
 	if ok1 && ok2 {
-		n, err := bpf.OpenNotes(os.NewFile(uintptr(a), keptNotes), os.NewFile(uintptr(b), keptAttached))
-		if err != nil {
-			w.say("%v", err)
-		}
-		w.notes = n
+		w.notes = &bpf.Notes{Map: a, Attached: b}
 	}
 	return err
 }
@@ -184,9 +180,9 @@ func (w *worker) attachNotes() {
 				return
 			}
 			w.notes = n
-			a, b := n.Files()
-			w.keep(keptNotes, int(a.Fd()))
-			w.keep(keptAttached, int(b.Fd()))
+			if err := errors.Join(w.keep(keptNotes, n.Map), w.keep(keptAttached, n.Attached)); err != nil {
+				w.say("%v", err)
+			}
 			for _, g := range w.guests {
 				n.Watch(g.InitPID)
 			}

@@ -1,0 +1,145 @@
+// Package ebpf is the bpf(2) system call, as far as programs of a few dozen
+// instructions need it: maps, loading, raw tracepoints. See package btf for why no
+// library is used.
+package ebpf
+
+import (
+	"encoding/binary"
+	"fmt"
+	"runtime"
+	"strings"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxName is the longest name of a map or program, BPF_OBJ_NAME_LEN with its 0.
+const maxName = 15
+
+// NewHash makes a hash map named with letters, digits, "_" and ".", of which 15 count.
+// Its entries take memory only while they are there. The descriptor is close-on-exec,
+// as are all of this package.
+func NewHash(name string, keySize, valueSize, entries int) (fd int, err error) {
+	attr := struct {
+		kind, key, value, entries, flags, inner, node uint32
+		name                                          [maxName + 1]byte
+	}{unix.BPF_MAP_TYPE_HASH, uint32(keySize), uint32(valueSize), uint32(entries), unix.BPF_F_NO_PREALLOC, 0, 0, object(name)}
+	return call("map "+name, unix.BPF_MAP_CREATE, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+}
+
+// element is what the map commands take.
+type element struct {
+	fd, _      uint32
+	key, value uint64
+	flags      uint64
+}
+
+// Put sets the value of a key.
+func Put(fd int, key, value []byte) error {
+	return access("put", unix.BPF_MAP_UPDATE_ELEM, fd, key, value)
+}
+
+// Get reads the value of a key into value, which has the map's size of values. The
+// error is ENOENT when there is none.
+func Get(fd int, key, value []byte) error {
+	return access("get", unix.BPF_MAP_LOOKUP_ELEM, fd, key, value)
+}
+
+// Delete takes a key out. The error is ENOENT when it was not there.
+func Delete(fd int, key []byte) error {
+	return access("delete", unix.BPF_MAP_DELETE_ELEM, fd, key, nil)
+}
+
+func access(op string, cmd uintptr, fd int, key, value []byte) error {
+	e := element{fd: uint32(fd), key: address(key), value: address(value)}
+	_, err := call("map: "+op, cmd, unsafe.Pointer(&e), unsafe.Sizeof(e))
+	runtime.KeepAlive(key)
+	runtime.KeepAlive(value)
+	return err
+}
+
+// LoadRawTracepoint loads a program for a raw tracepoint. When the kernel refuses it,
+// the error carries the end of what its verifier says.
+func LoadRawTracepoint(name string, program []Instruction) (fd int, err error) {
+	code, err := Assemble(program)
+	if err != nil {
+		return -1, err
+	}
+	license := []byte("GPL\x00") // for bpf_probe_read_kernel
+	log := make([]byte, 64<<10)
+	attr := struct {
+		kind, count       uint32
+		code, license     uint64
+		logLevel, logSize uint32
+		log               uint64
+		version, flags    uint32
+		name              [maxName + 1]byte
+	}{kind: unix.BPF_PROG_TYPE_RAW_TRACEPOINT, count: uint32(len(code) / 8),
+		code: address(code), license: address(license), name: object(name)}
+	what := "program " + name
+	fd, err = call(what, unix.BPF_PROG_LOAD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	if err != nil {
+		attr.logLevel, attr.logSize, attr.log = 1, uint32(len(log)), address(log)
+		if fd, err = call(what, unix.BPF_PROG_LOAD, unsafe.Pointer(&attr), unsafe.Sizeof(attr)); err != nil {
+			if said := lastLines(log, 3); said != "" {
+				err = fmt.Errorf("%w (%s)", err, said)
+			}
+		}
+	}
+	runtime.KeepAlive(code)
+	runtime.KeepAlive(license)
+	runtime.KeepAlive(log)
+	return fd, err
+}
+
+// AttachRawTracepoint has a program called at a tracepoint, for as long as anybody
+// holds the descriptor.
+func AttachRawTracepoint(tracepoint string, program int) (fd int, err error) {
+	name := append([]byte(tracepoint), 0)
+	attr := struct {
+		name       uint64
+		program, _ uint32
+	}{name: address(name), program: uint32(program)}
+	fd, err = call("tracepoint "+tracepoint, unix.BPF_RAW_TRACEPOINT_OPEN, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	runtime.KeepAlive(name)
+	return fd, err
+}
+
+// call makes the system call; the kernel gives close-on-exec descriptors.
+func call(what string, cmd uintptr, attr unsafe.Pointer, size uintptr) (int, error) {
+	for {
+		n, _, e := unix.Syscall(unix.SYS_BPF, cmd, uintptr(attr), size)
+		switch e {
+		case 0:
+			return int(n), nil
+		case unix.EINTR, unix.EAGAIN: // EAGAIN: a signal came while it was verified
+		default:
+			return -1, fmt.Errorf("BPF %s: %w", what, e)
+		}
+	}
+}
+
+// address gives the address of b for the kernel. The caller keeps b alive.
+func address(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) }
+
+func object(name string) (n [maxName + 1]byte) {
+	copy(n[:maxName], name)
+	return n
+}
+
+func lastLines(log []byte, n int) string {
+	text, _, _ := strings.Cut(string(log), "\x00")
+	lines := strings.Split(strings.TrimSpace(text), "\n")
+	return strings.Join(lines[max(0, len(lines)-n):], "; ")
+}
+
+// encode writes an instruction as struct bpf_insn.
+func (i Instruction) encode(b []byte) []byte {
+	regs := byte(i.Dst) | byte(i.Src)<<4
+	if binary.NativeEndian.Uint16([]byte{1, 0}) != 1 { // big endian: the bit fields are swapped
+		regs = byte(i.Src) | byte(i.Dst)<<4
+	}
+	b = append(b, i.Op, regs)
+	b = binary.NativeEndian.AppendUint16(b, uint16(i.Off))
+	return binary.NativeEndian.AppendUint32(b, uint32(i.Imm))
+}
