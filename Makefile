@@ -4,6 +4,7 @@ VERSION ?= 0.1.0
 GO      ?= go
 DESTDIR ?=
 PREFIX  ?= /usr/local
+DIST    ?= dist
 DEBARCH ?= $(shell dpkg --print-architecture 2>/dev/null || echo amd64)
 
 LDFLAGS := -s -w -X vserver/cli.version=$(VERSION)
@@ -25,7 +26,7 @@ uninstall: ## what install put there; guests and their specs stay
 	scripts/install --remove "$(DESTDIR)" "$(PREFIX)"
 
 deb: build ## a Debian package in dist/
-	scripts/deb "$(VERSION)" "$(DEBARCH)"
+	DIST="$(DIST)" scripts/deb "$(VERSION)" "$(DEBARCH)"
 
 demo: build ## a guest made from this host, started, used, stopped and deleted; as root
 	scripts/demo
@@ -40,10 +41,10 @@ bench: build ## our times beside the kernel's floor and other tools; as root
 
 cross: ## build for arm64 and armv7 and see that the programs start
 	scripts/deps cross
-	GOARCH=arm64 $(GOBUILD) -o dist/vserver-arm64 ./cmd/vserver
-	qemu-aarch64-static dist/vserver-arm64 --version
-	GOARCH=arm GOARM=7 $(GOBUILD) -o dist/vserver-armv7 ./cmd/vserver
-	qemu-arm-static dist/vserver-armv7 --version
+	GOARCH=arm64 $(GOBUILD) -o $(DIST)/vserver-arm64 ./cmd/vserver
+	qemu-aarch64-static $(DIST)/vserver-arm64 --version
+	GOARCH=arm GOARM=7 $(GOBUILD) -o $(DIST)/vserver-armv7 ./cmd/vserver
+	qemu-arm-static $(DIST)/vserver-armv7 --version
 
 fmt: ## format the source
 	gofmt -w $$($(GO) list -f '{{.Dir}}' ./...)

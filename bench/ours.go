@@ -1,11 +1,8 @@
 package main
 
 import (
-	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -93,19 +90,6 @@ func (b *bench) supervisors() []int {
 		}
 	}
 	return out
-}
-
-// initPID gives the pid on the host of a running guest's init.
-func (b *bench) initPID(name string) (int, error) {
-	out, err := exec.Command(b.tool, "info", name, "--json").Output()
-	if err != nil {
-		return 0, fmt.Errorf("vserver info %s: %w", name, err)
-	}
-	var info struct {
-		InitPID int `json:"init_pid"`
-	}
-	err = json.Unmarshal(out, &info)
-	return info.InitPID, err
 }
 
 // each times a command for each of the names, and gives the mean.

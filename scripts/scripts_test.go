@@ -2,6 +2,7 @@
 package scripts_test
 
 import (
+	"debug/elf"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -152,6 +153,42 @@ func TestDemo(t *testing.T) {
 	for _, want := range []string{"$ vserver start demo", "uid=0(root)", "running", "$ vserver delete demo --force"} {
 		if !strings.Contains(out, want) {
 			t.Errorf("no %q in what it says:\n%s", want, out)
+		}
+	}
+}
+
+// TestCross builds for other processors and runs that: a newcomer's Raspberry Pi.
+func TestCross(t *testing.T) {
+	need.Long(t)
+	need.Command(t, "qemu-aarch64-static")
+	need.Command(t, "qemu-arm-static")
+	c := exec.Command(need.Command(t, "make"), "-s", "-C", "..", "cross", "DIST="+t.TempDir(), "VERSION=1.2.3")
+	out, err := c.CombinedOutput()
+	if err != nil || string(out) != "vserver 1.2.3\nvserver 1.2.3\n" {
+		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// TestSizeAndLinkage holds what is promised of the program: one file that needs no
+// other, of at most 25 MB.
+func TestSizeAndLinkage(t *testing.T) {
+	path := need.Binary(t)
+	info, err := os.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const promised = 25 << 20
+	if info.Size() > promised {
+		t.Errorf("%d bytes, promised %d", info.Size(), promised)
+	}
+	f, err := elf.Open(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			t.Error("the program is linked dynamically")
 		}
 	}
 }

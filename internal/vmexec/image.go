@@ -40,7 +40,8 @@ func eager() []string { return []string{"virtio_pci", "virtio_blk", "ext4", "loo
 func lazy() []string {
 	return []string{
 		"overlay", "erofs", "squashfs", "isofs", "veth", "dummy", "bridge", "macvlan", "tun", "unix_diag", "inet_diag", "tcp_diag",
-		"nf_tables", "nft_ct", "nft_nat", "nft_masq", "nft_chain_nat", "br_netfilter", "crc32c_generic", "quota_v2", "quota_tree",
+		"nf_tables", "nft_ct", "nft_nat", "nft_masq", "nft_chain_nat", "nft_fib", "nft_fib_ipv4",
+		"nft_fib_ipv6", "nft_fib_inet", "br_netfilter", "crc32c_generic", "quota_v2", "quota_tree",
 		"binfmt_misc", "autofs4", "configs", "af_packet", "ipv6",
 	}
 }
@@ -65,12 +66,12 @@ func writeImage(path, self string, k kernel, want settings, args []string) error
 	if err := addPrograms(a, append([]string{"busybox"}, want.programs...)); err != nil {
 		return err
 	}
-	j := job{Env: environment(), Dir: sourceDir, Modules: append(eager(), want.modules...)}
+	j := job{Env: environment(), Modules: append(eager(), want.modules...)}
 	if own := os.Getenv(need.BinaryVar); own != "" {
 		a.file(newRoot+vserverPath, own)
 		j.Env = append(j.Env, need.BinaryVar+"="+vserverPath)
 	}
-	if j.Args, err = addTest(a, args); err != nil {
+	if j.Args, j.Dir, err = addTest(a, args); err != nil {
 		return err
 	}
 	text, err := json.Marshal(j)
@@ -159,35 +160,60 @@ func environment() []string {
 	return env
 }
 
-// addTest adds the test binary and the files of its package that are not Go source,
-// and gives its command line in the machine. The file that go test would have the
+// addTest adds the test binary and the module's source, and gives the command line
+// and the directory of the test in the machine. The file that go test would have the
 // test write for its cache has no place there.
-func addTest(a *archive, args []string) ([]string, error) {
+func addTest(a *archive, args []string) (out []string, dir string, err error) {
 	binary, err := filepath.Abs(args[0])
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
 	a.file(newRoot+testBinary, binary)
 	if err := addLibraries(a, binary); err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	a.dir(newRoot + sourceDir)
-	err = filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+	root, here, err := findModule()
+	if err != nil {
+		return nil, "", err
+	}
+	err = filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		rel, err := filepath.Rel(root, path)
 		switch {
 		case err != nil:
 			return err
-		case d.IsDir() && path != "." && filepath.Dir(path) == "." && d.Name() != "testdata":
-			return fs.SkipDir // other packages
-		case d.Type().IsRegular() && filepath.Ext(path) != ".go":
-			a.file(newRoot+sourceDir+"/"+path, path)
+		case d.IsDir() && rel != "." && (strings.HasPrefix(d.Name(), ".") || rel == "bin" || rel == "dist"):
+			return fs.SkipDir
+		case d.Type().IsRegular():
+			a.file(newRoot+sourceDir+"/"+rel, path)
 		}
 		return nil
 	})
-	out := []string{testBinary}
+	out = []string{testBinary}
 	for _, arg := range args[1:] {
 		if !strings.HasPrefix(arg, "-test.testlogfile=") {
 			out = append(out, arg)
 		}
 	}
-	return out, err
+	return out, filepath.Join(sourceDir, here), err
+}
+
+// findModule gives the directory of the module that the working directory lies in,
+// and the way from there back.
+func findModule() (root, here string, err error) {
+	wd, err := os.Getwd()
+	if err != nil {
+		return "", "", err
+	}
+	for root = wd; ; root = filepath.Dir(root) {
+		if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
+			here, err = filepath.Rel(root, wd)
+			return root, here, err
+		}
+		if root == "/" {
+			return "", "", fmt.Errorf("%s: not in a module", wd)
+		}
+	}
 }

@@ -7,8 +7,7 @@
 // The machine is Debian's cloud kernel under qemu, emulated (no KVM is asked for),
 // with cgroup v2 alone and every controller in it, a scratch ext4 disk on /tmp, the
 // busybox of this host and the vserver program named by VSERVER_BINARY. The test
-// runs as root in the directory of its package, of which the files that are not Go
-// source come along. Its output and its exit code come back over serial lines. There
+// runs as root in the directory of its package; the module's source comes along. Its output and its exit code come back over serial lines. There
 // [vserver/internal/need.VM] holds.
 //
 // A package says in testdata/vm.conf what else it wants, a word and a value a line:
@@ -57,7 +56,7 @@ func main() {
 // host boots a machine for one test binary and gives the exit code of the test.
 func host(args []string) (int, error) {
 	if len(args) == 0 {
-		return 2, errors.New("usage: go test -exec vmexec PACKAGE...")
+		return 2, errors.New("usage: go test -exec vmexec PACKAGE")
 	}
 	self, err := os.Executable()
 	if err != nil {

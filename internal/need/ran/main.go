@@ -38,7 +38,7 @@ func run(args []string, in io.Reader, out io.Writer) (bool, error) {
 	case len(args) > 1 && args[0] == "sum":
 		return sum(args[1:], out)
 	}
-	return false, fmt.Errorf("usage: ran tier NAME FILE <json | ran sum FILE...")
+	return false, fmt.Errorf("usage: ran tier NAME FILE <json, or ran sum FILE [FILE...]")
 }
 
 // tier shows the tests of one tier while they run.
