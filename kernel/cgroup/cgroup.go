@@ -164,7 +164,7 @@ func (m Hierarchy) root(path string) (int, error) {
 	}
 	var st unix.Statfs_t
 	err = retry(func() error { return unix.Fstatfs(fd, &st) })
-	if err == nil && st.Type != m.magic() {
+	if err == nil && int64(st.Type) != m.magic() {
 		err = errors.New("is no cgroup hierarchy")
 	}
 	if err != nil {
@@ -229,7 +229,7 @@ func magic(path string) int64 {
 	if retry(func() error { return unix.Statfs(path, &st) }) != nil {
 		return 0
 	}
-	return st.Type
+	return int64(st.Type) // 32 bits on arm
 }
 
 func openat(dir int, name string, flags int) (fd int, err error) {
