@@ -17,22 +17,15 @@ import (
 const tableName = "vserver"
 
 // shield sees to it that packets of guests with false source addresses are dropped.
-// Strict reverse path filtering, which is set on each link as well, is enough for
-// IPv4 unless the host has loosened it for all links.
+// Strict reverse path filtering, which is set on each link as well, does not do: it
+// knows no IPv6, and systemd's udev loosens it on every new link.
 func (u *up) shield() error {
 	err := shield()
-	if err == nil {
-		return nil
+	if err == nil || errors.Is(err, syscall.EPERM) {
+		return err
 	}
-	all, _ := readSysctl("ipv4", "conf", "all", "rp_filter")
-	if !u.has6() && all != "2" {
-		return nil
-	}
-	if errors.Is(err, syscall.EPERM) || errors.Is(err, syscall.EACCES) {
-		return fmt.Errorf("table inet %s: %w", tableName, err)
-	}
-	return fault.Hint(fmt.Errorf("table inet %s: %w: %w", tableName, err, guest.ErrUnsupported),
-		"guests could send under false addresses; the kernel needs nf_tables and nft_fib_inet (CONFIG_NFT_FIB_INET), or IPv4 alone with `sysctl net.ipv4.conf.all.rp_filter=0`")
+	return fault.Hint(fmt.Errorf("%w: %w", err, guest.ErrUnsupported),
+		"guests could send under false addresses; the kernel needs nf_tables and nft_fib_inet (CONFIG_NFT_FIB_INET)")
 }
 
 // shield makes, unless it is there:
@@ -48,7 +41,7 @@ func (u *up) shield() error {
 func shield() error {
 	conn, err := nftables.New()
 	if err != nil {
-		return err
+		return fmt.Errorf("nftables: %w", err)
 	}
 	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: tableName}
 	const chainName = "source"
@@ -71,5 +64,8 @@ func shield() error {
 		&expr.Counter{},
 		&expr.Verdict{Kind: expr.VerdictDrop},
 	}})
-	return conn.Flush()
+	if err := conn.Flush(); err != nil {
+		return fmt.Errorf("table inet %s: %w", tableName, err)
+	}
+	return nil
 }

@@ -84,7 +84,7 @@ func privateMounts(cmd *exec.Cmd) *exec.Cmd {
 
 // TestForkStorm has processes orphaned as fast as they can be made.
 func TestForkStorm(t *testing.T) {
-	cmd := own(t, "command", "--", "/bin/sh", "-c", `for j in 1 2 3 4; do (for i in $(seq 1000); do (true &) ; done) & done; wait; echo done; exit 3`)
+	cmd := own(t, "command", "--", "/bin/sh", "-c", `for j in 1 2 3 4; do (for i in $(seq 250); do (true &) ; done) & done; wait; echo done; exit 3`)
 	out, err := cmd.Output()
 	if exitCode(err) != 3 || string(out) != "done\n" {
 		t.Errorf("output %q, %v", out, err)
@@ -145,7 +145,7 @@ func read(t *testing.T, r *os.File, n int) string {
 // TestInsideIsSafe sees that processes of the guest cannot end their pid 1, whatever
 // they send, and that SIGCHLD from anybody does no harm.
 func TestInsideIsSafe(t *testing.T) {
-	out, err := own(t, "command", "--", "/bin/bash", "-c", `trap '' $(seq 1 31 | grep -vx -e 9 -e 19) $(seq 34 64); for i in $(seq 31) $(seq 34 64); do kill -$i 1; done; kill -9 1; sleep 0.1; echo alive; exit 6`).Output()
+	out, err := own(t, "command", "--", need.Command(t, "bash"), "-c", `trap '' $(seq 1 31 | grep -vx -e 9 -e 19) $(seq 34 64); for i in $(seq 31) $(seq 34 64); do kill -$i 1; done; kill -9 1; sleep 0.1; echo alive; exit 6`).Output()
 	if exitCode(err) != 6 || string(out) != "alive\n" {
 		t.Errorf("output %q, %v", out, err)
 	}

@@ -196,10 +196,7 @@ func TestReportCloses(t *testing.T) {
 // the child get it.
 func TestSignals(t *testing.T) {
 	const script = `for s in HUP INT QUIT USR1 USR2 TERM PWR WINCH CONT TSTP RTMIN+3 RTMAX; do trap "echo $s" $s; done; echo ready; while :; do sleep 0.01; done`
-	bash, err := exec.LookPath("bash")
-	if err != nil {
-		t.Skip("bash knows signals by name: ", err)
-	}
+	bash := need.Command(t, "bash") // which knows all signals by name
 	for _, m := range machines(t) {
 		r, w, err := os.Pipe()
 		if err != nil {
