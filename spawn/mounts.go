@@ -13,6 +13,15 @@ func (t *Table) Private() {
 	t.call("make mounts private", unix.SYS_MOUNT, t.str(""), t.str("/"), none, num(unix.MS_REC|unix.MS_PRIVATE), none)
 }
 
+// Shared makes all mounts peers of those in mount namespaces that the guest makes of
+// its own, and of no other's: what a process mounts in a namespace born of the guest's
+// appears in the guest. So a container's manager hands it to systemd, which else makes
+// it so itself, and whose units get their credentials in this way.
+func (t *Table) Shared() {
+	t.Private()
+	t.call("make mounts shared", unix.SYS_MOUNT, t.str(""), t.str("/"), none, num(unix.MS_REC|unix.MS_SHARED), none)
+}
+
 // NewFS makes a file system of the given type, belonging to the namespaces the
 // process is in, and a detached mount of it. options are "key" or "key=value".
 func (t *Table) NewFS(fstype string, attr int, options ...string) Reg {

@@ -185,6 +185,7 @@ func (s *Start) attach(t *spawn.Table, made []spawn.Reg, o own) {
 	if !s.Nesting {
 		s.mask(t)
 	}
+	t.Shared()
 }
 
 // What of /proc and /sys a guest does not get to see, after the OCI runtimes. With a
