@@ -243,7 +243,7 @@ func isImage(r *bufio.Reader) bool {
 			continue
 		}
 		first, _, _ := strings.Cut(name, "/")
-		hexName := strings.TrimSuffix(first, ".json")
+		hexName, _, _ := strings.Cut(strings.TrimPrefix(first, "sha256:"), ".")
 		_, herr := hex.DecodeString(hexName)
 		return first == "blobs" || name == "oci-layout" || name == "index.json" || name == "manifest.json" ||
 			name == "repositories" || len(hexName) == sha256.Size*2 && herr == nil
