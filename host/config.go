@@ -203,6 +203,13 @@ func (h *Host) follow(n guest.Name, c *Change) error {
 			c.Restart = append(c.Restart, p)
 		}
 	}
+	if running && slices.ContainsFunc(c.Paths, limited) {
+		wait, err := h.relimit(n)
+		if err != nil {
+			return err
+		}
+		c.Restart = append(c.Restart, wait...)
+	}
 	named := func(path string) bool { return path == "hostname" || strings.HasPrefix(path, "network.") }
 	files, err := exists(h.Dirs.Guest(n))
 	if err != nil || !files || !slices.ContainsFunc(c.Paths, named) {
@@ -233,8 +240,11 @@ func (h *Host) freshen(n guest.Name) error {
 	return os.Remove(h.stale(n))
 }
 
-// live tells whether a setting is read when it is needed, and not at the start.
+// live tells whether a setting is read when it is needed, and not at the start only.
 func live(path string) bool {
+	if limited(path) {
+		return true
+	}
 	switch path {
 	case "init.stop_signal", "init.stop_command", "init.stop_timeout",
 		"hooks.pre-stop", "hooks.post-stop", "boot.marks", "boot.depends":

@@ -36,6 +36,7 @@ type note struct {
 	Env     map[string]string
 	Rights  guest.Rights
 	Rlimits map[string]guest.Rlimit
+	Nproc   int // ceiling of its user namespace's processes, which stays; 0 for none
 }
 
 func (n *note) text() []byte {
@@ -49,6 +50,7 @@ func (n *note) text() []byte {
 	put("started", n.Started.Format(time.RFC3339Nano))
 	put("xid", strconv.Itoa(int(n.XID)))
 	put("base", strconv.Itoa(int(n.Base)))
+	put("nproc", strconv.Itoa(n.Nproc))
 	put("style", string(n.Style))
 	put("seccomp", string(n.Rights.Seccomp))
 	for _, f := range n.flags() {
@@ -115,6 +117,8 @@ func (n *note) take(key, value string) (err error) {
 	case "base":
 		number, err = strconv.ParseUint(value, 10, 32)
 		n.Base = uint32(number)
+	case "nproc":
+		n.Nproc, err = strconv.Atoi(value)
 	case "style":
 		n.Style = guest.InitStyle(value)
 	case "seccomp":

@@ -78,8 +78,11 @@ func (r *run) context() error {
 	if err != nil {
 		return err
 	}
-	pids, limits := limit.Nproc(r.cg, s.Limits)
-	r.limits = limits
+	var pids uint64
+	r.limits = s.Limits
+	if s.Userns == guest.UsernsPrivate {
+		pids, r.limits = limit.Nproc(r.cg, s.Limits)
+	}
 	r.plan = vcontext.Start{
 		Userns:   s.Userns == guest.UsernsPrivate,
 		Nesting:  s.Rights.Nesting,
@@ -168,7 +171,7 @@ func (r *run) note(pid int, began uint64) *note {
 		PID: pid, Began: began, Started: time.Now(),
 		XID: r.spec.XID, Base: r.plan.Base, Userns: r.plan.Userns, OwnNet: r.plan.OwnNet,
 		OwnTime: r.plan.Offsets != "", Style: r.spec.Init.Style, Env: r.spec.Init.Environment,
-		Rights: r.spec.Rights, Rlimits: r.spec.Limits.Rlimits,
+		Rights: r.spec.Rights, Rlimits: r.spec.Limits.Rlimits, Nproc: r.plan.Pids,
 	}
 }
 

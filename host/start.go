@@ -46,6 +46,7 @@ func (h *Host) Start(ctx context.Context, n guest.Name, o StartOptions) (*guest.
 		fmt.Fprintf(r.output, "%s: %v\n", n, err)
 	}
 	if !o.Wait {
+		go r.child.Wait() // should we live that long, it must not stay a zombie
 		return nil, nil
 	}
 	unlock()

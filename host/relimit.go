@@ -1,0 +1,40 @@
+package host
+
+import (
+	"vserver/guest"
+	"vserver/kernel/cgroup"
+	"vserver/limit"
+)
+
+// limited tells the settings that a running guest gets at once, by its groups.
+func limited(path string) bool {
+	switch path {
+	case "limits.memory", "limits.cpus", "limits.pids":
+		return true
+	}
+	return false
+}
+
+// relimit gives a running guest the limits of its spec, and says which of them it
+// gets only when it is started again.
+func (h *Host) relimit(n guest.Name) (wait []string, err error) {
+	spec, err := h.Load(n)
+	if err != nil {
+		return nil, err
+	}
+	cg, err := cgroup.Find()
+	if err != nil {
+		return nil, err
+	}
+	l := spec.Limits
+	if was, err := h.readNote(n); err == nil && was != nil && was.Nproc > 0 {
+		// Its user namespace was made with a ceiling that stays.
+		if l.Pids > was.Nproc {
+			wait = append(wait, "limits.pids")
+		}
+		if l.Pids == was.Nproc {
+			l.Pids = 0
+		}
+	}
+	return wait, limit.Change(cg, h.group(n), l)
+}
