@@ -15,8 +15,8 @@ GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)"
 help: ## this list
 	@awk -F':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
-build: ## the static program, bin/vserver, and its other names
-	$(GOBUILD) -o bin/vserver ./cmd/vserver
+build: ## the static programs, bin/vserver and vserver-image, and their other names
+	$(GOBUILD) -o bin/ ./cmd/vserver ./cmd/vserver-image
 	@for name in vserverd vserver-stat vps vtop vkill vwait; do ln -sf vserver bin/$$name; done
 
 install: build ## program, names, man pages, completions, units; DESTDIR and PREFIX are heeded

@@ -6,7 +6,8 @@ import (
 )
 
 // Documented wants a text on every package and every exported name. In a group of
-// constants or variables the group's text is enough; in a struct, its own.
+// constants or variables the group's text is enough; in a struct, its own. Methods by
+// which a value becomes text or gives its cause need none.
 func Documented(t *Tree) []Finding {
 	var out []Finding
 	documented := map[string]bool{}
@@ -40,7 +41,8 @@ func (t *Tree) undocumented(d ast.Decl) []Finding {
 	switch d := d.(type) {
 	case *ast.FuncDecl:
 		r := receiver(d)
-		if d.Name.IsExported() && d.Doc == nil && (r == "" || ast.IsExported(r)) {
+		plain := r != "" && (d.Name.Name == "String" || d.Name.Name == "Error" || d.Name.Name == "Unwrap")
+		if d.Name.IsExported() && d.Doc == nil && !plain && (r == "" || ast.IsExported(r)) {
 			miss(d.Name)
 		}
 	case *ast.GenDecl:

@@ -9,7 +9,7 @@
 //
 // on the line of the finding or in the comment above it; for a whole file or package
 // above its package clause. Exceptions are counted and shown by the test, and one
-// that excuses nothing is a finding itself.
+// that excuses nothing is a finding itself, but for tests, where fewer rules hold.
 package house
 
 import (
@@ -135,6 +135,7 @@ func Check(t *Tree, rules ...Rule) (findings []Finding, excused []string) {
 		switch {
 		case e.reason == "":
 			findings = append(findings, Finding{e.path, e.line, "an exception without a reason"})
+		case len(e.used) == 0 && strings.HasSuffix(e.path, "_test.go"): // rules are milder there
 		case len(e.used) == 0:
 			findings = append(findings, Finding{e.path, e.line, "an exception that excuses nothing: " + e.reason})
 		default:

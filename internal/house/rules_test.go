@@ -43,10 +43,10 @@ func TestEachRule(t *testing.T) {
 		{"init", NoInit, "== a/a.go\npackage a\nfunc init() {}\nfunc (x t) init() {}\n", []string{"a/a.go:2: func init"}},
 		{"a name for no thing", Names, "== a/utils/x.go\npackage utils\n== utility/x.go\npackage utility\n",
 			[]string{"a/utils/x.go:1: package utils is named for no thing"}},
-		{"no text", Documented, "== a/a.go\npackage a\nfunc F() {}\nfunc (t) F() {}\n// G does.\nfunc G() {}\ntype T int\n// Group.\nconst (\n\tA = 1\n)\nvar V = 1\n",
+		{"no text", Documented, "== a/a.go\npackage a\nfunc F() {}\nfunc (t) F() {}\nfunc (T) String() {}\n// G does.\nfunc G() {}\ntype T int\n// Group.\nconst (\n\tA = 1\n)\nvar V = 1\n",
 			[]string{
-				"a/a.go:2: exported F has no text", "a/a.go:6: exported T has no text",
-				"a/a.go:11: exported V has no text", "a/a.go:1: package a has no text",
+				"a/a.go:2: exported F has no text", "a/a.go:7: exported T has no text",
+				"a/a.go:12: exported V has no text", "a/a.go:1: package a has no text",
 			}},
 		{"variables that change", State, `== a/a.go
 package a
@@ -131,6 +131,9 @@ import "vserver/kernel/a"
 == kernel/b/b_test.go
 package b
 import "vserver/internal/need"
+import "vserver/store"
+== kernel/b/outside_test.go
+package b_test
 import "vserver/store"
 == daemon/proto/p.go
 package proto

@@ -64,8 +64,8 @@ func mark() string {
 	return fmt.Sprintf("vserver-test.%d", os.Getpid())
 }
 
-// BinaryVar names the environment variable with the path of a built vserver; tiers
-// set it so that it is built once.
+// BinaryVar names the environment variable with the path of a built vserver, with its
+// vserver-image beside it; tiers set it so that they are built once.
 const BinaryVar = "VSERVER_BINARY"
 
 // Binary gives the path of the real vserver program: that of [BinaryVar], or one
@@ -82,13 +82,13 @@ func Binary(t testing.TB) string {
 	return path
 }
 
-// builtName is the file in our temporary directory that may stay until Main sweeps.
-const builtName = "vserver"
+// builtName is the directory in our temporary one that may stay until Main sweeps.
+const builtName = "built"
 
 // build makes the program once in a process.
 var build = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(os.TempDir(), builtName)
-	c := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", path, "vserver/cmd/vserver")
+	path := filepath.Join(os.TempDir(), builtName, "vserver")
+	c := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-o", filepath.Dir(path)+"/", "vserver/cmd/vserver", "vserver/cmd/vserver-image")
 	c.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := c.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build vserver: %w\n%s", err, out)

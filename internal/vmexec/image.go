@@ -69,6 +69,7 @@ func writeImage(path, self string, k kernel, want settings, args []string) error
 	j := job{Env: environment(), Modules: append(eager(), want.modules...)}
 	if own := os.Getenv(need.BinaryVar); own != "" {
 		a.file(newRoot+vserverPath, own)
+		a.file(newRoot+vserverPath+"-image", own+"-image")
 		j.Env = append(j.Env, need.BinaryVar+"="+vserverPath)
 	}
 	if j.Args, j.Dir, err = addTest(a, args); err != nil {
