@@ -10,6 +10,7 @@ import (
 	"golang.org/x/term"
 
 	"vserver/kernel/pty"
+	"vserver/tty"
 )
 
 // stdio is what becomes of a command's standard files. Files and pipes are handed in
@@ -54,7 +55,8 @@ func (s *stdio) terminal(in *inside, c Command) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.cancel = cancel
 	s.pumps = append(s.pumps, func() {
-		_ = ctx
+		// How it ended is told by the command: a signal to us has been passed on to it.
+		tty.Attach(ctx, master, c.Stdin, c.Stdout, tty.Options{EOT: true})
 	})
 	return nil
 }
