@@ -19,6 +19,8 @@ import (
 // group and its init.
 type inside struct {
 	note  *note
+	cg    cgroup.Host
+	path  string // of the group
 	group *cgroup.Group
 	pidfd int
 }
@@ -37,7 +39,7 @@ func (h *Host) enter(n guest.Name) (*inside, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := &inside{group: g, pidfd: -1}
+	in := &inside{cg: cg, path: h.group(n), group: g, pidfd: -1}
 	if in.note, err = h.readNote(n); err == nil {
 		err = in.findInit()
 	}

@@ -13,6 +13,7 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/cgroup"
+	"vserver/limit"
 	"vserver/spawn"
 	"vserver/vcontext"
 )
@@ -71,6 +72,9 @@ func (in *inside) spawn(plan *vcontext.Enter) (*spawn.Child, error) {
 		return nil, err
 	}
 	defer leaf.Close()
+	if plan.Joins, err = limit.Joins(in.cg, in.path); err != nil {
+		return nil, err
+	}
 	return spawn.Start(plan.Table(), spawn.Options{Cgroup: leaf.FD()})
 }
 

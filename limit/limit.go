@@ -110,6 +110,22 @@ func Change(cg cgroup.Host, path string, l guest.Limits) error {
 	return errors.Join(err, lift(cg, g, path, l))
 }
 
+// Joins gives the files into which a process that enters the guest must write "0", to
+// be held by the guest's limits too: those of its v1 groups. There are none on hosts
+// with cgroup v2, where it is born into the guest's own group, nor for a guest that
+// has no such group. The first write waits as in Apply.
+func Joins(cg cgroup.Host, path string) ([]string, error) {
+	trees, err := cg.Legacy("memory", "cpu", "pids")
+	var files []string
+	for _, tree := range trees {
+		file := filepath.Join(tree.Mount, path, "cgroup.procs")
+		if _, err := os.Lstat(file); err == nil {
+			files = append(files, file)
+		}
+	}
+	return files, err
+}
+
 // Remove removes what Apply and Change made beside the guest's own group: the groups
 // in v1 hierarchies. It works from the name alone and may be called again.
 func Remove(cg cgroup.Host, path string) error {

@@ -17,8 +17,9 @@ type Enter struct {
 	GID     uint32
 	Groups  []uint32
 	Dir     string
-	Stdio   [3]int // descriptors of the caller, above 2 or at their place
-	TTY     bool   // the first of them is a terminal, which becomes the controlling one
+	Stdio   [3]int   // descriptors of the caller, above 2 or at their place
+	TTY     bool     // the first of them is a terminal, which becomes the controlling one
+	Joins   []string // files of the host's that take the process into the guest's cgroup v1 limits
 	Program
 	Rights
 }
@@ -27,6 +28,9 @@ type Enter struct {
 func (e *Enter) Table() *spawn.Table {
 	t := &spawn.Table{}
 	t.Hide()
+	for _, file := range e.Joins {
+		t.WriteFile(file, "0")
+	}
 	flags := unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWCGROUP
 	if e.Userns {
 		flags |= unix.CLONE_NEWUSER

@@ -1,0 +1,215 @@
+package host
+
+import (
+	"fmt"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"vserver/guest"
+	"vserver/kernel/cgroup"
+)
+
+// limited makes a guest of these limits and starts it.
+func (w *world) limited(n guest.Name, l guest.Limits) {
+	w.t.Helper()
+	w.guest(n, func(s *guest.Spec) { s.Limits = l })
+	w.start(n)
+}
+
+// forks runs a script in the guest that makes processes and leaves them: a bomb that,
+// should no ceiling hold it, ends before the host does. The shell gives up when it
+// cannot fork.
+func (w *world) forks(n guest.Name, count int, before string) {
+	w.t.Helper()
+	w.Exec(w.t.Context(), n, Command{Args: []string{"/bin/sh", "-c",
+		fmt.Sprintf("exec >/dev/null 2>&1; %s i=0; while [ $i -lt %d ]; do sleep 1000 & i=$((i+1)); done", before, count)}})
+}
+
+// members is how many processes the guest has.
+func (w *world) members(n guest.Name) int {
+	w.t.Helper()
+	ps, err := w.Processes(n)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return len(ps)
+}
+
+// A guest that forks without end meets its ceiling, on hosts with the controller pids
+// and without; its neighbour and the host do not feel it; and it is stopped all the
+// same.
+func TestForkBomb(t *testing.T) {
+	for name, pids := range map[string]int{"default": 0, "set": 300} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			ceiling := pids
+			if pids == 0 {
+				ceiling = guest.DefaultPids
+			}
+			w.limited("bomb", guest.Limits{Pids: pids})
+			w.limited("good", guest.Limits{})
+			for range 2 {
+				w.forks("bomb", ceiling+200, "")
+			}
+			got := w.members("bomb")
+			if got > ceiling || got < ceiling*9/10 {
+				t.Errorf("%d processes in the bomb, ceiling %d", got, ceiling)
+			}
+			w.harmless("good")
+			begin := time.Now()
+			if err := w.Stop(t.Context(), "bomb", StopOptions{Timeout: time.Second}); err != nil {
+				t.Error(err)
+			}
+			t.Logf("%d processes, stopped in %v", got, time.Since(begin))
+			w.nothing("bomb")
+		})
+	}
+}
+
+// harmless holds that the host and a guest can still work.
+func (w *world) harmless(n guest.Name) {
+	w.t.Helper()
+	var slowest time.Duration
+	for range 20 {
+		begin := time.Now()
+		if err := exec.Command("true").Run(); err != nil {
+			w.t.Error(err)
+		}
+		slowest = max(slowest, time.Since(begin))
+	}
+	if slowest > 2*time.Second {
+		w.t.Errorf("the host took %v for nothing", slowest)
+	}
+	if out, code := w.sh(n, "for i in 1 2 3 4 5 6 7 8 9; do sleep 0 & done; wait"); code != 0 {
+		w.t.Errorf("the neighbour: exit code %d, %s", code, out)
+	}
+}
+
+// Guest root, with all the rights that it has in its namespaces, cannot lift the
+// ceiling of processes, nor those of its groups; nor can many users together.
+func TestCeilingsHoldAgainstGuestRoot(t *testing.T) {
+	w := newWorld(t)
+	w.limited("bomb", guest.Limits{})
+	w.sh("bomb", "ulimit -Hu 99999; ulimit -u 99999; cd /sys/fs/cgroup;"+
+		" for f in pids.max cgroup.max.depth cgroup.max.descendants; do echo max > $f; done")
+	for range 3 {
+		w.forks("bomb", guest.DefaultPids/2+200, "ulimit -u $(ulimit -Hu);")
+	}
+	if got := w.members("bomb"); got > guest.DefaultPids || got < guest.DefaultPids*9/10 {
+		t.Errorf("%d processes", got)
+	}
+	cg, err := cgroup.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := cg.Open(w.group("bomb"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	for _, file := range []string{"cgroup.max.depth", "cgroup.max.descendants"} {
+		if text, err := g.Read(file); err != nil || text == "max" {
+			t.Errorf("%s: %s, %v", file, text, err)
+		}
+	}
+}
+
+// A process that enters a guest is held by the guest's limits, wherever their
+// controllers are.
+func TestEnteringIsLimited(t *testing.T) {
+	w := newWorld(t)
+	w.limited("web1", guest.Limits{Memory: 64 << 20, CPUs: 1.5, Pids: 50})
+	out, code := w.sh("web1", "echo $$; sleep 1000 >/dev/null 2>&1 & exec sleep 0")
+	if code != 0 {
+		t.Fatalf("exit code %d: %s", code, out)
+	}
+	cg, err := cgroup.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	ps, err := w.Processes("web1")
+	if err != nil || len(ps) < 2 {
+		t.Fatalf("processes %v, %v", ps, err)
+	}
+	for _, controller := range []string{"memory", "cpu", "pids"} {
+		trees, err := cg.Legacy(controller)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tree := cg.Unified
+		if len(trees) > 0 {
+			tree = trees[0]
+		}
+		g, err := tree.Open(w.group("web1"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		inside, err := g.Procs()
+		g.Close()
+		for _, p := range ps {
+			if err != nil || !slices.Contains(inside, p.PID) {
+				t.Errorf("%s: process %d is not in %v, %v", controller, p.Inner, inside, err)
+			}
+		}
+	}
+}
+
+// Memory that a guest uses up is its own loss.
+func TestGuestOutOfMemory(t *testing.T) {
+	w := newWorld(t)
+	w.limited("eater", guest.Limits{Memory: 48 << 20})
+	if out, code := w.sh("eater", "head -c 300000000 /dev/zero | tail >/dev/null; exit $?"); code != 128+int(syscall.SIGKILL) {
+		t.Errorf("the eater ended with %d: %s", code, out)
+	}
+	if st, err := w.Status("eater"); err != nil || st.State != guest.Running {
+		t.Errorf("afterwards %v, %v", st.State, err)
+	}
+	all, err := w.Usage()
+	if err != nil || len(all) != 2 || all[1].Memory <= 0 || all[1].Memory > 48<<20 {
+		t.Errorf("usage %+v, %v", all, err)
+	}
+}
+
+// Limits are changed while the guest runs, or the change says what has to wait.
+func TestLimitsOfRunningGuest(t *testing.T) {
+	w := newWorld(t)
+	w.limited("web1", guest.Limits{})
+	set := func(changes ...string) (wait []string) {
+		t.Helper()
+		c, err := w.Set("web1", changes)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return c.Restart
+	}
+	if wait := set("limits.pids=20"); len(wait) > 0 {
+		t.Errorf("wait %v", wait)
+	}
+	w.forks("web1", 100, "")
+	if got := w.members("web1"); got > 20 || got < 15 {
+		t.Errorf("%d processes, ceiling 20", got)
+	}
+	was, err := w.readNote("web1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wait := set("limits.pids=5000", "limits.memory=64M")
+	if got, want := slices.Contains(wait, "limits.pids"), was.Nproc > 0; got != want {
+		t.Errorf("waits for a restart: %v, with a ceiling of %d from the start", wait, was.Nproc)
+	}
+	w.forks("web1", 100, "")
+	if got := w.members("web1"); got < 100 {
+		t.Errorf("%d processes after the ceiling was raised", got)
+	}
+	if wait := set("limits.pids="+strconv.Itoa(guest.DefaultPids), "limits.memory="); len(wait) > 0 {
+		t.Errorf("wait %v", wait)
+	}
+	if out, code := w.sh("web1", "head -c 100000000 /dev/zero | tail | wc -c"); code != 0 || strings.TrimSpace(out) != "100000000" {
+		t.Errorf("after the limit was lifted: %s, exit code %d", out, code)
+	}
+}
