@@ -2,10 +2,12 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -39,15 +41,14 @@ func (b *bench) guest(name string, init ...string) error {
 		}
 		args = []string{"build", name, "--method", "clone", "--from", "first"}
 	}
-	if init[0] == "/sbin/init" {
-		args = append(args, "--init", "plain", "--command", init[0])
-	} else {
-		args = append(args, "--init", "command")
-		for _, w := range init {
-			args = append(args, "--command", w)
-		}
+	if err := b.must(args...); err != nil {
+		return err
 	}
-	return b.must(args...)
+	style := "command"
+	if init[0] == "/sbin/init" {
+		style = "plain"
+	}
+	return b.must("set", name, "init.style="+style, "init.command=["+strings.Join(init, ", ")+"]")
 }
 
 // idle makes n guests that sleep, and gives their names.
@@ -70,22 +71,33 @@ func (b *bench) deleteGuests() error {
 	for _, s := range specs {
 		errs = append(errs, b.must("delete", strings.TrimSuffix(filepath.Base(s), ".yaml"), "--force"))
 	}
-	for _, pid := range b.supervisors() {
-		errs = append(errs, run(b.floor, "end", strconv.Itoa(pid)))
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, b.endSupervisors())...)
 }
 
-// supervisors gives the processes that the tool left awake for this world: those with
-// its environment that are no guest's.
+// endSupervisors asks them to end, all at once: they start each other again after a
+// sudden death.
+func (b *bench) endSupervisors() error {
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		pids := b.supervisors()
+		if len(pids) == 0 {
+			return nil
+		}
+		for _, pid := range pids {
+			syscall.Kill(pid, syscall.SIGTERM)
+		}
+	}
+	return fmt.Errorf("vserverd does not end: %d", b.supervisors())
+}
+
+// supervisors gives the processes that the tool left awake for this world: they are
+// called vserverd and told its places.
 func (b *bench) supervisors() []int {
 	var out []int
-	procs, _ := filepath.Glob("/proc/[0-9]*")
+	procs, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, p := range procs {
-		exe, _ := os.Readlink(p + "/exe")
-		env, _ := os.ReadFile(p + "/environ")
-		if strings.HasPrefix(exe, b.tool) && strings.Contains("\x00"+string(env), "\x00VSERVER_ROOT="+b.home()+"\x00") {
-			pid, _ := strconv.Atoi(filepath.Base(p))
+		line, _ := os.ReadFile(p)
+		if strings.HasPrefix(string(line), "vserverd\x00") && strings.Contains(string(line), "="+b.home()+"/") {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(p)))
 			out = append(out, pid)
 		}
 	}
