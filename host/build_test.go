@@ -295,43 +295,23 @@ func TestClone(t *testing.T) {
 	left(t, h)
 }
 
-// TestChild is no test: it is what the kill tests run in a process of its own.
-func TestChild(t *testing.T) {
-	job := os.Getenv("VSERVER_TEST_JOB")
-	if job == "" {
-		return
-	}
-	d := need.Dirs(t)
-	root := os.Getenv("VSERVER_TEST_ROOT")
-	group := d.Cgroup
-	d = guest.DefaultDirs(root)
-	d.Cgroup = group
-	h := Open(d)
-	var err error
-	switch job {
-	case "build":
-		err = h.Build(t.Context(), "web1", &guest.Spec{}, tiny(), BuildOptions{})
-	case "plain":
-		err = h.Build(t.Context(), "web1", &guest.Spec{Root: guest.Root{Kind: guest.RootDir}}, tiny(), BuildOptions{})
-	case "clone":
-		err = h.Clone(t.Context(), "base", "web1", nil, BuildOptions{})
-	case "delete":
-		err = h.Delete(t.Context(), "web1", DeleteOptions{})
-	case "rename":
-		err = h.Rename(t.Context(), "web1", "web2")
-	}
-	if err != nil {
-		t.Fatal(err)
+// jobs are what the kill tests run, as the real program: a process of its own that dies.
+func jobs() map[string][]string {
+	return map[string][]string{
+		"build":  {"build", "web1", "-m", "skeleton"},
+		"plain":  {"build", "web1", "-m", "skeleton", "--root", "dir"},
+		"clone":  {"build", "web1", "--from", "base"},
+		"delete": {"delete", "--yes", "web1"},
+		"rename": {"rename", "web1", "web2"},
 	}
 }
 
-// killed runs a job in a child that dies after step k of the table op; it tells
-// whether there was such a step.
+// killed runs a job that dies after step k of the table op; it tells whether there was
+// such a step.
 func killed(t *testing.T, root, job, op string, k int) bool {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], "-test.run=^TestChild$")
-	cmd.Env = append(os.Environ(), "VSERVER_TEST_JOB="+job, "VSERVER_TEST_ROOT="+root,
-		fmt.Sprintf("%s=%s:%d", step.DieVar, op, k))
+	cmd := exec.Command(need.Binary(t), jobs()[job]...)
+	cmd.Env = append(os.Environ(), "VSERVER_ROOT="+root, fmt.Sprintf("%s=%s:%d", step.DieVar, op, k))
 	out, err := cmd.CombinedOutput()
 	if cmd.ProcessState.Success() {
 		return false
