@@ -3,6 +3,7 @@ package need
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -10,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -192,6 +194,14 @@ func Command(t testing.TB, name string) string {
 	}
 	ask(t, "command:"+name, text(err))
 	return path
+}
+
+// Mirror asks for a way to Debian's archive.
+func Mirror(t testing.TB) {
+	t.Helper()
+	c, err := net.DialTimeout("tcp", "deb.debian.org:80", 10*time.Second)
+	ask(t, "mirror", text(err))
+	c.Close()
 }
 
 // Long asks for time: the test takes more than a few seconds and is left out of
