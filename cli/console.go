@@ -2,19 +2,75 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 
+	"vserver/daemon/proto"
+	"vserver/fault"
 	"vserver/guest"
+	"vserver/tty"
 )
 
+// escapeKey is Ctrl-], as telnet(1) has it.
+const escapeKey = 0x1d
+
+type consoleFlags struct{ lines int }
+
 func newConsole(t *tool) *cobra.Command {
-	return command("console NAME", `
-Attaches the terminal to a guest's console. Ctrl-] detaches; the guest goes on.
-Without a terminal the console's output is copied, and nothing is typed.`, `
+	var f consoleFlags
+	c := command("console NAME [OPTION...]", `
+Attaches the terminal to a guest's console, beginning with the last lines of its
+log. Ctrl-] detaches; the guest goes on. Several may be attached, and all may type.
+Without a terminal what the console prints is copied until the guest ends, and what
+comes in is typed.`, `
 vserver web1 console`,
-		func(ctx context.Context, args []string) error { return t.console(ctx, args) })
+		func(ctx context.Context, args []string) error { return t.console(ctx, f, args) })
+	c.Flags().IntVarP(&f.lines, "lines", "n", 20, "begin with the last `N` lines of the log")
+	return c
 }
 
 // console attaches to a console.
-func (t *tool) console(context.Context, []string) error { return guest.ErrUnsupported }
+func (t *tool) console(ctx context.Context, f consoleFlags, args []string) error {
+	n, err := t.single(args)
+	if err != nil {
+		return err
+	}
+	s, err := t.host.Status(n)
+	if err == nil && !isUp(s) {
+		err = fault.Hint(guest.ErrStopped, "vserver logs "+string(n)+" shows what it printed")
+	}
+	if err != nil {
+		return t.about(n, err)
+	}
+	console, err := proto.Attach(t.host.Dirs, n, f.lines)
+	if err != nil {
+		return t.about(n, err)
+	}
+	defer console.Close()
+	live := isTerminal(t.in)
+	if live {
+		fmt.Fprintf(t.err, "%s: the console; Ctrl-] detaches\n", n)
+	}
+	err = tty.Attach(ctx, console.File, t.in, t.out, tty.Options{Escape: escapeKey, Resize: console.Resize})
+	return t.about(n, t.detached(n, err, live))
+}
+
+// detached is how an attachment ended, as an error of ours.
+func (t *tool) detached(n guest.Name, err error, live bool) error {
+	var signal tty.SignalError
+	switch {
+	case errors.Is(err, tty.ErrDetached):
+		fmt.Fprintf(t.err, "\r\n%s: detached\n", n)
+		return nil
+	case errors.As(err, &signal):
+		return code(128 + int(signal.Signal))
+	case err == nil && live:
+		fmt.Fprintf(t.err, "\r\n%s: the console is closed\n", n)
+	case errors.Is(err, io.EOF):
+		return nil
+	}
+	return err
+}

@@ -119,13 +119,18 @@ func (w wishes) change(spec *guest.Spec) error {
 }
 
 // changes are the flags in the words of vserver set. Several values of a list are
-// added up; of another setting the last one counts.
+// added up, but not to those that a clone's origin has; of another setting the last
+// one counts.
 func (w wishes) changes() []string {
 	var changes []string
+	begun := make(map[string]bool)
 	for _, one := range w.list {
 		switch {
-		case one.key.List():
+		case begun[one.key.Path]:
 			changes = append(changes, one.key.Path+"+="+one.value)
+		case one.key.List():
+			begun[one.key.Path] = true
+			changes = append(changes, one.key.Path+"="+one.value)
 		case one.key.Map():
 			changes = append(changes, one.key.Path+"."+one.value)
 		default:
