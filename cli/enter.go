@@ -4,8 +4,6 @@ import (
 	"context"
 
 	"github.com/spf13/cobra"
-
-	"vserver/host"
 )
 
 func newEnter(t *tool) *cobra.Command {
@@ -28,5 +26,5 @@ func (t *tool) enter(f execFlags, args []string) error {
 		return err
 	}
 	f.tty = isTerminal(t.in) && isTerminal(t.out)
-	return t.runIn(n, f, host.Shell)
+	return t.runIn(n, f, nil)
 }

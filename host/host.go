@@ -1,6 +1,8 @@
 // Package host is the machine and its guests: what can be asked of them, one
 // function for each verb. It puts the concept packages together and is the only
 // package that knows all of them.
+//
+//house:allow one file a verb, as in cli; they share the guest's lock, note and tables
 package host
 
 import (
@@ -42,7 +44,7 @@ type StopOptions struct {
 
 // Command is something to run in a running guest.
 type Command struct {
-	Args []string
+	Args []string // none: the login shell of the user
 	Env  []string // NAME=VALUE, added to the guest's environment
 	Dir  string   // in the guest; "" is the user's home for a login, else "/"
 	User string   // name, or uid[:gid], as the guest knows it; "" is root
@@ -51,7 +53,3 @@ type Command struct {
 	TTY                   bool
 	Stdin, Stdout, Stderr *os.File
 }
-
-// Shell is the Args of Command that run the user's login shell as found in the
-// guest.
-var Shell []string

@@ -7,8 +7,6 @@ import (
 	"os"
 	"sync"
 
-	"golang.org/x/term"
-
 	"vserver/kernel/pty"
 	"vserver/tty"
 )
@@ -22,7 +20,6 @@ type stdio struct {
 	master *os.File // with a TTY
 	ours   []*os.File
 	theirs []*os.File // our copies of the child's ends
-	in     *os.File
 	copies sync.WaitGroup
 	cancel context.CancelFunc
 	pumps  []func()
@@ -71,7 +68,7 @@ func (s *stdio) files(c Command) error {
 			s.theirs = append(s.theirs, null)
 			f = null
 		}
-		if !term.IsTerminal(int(f.Fd())) {
+		if !pty.IsTerminal(f) {
 			s.child[i] = int(f.Fd())
 			continue
 		}

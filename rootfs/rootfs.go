@@ -19,8 +19,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-
-	"golang.org/x/sys/unix"
+	"syscall"
 
 	"vserver/guest"
 	"vserver/kernel/mount"
@@ -124,7 +123,7 @@ func (m Mount) overlay(o Owner) (int, error) {
 	lower := make([]int, 0, len(m.Lower))
 	defer func() {
 		for _, fd := range lower {
-			unix.Close(fd)
+			syscall.Close(fd)
 		}
 	}()
 	for _, path := range m.Lower {
@@ -173,7 +172,7 @@ func dev(uid int) (fd int, err error) {
 		return -1, err
 	}
 	if err := fillDev(fd, uid); err != nil {
-		unix.Close(fd)
+		syscall.Close(fd)
 		return -1, err
 	}
 	return fd, nil
@@ -181,7 +180,7 @@ func dev(uid int) (fd int, err error) {
 
 func fillDev(fd, uid int) error {
 	for _, d := range devices {
-		if err := mount.Mknod(fd, d.name, unix.S_IFCHR|0o666, d.major, d.minor, uid); err != nil {
+		if err := mount.CharDevice(fd, d.name, d.major, d.minor, uid); err != nil {
 			return err
 		}
 	}
@@ -209,7 +208,7 @@ func run(uid int) (fd int, err error) {
 		return -1, err
 	}
 	if err := mount.Mkdir(fd, filepath.Base(Empty), 0o555, 0); err != nil {
-		unix.Close(fd)
+		syscall.Close(fd)
 		return -1, err
 	}
 	return fd, nil

@@ -19,13 +19,20 @@ const stackSize = 8 << 10
 
 // cloneArgs is struct clone_args of linux/sched.h up to cgroup (5.7).
 type cloneArgs struct {
-	flags, pidfd, childTID, parentTID, exitSignal uint64
-	stack, stackSize, tls, setTID, setTIDSize     uint64
-	cgroup                                        uint64
+	flags      uint64
+	_          [2]uint64 // pidfd, child_tid
+	parentTID  uint64
+	exitSignal uint64
+	stack      uint64
+	stackSize  uint64
+	_          [3]uint64 // tls, set_tid, set_tid_size
+	cgroup     uint64
 }
 
 // Table is what a child does between clone and exec. The methods in calls.go and
 // mounts.go append to it. The zero value is ready.
+//
+//house:allow a method for each system call that a child may make
 type Table struct {
 	ops   []op
 	names []string

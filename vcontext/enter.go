@@ -1,8 +1,6 @@
 package vcontext
 
 import (
-	"golang.org/x/sys/unix"
-
 	"vserver/guest"
 	"vserver/spawn"
 )
@@ -31,15 +29,15 @@ func (e *Enter) Table() *spawn.Table {
 	for _, file := range e.Joins {
 		t.WriteFile(file, "0")
 	}
-	flags := unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWCGROUP
+	flags := spawn.NewMount | spawn.NewPid | spawn.NewUTS | spawn.NewIPC | spawn.NewCgroup
 	if e.Userns {
-		flags |= unix.CLONE_NEWUSER
+		flags |= spawn.NewUser
 	}
 	if e.OwnNet {
-		flags |= unix.CLONE_NEWNET
+		flags |= spawn.NewNet
 	}
 	if e.OwnTime {
-		flags |= unix.CLONE_NEWTIME
+		flags |= spawn.NewTime
 	}
 	t.Setns(e.Pidfd, flags)
 	t.Fork("enter pid namespace", 0, nil)

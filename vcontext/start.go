@@ -4,9 +4,9 @@ import (
 	"fmt"
 	"strconv"
 
-	"golang.org/x/sys/unix"
-
 	"vserver/guest"
+	"vserver/kernel/mount"
+	"vserver/kernel/seccomp"
 	"vserver/rootfs"
 	"vserver/spawn"
 )
@@ -39,7 +39,7 @@ type Program struct {
 type Rights struct {
 	Caps       uint64 // bounding set, bit by number
 	LastCap    int    // highest capability of this kernel
-	Filter     []unix.SockFilter
+	Filter     seccomp.Filter
 	NoNewPrivs bool
 	Rlimits    map[string]guest.Rlimit
 }
@@ -48,7 +48,7 @@ type Rights struct {
 func (s *Start) Options(cgroup int) spawn.Options {
 	o := spawn.Options{Cgroup: cgroup, Share: true}
 	if s.Userns {
-		o.Flags, o.Owner = unix.CLONE_NEWUSER, s.Base
+		o.Flags, o.Owner = spawn.NewUser, s.Base
 	}
 	return o
 }
@@ -62,15 +62,15 @@ func IDMap(first, outside uint32) string {
 // Table gives what the first process does.
 func (s *Start) Table() *spawn.Table {
 	t := &spawn.Table{}
-	flags := uint64(unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC | unix.CLONE_NEWCGROUP)
+	flags := uint64(spawn.NewMount | spawn.NewPid | spawn.NewUTS | spawn.NewIPC | spawn.NewCgroup)
 	if s.OwnNet {
-		flags |= unix.CLONE_NEWNET
+		flags |= spawn.NewNet
 	}
 	if s.Offsets != "" {
-		t.Unshare("make time namespace", unix.CLONE_NEWTIME)
+		t.Unshare("make time namespace", spawn.NewTime)
 	}
 	if s.Userns {
-		flags |= unix.CLONE_NEWUSER
+		flags |= spawn.NewUser
 		t.Await("outer id map")
 		s.ceilings(t)
 	}
@@ -109,21 +109,26 @@ func (s *Start) Table() *spawn.Table {
 	s.attach(t, mounts, own)
 	t.Umask(0o022)
 	t.Stdio([3]spawn.Reg(stdio))
+	s.exec(t, rest)
+	return t
+}
+
+// exec gives up what is not kept and executes the init; rest has the reaper's program
+// when there is one.
+func (s *Start) exec(t *spawn.Table, rest []spawn.Reg) {
 	if s.TTY && !s.Reaper {
 		t.Terminal()
 	}
 	t.ResetSignals()
 	t.CloseOthers()
-	if s.Reaper {
-		rest[0] = t.HandReport(s.Init.Paths[0], rest[0])
-	}
-	s.Rights.confine(t, 0, 0, nil)
-	if s.Reaper {
-		t.ExecFile("reaper", rest[0], s.Init.Argv, s.Init.Env)
-	} else {
+	if !s.Reaper {
+		s.Rights.confine(t, 0, 0, nil)
 		t.Exec(s.Init.Paths, s.Init.Argv, s.Init.Env)
+		return
 	}
-	return t
+	program := t.HandReport(s.Init.Paths[0], rest[0])
+	s.Rights.confine(t, 0, 0, nil)
+	t.ExecFile("reaper", program, s.Init.Argv, s.Init.Env)
 }
 
 // ceilings are the most namespaces of each kind that a guest may hold at once,
@@ -143,7 +148,8 @@ func (s *Start) ceilings(t *spawn.Table) {
 	if s.Pids > 0 {
 		// The limit in force when the inner namespace is made holds for all its
 		// processes together (5.14).
-		t.Rlimit("nproc", unix.RLIMIT_NPROC, uint64(s.Pids), uint64(s.Pids))
+		nproc, _ := guest.RlimitNumber("nproc")
+		t.Rlimit("nproc", nproc, uint64(s.Pids), uint64(s.Pids))
 	}
 }
 
@@ -151,7 +157,7 @@ func (s *Start) ceilings(t *spawn.Table) {
 // namespaces.
 type own struct{ proc, sys, cgroup, mqueue spawn.Reg }
 
-const quiet = unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV | unix.MOUNT_ATTR_NOEXEC
+const quiet = mount.NoSuid | mount.NoDev | mount.NoExec
 
 func (s *Start) ownMounts(t *spawn.Table) (o own) {
 	if !s.Userns {
@@ -161,9 +167,9 @@ func (s *Start) ownMounts(t *spawn.Table) (o own) {
 	// gives a user namespace no more of them than it sees already.
 	o.proc = t.NewFS("proc", quiet)
 	if s.OwnNet {
-		o.sys = t.NewFS("sysfs", quiet|unix.MOUNT_ATTR_RDONLY)
+		o.sys = t.NewFS("sysfs", quiet|mount.ReadOnly)
 	} else {
-		o.sys = t.Clone("/sys", quiet|unix.MOUNT_ATTR_RDONLY)
+		o.sys = t.Clone("/sys", quiet|mount.ReadOnly)
 	}
 	o.cgroup = t.NewFS("cgroup2", quiet)
 	o.mqueue = t.NewFS("mqueue", quiet)
@@ -219,7 +225,7 @@ func (s *Start) mask(t *spawn.Table) {
 	if s.OwnNet {
 		net = t.Clone("/proc/sys/net", 0)
 	}
-	t.Bind("/proc/sys", "/proc/sys", unix.MOUNT_ATTR_RDONLY)
+	t.Bind("/proc/sys", "/proc/sys", mount.ReadOnly)
 	if s.OwnNet {
 		t.Attach(net, "/proc/sys/net")
 	}
@@ -233,7 +239,7 @@ func (s *Start) maskMore(t *spawn.Table) {
 		t.BindIfThere(rootfs.Empty, d, 0)
 	}
 	for _, r := range readOnly {
-		t.BindIfThere(r, r, unix.MOUNT_ATTR_RDONLY)
+		t.BindIfThere(r, r, mount.ReadOnly)
 	}
 }
 

@@ -174,13 +174,15 @@ func overlay(layers []string, upper, work *os.File) (int, error) {
 
 func procFD(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
 
-// Mknod makes a node in the directory that fd is, owned by uid.
-func Mknod(fd int, name string, mode uint32, major, minor uint32, uid int) error {
-	if err := unix.Mknodat(fd, name, mode, int(unix.Mkdev(major, minor))); err != nil {
+// CharDevice makes a character device that everybody may use in the directory that fd
+// is, owned by uid.
+func CharDevice(fd int, name string, major, minor uint32, uid int) error {
+	const mode = 0o666
+	if err := unix.Mknodat(fd, name, unix.S_IFCHR|mode, int(unix.Mkdev(major, minor))); err != nil {
 		return fmt.Errorf("mknod %s: %w", name, err)
 	}
 	// The mask of the caller must not narrow what the guest gets.
-	if err := unix.Fchmodat(fd, name, mode&0o7777, 0); err != nil {
+	if err := unix.Fchmodat(fd, name, mode, 0); err != nil {
 		return fmt.Errorf("chmod %s: %w", name, err)
 	}
 	return chown(fd, name, uid)

@@ -89,6 +89,12 @@ func Size(fd int) (rows, cols uint16, err error) {
 	return w.Row, w.Col, nil
 }
 
+// IsTerminal tells whether f is a terminal.
+func IsTerminal(f *os.File) bool {
+	_, err := unix.IoctlGetTermios(int(f.Fd()), unix.TCGETS)
+	return err == nil
+}
+
 func open(path string) (*os.File, error) {
 	var fd int
 	err := retry(func() (err error) {

@@ -75,9 +75,12 @@ func (p Policy) settle(v verdict) verdict {
 	return v
 }
 
+// Filter is a program of classic BPF, as seccomp(2) takes it.
+type Filter = []unix.SockFilter
+
 // Compile gives the program for seccomp(2). An error names the word of Extra that
 // is not known, and one that is.
-func Compile(p Policy) ([]unix.SockFilter, error) {
+func Compile(p Policy) (Filter, error) {
 	more, err := parse(p.Extra)
 	if err != nil {
 		return nil, err
