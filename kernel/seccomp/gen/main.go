@@ -31,16 +31,23 @@ func main() {
 	}
 }
 
-// letters are the verdicts of policy.txt as package seccomp writes them.
-var letters = map[string]byte{
-	"allow": 'a', "admin": 'm', "private": 'p', "refuse": 'e', "absent": 'n',
-	"socket": 's', "socketpair": 'S', "clone": 'c', "clone3": '3', "unshare": 'u',
-	"ioctl": 'i', "personality": 'o', "request_key": 'k',
+// letter gives a verdict of policy.txt as package seccomp writes it; 0 for none.
+func letter(verdict string) byte {
+	return map[string]byte{
+		"allow": 'a', "admin": 'm', "private": 'p', "refuse": 'e', "absent": absent,
+		"socket": 's', "socketpair": 'S', "clone": 'c', "clone3": '3', "unshare": 'u',
+		"ioctl": 'i', "personality": 'o', "request_key": 'k',
+	}[verdict]
 }
+
+// absent is the letter of numbers that mean nothing, too.
+const absent = 'n'
 
 // siblings are the architectures that are built for, and the 32-bit one whose
 // programs their kernels also run.
-var siblings = map[string]string{"amd64": "386", "arm64": "arm", "arm": ""}
+func siblings() map[string]string {
+	return map[string]string{"amd64": "386", "arm64": "arm", "arm": ""}
+}
 
 // armFirst is the number of the first private call of 32-bit arm
 // (arch/arm/include/uapi/asm/unistd.h: __ARM_NR_BASE + 1).
@@ -64,7 +71,7 @@ func generate(dir string) (map[string][]byte, error) {
 	unix := strings.TrimSpace(string(out))
 	files := map[string][]byte{}
 	used := map[string]bool{}
-	for arch, sibling := range siblings {
+	for arch, sibling := range siblings() {
 		text, err := table(arch, sibling, unix, policy, used)
 		if err != nil {
 			return nil, err
@@ -82,21 +89,21 @@ func generate(dir string) (map[string][]byte, error) {
 // readPolicy gives the letter of each name.
 func readPolicy(r io.Reader) (map[string]byte, error) {
 	policy := map[string]byte{}
-	var letter byte
+	var current byte
 	for in, line := bufio.NewScanner(r), 1; in.Scan(); line++ {
 		text, _, _ := strings.Cut(in.Text(), "#")
 		text = strings.TrimSpace(text)
 		if strings.HasPrefix(text, "[") {
-			if letter = letters[strings.Trim(text, "[]")]; letter == 0 {
+			if current = letter(strings.Trim(text, "[]")); current == 0 {
 				return nil, fmt.Errorf("policy.txt:%d: %s: no such verdict", line, text)
 			}
 			continue
 		}
 		for _, name := range strings.Fields(text) {
-			if letter == 0 || policy[name] != 0 {
+			if current == 0 || policy[name] != 0 {
 				return nil, fmt.Errorf("policy.txt:%d: %s: no verdict, or two", line, name)
 			}
-			policy[name] = letter
+			policy[name] = current
 		}
 	}
 	return policy, nil
@@ -182,16 +189,16 @@ func body(b *bytes.Buffer, arch, unix string, policy map[string]byte, used map[s
 func block(b *bytes.Buffer, first int, calls []call, policy map[string]byte, used map[string]bool) error {
 	verdicts, names := []byte{}, []byte{' '}
 	for _, c := range calls {
-		letter := policy[c.name]
-		if letter == 0 {
+		verdict := policy[c.name]
+		if verdict == 0 {
 			return fmt.Errorf("%s: has no verdict in policy.txt", c.name)
 		}
 		used[c.name] = true
 		for first+len(verdicts) < c.nr {
-			verdicts = append(verdicts, letters["absent"])
+			verdicts = append(verdicts, absent)
 			names = append(names, ' ')
 		}
-		verdicts = append(verdicts, letter)
+		verdicts = append(verdicts, verdict)
 		names = append(append(names, c.name...), ' ')
 	}
 	fmt.Fprintf(b, "{first: %#x,\nverdicts: %s,\nnames: %s},\n", first, quote(verdicts, 72), quote(names, 72))
