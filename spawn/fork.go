@@ -51,6 +51,8 @@ type runner struct {
 //go:noescape
 func rawClone(args *cloneArgs, size uintptr, r *runner) (pid uintptr)
 
+var _ = follow // rawClone calls it
+
 // follow is a child's whole life until execve. It may use the stack it has and memory
 // that exists, and must not allocate, grow its stack, take a lock, look at its
 // goroutine (it has none) or call anything but raw system calls.
