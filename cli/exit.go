@@ -123,6 +123,9 @@ func (t *tool) report(err error) int {
 			t.say(e)
 		}
 	}
+	if t.interrupted {
+		return exitInterrupted
+	}
 	return exitCode(err)
 }
 

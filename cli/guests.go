@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"io/fs"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -198,6 +199,9 @@ func (t *tool) about(n guest.Name, err error) error {
 	err = fault.New(string(n), t.verb, err)
 	if n != "" && errors.Is(err, guest.ErrNotFound) {
 		err = fault.Hint(err, t.meant(n))
+	}
+	if errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {
+		err = fault.Hint(err, "guests are root's: `sudo vserver`")
 	}
 	return err
 }

@@ -33,6 +33,8 @@ type tool struct {
 	subject string // NAME of `vserver NAME VERB`, or ""
 	json    bool   // --json was given
 
+	interrupted bool // by a signal, and did not come to its end therefore
+
 	host         *host.Host
 	in, out, err *os.File
 }

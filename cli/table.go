@@ -84,6 +84,16 @@ func (e entry) construct(t *tool) *cobra.Command {
 	c.DisableFlagsInUseLine = true
 	c.SetOut(t.out)
 	c.SetErr(t.err)
+	do := c.RunE
+	c.RunE = func(c *cobra.Command, args []string) error {
+		ctx, stop := interruptible(c.Context())
+		defer stop()
+		c.SetContext(ctx)
+		err := do(c, args)
+		_, answered := err.(code)
+		t.interrupted = err != nil && !answered && ctx.Err() != nil
+		return err
+	}
 	c.SetHelpFunc(func(c *cobra.Command, _ []string) { t.out.WriteString(helpText(e.page(c))) })
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return usageHint("vserver "+e.name+" --help", "%s", flagComplaint(err))
@@ -110,11 +120,7 @@ func command(use, long, examples string, do run) *cobra.Command {
 		Use:     use,
 		Long:    long,
 		Example: examples,
-		RunE: func(c *cobra.Command, args []string) error {
-			ctx, stop := interruptible(c.Context())
-			defer stop()
-			return do(ctx, args)
-		},
+		RunE:    func(c *cobra.Command, args []string) error { return do(c.Context(), args) },
 	}
 }
 

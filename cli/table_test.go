@@ -131,7 +131,7 @@ func TestHintsNameCommands(t *testing.T) {
 
 // namesAWay says whether a text names a command, a file or a setting.
 func namesAWay(text string) bool {
-	return strings.ContainsAny(text, "/`") || strings.Contains(text, "vserver ") || regexp.MustCompile(`\b(vkill|vserverd) `).MatchString(text) ||
+	return strings.ContainsAny(text, "/`") || strings.Contains(text, "CONFIG_") || strings.Contains(text, "vserver ") || regexp.MustCompile(`\b(vkill|vserverd) `).MatchString(text) ||
 		slices.ContainsFunc(settings.Keys(), func(k settings.Key) bool { return strings.Contains(text, k.Path) })
 }
 

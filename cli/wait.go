@@ -65,6 +65,9 @@ func (t *tool) waitFor(ctx context.Context, f waitFlags, args []string) (string,
 	if err != nil {
 		return "ERROR 1", err
 	}
+	if _, err := t.host.Status(n); errors.Is(err, guest.ErrNotFound) { // would be waited for in no time
+		return "ERROR 1", t.about(n, guest.ErrNotFound)
+	}
 	limited := ctx
 	if f.timeout > 0 {
 		var cancel context.CancelFunc
