@@ -201,15 +201,31 @@ func fillDev(fd, uid int) error {
 // guest has no business with. It is the host's, so that the guest puts nothing there.
 const Empty = "/run/.vserver-empty"
 
+// BootID is a file on the guest's /run with a new UUID, which vcontext shows in place
+// of the kernel's boot_id: each start of a guest is a boot of its own to its journal,
+// and two guests cannot tell from it that they are on one host.
+const BootID = "/run/.vserver-boot-id"
+
 func run(uid int) (fd int, err error) {
 	fd, err = mount.New("tmpfs", mount.NoSuid|mount.NoDev, "mode=0755", "size=20%", "nr_inodes=800k",
 		"uid="+strconv.Itoa(uid), "gid="+strconv.Itoa(uid))
 	if err != nil {
 		return -1, err
 	}
-	if err := mount.Mkdir(fd, filepath.Base(Empty), 0o555, 0); err != nil {
+	if err := fillRun(fd); err != nil {
 		syscall.Close(fd)
 		return -1, err
 	}
 	return fd, nil
+}
+
+func fillRun(fd int) error {
+	uuid, err := os.ReadFile("/proc/sys/kernel/random/uuid") // a new one for each reader
+	if err != nil {
+		return err
+	}
+	if err := mount.File(fd, filepath.Base(BootID), string(uuid), 0); err != nil {
+		return err
+	}
+	return mount.Mkdir(fd, filepath.Base(Empty), 0o555, 0)
 }

@@ -192,6 +192,11 @@ func (s *Start) attach(t *spawn.Table, made []spawn.Reg, o own) {
 		s.mask(t)
 	}
 	t.Shared()
+	if s.OwnNet {
+		// All of the guest's groups may ping without further rights: distributions that give
+		// their ping none set this to ids that a guest has not, and fail.
+		t.WriteFile("/proc/sys/net/ipv4/ping_group_range", "0 "+strconv.Itoa(guest.IDs-1))
+	}
 }
 
 // What of /proc and /sys a guest does not get to see, after the OCI runtimes. With a
@@ -229,6 +234,7 @@ func (s *Start) mask(t *spawn.Table) {
 	if s.OwnNet {
 		t.Attach(net, "/proc/sys/net")
 	}
+	t.Bind(rootfs.BootID, "/proc/sys/kernel/random/boot_id", mount.ReadOnly)
 }
 
 func (s *Start) maskMore(t *spawn.Table) {

@@ -199,6 +199,24 @@ func Mkdir(fd int, name string, mode uint32, uid int) error {
 	return chown(fd, name, uid)
 }
 
+// File makes a file with this text, for all to read, in the directory that fd is,
+// owned by uid.
+func File(fd int, name, text string, uid int) error {
+	const mode = 0o444
+	f, err := unix.Openat(fd, name, unix.O_WRONLY|unix.O_CREAT|unix.O_EXCL|unix.O_CLOEXEC, mode)
+	if err != nil {
+		return fmt.Errorf("create %s: %w", name, err)
+	}
+	defer unix.Close(f)
+	if _, err := unix.Write(f, []byte(text)); err != nil {
+		return fmt.Errorf("write %s: %w", name, err)
+	}
+	if err := unix.Fchmod(f, mode); err != nil {
+		return fmt.Errorf("chmod %s: %w", name, err)
+	}
+	return chown(fd, name, uid)
+}
+
 // Symlink makes a symbolic link in the directory that fd is, owned by uid.
 func Symlink(fd int, target, name string, uid int) error {
 	if err := unix.Symlinkat(target, fd, name); err != nil {
