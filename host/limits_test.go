@@ -12,6 +12,7 @@ import (
 
 	"vserver/guest"
 	"vserver/kernel/cgroup"
+	"vserver/limit"
 )
 
 // limited makes a guest of these limits and starts it.
@@ -40,35 +41,49 @@ func (w *world) members(n guest.Name) int {
 	return len(ps)
 }
 
+// ceiling gives the limits of a guest with a ceiling for its processes, and the number:
+// the default, where it is held by the user namespace, and else a small one, which is
+// held by the controller pids in the same way.
+func (w *world) ceiling() (guest.Limits, int) {
+	cg, err := cgroup.Find()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	if n, _ := limit.Nproc(cg, guest.Limits{Pids: guest.DefaultPids}); n > 0 {
+		return guest.Limits{}, int(n)
+	}
+	return guest.Limits{Pids: 300}, 300
+}
+
 // A guest that forks without end meets its ceiling, on hosts with the controller pids
 // and without; its neighbour and the host do not feel it; and it is stopped all the
 // same.
 func TestForkBomb(t *testing.T) {
-	for name, pids := range map[string]int{"default": 0, "set": 300} {
-		t.Run(name, func(t *testing.T) {
-			w := newWorld(t)
-			ceiling := pids
-			if pids == 0 {
-				ceiling = guest.DefaultPids
-			}
-			w.limited("bomb", guest.Limits{Pids: pids})
-			w.limited("good", guest.Limits{})
-			for range 2 {
-				w.forks("bomb", ceiling+200, "")
-			}
-			got := w.members("bomb")
-			if got > ceiling || got < ceiling*9/10 {
-				t.Errorf("%d processes in the bomb, ceiling %d", got, ceiling)
-			}
-			w.harmless("good")
-			begin := time.Now()
-			if err := w.Stop(t.Context(), "bomb", StopOptions{Timeout: time.Second}); err != nil {
-				t.Error(err)
-			}
-			t.Logf("%d processes, stopped in %v", got, time.Since(begin))
-			w.nothing("bomb")
-		})
+	t.Run("default", func(t *testing.T) {
+		w := newWorld(t)
+		l, ceiling := w.ceiling()
+		w.bomb(l, ceiling)
+	})
+	t.Run("set", func(t *testing.T) { newWorld(t).bomb(guest.Limits{Pids: 100}, 100) })
+}
+
+func (w *world) bomb(l guest.Limits, ceiling int) {
+	w.limited("bomb", l)
+	w.limited("good", guest.Limits{})
+	for range 2 {
+		w.forks("bomb", ceiling+200, "")
 	}
+	got := w.members("bomb")
+	if got > ceiling || got < ceiling*9/10 {
+		w.t.Errorf("%d processes in the bomb, ceiling %d", got, ceiling)
+	}
+	w.harmless("good")
+	begin := time.Now()
+	if err := w.Stop(w.t.Context(), "bomb", StopOptions{Timeout: time.Second}); err != nil {
+		w.t.Error(err)
+	}
+	w.t.Logf("%d processes, stopped in %v", got, time.Since(begin))
+	w.nothing("bomb")
 }
 
 // harmless holds that the host and a guest can still work.
@@ -94,13 +109,14 @@ func (w *world) harmless(n guest.Name) {
 // ceiling of processes, nor those of its groups; nor can many users together.
 func TestCeilingsHoldAgainstGuestRoot(t *testing.T) {
 	w := newWorld(t)
-	w.limited("bomb", guest.Limits{})
+	l, ceiling := w.ceiling()
+	w.limited("bomb", l)
 	w.sh("bomb", "ulimit -Hu 99999; ulimit -u 99999; cd /sys/fs/cgroup;"+
 		" for f in pids.max cgroup.max.depth cgroup.max.descendants; do echo max > $f; done")
 	for range 3 {
-		w.forks("bomb", guest.DefaultPids/2+200, "ulimit -u $(ulimit -Hu);")
+		w.forks("bomb", ceiling/2+200, "ulimit -u $(ulimit -Hu);")
 	}
-	if got := w.members("bomb"); got > guest.DefaultPids || got < guest.DefaultPids*9/10 {
+	if got := w.members("bomb"); got > ceiling || got < ceiling*9/10 {
 		t.Errorf("%d processes", got)
 	}
 	cg, err := cgroup.Find()

@@ -193,13 +193,6 @@ func (r *run) hook(ctx context.Context, point string, programs []string) error {
 	return nil
 }
 
-// ceilings of a guest's own groups, which no mount of its can lift: systemd makes one
-// a unit and session; each costs the host some 10 KiB.
-var ceilings = map[string]string{
-	"cgroup.max.descendants": strconv.Itoa(4096),
-	"cgroup.max.depth":       strconv.Itoa(16),
-}
-
 // born is when a process began, in ticks since boot: field 22 of /proc/PID/stat.
 func born(pid int) (uint64, error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))

@@ -142,11 +142,6 @@ func (r *run) makeGroup(context.Context) (err error) {
 	if r.group, err = r.cg.Create(r.h.group(r.name)); err != nil {
 		return err
 	}
-	for file, max := range ceilings {
-		if err := r.group.Write(file, max); err != nil {
-			return err
-		}
-	}
 	return r.group.Delegate(r.plan.Base, r.plan.Base)
 }
 

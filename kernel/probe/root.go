@@ -59,6 +59,12 @@ func roots() []feature {
 			Brings: "Linux 6.15",
 			Lost:   "that time"},
 			func(g *ground) (string, error) { return "", overlay(g.dir, -1, detached) }},
+	}
+}
+
+// disks are what the file systems below a guest's root are good for.
+func disks() []feature {
+	return []feature{
 		{Result{Name: "proc-options",
 			Gives:  "parts of /proc can be kept from guests",
 			Brings: "Linux 5.8",
