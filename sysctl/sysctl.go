@@ -6,7 +6,6 @@ package sysctl
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"slices"
 	"strconv"
@@ -53,32 +52,33 @@ const pidLimit = 4 << 20
 func table(l Load) []least {
 	n := int64(l.Guests)
 	// Neighbours of a private guest: it on the host and the gateway in it, for IPv4,
-	// IPv6 and the link-local addresses of both; twice that for good measure.
-	neighbours := 1024 + 16*n
+	// IPv6 and the link-local addresses of both; twice that for good measure. What a
+	// kernel begins with does for a few guests, here and below.
+	neighbours := max(1024, 256+16*n)
 	t := []least{
 		{"kernel.pid_max", min(pidLimit, 32768+4096*n), "numbers for 4096 processes in each guest, and for the host beside them"},
-		{"kernel.pty.max", 4096 + 64*n, "terminals of all guests together"},
+		{"kernel.pty.max", max(4096, 1024+64*n), "terminals of all guests together"},
 		{"kernel.keys.maxkeys", 2000, "keys of each user; systemd makes some for every service"},
 		{"kernel.keys.maxbytes", 2_000_000, "bytes of the keys of each user"},
 		{"fs.file-max", 65536 + 8192*n, "open files of all guests together"},
 		{"fs.nr_open", 1 << 20, "open files that a process may ask for; databases want many"},
-		{"fs.aio-max-nr", 65536 + 4096*n, "asynchronous requests of all guests together; a database takes some thousands"},
+		{"fs.aio-max-nr", max(65536, 4096*n), "asynchronous requests of all guests together; a database takes some thousands"},
 		{"fs.inotify.max_user_instances", 1024, "counted for each guest; systemd takes about ten, and so does each container inside"},
 		{"fs.inotify.max_user_watches", 65536, "counted for each guest; file synchronisers and editors take thousands"},
 		{"vm.max_map_count", 262144, "maps of each process; Elasticsearch refuses to start with less"},
 	}
-	for _, family := range []string{"ipv4", "ipv6"} {
-		base := "net." + family + ".neigh.default.gc_thresh"
-		const why = "neighbours of the host and of all private guests; beyond it packets are lost"
-		t = append(t, least{base + "1", neighbours / 8, why}, least{base + "2", neighbours / 2, why}, least{base + "3", neighbours, why})
-	}
 	for _, kind := range []string{"user", "mnt", "pid", "uts", "ipc", "net", "cgroup"} {
 		t = append(t, least{"user.max_" + kind + "_namespaces", 4096, "namespaces of each guest, its sandboxed services among them"})
 	}
-	if l.Private {
-		t = append(t, least{"net.ipv4.ip_forward", 1, "packets of private guests go through the host"})
+	if !l.Private {
+		return t
 	}
-	return t
+	for _, family := range []string{"ipv4", "ipv6"} {
+		base := "net." + family + ".neigh.default.gc_thresh"
+		const why = "neighbours of the host and of all private guests; beyond them packets are lost"
+		t = append(t, least{base + "1", neighbours / 8, why}, least{base + "2", neighbours / 2, why}, least{base + "3", neighbours, why})
+	}
+	return append(t, least{"net.ipv4.ip_forward", 1, "packets of private guests go through the host"})
 }
 
 // Look compares the host's settings with what is wanted for a load. Settings that this
@@ -120,9 +120,7 @@ func Fix(settings []Setting, path string) ([]Change, error) {
 			continue
 		}
 		c := Change{Name: s.Name, From: s.Value, To: s.Wanted}
-		if err := proc.SetSysctl(s.Name, s.Wanted); err != nil {
-			c.Err = fmt.Errorf("set %s: %w", s.Name, err)
-		}
+		c.Err = proc.SetSysctl(s.Name, s.Wanted)
 		changes = append(changes, c)
 	}
 	slices.Reverse(changes)

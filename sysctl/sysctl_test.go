@@ -24,7 +24,7 @@ func TestTableGrowsWithGuests(t *testing.T) {
 		}
 		return -1
 	}
-	few, many, huge := Load{Guests: 1}, Load{Guests: 500, Private: true}, Load{Guests: 49151}
+	few, many, huge := Load{Guests: 1, Private: true}, Load{Guests: 500, Private: true}, Load{Guests: 49151}
 	for name, grows := range map[string]bool{
 		"kernel.pid_max": true, "kernel.pty.max": true, "fs.file-max": true, "fs.aio-max-nr": true,
 		"net.ipv4.neigh.default.gc_thresh3": true, "net.ipv6.neigh.default.gc_thresh1": true,
@@ -37,7 +37,7 @@ func TestTableGrowsWithGuests(t *testing.T) {
 	if got := value(huge, "kernel.pid_max"); got != pidLimit {
 		t.Errorf("pid_max %d", got)
 	}
-	if value(few, "net.ipv4.ip_forward") != -1 || value(many, "net.ipv4.ip_forward") != 1 {
+	if value(huge, "net.ipv4.ip_forward") != -1 || value(many, "net.ipv4.ip_forward") != 1 {
 		t.Error("ip_forward is for private guests")
 	}
 	for _, w := range table(many) {

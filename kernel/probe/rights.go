@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vserver/guest"
 	"vserver/kernel/cred"
 )
 
@@ -66,20 +67,9 @@ func capabilities(*ground) (string, error) {
 	if os.Geteuid() != 0 {
 		return "", errRoot
 	}
-	have := cred.Permitted()
-	var missing []string
-	for c := range cred.LastCap() + 1 {
-		if have&(1<<c) != 0 {
-			continue
-		}
-		name := fmt.Sprintf("number %d", c)
-		if c == unix.CAP_SYS_RESOURCE {
-			name = "CAP_SYS_RESOURCE"
-		}
-		missing = append(missing, name)
-	}
-	if len(missing) > 0 {
-		return "", fmt.Errorf("without %s", strings.Join(missing, ", "))
+	all := guest.Capset(1)<<(cred.LastCap()+1) - 1
+	if missing := all &^ guest.Capset(cred.Permitted()); missing != 0 {
+		return "", fmt.Errorf("without %s", strings.Join(missing.Names(), ", "))
 	}
 	return "all", nil
 }
