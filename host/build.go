@@ -337,8 +337,10 @@ func (b *builder) write(context.Context) error {
 		return err
 	}
 	defer d.Close()
-	if err := d.SyncAll(); err != nil {
-		return err
+	if b.full.Root.Kind == guest.RootDir || !d.Ordered() {
+		if err := d.SyncAll(); err != nil {
+			return err
+		}
 	}
 	return hintFull(store.Write(b.h.Dirs.Spec(b.n), b.spec), b.h.Dirs.Config)
 }

@@ -168,5 +168,9 @@ func copyFile(from, to *file.Dir, name string) error {
 	if err != nil {
 		return err
 	}
-	return errors.Join(file.CopyData(out, in), out.Close())
+	err = file.CopyData(out, in)
+	if err == nil {
+		err = file.Flush(out)
+	}
+	return errors.Join(err, out.Close())
 }

@@ -29,6 +29,9 @@ func (r *Root) Write(p string, content []byte, perm, uid, gid uint32) error {
 		return err
 	}
 	_, err = f.Write(content)
+	if err == nil {
+		err = file.Flush(f)
+	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, dir.Unlink(tmp))
 	}
