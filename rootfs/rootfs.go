@@ -9,6 +9,7 @@
 //	/dev            tmpfs with the harmless nodes; the host's, so that nodes work
 //	/dev/pts        devpts; the host's, so that its limit holds
 //	/run            tmpfs, the guest's root its owner
+//	/sys            the host's, read-only, for a guest in the host's network
 //	/proc /sys /dev/mqueue /sys/fs/cgroup
 //	                by the guest's first process: each belongs to its namespaces
 package rootfs
@@ -35,6 +36,7 @@ const (
 	Dev     Kind = "dev"
 	Pts     Kind = "devpts"
 	Run     Kind = "run"
+	Sys     Kind = "sys"
 )
 
 // Mount is one mount of a guest, not made yet.
@@ -80,11 +82,15 @@ func Plan(spec *guest.Spec, dir string, image func(name string) string) []Mount 
 		list = append(list, Mount{Kind: Overlay, Target: s, Lower: []string{s},
 			Upper: filepath.Join(at, "upper"), Work: filepath.Join(at, "work")})
 	}
-	return append(list,
+	list = append(list,
 		Mount{Kind: Dev, Target: "/dev"},
 		Mount{Kind: Pts, Target: "/dev/pts"},
 		Mount{Kind: Run, Target: "/run"},
 	)
+	if spec.Network.Mode == guest.NetHost {
+		list = append(list, Mount{Kind: Sys, Target: "/sys"})
+	}
+	return list
 }
 
 // Owner is whose the mounts are.
@@ -107,6 +113,8 @@ func (m Mount) Make(o Owner) (fd int, err error) {
 			"gid="+strconv.Itoa(int(o.Base)+ttyGroup), "max="+strconv.Itoa(maxTerminals))
 	case Run:
 		fd, err = run(int(o.Base))
+	case Sys:
+		fd, err = sys()
 	}
 	if err != nil {
 		return -1, fmt.Errorf("%s: %w", m.Target, err)
@@ -147,6 +155,21 @@ func (m Mount) overlay(o Owner) (int, error) {
 	}
 	defer work.Close()
 	return mount.Overlay(lower, upper, work)
+}
+
+// sys clones the host's /sys, without what is mounted below. The guest's first process
+// may not: a sysfs goes with its network namespace, and what is mounted below the one
+// that it sees is locked there.
+func sys() (fd int, err error) {
+	fd, err = mount.Clone("/sys")
+	if err != nil {
+		return -1, err
+	}
+	if err := mount.SetAttr(fd, mount.ReadOnly|mount.NoSuid|mount.NoDev|mount.NoExec, -1); err != nil {
+		syscall.Close(fd)
+		return -1, err
+	}
+	return fd, nil
 }
 
 // devices are the nodes every program may count on and no program can do harm with

@@ -18,17 +18,18 @@ func TestPlan(t *testing.T) {
 	image := func(name string) string { return "/pool/" + name }
 	for _, c := range []struct {
 		root guest.Root
+		net  guest.NetMode
 		want []string
 	}{
-		{guest.Root{Kind: guest.RootOverlay, Lower: []string{"web", "/srv/base"}, Shared: []string{"/usr"}}, []string{
+		{guest.Root{Kind: guest.RootOverlay, Lower: []string{"web", "/srv/base"}, Shared: []string{"/usr"}}, guest.NetPrivate, []string{
 			"make overlay of /g/upper over /pool/web:/srv/base for /",
 			"make overlay of /g/shared/usr/upper over /usr for /usr",
 			"make dev for /dev", "make devpts for /dev/pts", "make run for /run"}},
-		{guest.Root{Kind: guest.RootDir}, []string{"clone mount of /g/root for /",
-			"make dev for /dev", "make devpts for /dev/pts", "make run for /run"}},
+		{guest.Root{Kind: guest.RootDir}, guest.NetHost, []string{"clone mount of /g/root for /",
+			"make dev for /dev", "make devpts for /dev/pts", "make run for /run", "make sys for /sys"}},
 	} {
 		var got []string
-		for _, m := range Plan(&guest.Spec{Root: c.root}, "/g", image) {
+		for _, m := range Plan(&guest.Spec{Root: c.root, Network: guest.Network{Mode: c.net}}, "/g", image) {
 			got = append(got, m.String())
 		}
 		if !slices.Equal(got, c.want) {

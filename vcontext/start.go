@@ -166,10 +166,8 @@ func (s *Start) ownMounts(t *spawn.Table) (o own) {
 	// proc and sysfs must be made while the host's are still to be seen: the kernel
 	// gives a user namespace no more of them than it sees already.
 	o.proc = t.NewFS("proc", quiet)
-	if s.OwnNet {
+	if s.OwnNet { // else the host's comes with the mounts
 		o.sys = t.NewFS("sysfs", quiet|mount.ReadOnly)
-	} else {
-		o.sys = t.Clone("/sys", quiet|mount.ReadOnly)
 	}
 	o.cgroup = t.NewFS("cgroup2", quiet)
 	o.mqueue = t.NewFS("mqueue", quiet)
@@ -184,8 +182,10 @@ func (s *Start) attach(t *spawn.Table, made []spawn.Reg, o own) {
 	}
 	t.Mkdir("/proc", 0o555)
 	t.Attach(o.proc, "/proc")
-	t.Mkdir("/sys", 0o555)
-	t.Attach(o.sys, "/sys")
+	if s.OwnNet {
+		t.Mkdir("/sys", 0o555)
+		t.Attach(o.sys, "/sys")
+	}
 	t.Attach(o.cgroup, "/sys/fs/cgroup")
 	t.Attach(o.mqueue, "/dev/mqueue")
 	if !s.Nesting {
