@@ -12,7 +12,6 @@ import (
 
 	"vserver/guest"
 	"vserver/kernel/cgroup"
-	"vserver/limit"
 )
 
 // limited makes a guest of these limits and starts it.
@@ -49,10 +48,14 @@ func (w *world) ceiling() (guest.Limits, int) {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	if n, _ := limit.Nproc(cg, guest.Limits{Pids: guest.DefaultPids}); n > 0 {
-		return guest.Limits{}, int(n)
+	on, err := cg.Controllers()
+	if err != nil {
+		w.t.Fatal(err)
 	}
-	return guest.Limits{Pids: 300}, 300
+	if slices.Contains(on, "pids") {
+		return guest.Limits{Pids: 300}, 300
+	}
+	return guest.Limits{}, guest.DefaultPids
 }
 
 // A guest that forks without end meets its ceiling, on hosts with the controller pids
