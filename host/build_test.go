@@ -9,6 +9,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 
@@ -291,6 +293,143 @@ func TestClone(t *testing.T) {
 		if err := h.Delete(t.Context(), n, DeleteOptions{}); err != nil {
 			t.Fatal(err)
 		}
+	}
+	left(t, h)
+}
+
+// TestBuildAtOnce builds many guests at once, some of one name: each name is one guest,
+// all numbers differ, and one image serves all.
+func TestBuildAtOnce(t *testing.T) {
+	need.Root(t)
+	h := Open(need.Dirs(t))
+	var wg sync.WaitGroup
+	var built atomic.Int32
+	for i := range 24 {
+		wg.Go(func() {
+			n := guest.Name(fmt.Sprintf("web%d", i%8))
+			err := h.Build(t.Context(), n, &guest.Spec{}, tiny(), BuildOptions{})
+			switch {
+			case err == nil:
+				built.Add(1)
+			case !errors.Is(err, guest.ErrExists):
+				t.Errorf("%s: %v", n, err)
+			}
+		})
+	}
+	wg.Wait()
+	if built.Load() != 8 {
+		t.Errorf("%d builds went well", built.Load())
+	}
+	ids, err := store.Records(h.Dirs)
+	if err != nil || len(ids) != 8 {
+		t.Errorf("numbers: %v, %v", ids, err)
+	}
+	for i := range 24 {
+		wg.Go(func() {
+			n := guest.Name(fmt.Sprintf("web%d", i%8))
+			if err := h.Delete(t.Context(), n, DeleteOptions{}); err != nil && !errors.Is(err, guest.ErrNotFound) {
+				t.Errorf("%s: %v", n, err)
+			}
+		})
+	}
+	wg.Wait()
+	left(t, h)
+}
+
+// TestBuildCancelled has the context end in the middle of the work.
+func TestBuildCancelled(t *testing.T) {
+	need.Root(t)
+	h := Open(need.Dirs(t))
+	for _, kind := range []guest.RootKind{guest.RootOverlay, guest.RootDir} {
+		ctx, cancel := context.WithCancel(t.Context())
+		src := tiny()
+		whole := src.Fill
+		src.Fill = func(ctx context.Context, dir string, p build.Progress) error {
+			defer cancel()
+			return whole(ctx, dir, p)
+		}
+		spec := guest.Spec{Root: guest.Root{Kind: kind}}
+		if err := h.Build(ctx, "web1", &spec, src, BuildOptions{}); !errors.Is(err, context.Canceled) {
+			t.Errorf("%s: %v", kind, err)
+		}
+		left(t, h)
+	}
+}
+
+// TestPrivateImage builds from a source whose files are one system's: the image goes
+// with the last guest that has it.
+func TestPrivateImage(t *testing.T) {
+	need.Root(t)
+	h := Open(need.Dirs(t))
+	src := tiny()
+	src.Name = func(context.Context) (string, error) { return "", nil }
+	src.Cache, src.Moves = false, true
+	for range 2 {
+		if err := h.Build(t.Context(), "web1", &guest.Spec{}, src, BuildOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Clone(t.Context(), "web1", "web2", nil, BuildOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		for i, n := range []guest.Name{"web1", "web2"} {
+			if err := h.Delete(t.Context(), n, DeleteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			images, err := h.pool().List()
+			if err != nil || len(images) != 1-i {
+				t.Errorf("after %s: %v, %v", n, images, err)
+			}
+		}
+	}
+	left(t, h)
+}
+
+// TestFresh makes an image again that is there.
+func TestFresh(t *testing.T) {
+	need.Root(t)
+	h := Open(need.Dirs(t))
+	for i, n := range []guest.Name{"web1", "web2"} {
+		if err := h.Build(t.Context(), n, &guest.Spec{}, tiny(), BuildOptions{Fresh: true}); err != nil {
+			t.Fatal(err)
+		}
+		images, err := h.pool().List()
+		if err != nil || len(images) != i+1 {
+			t.Errorf("%v, %v", images, err)
+		}
+	}
+}
+
+// TestDeleteLeftovers deletes a guest whose spec somebody removed by hand.
+func TestDeleteLeftovers(t *testing.T) {
+	need.Root(t)
+	h := Open(need.Dirs(t))
+	mustBuild(t, h, "web1", guest.Spec{})
+	if err := os.Remove(h.Dirs.Spec("web1")); err != nil {
+		t.Fatal(err)
+	}
+	err := h.Build(t.Context(), "web1", &guest.Spec{}, tiny(), BuildOptions{})
+	if !errors.Is(err, guest.ErrExists) || fault.HintOf(err) != "vserver web1 delete" {
+		t.Errorf("%v, hint %q", err, fault.HintOf(err))
+	}
+	if err := h.Delete(t.Context(), "web1", DeleteOptions{}); err != nil {
+		t.Error(err)
+	}
+	if err := h.Delete(t.Context(), "web1", DeleteOptions{}); !errors.Is(err, guest.ErrNotFound) {
+		t.Error(err)
+	}
+	left(t, h)
+}
+
+// TestDeleteNonsense deletes a guest whose spec cannot be read.
+func TestDeleteNonsense(t *testing.T) {
+	need.Root(t)
+	h := Open(need.Dirs(t))
+	mustBuild(t, h, "web1", guest.Spec{})
+	if err := os.WriteFile(h.Dirs.Spec("web1"), []byte("xid: [nonsense"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Delete(t.Context(), "web1", DeleteOptions{}); err != nil {
+		t.Error(err)
 	}
 	left(t, h)
 }
