@@ -138,6 +138,31 @@ func TestCeilingsHoldAgainstGuestRoot(t *testing.T) {
 	}
 }
 
+// The ceiling of a user namespace is none for guests without one: they get a group.
+func TestCeilingWithoutUserNamespace(t *testing.T) {
+	w := newWorld(t)
+	w.start(w.guest("web1", func(s *guest.Spec) { s.Userns = guest.UsernsNone }))
+	cg, err := cgroup.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	trees, err := cg.Legacy("pids")
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := append(trees, cg.Unified)[0].Open(w.group("web1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	if text, err := g.Read("pids.max"); err != nil || text != strconv.Itoa(guest.DefaultPids) {
+		t.Errorf("pids.max %s, %v", text, err)
+	}
+	if pids, err := g.Procs(); err != nil || len(pids) == 0 {
+		t.Errorf("processes %v, %v", pids, err)
+	}
+}
+
 // A process that enters a guest is held by the guest's limits, wherever their
 // controllers are.
 func TestEnteringIsLimited(t *testing.T) {
