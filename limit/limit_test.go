@@ -374,3 +374,17 @@ func BenchmarkRemove(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkLegacyIdle is what limits on v1 controllers cost a start after a while in
+// which nobody joined a group: the wait that Nproc is there to spare.
+func BenchmarkLegacyIdle(b *testing.B) {
+	need.ControllersV1(b, "memory", "pids")
+	g := newGround(b)
+	for b.Loop() {
+		b.StopTimer()
+		cmd, _ := g.start("sleep 100")
+		time.Sleep(50 * time.Millisecond)
+		b.StartTimer()
+		g.apply(guest.Limits{Memory: 64 << 20, Pids: 100}, cmd.Process.Pid)
+	}
+}
