@@ -47,6 +47,7 @@ type builder struct {
 	say     build.Progress
 	fill    func(context.Context) error // makes the files
 	release func()                      // of the image
+	kept    bool                        // the files are where Keep leaves them
 }
 
 // Build makes guest n: its files by src, and last its spec. A number that spec does not
@@ -56,7 +57,11 @@ type builder struct {
 func (h *Host) Build(ctx context.Context, n guest.Name, spec *guest.Spec, src build.Source, o BuildOptions) error {
 	b := &builder{h: h, n: n, spec: spec, src: src, o: o, say: build.Lines(o.Progress)}
 	b.fill = b.files
-	return fault.New(string(n), "build", h.run(ctx, n, "build", b.steps()))
+	err := h.run(ctx, n, "build", b.steps())
+	if err != nil && b.kept {
+		err = fault.Hint(err, "look at "+h.kept(n))
+	}
+	return fault.New(string(n), "build", err)
 }
 
 // run settles, takes the guest's lock, and runs a table.
@@ -147,7 +152,7 @@ func (b *builder) keep() error {
 	}
 	for _, dir := range []string{b.dir(), b.h.Dirs.Guest(b.n)} {
 		if there, _ := exists(dir); there {
-			b.say.Say("kept in %s", kept)
+			b.kept = true
 			return os.Rename(dir, kept)
 		}
 	}

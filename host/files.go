@@ -24,7 +24,8 @@ import (
 //	Data/staging/NAME        the guest is being built or deleted: if it has no spec (the
 //	                         build had not got that far, the deletion had) then nothing
 //	                         of it shall stay; if it has, it is whole
-//	Data/renaming/OLD        symbolic link to the new name: the renaming shall be finished
+//	Data/renaming/OLD        symbolic link to the new name: if the spec still has the old
+//	                         one the guest gets all back, else the rest is done
 //	Data/kept/NAME           what a build that failed left for looking at
 //
 // Who works on a guest holds its lock, so settle can tell the work of the living from

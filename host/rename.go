@@ -18,8 +18,9 @@ import (
 
 // Rename gives guest old the name new: its files, notes, number and spec, and where the
 // host name was the guest's name, that too. Specs that depend on the guest follow. It
-// is guest.ErrRunning for a guest that runs, guest.ErrExists when new is taken. A
-// renaming that was killed is finished by the next Build, Delete or Rename of any guest.
+// is guest.ErrRunning for a guest that runs, guest.ErrExists when new is taken. What a
+// renaming that was killed left is put right by the next Build, Delete or Rename of any
+// guest, and by the guest's own next start.
 func (h *Host) Rename(ctx context.Context, old, new guest.Name) error {
 	if old == new {
 		return fault.New(string(old), "rename", fmt.Errorf("new name %s: %w", new, guest.ErrExists))
@@ -49,8 +50,8 @@ type renamer struct {
 	old, new guest.Name
 }
 
-// moves are the steps that can be done again, by whoever finds the mark; the mark goes
-// last.
+// moves are the steps that can be done and undone again by whoever finds the mark, which
+// goes last.
 func (r renamer) moves() []step.Step {
 	back := renamer{r.h, r.new, r.old}
 	return []step.Step{
@@ -155,17 +156,22 @@ func (r renamer) depends(context.Context) error {
 	return nil
 }
 
-// hostname writes the host name that follows from the guest's name.
+// hostname writes the host name that follows from the guest's name. A guest that was
+// started meanwhile has it in its kernel's own place, and its files are not touched.
 func (r renamer) hostname(context.Context) error {
 	spec, err := store.Load(r.h.Dirs.Spec(r.new))
 	if err != nil || spec.Hostname != "" {
 		return err
 	}
+	if running, err := r.h.runs(r.new); err != nil || running {
+		return err
+	}
 	return r.h.reidentify(r.new, spec, r.h.Dirs.Guest(r.new))
 }
 
-// finishRename does the rest of a renaming that was killed; the lock of old is held.
-// One that had not begun, of a guest that was started since, is forgotten.
+// finishRename puts right a renaming that was killed; the lock of old is held. While
+// the spec has its old name the guest gets all back under it, afterwards the rest is
+// done: so the guest is a whole one by the name that list shows.
 func (h *Host) finishRename(old guest.Name) error {
 	to, err := os.Readlink(h.renaming(old))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -179,23 +185,30 @@ func (h *Host) finishRename(old guest.Name) error {
 		return err
 	}
 	r := renamer{h, old, new}
-	return h.locked(new, 0, func(guest.Name) error {
-		unmoved, err := exists(h.Dirs.Guest(old))
+	err = h.locked(new, 0, func(guest.Name) error {
+		undecided, err := exists(h.Dirs.Spec(old))
 		if err != nil {
 			return err
 		}
-		running, err := h.runs(old)
-		if err != nil {
-			return err
-		}
-		if unmoved && running {
-			return r.unmark()
+		if undecided {
+			return errors.Join(step.Undo(r.moves()), r.unmark())
 		}
 		for _, s := range r.moves() {
 			if err := s.Do(context.Background()); err != nil {
-				return fault.New(string(old), "rename", err)
+				return err
 			}
 		}
 		return nil
 	})
+	return fault.New(string(old), "rename", err)
+}
+
+// mend finishes a renaming of guest n that was killed; it costs one look at a directory
+// when there is none.
+func (h *Host) mend(n guest.Name) error {
+	marked, err := exists(h.renaming(n))
+	if err != nil || !marked {
+		return err
+	}
+	return h.locked(n, lockWait, h.finishRename)
 }

@@ -69,6 +69,9 @@ func (h *Host) PlanStart(n guest.Name) ([]step.Step, error) {
 }
 
 func (h *Host) starting(n guest.Name, o StartOptions) (*run, error) {
+	if err := h.mend(n); err != nil {
+		return nil, err
+	}
 	spec, err := h.Load(n)
 	if err != nil {
 		return nil, err
