@@ -58,12 +58,12 @@ func writeImage(path, self string, k kernel, want settings, args []string) error
 	a := newArchive(buffer)
 
 	a.file("init", self)
-	a.file(newRoot+"/sbin/modprobe", self)
 	skeleton(a)
+	a.file(inRoot("/sbin/modprobe"), self)
 	if err := addModules(a, k, append(slices.Concat(eager(), lazy()), want.modules...)); err != nil {
 		return err
 	}
-	if err := addPrograms(a, append([]string{"busybox"}, want.programs...)); err != nil {
+	if err := addPrograms(a, append([]string{"busybox", "sh"}, want.programs...)); err != nil {
 		return err
 	}
 	j := job{Env: environment(), Modules: append(eager(), want.modules...)}
@@ -86,9 +86,25 @@ func writeImage(path, self string, k kernel, want settings, args []string) error
 	return buffer.Flush()
 }
 
+// merged are the directories that are links to those of the same name below /usr.
+func merged() []string { return []string{"bin", "sbin", "lib", "lib64"} }
+
+// inRoot gives the name in the archive of a path in the machine.
+func inRoot(path string) string {
+	first, _, _ := strings.Cut(strings.TrimPrefix(path, "/"), "/")
+	if slices.Contains(merged(), first) {
+		path = "/usr" + path
+	}
+	return newRoot + path
+}
+
 // skeleton adds the directories and files that every Linux has.
 func skeleton(a *archive) {
-	for _, d := range []string{"bin", "sbin", "usr/bin", "usr/sbin", "etc", "proc", "sys", "dev", "run", "tmp", "root", "var/lib", "var/log", "mnt", "home"} {
+	for _, d := range merged() {
+		a.dir(newRoot + "/usr/" + d)
+		a.link(newRoot+"/"+d, "usr/"+d)
+	}
+	for _, d := range []string{"etc", "proc", "sys", "dev", "run", "tmp", "root", "var/lib", "var/log", "mnt", "home"} {
 		a.dir(newRoot + "/" + d)
 	}
 	for name, text := range map[string]string{
@@ -114,14 +130,15 @@ func addModules(a *archive, k kernel, names []string) error {
 		return err
 	}
 	for _, m := range modules {
-		a.data(newRoot+moduleDir+"/"+m.name+".ko", 0o644, string(m.data))
+		a.data(inRoot(moduleDir)+"/"+m.name+".ko", 0o644, string(m.data))
 	}
-	a.data(newRoot+moduleDir+"/table", 0o644, moduleTable(modules))
+	a.data(inRoot(moduleDir)+"/table", 0o644, moduleTable(modules))
 	return nil
 }
 
-// addPrograms adds programs of this host under their own paths, and busybox under
-// all its names as well; what is a real program there keeps its name.
+// addPrograms adds programs of this host, each under its own path, and busybox under
+// the names that are left. Who calls a busybox applet by another name is refused, so
+// the shell is a real one.
 func addPrograms(a *archive, names []string) error {
 	for _, name := range names {
 		path, err := exec.LookPath(name)
@@ -136,15 +153,14 @@ func addPrograms(a *archive, names []string) error {
 	if err != nil {
 		return err
 	}
-	a.file(newRoot+"/bin/busybox", path)
+	a.file(inRoot("/bin/busybox"), path)
 	list, err := exec.Command(path, "--list-full").Output()
 	if err != nil {
 		return fmt.Errorf("%s --list-full: %w", path, err)
 	}
 	for name := range strings.FieldsSeq(string(list)) {
-		a.link(newRoot+"/"+name, "/bin/busybox")
+		a.link(inRoot("/"+name), "/bin/busybox")
 	}
-	a.link(newRoot+"/bin/sh", "/bin/busybox")
 	return nil
 }
 

@@ -16,7 +16,7 @@
 //	program rsync     a program of this host with its libraries
 //	disk 512          one more empty disk, in MiB: /dev/vdb, then vdc ...
 //	memory 4096       MiB, 2048 if not said
-//	seconds 600       time until the machine is taken for stuck, 300 if not said
+//	seconds 900       time until the machine is taken for stuck, 600 if not said
 //
 // VSERVER_VM_KERNEL chooses the Debian suite whose kernel is booted; empty means
 // that of the host's suite. VSERVER_VM_CONSOLE=1 prints the kernel's console always,

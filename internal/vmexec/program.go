@@ -15,7 +15,7 @@ func addProgram(a *archive, path string) error {
 	if err != nil {
 		return err
 	}
-	a.file(newRoot+path, real)
+	a.file(inRoot(path), real)
 	return addLibraries(a, real)
 }
 
@@ -36,7 +36,7 @@ func addLibraries(a *archive, path string) error {
 			return fmt.Errorf("%s: read its linker's name: %w", path, err)
 		}
 		name := strings.TrimRight(string(linker), "\x00")
-		a.file(newRoot+name, name)
+		a.file(inRoot(name), name)
 	}
 	names, err := f.ImportedLibraries()
 	if err != nil {
@@ -47,8 +47,8 @@ func addLibraries(a *archive, path string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		if !a.have[strings.TrimPrefix(newRoot+at, "/")] {
-			a.file(newRoot+at, at)
+		if !a.have[inRoot(at)] {
+			a.file(inRoot(at), at)
 			if err := addLibraries(a, at); err != nil {
 				return err
 			}

@@ -40,7 +40,7 @@ func readSettings(path string) (settings, error) {
 
 // parseSettings reads a vm.conf. Errors begin with the line's number.
 func parseSettings(r io.Reader) (settings, error) {
-	s := settings{memory: 2048, patience: 5 * time.Minute}
+	s := settings{memory: 2048, patience: 10 * time.Minute}
 	lines := bufio.NewScanner(r)
 	for n := 1; lines.Scan(); n++ {
 		f := strings.Fields(lines.Text())
