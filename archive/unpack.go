@@ -8,15 +8,12 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math"
 	"os"
 	"path"
 	"strings"
-	"time"
 
 	"vserver/guest"
 	"vserver/kernel/file"
-	"vserver/layer"
 )
 
 // Tar unpacks a tar stream.
@@ -294,113 +291,6 @@ func (u *Unpacker) empty(d *file.Dir, dir string) error {
 		err = u.empty(sub, p)
 		sub.Close()
 		if err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// meta gives a file the owner, mode, attributes and times of its entry. Regular files
-// have owner and mode from writeFile.
-func (u *Unpacker) meta(d *file.Dir, name, p string, h *tar.Header) error {
-	if !isFile(h) || len(h.PAXRecords) > 0 {
-		e, err := d.Entry(name)
-		if err != nil {
-			return err
-		}
-		defer e.Close()
-		if err := u.setMeta(e, h); err != nil {
-			return err
-		}
-	}
-	mtime := clampTime(h.ModTime)
-	if h.Typeflag == tar.TypeDir {
-		u.times = append(u.times, stamp{p, mtime})
-		return nil
-	}
-	return d.SetTimes(name, mtime, mtime)
-}
-
-func isFile(h *tar.Header) bool {
-	return h.Typeflag == tar.TypeReg || h.Typeflag == tar.TypeGNUSparse || h.Typeflag == tar.TypeCont
-}
-
-// clampTime keeps times within what every file system holds: 1970 to 2106.
-func clampTime(t time.Time) int64 {
-	return min(max(t.Unix(), 0), math.MaxUint32)*1e9 + int64(t.Nanosecond())
-}
-
-// setTimes sets the directories' times, when nothing is put in them any more.
-func (u *Unpacker) setTimes() error {
-	for _, s := range u.times {
-		dirPath, name := path.Split(s.path)
-		w := walker{u: u, links: maxLinks, layer: u.layer}
-		d, err := w.walk(dirPath)
-		if err != nil {
-			continue // replaced by a later entry
-		}
-		if st, err := d.Stat(name); err == nil && st.Type() == file.TypeDir {
-			if err := d.SetTimes(name, s.mtime, s.mtime); err != nil {
-				d.Close()
-				return err
-			}
-		}
-		d.Close()
-	}
-	return nil
-}
-
-func (u *Unpacker) setMeta(e *file.Entry, h *tar.Header) error {
-	if err := e.Chown(owner(h.Uid), owner(h.Gid)); err != nil {
-		return err
-	}
-	if h.Typeflag == tar.TypeSymlink {
-		return nil
-	}
-	if err := u.setXattrs(e, h); err != nil {
-		return err
-	}
-	return e.Chmod(uint32(h.Mode) & 0o7777)
-}
-
-// nobody is the guest's id for files whose owner it cannot have.
-const nobody = 65534
-
-func owner(id int) uint32 {
-	if id >= guest.IDs {
-		return nobody
-	}
-	return uint32(id)
-}
-
-// xattrRecord precedes an attribute's name in a PAX header.
-const xattrRecord = "SCHILY.xattr."
-
-func (u *Unpacker) setXattrs(e *file.Entry, h *tar.Header) error {
-	total := 0
-	for key, value := range h.PAXRecords {
-		name, ok := strings.CutPrefix(key, xattrRecord)
-		if !ok {
-			continue
-		}
-		if total += len(name) + len(value); total > u.Limits.Xattrs {
-			return hostile(h.Name, "more than %d bytes of extended attributes", u.Limits.Xattrs)
-		}
-		own := strings.HasPrefix(name, "user.") && len(name) > len("user.") && !strings.Contains(name, "\x00") ||
-			name == "security.capability" || strings.HasPrefix(name, "system.posix_acl_")
-		if !own {
-			u.report.Xattrs++
-			continue
-		}
-		x, ok, err := layer.Shift{}.Xattr(file.Xattr{Name: name, Value: []byte(value)})
-		if err != nil {
-			return hostile(h.Name, "%s", err)
-		}
-		if !ok {
-			u.report.Xattrs++
-			continue
-		}
-		if err := e.SetXattr(x.Name, x.Value); err != nil {
 			return err
 		}
 	}

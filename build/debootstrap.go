@@ -83,12 +83,15 @@ func (o DebootstrapOptions) settle() (DebootstrapOptions, error) {
 	if err != nil || !slices.Contains([]string{"http", "https", "file", "ssh"}, u.Scheme) || strings.ContainsAny(o.Mirror, " \t\n\"'") {
 		return o, fmt.Errorf("mirror %q: want a URL: %w", o.Mirror, guest.ErrInvalid)
 	}
-	for _, w := range []struct{ what, value, pattern string }{
-		{"suite", o.Suite, `^[a-z][a-z0-9.-]*$`},
-		{"variant", o.Variant, `^[a-z][a-z-]*$`},
-		{"keyring", o.Keyring, `^(/[^,\n]+)?$`},
+	for _, w := range []struct {
+		what, value string
+		pattern     *regexp.Regexp
+	}{
+		{"suite", o.Suite, regexp.MustCompile(`^[a-z][a-z0-9.-]*$`)},
+		{"variant", o.Variant, regexp.MustCompile(`^[a-z][a-z-]*$`)},
+		{"keyring", o.Keyring, regexp.MustCompile(`^(/[^,\n]+)?$`)},
 	} {
-		if ok, _ := regexp.MatchString(w.pattern, w.value); !ok {
+		if !w.pattern.MatchString(w.value) {
 			return o, fmt.Errorf("%s %q: %w", w.what, w.value, guest.ErrInvalid)
 		}
 	}
@@ -96,8 +99,9 @@ func (o DebootstrapOptions) settle() (DebootstrapOptions, error) {
 	if slices.ContainsFunc(o.Packages, func(p string) bool { return slices.Contains(inits, p) }) {
 		packages = slices.DeleteFunc(packages, func(p string) bool { return p == "systemd-sysv" || p == "libpam-systemd" })
 	}
+	name := regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
 	for _, p := range o.Packages {
-		if ok, _ := regexp.MatchString(`^[a-z0-9][a-z0-9+.-]+$`, p); !ok {
+		if !name.MatchString(p) {
 			return o, fmt.Errorf("package %q: %w", p, guest.ErrInvalid)
 		}
 	}

@@ -35,6 +35,14 @@ func fakeHost(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
+	putSecrets(t, root, put)
+	putWanted(put)
+	putLinks(t, root)
+	return root
+}
+
+func putSecrets(t *testing.T, root string, put func(os.FileMode, string, ...string)) {
+	t.Helper()
 	put(0o644, "etc/passwd", "root:"+secret+":0:0:root:/root:/usr/local/bin/fish\ndaemon:x:1:1::/:/bin/false\n"+
 		"alice:x:1000:1000:"+secret+":/home/alice:/bin/sh\nnobody:x:65534:65534::/:/bin/false\n+nis::::::\nbroken\n")
 	put(0o644, "etc/group", "root:x:0:alice,daemon\nshadow:x:42:\nsudo:"+secret+":27:alice\nalice:x:1000:\nnogroup:x:65534:\n")
@@ -68,7 +76,18 @@ func fakeHost(t *testing.T) string {
 	}
 	put(0o644, "etc/app/big.db", secret, strings.Repeat("x", maxLook))
 
-	// What a guest shall have.
+	put(0o644, "var/log/syslog", secret)
+	put(0o644, "var/lib/app/cache/data", secret)
+	put(0o644, "var/lib/hidden-customer/data", secret)
+	put(0o644, "var/lib/apt/periodic/x", secret)
+	put(0o644, "root/.ssh/authorized_keys", secret)
+	put(0o644, "home/alice/x", secret)
+	put(0o644, "srv/x", secret)
+	put(0o644, "opt/x", secret)
+}
+
+// putWanted makes what a guest shall have, or what its place is taken by.
+func putWanted(put func(os.FileMode, string, ...string)) {
 	put(0o644, "etc/nsswitch.conf", "passwd: files\n")
 	put(0o644, "etc/pam.d/common-auth", "auth required pam_unix.so\n")
 	put(0o644, "etc/ld.so.cache", "cache")
@@ -86,18 +105,14 @@ func fakeHost(t *testing.T) string {
 	put(0o644, "var/lib/dpkg/info/a.list", "/.\n/usr\n/var/lib/app\n/var/lib/app/cache\n/var/lib/secretapp\n")
 	put(0o644, "var/lib/dpkg/lock", "")
 	put(0o644, "var/lib/dpkg/status-old", secret)
-	put(0o644, "var/lib/app/cache/data", secret)
-	put(0o644, "var/lib/hidden-customer/data", secret)
-	put(0o644, "var/log/syslog", secret)
 	put(0o644, "var/lib/apt/extended_states", "states")
-	put(0o644, "var/lib/apt/periodic/x", secret)
-	put(0o644, "root/.ssh/authorized_keys", secret)
-	put(0o644, "home/alice/x", secret)
-	put(0o644, "srv/x", secret)
-	put(0o644, "opt/x", secret)
 	put(0o755, "usr/bin/sudo", "x")
 	put(0o644, "usr/share/openssh/sshd_config", "stock\n")
 	put(0o644, "etc/ssh/sshd_config", "ListenAddress "+secret+"\n")
+}
+
+func putLinks(t *testing.T, root string) {
+	t.Helper()
 	for link, to := range map[string]string{
 		"bin": "usr/bin", "sbin": "usr/sbin", "lib": "usr/lib", "var/run": "/run",
 		"etc/systemd/system/multi-user.target.wants/ssh.service":     "/lib/systemd/system/ssh.service",
@@ -122,7 +137,6 @@ func fakeHost(t *testing.T) string {
 			t.Fatal(err)
 		}
 	}
-	return root
 }
 
 // TestHostAudit fills a skeleton from a host full of secrets, and looks for them.

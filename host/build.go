@@ -342,8 +342,8 @@ func (b *builder) write(context.Context) error {
 		return err
 	}
 	defer d.Close()
-	if b.full.Root.Kind == guest.RootDir || !d.Ordered() {
-		if err := d.SyncAll(); err != nil {
+	if b.full.Root.Kind == guest.RootDir || !file.Ordered(d) {
+		if err := file.SyncAll(d); err != nil {
 			return err
 		}
 	}

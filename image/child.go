@@ -45,7 +45,6 @@ type child struct {
 	out    io.ReadCloser
 	errors bytes.Buffer
 	name   string
-	close  func()
 }
 
 // start runs tool with args as nobody, in being its input. It gets nothing of our

@@ -188,7 +188,7 @@ func (p *Pool) stage(ctx context.Context, name string, meta Meta, fill func(cont
 		return err
 	}
 	defer d.Close()
-	return d.SyncAll() // the rename must not reach the disk before the files do
+	return file.SyncAll(d) // the rename must not reach the disk before the files do
 }
 
 // drop removes a staging directory, whose lock is held.
@@ -207,7 +207,7 @@ func (p *Pool) sync(sub string) error {
 		return err
 	}
 	defer d.Close()
-	return d.Sync()
+	return file.Sync(d)
 }
 
 // Use protects an image from Remove until release is called: for the time between

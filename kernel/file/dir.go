@@ -43,9 +43,6 @@ func (d *Dir) Again() (*Dir, error) {
 // Path is the path by which the directory was opened, for messages.
 func (d *Dir) Path() string { return d.path }
 
-// FD is the descriptor; it stays the Dir's.
-func (d *Dir) FD() int { return d.fd }
-
 // Close closes the descriptor.
 func (d *Dir) Close() error { return unix.Close(d.fd) }
 
@@ -218,21 +215,10 @@ func (d *Dir) Rmdir(name string) error {
 
 // Rename moves an entry, replacing what is there as rename(2) does.
 func (d *Dir) Rename(name string, to *Dir, toName string) error {
-	return d.rename(name, to, toName, 0)
-}
-
-// Move is Rename that replaces nothing: it gives EEXIST instead.
-func (d *Dir) Move(name string, to *Dir, toName string) error {
-	return d.rename(name, to, toName, unix.RENAME_NOREPLACE)
-}
-
-func (d *Dir) rename(name string, to *Dir, toName string, flags uint) error {
 	if err := to.check("rename", toName); err != nil {
 		return err
 	}
-	return d.at("rename", name, func() error {
-		return unix.Renameat2(d.fd, name, to.fd, toName, flags)
-	})
+	return d.at("rename", name, func() error { return unix.Renameat(d.fd, name, to.fd, toName) })
 }
 
 // SetTimes sets the times of access and change, in nanoseconds since 1970.

@@ -119,7 +119,7 @@ func copyRange(dst, src *os.File, from, n int64) error {
 }
 
 // SyncAll writes everything of the file system that holds the directory to the disk.
-func (d *Dir) SyncAll() error {
+func SyncAll(d *Dir) error {
 	return d.fault("syncfs", "", retry(func() error { return unix.Syncfs(d.fd) }))
 }
 
@@ -127,7 +127,7 @@ func (d *Dir) SyncAll() error {
 // its file system to the disk, and they none before the data of the files that Flush
 // was called for: so it is with ext4's journal. It is what a few small files need, where
 // SyncAll would wait for everything that others are writing.
-func (d *Dir) Ordered() bool {
+func Ordered(d *Dir) bool {
 	var st unix.Statfs_t
 	err := retry(func() error { return unix.Fstatfs(d.fd, &st) })
 	return err == nil && st.Type == unix.EXT4_SUPER_MAGIC
@@ -143,6 +143,6 @@ func Flush(f *os.File) error {
 }
 
 // Sync writes the directory's own entries to the disk.
-func (d *Dir) Sync() error {
+func Sync(d *Dir) error {
 	return d.fault("fsync", "", retry(func() error { return unix.Fsync(d.fd) }))
 }
