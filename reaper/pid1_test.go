@@ -205,3 +205,38 @@ func BenchmarkOpen(b *testing.B) {
 		syscall.Close(fd)
 	}
 }
+
+// TestMemory holds what an idle reaper takes: text, stack, and the page tables of one
+// place in memory.
+func TestMemory(t *testing.T) {
+	if runtime.GOARCH != "amd64" {
+		t.Skip("only on amd64 the text is moved next to the stack")
+	}
+	cmd := own(t, "command", "--", "/bin/sleep", "60")
+	must := func(err error) {
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	must(cmd.Start())
+	defer cmd.Wait()
+	defer cmd.Process.Kill()
+	var left string
+	for range 200 {
+		time.Sleep(5 * time.Millisecond)
+		status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", cmd.Process.Pid))
+		must(err)
+		var rss, tables int
+		for line := range strings.Lines(string(status)) {
+			fmt.Sscanf(line, "VmRSS: %d kB", &rss)
+			fmt.Sscanf(line, "VmPTE: %d kB", &tables)
+		}
+		// Arguments and environment can lie across a border of pages, the two across one
+		// of 2 MiB.
+		if rss > 0 && rss <= 16 && tables <= 16 {
+			return
+		}
+		left = fmt.Sprintf("%d KiB resident, %d KiB of page tables", rss, tables)
+	}
+	t.Error(left)
+}
