@@ -187,7 +187,13 @@ func (c *cleaner) file(p string, st file.Stat) bool {
 			return true
 		}
 	}
-	if !publicFile(st) || under(strict, p) && p != "default/locale" || st.Size > maxLook {
+	if !publicFile(st) {
+		return false
+	}
+	if p == "ld.so.cache" || p == "default/locale" {
+		return true
+	}
+	if under(strict, p) || st.Size > maxLook {
 		return false
 	}
 	skel := strings.HasPrefix(p, "skel/")

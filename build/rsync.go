@@ -101,7 +101,7 @@ func settleIn(ctx context.Context, dir string) error {
 	if err := (layer.Shift{}).Run(ctx, d); err != nil {
 		return err
 	}
-	if err := mkdirs(d, []string{"dev 755", "proc 555", "sys 555", "run 755", "tmp 1777"}); err != nil {
+	if err := mkdirs(d, mountPoints); err != nil {
 		return err
 	}
 	etc, err := d.Dir("etc")

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"vserver/image"
+	"vserver/kernel/file"
 )
 
 // Template unpacks an archive or an image of strangers'.
@@ -20,7 +21,18 @@ func Template(from image.From) Source {
 			return imageName([]string{word}, "template 1", id), err
 		},
 		Fill: func(ctx context.Context, dir string, p Progress) error {
-			return fullDisk(i.Unpack(ctx, dir, p.Say), dir)
+			if err := i.Unpack(ctx, dir, p.Say); err != nil {
+				return fullDisk(err, dir)
+			}
+			d, err := file.OpenDir(dir)
+			if err != nil {
+				return err
+			}
+			defer d.Close()
+			return mkdirs(d, mountPoints)
 		},
 	}
 }
+
+// mountPoints are what a guest's root must have to be mounted on.
+var mountPoints = []string{"dev 755", "proc 555", "sys 555", "run 755", "tmp 1777"}

@@ -54,8 +54,9 @@ func lineOf(line string) string {
 	if len(words) == 0 || !strings.HasSuffix(path.Base(words[0]), "getty") {
 		return ""
 	}
+	terminal := regexp.MustCompile(`^(console|tty([0-9]+|S[0-9]+|AMA[0-9]+))$`)
 	for _, w := range words[1:] {
-		if ok, _ := regexp.MatchString(`^(console|tty([0-9]+|S[0-9]+|AMA[0-9]+))$`, w); ok {
+		if terminal.MatchString(w) {
 			return w
 		}
 	}
