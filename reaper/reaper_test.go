@@ -52,7 +52,7 @@ func machines(t *testing.T) []machine {
 // cross gives the reaper as a build for another architecture has it.
 func cross(t *testing.T, arch, emulator string) []byte {
 	t.Helper()
-	if _, err := exec.LookPath("go"); err != nil {
+	if !need.HasGo() {
 		return nil
 	}
 	dump := filepath.Join(t.TempDir(), "dump-"+arch)

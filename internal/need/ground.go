@@ -204,6 +204,30 @@ func Mirror(t testing.TB) {
 	c.Close()
 }
 
+// Go asks for the Go toolchain with the modules and the cache that it builds from,
+// which the user nobody does not have.
+func Go(t testing.TB) {
+	t.Helper()
+	ask(t, "go", noGo())
+}
+
+// HasGo tells whether [Go] would let a test go on, for one that only does more then.
+func HasGo() bool { return noGo() == "" }
+
+func noGo() string {
+	out, err := exec.Command("go", "env", "GOCACHE", "GOMODCACHE").Output()
+	if err != nil {
+		return err.Error()
+	}
+	for dir := range strings.Lines(string(out)) {
+		dir = strings.TrimSpace(dir)
+		if unix.Access(dir, unix.R_OK|unix.X_OK) != nil {
+			return "no access to " + dir
+		}
+	}
+	return ""
+}
+
 // Long asks for time: the test takes more than a few seconds and is left out of
 // `go test -short`.
 func Long(t testing.TB) {

@@ -56,6 +56,7 @@ func TestAsk(t *testing.T) {
 // surely is not there must be missed, what surely is must be found.
 func TestGuards(t *testing.T) {
 	t.Setenv(MustVar, "")
+	t.Setenv("GOCACHE", os.Getenv("GOCACHE")) // put back at the end
 	root := os.Getuid() == 0
 	for _, c := range []struct {
 		name  string
@@ -70,8 +71,9 @@ func TestGuards(t *testing.T) {
 		{"Filesystem tmpfs", func(t testing.TB) { Filesystem(t, "tmpfs") }, root},
 		{"Kernel 5.10", func(t testing.TB) { Kernel(t, 5, 10) }, true},
 		{"Kernel 99.0", func(t testing.TB) { Kernel(t, 99, 0) }, false},
-		{"Command go", func(t testing.TB) { Command(t, "sh") }, true},
+		{"Command sh", func(t testing.TB) { Command(t, "sh") }, true},
 		{"Command that nobody has", func(t testing.TB) { Command(t, "no-such-program") }, false},
+		{"Go of a stranger", func(t testing.TB) { os.Setenv("GOCACHE", "/nonexistent"); Go(t) }, false},
 		{"Long", Long, !testing.Short()},
 	} {
 		w := &witness{TB: t}

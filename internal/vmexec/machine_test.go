@@ -66,7 +66,7 @@ func TestMachine(t *testing.T) {
 
 // buildSelf builds the program under test: a test binary cannot be the init.
 func buildSelf(t *testing.T, dir string) string {
-	need.Command(t, "go")
+	need.Go(t)
 	path := filepath.Join(dir, "vmexec")
 	c := exec.Command("go", "build", "-o", path, ".")
 	c.Env = append(os.Environ(), "CGO_ENABLED=0")

@@ -13,7 +13,7 @@ import (
 // TestUpToDate fails when policy.txt or the library's numbers have changed and the
 // tables have not.
 func TestUpToDate(t *testing.T) {
-	need.Command(t, "go")
+	need.Go(t)
 	files, err := generate("..")
 	if err != nil {
 		t.Fatal(err)
