@@ -11,6 +11,7 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/probe"
+	"vserver/ncontext"
 	"vserver/sysctl"
 )
 
@@ -110,19 +111,21 @@ func openFiles() sysctl.Setting {
 
 // forwarding looks for firewalls that drop what private guests send and receive.
 func forwarding() []sysctl.Setting {
-	drops, err := probe.ForwardDrops()
+	walls, err := ncontext.Firewalls()
 	if err != nil {
-		return nil // no nftables, no such policy
+		return nil // no nftables, no such chains
 	}
-	s := sysctl.Setting{
-		Name: "firewall: forward", Value: "accept", Wanted: "accept", OK: len(drops) == 0,
-		Why: "packets of private guests go through the host; another firewall's policy drops them",
+	const why = "packets of private guests go through the host; another firewall may drop them"
+	if len(walls) == 0 {
+		return []sysctl.Setting{{Name: "firewall: forward", Value: "accept", Wanted: "accept", OK: true, Why: why}}
 	}
-	if !s.OK {
-		s.Value = "drop in " + strings.Join(drops, ", ")
-		s.Hint = "iptables -I FORWARD -i vs+ -j ACCEPT; iptables -I FORWARD -o vs+ -j ACCEPT, or the like in that firewall"
+	var out []sysctl.Setting
+	for _, w := range walls {
+		out = append(out, sysctl.Setting{
+			Name: "firewall: " + w.Chain, Value: "drop", Wanted: "accept", Why: why, Hint: w.Allow,
+		})
 	}
-	return []sysctl.Setting{s}
+	return out
 }
 
 // existing gives the directory, or the nearest above it that is there.

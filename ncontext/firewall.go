@@ -7,11 +7,16 @@ import (
 	"github.com/google/nftables"
 )
 
-// Firewalls tells, a sentence each, what on this host may drop packets that are
-// forwarded to or from guests: base chains of other software whose policy is drop,
-// and firewalld. It is empty when nothing does. Rules are not looked into. Chains of
-// iptables are seen when they are kept in nf_tables, as Debian does.
-func Firewalls() ([]string, error) {
+// Firewall is a chain of other software that may drop what is forwarded to guests.
+type Firewall struct {
+	Chain string // family, table and name, as nft(8) writes them
+	Allow string // the commands that let guests through
+}
+
+// Firewalls gives the base chains for forwarded packets whose policy is drop, and
+// those of firewalld, which refuse by rules. Other rules are not looked into. Chains
+// of iptables are seen when they are kept in nf_tables, as Debian does.
+func Firewalls() ([]Firewall, error) {
 	conn, err := nftables.New()
 	if err != nil {
 		return nil, fmt.Errorf("nftables: %w", err)
@@ -20,7 +25,7 @@ func Firewalls() ([]string, error) {
 	if err != nil {
 		return nil, fmt.Errorf("nftables: chains: %w", err)
 	}
-	var out []string
+	var out []Firewall
 	for _, c := range chains {
 		if c.Hooknum == nil || *c.Hooknum != *nftables.ChainHookForward || c.Table.Name == tableName {
 			continue
@@ -29,14 +34,14 @@ func Firewalls() ([]string, error) {
 		if !drops && c.Table.Name != "firewalld" {
 			continue
 		}
-		name := fmt.Sprintf("chain %s %s %s", familyName(c.Table.Family), c.Table.Name, c.Name)
-		out = append(out, name+" may drop what is forwarded to guests; "+wayOut(chains, c))
+		name := fmt.Sprintf("%s %s %s", familyName(c.Table.Family), c.Table.Name, c.Name)
+		out = append(out, Firewall{Chain: name, Allow: allow(chains, c)})
 	}
 	return out, nil
 }
 
-// wayOut says how to let guests through a chain, by whose it is.
-func wayOut(all []*nftables.Chain, c *nftables.Chain) string {
+// allow says how to let guests through a chain, by whose it is.
+func allow(all []*nftables.Chain, c *nftables.Chain) string {
 	has := func(name string) bool {
 		return slices.ContainsFunc(all, func(o *nftables.Chain) bool {
 			return o.Name == name && o.Table.Name == c.Table.Name && o.Table.Family == c.Table.Family

@@ -43,7 +43,7 @@ func TestFirewalls(t *testing.T) {
 		must(t, conn.Flush())
 		got, err := Firewalls()
 		must(t, err)
-		if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.Contains(got[0], c.want)) {
+		if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.Contains(got[0].Allow, c.want) || !strings.HasSuffix(got[0].Chain, c.table+" "+c.name)) {
 			t.Errorf("%s %s: %q, want %s", c.table, c.name, got, c.want)
 		}
 		conn.DelTable(table)

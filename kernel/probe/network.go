@@ -1,10 +1,7 @@
 package probe
 
 import (
-	"encoding/binary"
 	"errors"
-	"os"
-	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -23,9 +20,9 @@ func networks() []feature {
 			Lost:   "guests are routed"},
 			linkOf("bridge")},
 		{Result{Name: "nftables",
-			Gives:  "firewalls in guests",
-			Brings: "CONFIG_NF_TABLES, modprobe nf_tables",
-			Lost:   "iptables and nft do not work in guests"},
+			Gives:  "`network.mode: private`, whose guests are held to their addresses by a rule; firewalls in guests",
+			Brings: "CONFIG_NF_TABLES and CONFIG_NFT_FIB_INET, modprobe nf_tables nft_fib_inet",
+			Lost:   "guests have the host's network or none"},
 			func(*ground) (string, error) {
 				return "", apart(unix.CLONE_NEWNET, func() error {
 					const getGen = 16 // NFT_MSG_GETGEN, linux/netfilter/nf_tables.h
@@ -65,52 +62,7 @@ func linkOf(kind string) func(*ground) (string, error) {
 	}
 }
 
-// ForwardDrops gives the netfilter chains of the host that drop forwarded packets
-// unless a rule says otherwise, as "table chain": the traffic of private guests would
-// be lost in them. Such a policy comes from other firewalls (Docker's, ufw's).
-func ForwardDrops() ([]string, error) {
-	if os.Geteuid() != 0 {
-		return nil, errRoot
-	}
-	const getChain = 4 // NFT_MSG_GETCHAIN
-	replies, err := ask(unix.NETLINK_NETFILTER, nftables|getChain, unix.NLM_F_DUMP, make([]byte, nfgenmsgLen))
-	if err != nil {
-		return nil, err
-	}
-	var drops []string
-	for _, chain := range replies {
-		if name, drop := forwardDrop(chain); drop {
-			drops = append(drops, name)
-		}
-	}
-	return drops, nil
-}
-
 const (
 	nftables    = 10 << 8 // NFNL_SUBSYS_NFTABLES
 	nfgenmsgLen = 4       // struct nfgenmsg: family u8, version u8, resource be16
 )
-
-// forwardDrop reads a chain as the kernel describes it.
-func forwardDrop(chain []byte) (name string, drop bool) {
-	// NFTA_CHAIN_* and NFTA_HOOK_*, linux/netfilter/nf_tables.h
-	const chainTable, chainName, chainHook, chainPolicy, hookNum = 1, 3, 4, 5, 1
-	const forward, policyDrop = 2, 0 // NF_INET_FORWARD, NF_DROP
-	if len(chain) < nfgenmsgLen {
-		return "", false
-	}
-	switch chain[0] {
-	case unix.NFPROTO_INET, unix.NFPROTO_IPV4, unix.NFPROTO_IPV6:
-	default:
-		return "", false
-	}
-	attrs := attributes(chain[nfgenmsgLen:])
-	hook := attributes(attrs[chainHook])[hookNum]
-	policy := attrs[chainPolicy]
-	if len(hook) != 4 || len(policy) != 4 ||
-		binary.BigEndian.Uint32(hook) != forward || binary.BigEndian.Uint32(policy) != policyDrop {
-		return "", false
-	}
-	word := func(b []byte) string { return strings.TrimRight(string(b), "\x00") }
-	return word(attrs[chainTable]) + " " + word(attrs[chainName]), true
-}

@@ -2,7 +2,6 @@ package probe
 
 import (
 	"bytes"
-	"encoding/binary"
 	"errors"
 	"os"
 	"os/exec"
@@ -184,49 +183,9 @@ func TestStates(t *testing.T) {
 	}
 }
 
-func TestForwardDrop(t *testing.T) {
-	be := func(n uint32) []byte { return binary.BigEndian.AppendUint32(nil, n) }
-	chain := func(family byte, hook, policy uint32) []byte {
-		return bytes.Join([][]byte{{family, 0, 0, 0}, attribute(1, []byte("filter\x00")), attribute(3, []byte("FORWARD\x00")),
-			attribute(4|unix.NLA_F_NESTED, bytes.Join([][]byte{attribute(1, be(hook)), attribute(2, be(0))}, nil)),
-			attribute(5, be(policy))}, nil)
-	}
-	if name, drop := forwardDrop(chain(unix.NFPROTO_IPV4, 2, 0)); !drop || name != "filter FORWARD" {
-		t.Errorf("%q, %v", name, drop)
-	}
-	for _, c := range [][]byte{chain(unix.NFPROTO_IPV4, 2, 1), chain(unix.NFPROTO_IPV4, 1, 0), chain(unix.NFPROTO_BRIDGE, 2, 0), nil, {2, 0, 0, 0}} {
-		if name, drop := forwardDrop(c); drop {
-			t.Errorf("%v: %q drops", c, name)
-		}
-	}
-}
-
-// The kernel's own chains, made by nft in a network namespace, are read.
-func TestForwardDrops(t *testing.T) {
-	need.Root(t)
-	nft := need.Command(t, "nft")
-	err := apart(unix.CLONE_NEWNET, func() error {
-		cmd := exec.Command(nft, "add table inet t; add chain inet t f { type filter hook forward priority 0; policy drop; }; "+
-			"add chain inet t i { type filter hook input priority 0; policy drop; }; add table ip6 u; "+
-			"add chain ip6 u g { type filter hook forward priority 0; policy accept; }")
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return errors.New(string(out))
-		}
-		drops, err := ForwardDrops()
-		if !reflect.DeepEqual(drops, []string{"t f"}) {
-			t.Errorf("drops %q", drops)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
 func FuzzNetlink(f *testing.F) {
 	f.Add(bytes.Join([][]byte{{unix.NFPROTO_INET, 0, 0, 0}, attribute(1, []byte("filter\x00"))}, nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
-		forwardDrop(b)
 		bodies, _, _ := messages(b)
 		for _, body := range bodies {
 			attributes(body)
