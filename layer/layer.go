@@ -7,7 +7,6 @@ package layer
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"path"
 	"slices"
@@ -72,11 +71,20 @@ func (n *node) close() {
 // ends there: a symbolic link, a file in place of a directory.
 var ErrOdd = errors.New("not followed")
 
-var (
-	errLink   = fmt.Errorf("is a symbolic link: %w", ErrOdd)
-	errNotDir = fmt.Errorf("is not a directory: %w", ErrOdd)
-	errDir    = fmt.Errorf("is a directory: %w", ErrOdd)
+// odd is an ErrOdd that says what is there. As a type it costs nothing at start-up.
+type odd string
+
+const (
+	errLink   odd = "is a symbolic link"
+	errNotDir odd = "is not a directory"
+	errDir    odd = "is a directory"
 )
+
+// Error says what is there.
+func (o odd) Error() string { return string(o) + ": " + ErrOdd.Error() }
+
+// Is makes it an ErrOdd.
+func (o odd) Is(target error) bool { return target == ErrOdd }
 
 // lookup finds the entry of a merged directory. The node's in stays the parent's.
 func (n *node) lookup(name string) (*node, error) {
