@@ -178,7 +178,7 @@ func howToEnd(pid int) (syscall.Signal, []string) {
 	case "openrc-init":
 		return 0, []string{"/sbin/openrc-shutdown", "--poweroff", "now"}
 	case "runit", "runit-init":
-		return 0, []string{"/sbin/runit-init", "0"}
+		return 0, []string{"/sbin/init", "0"} // runit-init, wherever it lies
 	case "s6-svscan":
 		return syscall.SIGUSR2, nil
 	case "init", "sysvinit":
