@@ -402,6 +402,28 @@ func TestFresh(t *testing.T) {
 	}
 }
 
+func TestImages(t *testing.T) {
+	need.Root(t)
+	h := Open(need.Dirs(t))
+	mustBuild(t, h, "web1", guest.Spec{})
+	list, err := h.Images()
+	if err != nil || len(list) != 1 || list[0].Name != "tiny" || len(list[0].Guests) != 1 || list[0].Method != "tiny" {
+		t.Errorf("%+v, %v", list, err)
+	}
+	if err := h.RemoveImage("tiny"); !errors.Is(err, guest.ErrBusy) {
+		t.Errorf("remove of a guest's image: %v", err)
+	}
+	if err := h.Delete(t.Context(), "web1", DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.RemoveImage("tiny"); err != nil {
+		t.Error(err)
+	}
+	if list, err := h.Images(); err != nil || len(list) != 0 {
+		t.Errorf("%+v, %v", list, err)
+	}
+}
+
 // TestDeleteLeftovers deletes a guest whose spec somebody removed by hand.
 func TestDeleteLeftovers(t *testing.T) {
 	need.Root(t)
