@@ -406,20 +406,20 @@ func TestImages(t *testing.T) {
 	need.Root(t)
 	h := Open(need.Dirs(t))
 	mustBuild(t, h, "web1", guest.Spec{})
-	list, err := h.Images()
+	list, err := Images(h)
 	if err != nil || len(list) != 1 || list[0].Name != "tiny" || len(list[0].Guests) != 1 || list[0].Method != "tiny" {
 		t.Errorf("%+v, %v", list, err)
 	}
-	if err := h.RemoveImage("tiny"); !errors.Is(err, guest.ErrBusy) {
+	if err := RemoveImage(h, "tiny"); !errors.Is(err, guest.ErrBusy) {
 		t.Errorf("remove of a guest's image: %v", err)
 	}
 	if err := h.Delete(t.Context(), "web1", DeleteOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	if err := h.RemoveImage("tiny"); err != nil {
+	if err := RemoveImage(h, "tiny"); err != nil {
 		t.Error(err)
 	}
-	if list, err := h.Images(); err != nil || len(list) != 0 {
+	if list, err := Images(h); err != nil || len(list) != 0 {
 		t.Errorf("%+v, %v", list, err)
 	}
 }

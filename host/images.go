@@ -12,7 +12,7 @@ type Image struct {
 }
 
 // Images lists the images, sorted by name.
-func (h *Host) Images() ([]Image, error) {
+func Images(h *Host) ([]Image, error) {
 	list, err := h.pool().List()
 	if err != nil {
 		return nil, err
@@ -29,7 +29,7 @@ func (h *Host) Images() ([]Image, error) {
 }
 
 // RemoveImage removes an image that no guest has: else it is guest.ErrBusy.
-func (h *Host) RemoveImage(name string) error {
+func RemoveImage(h *Host, name string) error {
 	refs, err := h.referers()
 	if err != nil {
 		return err
