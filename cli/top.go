@@ -191,8 +191,10 @@ func topRows(last, now []host.Usage, apart time.Duration) []topRow {
 	for _, u := range now {
 		used := u.User + u.System
 		for _, l := range last {
-			if l.XID == u.XID && l.User+l.System <= used {
-				used -= l.User + l.System
+			// One that runs for less time than before was started again meanwhile.
+			if l.XID == u.XID && l.Uptime <= u.Uptime {
+				// The host's sum falls when a process ends.
+				used = max(0, used-l.User-l.System)
 				break
 			}
 		}
