@@ -1,7 +1,6 @@
 package real_test
 
 import (
-	"bufio"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -216,10 +215,7 @@ func (s *server) ping(t *testing.T, to ...string) {
 
 // packages installs servers and sees them serve.
 func (s *server) packages(t *testing.T, proxy string) {
-	s.sh(t, s.name, `echo 'Acquire::http::Proxy "`+proxy+`"; Acquire::Languages "none";' > /etc/apt/apt.conf.d/real
-		exec >/var/tmp/apt.log 2>&1 || true
-		export DEBIAN_FRONTEND=noninteractive
-		apt-get -qq update && apt-get -qq -y --no-install-recommends install nginx postgresql || { tail -50 /var/tmp/apt.log >&2; exit 1; }`)
+	s.sh(t, s.name, aptSetup(proxy)+"apt-get -qq update\n"+aptInstall("nginx postgresql"))
 	eventually(t, time.Minute, s.healthy)
 	s.serves = true
 	s.serving(t)
@@ -228,25 +224,12 @@ func (s *server) packages(t *testing.T, proxy string) {
 // serving asks nginx for its first page and PostgreSQL for a sum.
 func (s *server) serving(t *testing.T) {
 	t.Helper()
-	eventually(t, 30*time.Second, func() error {
-		c, err := s.reach(t, s.addr+":80")
-		if err != nil {
-			return err
-		}
-		defer c.Close()
-		c.SetDeadline(time.Now().Add(10 * time.Second))
-		fmt.Fprintf(c, "GET / HTTP/1.0\r\nHost: %s\r\n\r\n", s.name)
-		line, err := bufio.NewReader(c).ReadString('\n')
-		if !strings.Contains(line, "200 OK") {
-			return fmt.Errorf("nginx: %q, %w", line, err)
-		}
-		return nil
-	})
+	eventually(t, 30*time.Second, s.says80("Welcome to nginx"))
 	eventually(t, 30*time.Second, s.says(s.name, "su postgres -c \"psql -Atc 'select 6*7'\"", "42"))
 }
 
 // initPID is the guest's init as the host sees it.
-func (s *server) initPID(t *testing.T) int {
+func (s *server) initPID(t testing.TB) int {
 	t.Helper()
 	var info struct {
 		State   string `json:"state"`
@@ -262,12 +245,7 @@ func (s *server) initPID(t *testing.T) int {
 func (s *server) reboot(t *testing.T) {
 	was := s.initPID(t)
 	s.run("exec", s.name, "systemctl", "reboot") // it may end before the answer
-	eventually(t, time.Minute, func() error {
-		if now := s.initPID(t); now == 0 || now == was {
-			return fmt.Errorf("init was %d, is %d", was, now)
-		}
-		return nil
-	})
+	eventually(t, time.Minute, s.newInit(was))
 	eventually(t, time.Minute, s.healthy)
 	if s.serves {
 		s.serving(t)
