@@ -102,10 +102,13 @@ func TestExitOf(t *testing.T) {
 }
 
 func TestTopRows(t *testing.T) {
-	last := []host.Usage{{XID: 8, User: time.Second}, {XID: 9, User: time.Minute}}
-	now := []host.Usage{{XID: 8, User: 2 * time.Second, System: time.Second}, {XID: 9, User: time.Second}, {XID: 10, RSS: 5}}
+	last := []host.Usage{{XID: 8, User: time.Second}, {XID: 9, User: time.Minute, Uptime: time.Hour}, {XID: 0, User: time.Hour}}
+	now := []host.Usage{{XID: 8, User: 2 * time.Second, System: time.Second}, // works
+		{XID: 9, User: time.Second, Uptime: time.Minute}, // was started again
+		{XID: 10, RSS: 5},           // is new
+		{XID: 0, User: time.Minute}} // a process that had used much has ended
 	rows := topRows(last, now, 2*time.Second)
-	if rows[0].CPU != 100 || rows[1].CPU != 50 || rows[2].CPU != 0 {
+	if rows[0].CPU != 100 || rows[1].CPU != 50 || rows[2].CPU != 0 || rows[3].CPU != 0 {
 		t.Errorf("got %+v", rows)
 	}
 	sortTop(rows, 'm', false)
