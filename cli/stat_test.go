@@ -111,6 +111,7 @@ func TestTopRows(t *testing.T) {
 	if rows[0].CPU != 100 || rows[1].CPU != 50 || rows[2].CPU != 0 || rows[3].CPU != 0 {
 		t.Errorf("got %+v", rows)
 	}
+	rows = rows[:3]
 	sortTop(rows, 'm', false)
 	if rows[0].XID != 10 {
 		t.Errorf("by memory: got %+v", rows)
