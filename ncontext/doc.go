@@ -28,6 +28,10 @@
 // by one rule for all guests (table inet vserver), since rp_filter can be loosened by
 // a host-wide setting and does not exist for IPv6.
 //
+// Nothing is announced to the link: a gratuitous ARP needs a packet socket, whose end
+// the kernel lets wait for 5 to 10 ms. A router that remembers an address at another
+// machine finds out by itself, or is told by `arping -U` in a post-start hook.
+//
 // All names derive from the xid and all marks are constants, so [Down] needs no
 // memory: it asks the kernel for routes and proxies that bear protocol 118. The links
 // themselves end with the guest's namespace: to delete one here would wait 10 to 30 ms

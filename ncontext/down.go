@@ -35,8 +35,13 @@ func Down(xid guest.XID) error {
 }
 
 // sweep removes the routes by a link, and the proxies for what is not routed to any
-// guest.
+// guest. It asks for the proxies first: a guest that starts meanwhile has its route
+// before its proxy, and would be taken for dead the other way round.
 func sweep(host *netlink.Handle, f family, index int) error {
+	list, err := dump(func() ([]proxy, error) { return proxies(f) })
+	if err != nil {
+		return fmt.Errorf("proxies of %s: %w", f.sysctl, err)
+	}
 	routes, err := dump(func() ([]netlink.Route, error) {
 		return host.RouteListFiltered(f.number, &netlink.Route{Protocol: protocol}, netlink.RT_FILTER_PROTOCOL)
 	})
@@ -53,10 +58,6 @@ func sweep(host *netlink.Handle, f family, index int) error {
 		if err := host.RouteDel(&r); err != nil && !errors.Is(err, syscall.ESRCH) {
 			errs = append(errs, fmt.Errorf("route %s: %w", r.Dst, err))
 		}
-	}
-	list, err := dump(func() ([]proxy, error) { return proxies(f) })
-	if err != nil {
-		return errors.Join(append(errs, fmt.Errorf("proxies of %s: %w", f.sysctl, err))...)
 	}
 	for _, p := range list {
 		if alive[string(p.ip.To16())] {

@@ -37,7 +37,7 @@ func Up(spec *guest.Spec, name guest.Name, netnsFD int) error {
 	for _, p := range spec.Network.Addresses {
 		u.addrs = append(u.addrs, newAddr(p))
 	}
-	for _, do := range []func() error{u.survey, u.link, u.shield, u.outside, u.inside, u.forward} {
+	for _, do := range []func() error{u.survey, u.link, u.shield, u.outside, u.inside, u.forward, u.ready} {
 		if err := do(); err != nil {
 			return err
 		}
@@ -177,6 +177,17 @@ func (u *up) inside() error {
 		if err := u.inner.RouteAdd(route); err != nil {
 			return fmt.Errorf("guest's default route via %s: %w", a.nextHop, err)
 		}
+	}
+	return nil
+}
+
+// ready has the kernel notice that the host's end, which came up before the other,
+// has its carrier: until it does, which takes some time of its own, the end drops what
+// is sent. Asking for the state is enough since 6.8; before that it happens when it
+// happens.
+func (u *up) ready() error {
+	if _, err := u.host.LinkByIndex(u.index); err != nil {
+		return fmt.Errorf("link %s: %w", Link(u.xid), err)
 	}
 	return nil
 }

@@ -74,8 +74,12 @@ const (
 // way asks by which link the host would reach an address.
 func (u *up) way(ip net.IP) (uplink, kind, error) {
 	routes, err := u.host.RouteGet(ip)
-	if err != nil || len(routes) == 0 {
-		return uplink{}, nowhere, nil // no route is an answer
+	switch {
+	case errors.Is(err, syscall.ENETUNREACH), errors.Is(err, syscall.EHOSTUNREACH), err == nil && len(routes) == 0,
+		errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.EACCES): // blackhole, prohibit
+		return uplink{}, nowhere, nil
+	case err != nil:
+		return uplink{}, nowhere, fmt.Errorf("route to %s: %w", ip, err)
 	}
 	r := routes[0]
 	if r.Type == syscall.RTN_LOCAL || r.Type == syscall.RTN_BROADCAST {

@@ -52,6 +52,9 @@ func newWorld(t testing.TB) *world {
 	must(t, netlink.LinkAdd(veth))
 	w.address("up0", "192.0.2.1/24", "2001:db8:1::1/64")
 	w.in(w.outside, func() { w.address("eth", "192.0.2.9/24", "2001:db8:1::9/64") })
+	w.ready("up0")
+	w.local("2001:db8:1::1")
+	w.in(w.outside, func() { w.local("2001:db8:1::9") })
 	return w
 }
 
@@ -103,11 +106,46 @@ func (w *world) address(link string, addrs ...string) {
 	must(w.t, netlink.LinkSetUp(l))
 }
 
+// ready waits until the kernel has seen a link's carrier.
+func (w *world) ready(link string) {
+	w.t.Helper()
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		l, err := netlink.LinkByName(link)
+		must(w.t, err)
+		if l.Attrs().OperState == netlink.OperUp {
+			return
+		}
+		if time.Now().After(end) {
+			w.t.Fatalf("%s: %v", link, l.Attrs().OperState)
+		}
+	}
+}
+
+// local waits until the kernel, which takes its time for IPv6, owns to an address.
+func (w *world) local(addr string) {
+	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
+		routes, err := netlink.RouteGet(net.ParseIP(addr))
+		if err == nil && len(routes) > 0 && routes[0].Type == syscall.RTN_LOCAL {
+			return
+		}
+		if time.Now().After(end) {
+			w.t.Errorf("%s is not local: %v, %v", addr, routes, err)
+			return
+		}
+	}
+}
+
 // guest makes a namespace and connects it.
 func (w *world) guest(xid guest.XID, addrs ...string) netns.NsHandle {
 	w.t.Helper()
 	h := w.namespace()
 	must(w.t, Up(spec(xid, addrs...), guest.Name(fmt.Sprint("g", xid)), int(h)))
+	w.ready(Link(xid))
+	w.in(h, func() {
+		for _, a := range addrs {
+			w.local(netip.MustParsePrefix(a).Addr().String())
+		}
+	})
 	return h
 }
 
