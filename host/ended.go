@@ -49,14 +49,19 @@ func (h *Host) Ended(n guest.Name, exit guest.Exit) error {
 }
 
 // cleared undoes the steps of a start after the guest's end and records the end.
-func (h *Host) cleared(n guest.Name, steps []step.Step, exit *guest.Exit) error {
-	if exit == nil {
-		return step.Undo(steps)
+func (r *run) cleared(exit *guest.Exit) error {
+	unlock, err := r.h.lock(r.name)
+	if err != nil {
+		return err
 	}
-	if was, err := h.readNote(n); err == nil && was != nil && was.Stopping {
+	defer unlock()
+	if exit == nil {
+		return step.Undo(r.steps())
+	}
+	if was, err := r.h.readNote(r.name); err == nil && was != nil && was.Stopping {
 		exit.Reason = guest.StoppedBy
 	}
-	return errors.Join(h.recordExit(n, *exit), step.Undo(steps))
+	return errors.Join(r.h.recordExit(r.name, *exit), step.Undo(r.steps()))
 }
 
 // takeDown takes down what is left of a run that nobody saw the end of. The caller

@@ -24,39 +24,45 @@ import (
 // Wait when the guest has ended, with how. The error is guest.ErrRunning when it
 // runs already.
 func (h *Host) Start(ctx context.Context, n guest.Name, o StartOptions) (*guest.Exit, error) {
-	r, err := h.starting(n, o)
+	r, err := h.start(ctx, n, o)
 	if err != nil {
 		return nil, fault.New(string(n), "start", err)
 	}
-	unlock, err := h.lock(n)
-	if err != nil {
-		return nil, fault.New(string(n), "start", err)
-	}
-	defer unlock()
-	if err = h.vacate(n); err != nil {
-		return nil, fault.New(string(n), "start", err)
-	}
-	steps := r.steps()
-	err = step.Run(ctx, "start", steps)
 	defer r.close()
-	if err != nil {
-		return nil, fault.New(string(n), "start", err)
-	}
-	if err := r.hook(ctx, "post-start", r.spec.Hooks.PostStart); err != nil {
-		fmt.Fprintf(r.output, "%s: %v\n", n, err)
-	}
 	if !o.Wait {
 		go r.child.Wait() // should we live that long, it must not stay a zombie
 		return nil, nil
 	}
-	unlock()
 	exit, err := r.wait(ctx)
-	again, lockErr := h.lock(n)
-	if lockErr != nil {
-		return exit, fault.New(string(n), "wait", errors.Join(err, lockErr))
+	return exit, fault.New(string(n), "wait", errors.Join(err, r.cleared(exit)))
+}
+
+// start does what of a start is done under the guest's lock.
+func (h *Host) start(ctx context.Context, n guest.Name, o StartOptions) (*run, error) {
+	if err := h.mend(n); err != nil {
+		return nil, err
 	}
-	defer again()
-	return exit, fault.New(string(n), "wait", errors.Join(err, h.cleared(n, steps, exit)))
+	// The lock of a guest that is not there should not be left by a slip of the pen.
+	if there, err := exists(h.Dirs.Spec(n)); err != nil || !there {
+		return nil, errors.Join(err, h.absent(n))
+	}
+	unlock, err := h.lock(n)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	r, err := h.starting(n, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := h.vacate(n); err != nil {
+		return nil, err
+	}
+	if err := step.Run(ctx, "start", r.steps()); err != nil {
+		r.close()
+		return nil, err
+	}
+	return r, r.complain(r.hook(ctx, "post-start", r.spec.Hooks.PostStart))
 }
 
 // PlanStart gives the steps of a start without taking any.
@@ -69,9 +75,6 @@ func (h *Host) PlanStart(n guest.Name) ([]step.Step, error) {
 }
 
 func (h *Host) starting(n guest.Name, o StartOptions) (*run, error) {
-	if err := h.mend(n); err != nil {
-		return nil, err
-	}
 	spec, err := h.Load(n)
 	if err != nil {
 		return nil, err
