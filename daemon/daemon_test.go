@@ -69,11 +69,10 @@ func TestKillBoth(t *testing.T) {
 	w.guest(proto.Start{Name: "one", Console: guest.ConsoleLog}, "trap '' PIPE; while :; do echo x; usleep 20000; done")
 	two := w.guest(proto.Start{Name: "two", Console: guest.ConsoleTTY}, "trap '' HUP; sleep 1000")
 	for range 5 {
-		w.until(func() bool { return w.role("--worker") != 0 })
-		worker, keeper := w.role("--worker"), w.role("--keeper")
-		syscall.Kill(keeper, syscall.SIGSTOP) // else it starts another worker first
-		syscall.Kill(worker, syscall.SIGKILL)
-		syscall.Kill(keeper, syscall.SIGKILL)
+		worker, keeper := w.pid("--worker"), w.pid("--keeper")
+		hit(keeper, syscall.SIGSTOP) // else it starts another worker first
+		hit(worker, syscall.SIGKILL)
+		hit(keeper, syscall.SIGKILL)
 		w.until(func() bool { return w.role("") == 0 })
 		if err := proto.Launch(w.dirs); err != nil {
 			t.Fatal(err)
@@ -85,7 +84,7 @@ func TestKillBoth(t *testing.T) {
 		size := len(w.log("one"))
 		w.until(func() bool { return len(w.log("one")) > size+4 })
 	}
-	syscall.Kill(two, syscall.SIGKILL)
+	hit(two, syscall.SIGKILL)
 	w.await("two was ended by SIGKILL\n", w.ended)
 }
 
@@ -94,11 +93,10 @@ func TestStartDuringKill(t *testing.T) {
 	w := newWorld(t)
 	w.guest(proto.Start{Name: "first", Console: guest.ConsoleNone}, "sleep 1000")
 	for i := range 20 {
-		w.until(func() bool { return w.role("--worker") != 0 })
-		pid := w.role("--worker")
+		pid := w.pid("--worker")
 		go func() {
 			time.Sleep(time.Duration(i*100) * time.Microsecond)
-			syscall.Kill(pid, syscall.SIGKILL)
+			hit(pid, syscall.SIGKILL)
 		}()
 		n := guest.Name(fmt.Sprintf("g%d", i))
 		w.guest(proto.Start{Name: n, Console: guest.ConsoleTTY}, "echo up; sleep 1000")
@@ -119,11 +117,11 @@ func TestStartDuringKill(t *testing.T) {
 func TestEndsWhileDead(t *testing.T) {
 	w := newWorld(t)
 	pid := w.guest(proto.Start{Name: "one", Console: guest.ConsoleTTY}, "sleep 0.3; echo last words; exit 7")
-	keeper, worker := w.role("--keeper"), w.role("--worker")
-	syscall.Kill(keeper, syscall.SIGSTOP)
-	syscall.Kill(worker, syscall.SIGKILL)
+	keeper, worker := w.pid("--keeper"), w.pid("--worker")
+	hit(keeper, syscall.SIGSTOP)
+	hit(worker, syscall.SIGKILL)
 	w.until(func() bool { return syscall.Kill(pid, 0) != nil })
-	syscall.Kill(keeper, syscall.SIGCONT)
+	hit(keeper, syscall.SIGCONT)
 	w.await("one exited with code 7\n", w.ended)
 	w.await("last words\n", func() string { return w.log("one") })
 }
@@ -229,8 +227,8 @@ func TestEnds(t *testing.T) {
 	if err := proto.Launch(w.dirs); err != nil {
 		t.Fatal(err)
 	}
-	w.until(func() bool { return w.role("--worker") != 0 })
-	syscall.Kill(w.role("--keeper"), syscall.SIGTERM)
+	w.pid("--worker")
+	hit(w.pid("--keeper"), syscall.SIGTERM)
 	w.until(func() bool { return w.role("") == 0 })
 	if _, err := os.Stat(w.dirs.Socket()); err == nil {
 		t.Error("the socket is still there")
@@ -240,8 +238,7 @@ func TestEnds(t *testing.T) {
 func TestRenew(t *testing.T) {
 	w := newWorld(t)
 	w.guest(proto.Start{Name: "one", Console: guest.ConsoleTTY}, "while :; do echo x; usleep 10000; done")
-	worker := 0
-	w.until(func() bool { worker = w.role("--worker"); return worker != 0 })
+	worker := w.pid("--worker")
 	if err := proto.Renew(w.dirs); err != nil {
 		t.Fatal(err)
 	}

@@ -97,6 +97,7 @@ func (w *worker) status(g *watched) (syscall.WaitStatus, error) {
 		if pid, _ := pidfd.PID(g.pidfd); pid > 0 {
 			return 0, errLater // its parent has not taken it
 		}
+		status, err = pidfd.Status(g.pidfd) // it has now, maybe
 	}
 	return status, err
 }

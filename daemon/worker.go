@@ -98,7 +98,9 @@ func (w *worker) run(files map[string]int) (end bool, err error) {
 	w.watchStore()
 	w.inherit(files)
 	w.adopt()
-	w.attachNotes()
+	if w.notes == nil {
+		w.loop.after(notesPause, func() { w.job(w.attachNotes) })
+	}
 	if w.listen, err = w.loop.add(w.listener, readable, w.accept); err != nil {
 		return false, err
 	}
@@ -165,28 +167,27 @@ func (w *worker) recover() {
 	}
 }
 
-// attachNotes has the kernel note how guests end. Reading the kernel's types takes
-// tens of milliseconds, so it is done aside; meanwhile a reboot looks like an exit.
+// notesPause leaves the processors to the guest whose start started us. Until the
+// notes are attached a reboot looks like an exit.
+const notesPause = 50 * time.Millisecond
+
+// attachNotes has the kernel note how guests end. It is a job: the kernel's types
+// are megabytes to read.
 func (w *worker) attachNotes() {
-	if w.notes != nil {
-		return
-	}
-	w.job(func() {
-		n, err := bpf.WatchEnds()
-		debug.FreeOSMemory() // the types are megabytes
-		w.loop.post(func() {
-			if err != nil {
-				w.say("reboots from inside cannot be told from other ends: %v", err)
-				return
-			}
-			w.notes = n
-			if err := errors.Join(w.keep(keptNotes, n.Map), w.keep(keptAttached, n.Attached)); err != nil {
-				w.say("%v", err)
-			}
-			for _, g := range w.guests {
-				n.Watch(g.InitPID)
-			}
-		})
+	n, err := bpf.WatchEnds()
+	debug.FreeOSMemory()
+	w.loop.post(func() {
+		if err != nil {
+			w.say("reboots from inside cannot be told from other ends: %v", err)
+			return
+		}
+		w.notes = n
+		if err := errors.Join(w.keep(keptNotes, n.Map), w.keep(keptAttached, n.Attached)); err != nil {
+			w.say("%v", err)
+		}
+		for _, g := range w.guests {
+			n.Watch(g.InitPID)
+		}
 	})
 }
 

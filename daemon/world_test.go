@@ -18,7 +18,6 @@ import (
 	"vserver/daemon/proto"
 	"vserver/guest"
 	"vserver/internal/need"
-	"vserver/kernel/pidfd"
 	"vserver/kernel/pty"
 )
 
@@ -79,7 +78,8 @@ func testActs(dirs guest.Dirs) acts {
 // the wanted kind, and tells vserverd.
 func begin(dirs guest.Dirs, s proto.Start, script string) (pid int, err error) {
 	c := exec.Command("busybox", "sh", "-c", script)
-	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+	fd := -1
+	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, PidFD: &fd}
 	var console *os.File
 	switch s.Console {
 	case guest.ConsoleTTY:
@@ -105,10 +105,6 @@ func begin(dirs guest.Dirs, s proto.Start, script string) (pid int, err error) {
 	}
 	go c.Wait()
 	s.InitPID = c.Process.Pid
-	fd, err := pidfd.Open(s.InitPID)
-	if err != nil {
-		return 0, err
-	}
 	defer syscall.Close(fd)
 	con := -1
 	if console != nil {
@@ -134,6 +130,10 @@ func newWorld(t testing.TB) *world {
 	need.Command(t, "busybox")
 	w := &world{t, need.Dirs(t)}
 	t.Cleanup(func() {
+		all, _ := proto.List(w.dirs)
+		for _, g := range all { // those that vserverd has started again
+			hit(g.InitPID, syscall.SIGKILL)
+		}
 		if err := proto.Quit(w.dirs); err != nil {
 			t.Error(err)
 		}
@@ -158,13 +158,16 @@ func (w *world) guest(s proto.Start, script string) int {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	w.t.Cleanup(func() { syscall.Kill(pid, syscall.SIGKILL) })
+	w.t.Cleanup(func() { hit(pid, syscall.SIGKILL) })
 	w.write(string(s.Name)+".pid", strconv.Itoa(pid))
 	return pid
 }
 
 func (w *world) write(name, text string) {
 	w.t.Helper()
+	if err := os.MkdirAll(w.dirs.Run, 0o711); err != nil {
+		w.t.Fatal(err)
+	}
 	if err := os.WriteFile(filepath.Join(w.dirs.Run, name), []byte(text), 0o600); err != nil {
 		w.t.Fatal(err)
 	}
@@ -221,13 +224,26 @@ func (w *world) role(role string) int {
 	return 0
 }
 
+// pid gives the process in a role, waiting for it.
+func (w *world) pid(role string) (pid int) {
+	w.t.Helper()
+	w.until(func() bool { pid = w.role(role); return pid != 0 })
+	return pid
+}
+
 // kill kills a process of vserverd and waits for the next in its role.
 func (w *world) kill(role string) {
 	w.t.Helper()
-	pid := 0
-	w.until(func() bool { pid = w.role(role); return pid != 0 })
-	syscall.Kill(pid, syscall.SIGKILL)
+	pid := w.pid(role)
+	hit(pid, syscall.SIGKILL)
 	w.until(func() bool { next := w.role(role); return next != 0 && next != pid })
+}
+
+// hit sends a signal to one process; 0 would be the tests' whole group.
+func hit(pid int, sig syscall.Signal) {
+	if pid > 1 {
+		syscall.Kill(pid, sig)
+	}
 }
 
 // counter is a script that prints the numbers from 1.

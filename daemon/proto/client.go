@@ -16,7 +16,7 @@ import (
 // Told is a start that vserverd was told of.
 type Told struct {
 	dirs  guest.Dirs
-	msg   []byte
+	msg   string
 	files []int
 	fd    int
 }
@@ -30,19 +30,14 @@ func Tell(dirs guest.Dirs, s Start, pidfd, console int) (*Told, error) {
 	if console >= 0 {
 		t.files = append(t.files, console)
 	}
-	t.msg = s.Append(append(make([]byte, 0, 128), VerbStart+" "...))
+	t.msg = string(s.Append(append(make([]byte, 0, 128), VerbStart+" "...)))
 	return t, t.send()
 }
 
+// send sends the message, to the next vserverd when one dies at that moment.
 func (t *Told) send() (err error) {
-	if t.fd, err = dial(t.dirs); err != nil {
-		return err
-	}
-	if err = seqpacket.Send(t.fd, t.msg, t.files...); err != nil {
-		t.Close()
-		return fmt.Errorf("vserverd: %w", err)
-	}
-	return nil
+	t.fd, err = ask(func() (int, error) { return dial(t.dirs) }, t.msg, true, func(int) error { return nil }, t.files...)
+	return err
 }
 
 // Confirm waits until vserverd has put the files where they outlive a crash of its
@@ -93,12 +88,14 @@ func answer(fd int) error {
 
 // ask sends a request and waits for its answer; reply reads that. The connection is
 // closed unless keep is true and nothing went wrong.
-func ask(dial func() (int, error), msg string, keep bool, reply func(fd int) error) (fd int, err error) {
+func ask(dial func() (int, error), msg string, keep bool, reply func(fd int) error, files ...int) (fd int, err error) {
 	for range retries {
 		if fd, err = dial(); err != nil {
 			return -1, err
 		}
-		if err = seqpacket.Send(fd, []byte(msg)); err == nil {
+		if err = seqpacket.Send(fd, []byte(msg), files...); err != nil {
+			err = fmt.Errorf("vserverd: %w", err)
+		} else {
 			err = reply(fd)
 		}
 		if err == nil && keep {
@@ -114,9 +111,15 @@ func ask(dial func() (int, error), msg string, keep bool, reply func(fd int) err
 
 // awake asks a vserverd that is there; there need not be one.
 func awake(dirs guest.Dirs, msg string, reply func(fd int) error) error {
-	_, err := ask(func() (int, error) { return seqpacket.Dial(dirs.Socket(), patience) }, msg, false, reply)
-	if err != nil && !nobody(err) {
-		return fmt.Errorf("vserverd: %w", err)
+	dial := func() (int, error) {
+		fd, err := seqpacket.Dial(dirs.Socket(), patience)
+		if err != nil {
+			err = fmt.Errorf("vserverd: %w", err)
+		}
+		return fd, err
+	}
+	if _, err := ask(dial, msg, false, reply); !nobody(err) {
+		return err
 	}
 	return nil
 }
