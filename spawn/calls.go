@@ -105,6 +105,7 @@ func (t *Table) WriteFile(path, text string) { t.write(path, t.str(path), text) 
 
 func (t *Table) write(name string, path arg, text string) {
 	fd := t.saved("open "+name, unix.SYS_OPENAT, num(unix.AT_FDCWD), path, num(unix.O_WRONLY|unix.O_CLOEXEC))
+	t.last().show = true
 	t.call("write "+name, unix.SYS_WRITE, fd.arg(), t.str(text), num(len(text))).want = len(text)
 	t.call("close "+name, unix.SYS_CLOSE, fd.arg())
 }

@@ -2,10 +2,12 @@ package spawn
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"os"
 	"strconv"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -213,6 +215,68 @@ func TestOwner(t *testing.T) {
 	if owner != id {
 		t.Errorf("owner is %d", owner)
 	}
+}
+
+// Children that share our memory, made at once, do not take each other's right to
+// their files in /proc.
+func TestOwnersAtOnce(t *testing.T) {
+	need.Root(t)
+	var all sync.WaitGroup
+	for i := range 8 {
+		all.Go(func() {
+			for range 25 {
+				if err := mapped(3000000000 + uint32(i)*65536); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	all.Wait()
+}
+
+// mapped starts a process in a user namespace within another, as guests have it.
+func mapped(id uint32) error {
+	table := &Table{}
+	table.Await("the outer map")
+	table.Show()
+	table.Fork("fork", unix.CLONE_NEWUSER, func(pid Reg) {
+		table.WriteOf(pid, "uid_map", "0 0 65536")
+		table.WriteOf(pid, "gid_map", "0 0 65536")
+	})
+	table.Await("the word")
+	table.Become(0, 0, nil)
+	table.Exec([]string{"/bin/true"}, []string{"true"}, nil)
+	c, err := Start(table, Options{Flags: unix.CLONE_NEWUSER, Cgroup: -1, Owner: id, Share: true})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	for _, file := range []string{"uid_map", "gid_map"} {
+		text := fmt.Sprintf("0 %d 65536", id)
+		if err := os.WriteFile(fmt.Sprintf("/proc/%d/%s", c.First(), file), []byte(text), 0); err != nil {
+			c.Kill()
+			return err
+		}
+	}
+	if err := c.Open(); err != nil {
+		c.Kill()
+		return err
+	}
+	if _, err := c.Forked(); err != nil {
+		c.Kill()
+		return err
+	}
+	if err := c.Open(); err != nil {
+		c.Kill()
+		return err
+	}
+	if err := c.Finish(); err != nil {
+		c.Kill()
+		return err
+	}
+	_, err = c.Wait()
+	return err
 }
 
 func BenchmarkStart(b *testing.B) {
