@@ -46,6 +46,7 @@ type run struct {
 	console *os.File // the host's end
 	pumps   *stdio   // of a start in the foreground
 	told    *proto.Told
+	asked   chan error // of a stop: how its command has ended
 }
 
 // newRun decides everything about the guest's context that can be decided without

@@ -74,7 +74,7 @@ func (r *run) stopping(o StopOptions) []step.Step {
 	}
 	if !o.Kill {
 		list = append(list, step.Step{Name: "ask the init to end", Do: func(ctx context.Context) error {
-			return r.complain(r.ask(ctx))
+			return r.complain(r.ask(ctx, o.Timeout))
 		}}, step.Step{Name: fmt.Sprintf("wait for it, %v at most", o.Timeout), Do: func(ctx context.Context) error {
 			return r.await(ctx, o.Timeout)
 		}})
@@ -118,46 +118,81 @@ func (r *run) await(ctx context.Context, timeout time.Duration) error {
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	err = g.WaitEmpty(bounded)
+	select {
+	case asked := <-r.asked:
+		r.complain(asked)
+	default:
+	}
 	if ctx.Err() == nil && bounded.Err() != nil {
-		fmt.Fprintf(r.output, "%s: stop: still running after %v, killing it\n", r.name, timeout)
-		return nil
+		return r.complain(fmt.Errorf("still running after %v, killing it", timeout))
 	}
 	return err
 }
 
-// ask tells the guest's init to end, in the way its kind understands.
-func (r *run) ask(ctx context.Context) error {
+// ask tells the guest's init to end, in the way its kind understands, and does not
+// wait for what comes of it.
+func (r *run) ask(ctx context.Context, timeout time.Duration) error {
 	if cmd := r.spec.Init.StopCommand; len(cmd) > 0 {
-		return r.askBy(ctx, cmd)
+		r.askBy(ctx, cmd)
+		return nil
 	}
-	was, err := r.h.readNote(r.name)
-	if err != nil || was == nil {
-		return errors.Join(err, errors.New("no note of the init's pid"))
-	}
-	if sig := r.spec.Init.StopSignal; sig != 0 {
-		return syscall.Kill(was.PID, syscall.Signal(sig))
-	}
-	switch was.Style {
-	case guest.InitSysv:
-		return r.askBy(ctx, []string{"/etc/init.d/rc", "0"})
-	case guest.InitCommand:
-		return syscall.Kill(was.PID, syscall.SIGTERM)
-	}
-	sig, cmd := howToEnd(was.PID)
-	if cmd != nil {
-		return r.askBy(ctx, cmd)
-	}
-	return syscall.Kill(was.PID, sig)
-}
-
-func (r *run) askBy(ctx context.Context, cmd []string) error {
-	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	in, err := r.h.enter(r.name)
 	if err != nil {
 		return err
 	}
-	defer null.Close()
-	_, err = r.h.exec(ctx, r.name, Command{Args: cmd, Stdin: null, Stdout: null, Stderr: null})
-	return err
+	defer in.close()
+	if sig := r.spec.Init.StopSignal; sig != 0 {
+		return r.askWith(ctx, in, syscall.Signal(sig), timeout)
+	}
+	switch in.note.Style {
+	case guest.InitSysv:
+		r.askBy(ctx, []string{"/etc/init.d/rc", "0"})
+		return nil
+	case guest.InitCommand:
+		return in.signal(syscall.SIGTERM)
+	}
+	sig, cmd := howToEnd(in.note.PID)
+	if cmd != nil {
+		r.askBy(ctx, cmd)
+		return nil
+	}
+	return r.askWith(ctx, in, sig, timeout)
+}
+
+// askBy has a command of the guest's do it. One that hangs ends with the guest.
+func (r *run) askBy(ctx context.Context, cmd []string) {
+	r.asked = make(chan error, 1)
+	go func() {
+		null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+		if err == nil {
+			defer null.Close()
+			_, err = r.h.exec(ctx, r.name, Command{Args: cmd, Stdin: null, Stdout: null, Stderr: null})
+		}
+		r.asked <- err
+	}()
+}
+
+// An init that has just begun does not listen yet: systemd loses what it is sent
+// within some 30 ms of its start. It is asked again until it is this old.
+const (
+	grownUp  = 5 * time.Second
+	askAgain = 200 * time.Millisecond
+)
+
+// askWith sends the init a signal.
+func (r *run) askWith(ctx context.Context, in *inside, sig syscall.Signal, timeout time.Duration) error {
+	enough := time.Now().Add(min(timeout, grownUp-time.Since(in.note.Started)))
+	for {
+		if err := in.signal(sig); err != nil || !time.Now().Before(enough) {
+			return err
+		}
+		soon, cancel := context.WithTimeout(ctx, askAgain)
+		err := in.group.WaitEmpty(soon)
+		cancel()
+		if err == nil || ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
 }
 
 // sigrtmin is SIGRTMIN as the C library counts, which keeps 32 and 33 for itself.
