@@ -43,7 +43,10 @@ func TestMachine(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			want, _ := parseSettings(strings.NewReader("seconds 12"))
+			want, _ := parseSettings(strings.NewReader(""))
+			if c.inside == "hang" {
+				want.patience = 12 * time.Second
+			}
 			m := machine{kernel: k.image, initrd: filepath.Join(work, "initrd"), settings: want}
 			self := buildSelf(t, work)
 			if err := writeImage(m.initrd, self, k, want, []string{"/proc/self/exe", "-test.run=^TestInside$", "-test.v"}); err != nil {
