@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"vserver/daemon/console"
 	"vserver/daemon/logtail"
 	"vserver/daemon/proto"
 	"vserver/guest"
@@ -133,7 +134,7 @@ func TestRotation(t *testing.T) {
 		n := guest.Name("g-" + kind)
 		w.guest(proto.Start{Name: n, Console: kind, LogSize: limit}, counter(60000, ":")+"; sleep 1000")
 		w.until(func() bool { return strings.HasSuffix(w.log(n), "\n60000\n") })
-		path := logPath(w.dirs, n)
+		path := console.Path(w.dirs, n)
 		for _, f := range []string{path, logtail.Rotated(path)} {
 			st, err := os.Stat(f)
 			if err != nil || st.Size() > limit*5/4 || st.Mode().Perm() != 0o600 {
@@ -190,14 +191,14 @@ func TestFlood(t *testing.T) {
 		t.Errorf("another guest waited %v", worst)
 	}
 	for _, kind := range kinds {
-		path := logPath(w.dirs, guest.Name("flood-"+kind))
+		path := console.Path(w.dirs, guest.Name("flood-"+kind))
 		size := int64(0)
 		for _, f := range []string{path, logtail.Rotated(path)} {
 			if st, err := os.Stat(f); err == nil { // for a moment, only the older is there
 				size += st.Size()
 			}
 		}
-		if size == 0 || size > 2*(defaultLogSize+spillSize) {
+		if size == 0 || size > 2*(1<<20+64<<10) {
 			t.Errorf("%s: %d bytes of logs", kind, size)
 		}
 	}

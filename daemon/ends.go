@@ -19,25 +19,24 @@ const (
 
 // ended is called when the init of a guest is dead.
 func (w *worker) ended(g *watched) {
-	w.loop.drop(g.src)
+	w.loop.Drop(g.src)
 	status, err := w.status(g)
 	if errors.Is(err, errLater) && g.tries < statusTries {
 		g.tries++
-		w.loop.after(statusPause, func() {
+		w.loop.After(statusPause, func() {
 			if w.guests[g.Name] == g {
 				w.ended(g)
 			}
 		})
 		return
 	}
-	c := w.console(g.Name)
-	c.shut()
+	w.consoles.Get(g.Name).Shut()
 	exit := exitOf(status, err)
 	exit.Time = time.Now()
 	exit.OOM = w.acts.OOM(g.Name)
 	w.job(func() {
 		err := w.acts.Ended(g.Name, exit)
-		w.loop.post(func() { w.tookDown(g, exit, err) })
+		w.loop.Post(func() { w.tookDown(g, exit, err) })
 	})
 }
 
@@ -58,27 +57,13 @@ func (w *worker) tookDown(g *watched, exit guest.Exit, err error) {
 		w.again(g, exit, exit.Time.Sub(g.since))
 	}
 	w.forget(g)
-	c := w.consoles[g.Name]
-	if c == nil {
-		return
-	}
-	if w.due[g.Name] == nil {
-		c.notice("%s %s", g.Name, describe(exit))
-		w.closeConsole(c)
+	if c := w.consoles.Get(g.Name); w.due[g.Name] == nil {
+		c.Notice("%s %s", g.Name, describe(exit))
+		w.closeConsole(g.Name)
 	} else {
-		c.notice("%s %s; it is started again", g.Name, describe(exit))
+		c.Notice("%s %s; it is started again", g.Name, describe(exit))
 	}
 	w.rest()
-}
-
-// closeConsole sends the clients away.
-func (w *worker) closeConsole(c *console) {
-	for cl := range c.clients {
-		cl.close()
-	}
-	c.release()
-	c.log.close()
-	delete(w.consoles, c.name)
 }
 
 // errLater says that a status is not there yet.

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"vserver/daemon/loop"
 	"vserver/daemon/proto"
 	"vserver/guest"
 	"vserver/kernel/pidfd"
@@ -18,7 +19,7 @@ type watched struct {
 	proto.Start
 	pidfd int
 	since time.Time // of its start, or of the first that we saw of it
-	src   *source
+	src   *loop.Source
 	tries int // how often its exit status was asked for in vain
 }
 
@@ -61,7 +62,7 @@ func (w *worker) started(s proto.Start, files []int) error {
 
 // complete adds what a message says of a guest that is watched already.
 func (w *worker) complete(g *watched, s proto.Start, con int) error {
-	if w.console(g.Name).fd >= 0 || con < 0 {
+	if w.consoles.Get(g.Name).IsOpen() || con < 0 {
 		closeAll([]int{con})
 		return nil
 	}
@@ -70,7 +71,7 @@ func (w *worker) complete(g *watched, s proto.Start, con int) error {
 	if err := errors.Join(w.keep(g.kept(), g.pidfd), w.keep(g.keptConsole(), con)); err != nil {
 		w.say("%s: %v", g.Name, err)
 	}
-	return w.console(g.Name).open(g.Start, con)
+	return w.consoles.Get(g.Name).Open(g.Start, con)
 }
 
 // watch waits for the end of a guest and reads its console. fresh is false for what
@@ -97,18 +98,18 @@ func (w *worker) watch(g *watched, con int, fresh bool) error {
 	if w.notes != nil {
 		w.notes.Watch(g.InitPID)
 	}
-	src, err := w.loop.add(g.pidfd, readable, func(uint32) { w.ended(g) })
+	src, err := w.loop.Add(g.pidfd, loop.Readable, func(uint32) { w.ended(g) })
 	if err != nil {
 		w.forget(g)
 		return fmt.Errorf("%s: %w", g.Name, err)
 	}
 	g.src = src
-	return w.console(g.Name).open(g.Start, con)
+	return w.consoles.Get(g.Name).Open(g.Start, con)
 }
 
 // forget drops a guest without calling it ended.
 func (w *worker) forget(g *watched) {
-	w.loop.drop(g.src)
+	w.loop.Drop(g.src)
 	if w.guests[g.Name] == g {
 		delete(w.guests, g.Name)
 	}
@@ -118,17 +119,6 @@ func (w *worker) forget(g *watched) {
 	w.unkeep(g.kept())
 	w.unkeep(g.keptConsole())
 	syscall.Close(g.pidfd)
-}
-
-// console gives the console of a guest, which is there as long as the guest or a
-// client needs it.
-func (w *worker) console(name guest.Name) *console {
-	c := w.consoles[name]
-	if c == nil {
-		c = &console{w: w, name: name, fd: -1, slave: -1, clients: map[*client]bool{}, log: newLog(w.dirs, name, 0)}
-		w.consoles[name] = c
-	}
-	return c
 }
 
 // inherit takes up what the keeper held over the death of the worker before.

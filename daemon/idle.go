@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"vserver/daemon/loop"
 	"vserver/daemon/proto"
 )
 
@@ -30,7 +31,7 @@ func (w *worker) busy() bool {
 func (w *worker) rest() {
 	if !w.busy() {
 		w.rested = time.Now()
-		w.loop.cancel(w.next)
+		w.loop.Cancel(w.next)
 		w.tick()
 	}
 }
@@ -44,7 +45,7 @@ func (w *worker) tick() {
 	if !w.busy() {
 		pause = idleTick
 	}
-	w.next = w.loop.after(pause, w.tick)
+	w.next = w.loop.After(pause, w.tick)
 	_, err := os.Stat(w.dirs.Socket())
 	lost := errors.Is(err, os.ErrNotExist)
 	switch {
@@ -64,7 +65,7 @@ func (w *worker) retire() {
 	}
 	defer unlock()
 	os.Remove(w.dirs.Socket()) // from here on, clients wait for the lock and launch another
-	w.accept(readable)
+	w.accept(loop.Readable)
 	if len(w.clients) > 0 {
 		w.relisten()
 		return
@@ -104,14 +105,14 @@ func (w *worker) relisten() {
 		w.say("%v", err)
 		return
 	}
-	src, err := w.loop.add(fd, readable, w.accept)
+	src, err := w.loop.Add(fd, loop.Readable, w.accept)
 	if err != nil {
 		w.say("%v", err)
 		syscall.Close(fd)
 		return
 	}
-	w.accept(readable) // whoever connected to the old one
-	w.loop.drop(w.listen)
+	w.accept(loop.Readable) // whoever connected to the old one
+	w.loop.Drop(w.listen)
 	syscall.Close(w.listener)
 	w.listener, w.listen = fd, src
 	if err := w.keep(keptListener, fd); err != nil {

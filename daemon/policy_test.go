@@ -81,12 +81,12 @@ func (w *world) begins(n guest.Name, kind guest.ConsoleType, policy guest.Restar
 	w.write(string(n)+".start", fmt.Sprintf("%s\n%s\n%s", kind, policy, script))
 }
 
-// attached waits until vserverd has the program that sees reboots attached.
+// attached waits until vserverd has the program that sees reboots attached, and its
+// guests watched by it: the keeper gets it in the same turn of the loop.
 func (w *world) attached() {
 	w.t.Helper()
 	w.until(func() bool {
-		worker := w.role("--worker")
-		links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", worker))
+		links, _ := filepath.Glob(fmt.Sprintf("/proc/%d/fd/*", w.role("--keeper")))
 		for _, l := range links {
 			if to, _ := os.Readlink(l); strings.Contains(to, "bpf_link") || strings.Contains(to, "bpf-link") {
 				return true
@@ -94,6 +94,9 @@ func (w *world) attached() {
 		}
 		return false
 	})
+	if _, err := proto.List(w.dirs); err != nil { // another turn
+		w.t.Fatal(err)
+	}
 }
 
 // A reboot from inside starts the guest again, whatever its policy, and those who
@@ -151,47 +154,6 @@ func TestRestartFails(t *testing.T) {
 	if w.log("two") != "" {
 		t.Error("started again after a stop")
 	}
-}
-
-func TestSpill(t *testing.T) {
-	s, err := newSpill(t.TempDir())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.close()
-	read := func(text string) {
-		copy(s.begin("web1", 42), text)
-		s.read(len(text))
-	}
-	left := func(name guest.Name, at int64, data string) {
-		t.Helper()
-		n, a, d := s.left()
-		if n != name || a != at || string(d) != data {
-			t.Errorf("left %q at %d: %q; want %q at %d: %q", n, a, d, name, at, data)
-		}
-		if n, _, d := s.left(); n != "" || len(d) > 0 {
-			t.Errorf("left again: %q %q", n, d)
-		}
-	}
-	left("", 0, "")
-	read("done with")
-	s.done(9)
-	left("", 0, "")
-	read("not written\x00")
-	left("web1", 42, "not written\x00")
-	copy(s.begin("web2", 7), "length not noted") // killed in the read
-	left("web2", 7, "length not noted")
-	s.begin("web3", 1) // killed before anything was read
-	left("web3", 1, "")
-	copy(s.begin("web4", 1), "dirty")
-	s.read(5)
-	s.state(spillEmpty) // killed while it was emptied
-	left("", 0, "")
-	copy(s.begin("web5", 1), "x")
-	left("web5", 1, "x")
-	copy(s.mem[spillName:], "no/name\x00")
-	s.state(spillFull)
-	left("", 0, "")
 }
 
 // A hundred guests with consoles, in two processes of 20 MiB together.

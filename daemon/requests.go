@@ -6,11 +6,20 @@ import (
 	"os"
 	"syscall"
 
+	"vserver/daemon/console"
+	"vserver/daemon/loop"
 	"vserver/daemon/proto"
 	"vserver/guest"
-	"vserver/kernel/pty"
 	"vserver/kernel/seqpacket"
 )
+
+// client is a connection.
+type client struct {
+	w    *worker
+	fd   int
+	src  *loop.Source
+	view *console.Viewer // once it is attached to a console
+}
 
 // accept takes the connections that wait.
 func (w *worker) accept(uint32) {
@@ -28,7 +37,7 @@ func (w *worker) accept(uint32) {
 			continue
 		}
 		cl := &client{w: w, fd: fd}
-		if cl.src, err = w.loop.add(fd, readable, cl.ready); err != nil {
+		if cl.src, err = w.loop.Add(fd, loop.Readable, cl.ready); err != nil {
 			w.say("client: %v", err)
 			syscall.Close(fd)
 			continue
@@ -37,16 +46,31 @@ func (w *worker) accept(uint32) {
 	}
 }
 
-// ready handles a client's message.
-func (cl *client) ready(events uint32) {
-	if events&writable != 0 {
-		cl.roomy()
-	}
-	if events&(readable|hungUp) == 0 {
+// close ends the connection.
+func (cl *client) close() {
+	if cl.fd < 0 {
 		return
 	}
-	if len(cl.unread) > 0 {
-		if events&hungUp != 0 {
+	cl.w.loop.Drop(cl.src)
+	syscall.Close(cl.fd)
+	cl.fd = -1
+	if cl.view != nil {
+		cl.view.Leave()
+	}
+	delete(cl.w.clients, cl)
+	cl.w.rest()
+}
+
+// ready handles a client's message.
+func (cl *client) ready(events uint32) {
+	if events&loop.Writable != 0 && cl.view != nil {
+		cl.view.Roomy()
+	}
+	if events&(loop.Readable|loop.HungUp) == 0 {
+		return
+	}
+	if cl.view != nil && cl.view.Busy() {
+		if events&loop.HungUp != 0 {
 			cl.close()
 		}
 		return
@@ -56,9 +80,9 @@ func (cl *client) ready(events uint32) {
 	case errors.Is(err, syscall.EAGAIN):
 	case err != nil:
 		cl.close()
-	case cl.con != nil:
+	case cl.view != nil:
 		closeAll(files)
-		cl.typed(cl.w.buf[:n])
+		cl.view.Type(cl.w.buf[:n])
 	default:
 		cl.request(cl.w.buf[:n], files)
 	}
@@ -82,19 +106,17 @@ func (cl *client) request(msg []byte, files []int) {
 		c, err := w.attachable(r.Name)
 		cl.answer(err)
 		if err == nil {
-			cl.show(c.history(r.Lines))
-			c.clients[cl] = true
-			cl.con = c
+			cl.view = c.Attach(cl.fd, cl.src, r.Lines)
 		}
 	case proto.VerbResize:
-		if c := w.consoles[r.Name]; c != nil && c.fd >= 0 && c.kind == guest.ConsoleTTY {
-			pty.Resize(c.fd, r.Rows, r.Cols)
+		if c := w.consoles.Has(r.Name); c != nil {
+			c.Resize(r.Rows, r.Cols)
 		}
 	case proto.VerbList:
 		for _, g := range w.guests {
-			c := w.console(g.Name)
+			c := w.consoles.Get(g.Name)
 			seqpacket.Send(cl.fd, proto.Watched{Name: g.Name, InitPID: g.InitPID, Console: g.Console,
-				Open: c.fd >= 0, Clients: len(c.clients)}.Append(nil))
+				Open: c.IsOpen(), Clients: c.Viewers()}.Append(nil))
 		}
 		cl.answer(nil)
 	case proto.VerbPing:
@@ -111,21 +133,38 @@ func (cl *client) request(msg []byte, files []int) {
 func (cl *client) answer(err error) { seqpacket.Send(cl.fd, proto.Answer(err)) }
 
 // attachable gives the console of a guest that a client may attach to.
-func (w *worker) attachable(name guest.Name) (*console, error) {
+func (w *worker) attachable(name guest.Name) (*console.Console, error) {
 	if w.guests[name] == nil && w.due[name] == nil {
 		w.adopt()
 	}
-	g, c := w.guests[name], w.console(name)
+	g := w.guests[name]
 	switch {
 	case w.due[name] != nil:
-		return c, nil
+		return w.consoles.Get(name), nil
 	case g == nil:
-		w.closeConsole(c)
 		return nil, fmt.Errorf("%s: %w", name, guest.ErrStopped)
 	case g.Console == guest.ConsoleNone:
 		return nil, fmt.Errorf("%s: has no console: %w", name, proto.ErrNoConsole)
-	case c.fd < 0:
+	}
+	c := w.consoles.Get(name)
+	if !c.IsOpen() {
 		return nil, fmt.Errorf("%s: its console was lost when vserverd was killed: %w", name, proto.ErrNoConsole)
 	}
 	return c, nil
+}
+
+// closeConsole sends the clients of a console away.
+func (w *worker) closeConsole(name guest.Name) {
+	c := w.consoles.Has(name)
+	if c == nil {
+		return
+	}
+	gone := w.consoles.Close(c)
+	for cl := range w.clients {
+		for _, v := range gone {
+			if cl.view == v {
+				cl.close()
+			}
+		}
+	}
 }

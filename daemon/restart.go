@@ -6,6 +6,7 @@ import (
 	"syscall"
 	"time"
 
+	"vserver/daemon/loop"
 	"vserver/daemon/proto"
 	"vserver/guest"
 )
@@ -15,7 +16,7 @@ type due struct {
 	proto.Start
 	pidfd int // of the dead init: what the keeper holds of it
 	fails int // restarts without a long life between them
-	timer *timer
+	timer *loop.Timer
 }
 
 func (d *due) kept() string {
@@ -93,7 +94,7 @@ func (w *worker) plan(d *due, wait time.Duration, fresh bool) {
 	if wait > 0 {
 		w.say("%s: starts again in %v", d.Name, wait)
 	}
-	d.timer = w.loop.after(wait, func() { w.restart(d) })
+	d.timer = w.loop.After(wait, func() { w.restart(d) })
 }
 
 // restart starts the guest in a process of its own. When that worked, its message
@@ -101,7 +102,7 @@ func (w *worker) plan(d *due, wait time.Duration, fresh bool) {
 func (w *worker) restart(d *due) {
 	w.job(func() {
 		err := w.acts.Start(d.Name)
-		w.loop.post(func() { w.restarted(d, err) })
+		w.loop.Post(func() { w.restarted(d, err) })
 	})
 }
 
@@ -111,7 +112,7 @@ func (w *worker) restarted(d *due, err error) {
 	}
 	switch {
 	case err == nil: // the guest's own message is on its way
-		w.loop.after(tellTime, func() { w.drop(d) })
+		w.loop.After(tellTime, func() { w.drop(d) })
 		return
 	case errors.Is(err, guest.ErrRunning), errors.Is(err, guest.ErrNotFound):
 		w.drop(d)
@@ -135,8 +136,8 @@ func (w *worker) drop(d *due) {
 		return
 	}
 	w.forgetAgain(d.Name)
-	if c := w.consoles[d.Name]; c != nil && w.guests[d.Name] == nil {
-		w.closeConsole(c)
+	if w.guests[d.Name] == nil {
+		w.closeConsole(d.Name)
 	}
 	w.rest()
 }
@@ -152,7 +153,7 @@ func (w *worker) forgetAgain(name guest.Name) {
 		return
 	}
 	delete(w.due, name)
-	w.loop.cancel(d.timer)
+	w.loop.Cancel(d.timer)
 	w.unkeep(d.kept())
 	if d.pidfd >= 0 {
 		syscall.Close(d.pidfd)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"vserver/bpf"
+	"vserver/daemon/console"
+	"vserver/daemon/loop"
 	"vserver/daemon/proto"
 	"vserver/guest"
 )
@@ -50,25 +52,24 @@ type worker struct {
 	ours  bool // the socket's file may be removed, and made again
 	stay  bool // does not end without guests
 
-	loop     *loop
+	loop     *loop.Loop
 	listener int
-	listen   *source
-	storeSrc *source
-	spill    *spill
+	listen   *loop.Source
+	storeSrc *loop.Source
+	consoles console.Set
 	notes    *bpf.Notes // nil while it is not, or cannot be, attached
 	buf      []byte     // for a client's message
 
-	guests   map[guest.Name]*watched
-	consoles map[guest.Name]*console
-	due      map[guest.Name]*due
-	fails    map[guest.Name]int
-	clients  map[*client]bool
-	jobs     int
-	waiting  []func() // jobs beyond maxJobs
-	rested   time.Time
-	next     *timer // of tick
-	over     bool   // the loop shall end
-	renew    bool   // this process shall end, another comes
+	guests  map[guest.Name]*watched
+	due     map[guest.Name]*due
+	fails   map[guest.Name]int
+	clients map[*client]bool
+	jobs    int
+	waiting []func() // jobs beyond maxJobs
+	rested  time.Time
+	next    *loop.Timer // of tick
+	over    bool        // the loop shall end
+	renew   bool        // this process shall end, another comes
 }
 
 // The names of files of our own in the store.
@@ -82,14 +83,14 @@ const (
 func newWorker(dirs guest.Dirs, a acts, say func(string, ...any), s store) *worker {
 	return &worker{dirs: dirs, acts: a, say: say, store: s, listener: -1,
 		buf:    make([]byte, proto.MaxMessage),
-		guests: map[guest.Name]*watched{}, consoles: map[guest.Name]*console{}, due: map[guest.Name]*due{},
+		guests: map[guest.Name]*watched{}, due: map[guest.Name]*due{},
 		fails: map[guest.Name]int{}, clients: map[*client]bool{}}
 }
 
 // run works until vserverd shall end (true) or only this process (false). files is
 // what the store held.
 func (w *worker) run(files map[string]int) (end bool, err error) {
-	if w.loop, err = newLoop(); err != nil {
+	if w.loop, err = loop.New(); err != nil {
 		return false, err
 	}
 	if err = w.open(files); err != nil {
@@ -99,9 +100,9 @@ func (w *worker) run(files map[string]int) (end bool, err error) {
 	w.inherit(files)
 	w.adopt()
 	if w.notes == nil {
-		w.loop.after(notesPause, func() { w.job(w.attachNotes) })
+		w.loop.After(notesPause, func() { w.job(w.attachNotes) })
 	}
-	if w.listen, err = w.loop.add(w.listener, readable, w.accept); err != nil {
+	if w.listen, err = w.loop.Add(w.listener, loop.Readable, w.accept); err != nil {
 		return false, err
 	}
 	if err := w.store.Ready(); err != nil {
@@ -110,7 +111,7 @@ func (w *worker) run(files map[string]int) (end bool, err error) {
 	w.rested = time.Now()
 	w.tick()
 	for !w.over && !w.renew {
-		if err := w.loop.turn(); err != nil {
+		if err := w.loop.Turn(); err != nil {
 			return false, err
 		}
 	}
@@ -131,40 +132,36 @@ func (w *worker) open(files map[string]int) error {
 	if err := syscall.SetNonblock(w.listener, true); err != nil {
 		return err
 	}
-	var err error
-	if fd, ok := files[keptSpill]; ok {
-		w.spill, err = openSpill(fd)
+	spill, err := w.openSpill(files)
+	if err != nil {
+		return err
 	}
-	if w.spill == nil {
-		if w.spill, err = newSpill(w.dirs.Run); err != nil {
-			return err
-		}
-		err = w.keep(keptSpill, int(w.spill.f.Fd()))
-	}
-	w.recover()
+	w.consoles = console.Set{Dirs: w.dirs, Loop: w.loop, Spill: spill, Say: w.say}
 	a, ok1 := files[keptNotes]
 	b, ok2 := files[keptAttached]
 	if ok1 && ok2 {
 		w.notes = &bpf.Notes{Map: a, Attached: b}
 	}
-	return err
+	return nil
 }
 
-// recover writes what the worker before had read and not yet written.
-func (w *worker) recover() {
-	name, at, data := w.spill.left()
-	if len(data) == 0 {
-		return
+// openSpill takes the memory of the worker before, and writes what that left in it.
+func (w *worker) openSpill(files map[string]int) (*console.Spill, error) {
+	if fd, ok := files[keptSpill]; ok {
+		spill, err := console.OpenSpill(fd)
+		if err == nil {
+			if err := spill.Recover(w.dirs); err != nil {
+				w.say("%v", err)
+			}
+			return spill, nil
+		}
+		w.say("%v", err)
 	}
-	l := newLog(w.dirs, name, 0)
-	defer l.close()
-	err := l.open()
-	if err == nil {
-		err = l.put(data, at)
-	}
+	spill, err := console.NewSpill(w.dirs.Run)
 	if err != nil {
-		w.say("%s: console log: %v", name, err)
+		return nil, err
 	}
+	return spill, w.keep(keptSpill, spill.FD())
 }
 
 // notesPause leaves the processors to the guest whose start started us. Until the
@@ -176,7 +173,7 @@ const notesPause = 50 * time.Millisecond
 func (w *worker) attachNotes() {
 	n, err := bpf.WatchEnds()
 	debug.FreeOSMemory()
-	w.loop.post(func() {
+	w.loop.Post(func() {
 		if err != nil {
 			w.say("reboots from inside cannot be told from other ends: %v", err)
 			return
@@ -209,12 +206,12 @@ func (w *worker) unkeep(name string) {
 // watchStore listens to the store, which may be another keeper than before.
 func (w *worker) watchStore() {
 	fd := w.store.Socket()
-	if fd < 0 || w.storeSrc != nil && w.storeSrc.fd == fd {
+	if fd < 0 || w.storeSrc != nil && w.storeSrc.FD == fd {
 		return
 	}
-	w.loop.drop(w.storeSrc)
+	w.loop.Drop(w.storeSrc)
 	var err error
-	if w.storeSrc, err = w.loop.add(fd, readable, w.heed); err != nil {
+	if w.storeSrc, err = w.loop.Add(fd, loop.Readable, w.heed); err != nil {
 		w.say("keeper: %v", err)
 	}
 }
@@ -228,9 +225,9 @@ func (w *worker) heed(uint32) {
 	}
 	if err != nil {
 		w.say("%v", err)
-		w.loop.drop(w.storeSrc)
+		w.loop.Drop(w.storeSrc)
 		src := w.storeSrc
-		w.loop.after(time.Second, func() {
+		w.loop.After(time.Second, func() {
 			if w.storeSrc == src {
 				w.storeSrc = nil
 				w.watchStore()
@@ -253,7 +250,7 @@ func (w *worker) job(do func()) {
 	w.jobs++
 	go func() {
 		do()
-		w.loop.post(func() {
+		w.loop.Post(func() {
 			w.jobs--
 			if len(w.waiting) > 0 {
 				next := w.waiting[0]

@@ -120,6 +120,7 @@ func TestFollow(t *testing.T) {
 	ended := make(chan error, 1)
 	go func() { ended <- Copy(ctx, path, &out, Options{Lines: 10, Follow: true}) }()
 
+	time.Sleep(2 * pause)
 	add("first\n") // it was not there
 	out.await(t, "first\n")
 	add("second\n")

@@ -44,13 +44,13 @@ func Copy(ctx context.Context, path string, w io.Writer, o Options) error {
 		w = Clean(w)
 	}
 	f, err := os.Open(path)
-	if err != nil && (!o.Follow || !errors.Is(err, fs.ErrNotExist)) {
+	if errors.Is(err, fs.ErrNotExist) && o.Follow {
+		return follow(ctx, nil, path, w)
+	}
+	if err != nil {
 		return err
 	}
-	if f != nil {
-		err = history(f, w, o.Lines)
-	}
-	if err != nil || !o.Follow {
+	if err = history(f, w, o.Lines); err != nil || !o.Follow {
 		f.Close()
 		return err
 	}

@@ -1,4 +1,4 @@
-package daemon
+package console
 
 import (
 	"errors"
@@ -28,11 +28,11 @@ func newLog(dirs guest.Dirs, name guest.Name, limit guest.Bytes) *consoleLog {
 	if limit <= 0 {
 		limit = defaultLogSize
 	}
-	return &consoleLog{path: logPath(dirs, name), limit: int64(limit)}
+	return &consoleLog{path: Path(dirs, name), limit: int64(limit)}
 }
 
-// logPath is where a guest's console log is.
-func logPath(dirs guest.Dirs, name guest.Name) string {
+// Path is where a guest's console log is.
+func Path(dirs guest.Dirs, name guest.Name) string {
 	return filepath.Join(dirs.State(name), "console.log")
 }
 

@@ -1,4 +1,7 @@
-package daemon
+// Package loop is the heart of vserverd: one goroutine that waits for all descriptors
+// and timers, with epoll(7). A hundred guests cost it no goroutines, and everything
+// happens one thing at a time.
+package loop
 
 import (
 	"errors"
@@ -8,42 +11,43 @@ import (
 	"time"
 )
 
-// loop is the worker's heart: one goroutine that waits for all descriptors and
-// timers. Everything of the worker happens in it, one thing at a time; what takes
-// long runs elsewhere and posts its result.
-type loop struct {
+// Loop waits and calls. What takes long runs elsewhere and posts its result; Post is
+// the only method for other goroutines.
+type Loop struct {
 	epoll   int
-	sources map[int32]*source
+	sources map[int32]*Source
 	number  int32 // of the last source, to tell a stale event from a new one
-	timers  []*timer
+	timers  []*Timer
 
 	wakeR, wakeW int
 	mu           sync.Mutex
 	posted       []func() // guarded by mu
 }
 
-// source is a descriptor that is waited for.
-type source struct {
-	fd     int
+// Source is a descriptor that is waited for.
+type Source struct {
+	// FD is the descriptor.
+	FD     int
 	number int32
 	events uint32
 	ready  func(events uint32)
 }
 
-// timer is something to do at a time.
-type timer struct {
+// Timer is something to do at a time.
+type Timer struct {
 	when time.Time
 	do   func()
 }
 
 // Events of epoll(7); hang-ups and errors are always told.
 const (
-	readable = syscall.EPOLLIN
-	writable = syscall.EPOLLOUT
-	hungUp   = syscall.EPOLLHUP | syscall.EPOLLERR
+	Readable = syscall.EPOLLIN
+	Writable = syscall.EPOLLOUT
+	HungUp   = syscall.EPOLLHUP | syscall.EPOLLERR
 )
 
-func newLoop() (*loop, error) {
+// New gives a loop that waits for nothing yet.
+func New() (*Loop, error) {
 	ep, err := syscall.EpollCreate1(syscall.EPOLL_CLOEXEC)
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -53,8 +57,8 @@ func newLoop() (*loop, error) {
 		syscall.Close(ep)
 		return nil, os.NewSyscallError("pipe2", err)
 	}
-	l := &loop{epoll: ep, sources: map[int32]*source{}, wakeR: p[0], wakeW: p[1]}
-	_, err = l.add(p[0], readable, func(uint32) {
+	l := &Loop{epoll: ep, sources: map[int32]*Source{}, wakeR: p[0], wakeW: p[1]}
+	_, err = l.Add(p[0], Readable, func(uint32) {
 		for buf := make([]byte, 64); ; {
 			if n, err := syscall.Read(l.wakeR, buf); n < len(buf) || err != nil {
 				break
@@ -62,22 +66,24 @@ func newLoop() (*loop, error) {
 		}
 	})
 	if err != nil {
-		l.close()
+		l.Close()
 		return nil, err
 	}
 	return l, nil
 }
 
-func (l *loop) close() {
+// Close ends the loop; the descriptors stay their owners'.
+func (l *Loop) Close() {
 	syscall.Close(l.epoll)
 	syscall.Close(l.wakeR)
 	syscall.Close(l.wakeW)
 }
 
-// add waits for events on fd, which stays the caller's.
-func (l *loop) add(fd int, events uint32, ready func(uint32)) (*source, error) {
+// Add waits for events on fd, which stays the caller's, and calls ready with those
+// that came.
+func (l *Loop) Add(fd int, events uint32, ready func(uint32)) (*Source, error) {
 	l.number++
-	s := &source{fd: fd, number: l.number, events: events, ready: ready}
+	s := &Source{FD: fd, number: l.number, events: events, ready: ready}
 	ev := syscall.EpollEvent{Events: events, Fd: int32(fd), Pad: s.number}
 	if err := syscall.EpollCtl(l.epoll, syscall.EPOLL_CTL_ADD, fd, &ev); err != nil {
 		return nil, os.NewSyscallError("epoll_ctl", err)
@@ -86,34 +92,38 @@ func (l *loop) add(fd int, events uint32, ready func(uint32)) (*source, error) {
 	return s, nil
 }
 
-// want changes the events that are waited for.
-func (l *loop) want(s *source, events uint32) {
-	if s == nil || s.events == events || l.sources[int32(s.fd)] != s {
+// Events are those that s waits for.
+func (s *Source) Events() uint32 { return s.events }
+
+// Want changes the events that are waited for. s may be nil or dropped.
+func (l *Loop) Want(s *Source, events uint32) {
+	if s == nil || s.events == events || l.sources[int32(s.FD)] != s {
 		return
 	}
 	s.events = events
-	ev := syscall.EpollEvent{Events: events, Fd: int32(s.fd), Pad: s.number}
-	syscall.EpollCtl(l.epoll, syscall.EPOLL_CTL_MOD, s.fd, &ev)
+	ev := syscall.EpollEvent{Events: events, Fd: int32(s.FD), Pad: s.number}
+	syscall.EpollCtl(l.epoll, syscall.EPOLL_CTL_MOD, s.FD, &ev)
 }
 
-// drop ends the waiting; the caller may close the descriptor afterwards.
-func (l *loop) drop(s *source) {
-	if s == nil || l.sources[int32(s.fd)] != s {
+// Drop ends the waiting; the caller may close the descriptor afterwards. s may be nil
+// or dropped.
+func (l *Loop) Drop(s *Source) {
+	if s == nil || l.sources[int32(s.FD)] != s {
 		return
 	}
-	delete(l.sources, int32(s.fd))
-	syscall.EpollCtl(l.epoll, syscall.EPOLL_CTL_DEL, s.fd, nil)
+	delete(l.sources, int32(s.FD))
+	syscall.EpollCtl(l.epoll, syscall.EPOLL_CTL_DEL, s.FD, nil)
 }
 
-// after does something later.
-func (l *loop) after(d time.Duration, do func()) *timer {
-	t := &timer{time.Now().Add(d), do}
+// After does something later.
+func (l *Loop) After(d time.Duration, do func()) *Timer {
+	t := &Timer{time.Now().Add(d), do}
 	l.timers = append(l.timers, t)
 	return t
 }
 
-// cancel forgets a timer.
-func (l *loop) cancel(t *timer) {
+// Cancel forgets a timer, which may be nil or over.
+func (l *Loop) Cancel(t *Timer) {
 	for i, x := range l.timers {
 		if x == t {
 			last := len(l.timers) - 1
@@ -124,16 +134,16 @@ func (l *loop) cancel(t *timer) {
 	}
 }
 
-// post has do called in the loop. It is the only method for other goroutines.
-func (l *loop) post(do func()) {
+// Post has do called in the loop.
+func (l *Loop) Post(do func()) {
 	l.mu.Lock()
 	l.posted = append(l.posted, do)
 	l.mu.Unlock()
 	syscall.Write(l.wakeW, []byte{0}) // a full pipe wakes as well
 }
 
-// turn waits once and does what is due.
-func (l *loop) turn() error {
+// Turn waits once and does what is due.
+func (l *Loop) Turn() error {
 	var events [64]syscall.EpollEvent
 	n, err := syscall.EpollWait(l.epoll, events[:], l.patience())
 	if err != nil && !errors.Is(err, syscall.EINTR) {
@@ -156,7 +166,7 @@ func (l *loop) turn() error {
 }
 
 // patience is the time to the next timer in milliseconds, -1 for ever.
-func (l *loop) patience() int {
+func (l *Loop) patience() int {
 	if len(l.timers) == 0 {
 		return -1
 	}
@@ -170,15 +180,15 @@ func (l *loop) patience() int {
 }
 
 // ring does what is due; what that adds waits for the next turn.
-func (l *loop) ring(now time.Time) {
-	var due []*timer
+func (l *Loop) ring(now time.Time) {
+	var due []*Timer
 	for _, t := range l.timers {
 		if !t.when.After(now) {
 			due = append(due, t)
 		}
 	}
 	for _, t := range due {
-		l.cancel(t)
+		l.Cancel(t)
 	}
 	for _, t := range due {
 		t.do()

@@ -1,15 +1,16 @@
-package daemon
+package console
 
 import (
 	"bytes"
 	"encoding/binary"
+	"fmt"
 	"os"
 	"syscall"
 
 	"vserver/guest"
 )
 
-// spill is memory that outlives the worker: a file without a name that the keeper
+// Spill is memory that outlives the worker: a file without a name that the keeper
 // holds. What is read from a console is read into it, with a label that says where in
 // which log it belongs. So a worker that is killed between the read and the write
 // takes nothing with it: the next one writes it.
@@ -19,7 +20,7 @@ import (
 //	8  place    in the log
 //	16 name     of the guest, 64 bytes, ended by 0
 //	4096 data, all 0 beyond what was read
-type spill struct {
+type Spill struct {
 	f   *os.File
 	mem []byte
 }
@@ -32,8 +33,8 @@ const (
 	spillFull  = 1
 )
 
-// newSpill makes an empty one in dir.
-func newSpill(dir string) (*spill, error) {
+// NewSpill makes an empty one in dir.
+func NewSpill(dir string) (*Spill, error) {
 	f, err := os.CreateTemp(dir, ".spill-*")
 	if err != nil {
 		return nil, err
@@ -50,27 +51,31 @@ func newSpill(dir string) (*spill, error) {
 		return nil, os.NewSyscallError("dup", err)
 	}
 	syscall.CloseOnExec(fd)
-	return openSpill(fd)
+	return OpenSpill(fd)
 }
 
-// openSpill takes the file of a worker before.
-func openSpill(fd int) (*spill, error) {
+// OpenSpill takes the file of a worker before.
+func OpenSpill(fd int) (*Spill, error) {
 	f := os.NewFile(uintptr(fd), "spill")
 	mem, err := syscall.Mmap(fd, 0, spillHead+spillSize, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
 	if err != nil {
 		f.Close()
 		return nil, os.NewSyscallError("mmap", err)
 	}
-	return &spill{f, mem}, nil
+	return &Spill{f, mem}, nil
 }
 
-func (s *spill) close() {
+// FD is the file, for the keeper.
+func (s *Spill) FD() int { return int(s.f.Fd()) }
+
+// Close unmaps it; the keeper still has it.
+func (s *Spill) Close() {
 	syscall.Munmap(s.mem)
 	s.f.Close()
 }
 
 // begin labels what is read next, and gives the memory to read it to.
-func (s *spill) begin(name guest.Name, at int64) []byte {
+func (s *Spill) begin(name guest.Name, at int64) []byte {
 	n := copy(s.mem[spillName:spillHead], name)
 	s.mem[spillName+n] = 0
 	binary.NativeEndian.PutUint64(s.mem[8:], uint64(at))
@@ -80,20 +85,20 @@ func (s *spill) begin(name guest.Name, at int64) []byte {
 }
 
 // read says that n bytes were read, and gives them.
-func (s *spill) read(n int) []byte {
+func (s *Spill) read(n int) []byte {
 	s.length(int32(n))
 	return s.mem[spillHead:][:n]
 }
 
 // done empties the memory, of which n bytes were used.
-func (s *spill) done(n int) {
+func (s *Spill) done(n int) {
 	s.state(spillEmpty)
 	clear(s.mem[spillHead:][:n])
 }
 
 // left gives what a killed worker left, if anything. When not even the length was
 // noted, it is what is there up to the last byte that is not 0.
-func (s *spill) left() (name guest.Name, at int64, data []byte) {
+func (s *Spill) left() (name guest.Name, at int64, data []byte) {
 	defer func() {
 		data = bytes.Clone(data)
 		s.done(spillSize)
@@ -116,5 +121,23 @@ func (s *spill) left() (name guest.Name, at int64, data []byte) {
 	return name, int64(binary.NativeEndian.Uint64(s.mem[8:])), data
 }
 
-func (s *spill) state(v uint32) { binary.NativeEndian.PutUint32(s.mem, v) }
-func (s *spill) length(n int32) { binary.NativeEndian.PutUint32(s.mem[4:], uint32(n)) }
+func (s *Spill) state(v uint32) { binary.NativeEndian.PutUint32(s.mem, v) }
+func (s *Spill) length(n int32) { binary.NativeEndian.PutUint32(s.mem[4:], uint32(n)) }
+
+// Recover writes what a killed worker left to the log where it belongs.
+func (s *Spill) Recover(dirs guest.Dirs) error {
+	name, at, data := s.left()
+	if len(data) == 0 {
+		return nil
+	}
+	l := newLog(dirs, name, 0)
+	defer l.close()
+	err := l.open()
+	if err == nil {
+		err = l.put(data, at)
+	}
+	if err != nil {
+		return fmt.Errorf("%s: console log: %w", name, err)
+	}
+	return nil
+}
