@@ -38,7 +38,7 @@ func (t *tool) console(ctx context.Context, f consoleFlags, args []string) error
 	if err != nil {
 		return err
 	}
-	s, err := t.host.Status(n)
+	s, err := t.look(n)
 	if err == nil && !isUp(s) {
 		err = fault.Hint(guest.ErrStopped, "vserver logs "+string(n)+" shows what it printed")
 	}

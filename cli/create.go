@@ -53,7 +53,7 @@ func (t *tool) create(ctx context.Context, f createFlags, args []string) error {
 	if err := t.startOne(ctx, startFlags{readiness: f.readiness}, n); err != nil {
 		return t.about(n, fault.Hint(err, "the guest is made; vserver start "+string(n)+" tries again, vserver delete "+string(n)+" removes it"))
 	}
-	s, err := t.host.Status(n)
+	s, err := t.look(n)
 	if err != nil {
 		return t.about(n, err)
 	}

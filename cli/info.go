@@ -32,7 +32,7 @@ func (t *tool) info(args []string) error {
 	if err != nil {
 		return err
 	}
-	s, err := t.host.Status(n)
+	s, err := t.look(n)
 	if err != nil {
 		return t.about(n, err)
 	}

@@ -41,7 +41,7 @@ func (t *tool) awaitReady(ctx context.Context, n guest.Name, r readiness) error 
 // Degraded is done too: which unit failed is for the guest's owner to see.
 func (t *tool) untilBooted(ctx context.Context, n guest.Name) error {
 	for {
-		s, err := t.host.Status(n)
+		s, err := t.look(n)
 		switch {
 		case err != nil:
 			return err
@@ -88,7 +88,7 @@ func (t *tool) systemdState(ctx context.Context, n guest.Name) string {
 
 // untilSSH waits until an sshd greets at the guest's first address.
 func (t *tool) untilSSH(ctx context.Context, n guest.Name) error {
-	s, err := t.host.Status(n)
+	s, err := t.look(n)
 	if err != nil {
 		return err
 	}

@@ -24,7 +24,7 @@ func (t *tool) running(ctx context.Context, args []string) error {
 		return err
 	}
 	return t.each(ctx, names, func(_ context.Context, n guest.Name) error {
-		s, err := t.host.Status(n)
+		s, err := t.look(n)
 		if err == nil && !isUp(s) {
 			return code(exitFailed)
 		}

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"net/netip"
 	"strings"
@@ -32,7 +33,7 @@ func (t *tool) status(args []string) error {
 	var errs many
 	var list []guest.Status
 	for _, n := range names {
-		s, err := t.host.Status(n)
+		s, err := t.look(n)
 		switch {
 		case err != nil:
 			errs = append(errs, t.about(n, err))
@@ -52,6 +53,16 @@ func (t *tool) status(args []string) error {
 		t.out.WriteString(t.statusText(s))
 	}
 	return join(errs...)
+}
+
+// look says how a guest is. That there is none is said without the way it was found
+// out, since the verb need not be status.
+func (t *tool) look(n guest.Name) (guest.Status, error) {
+	s, err := t.host.Status(n)
+	if errors.Is(err, guest.ErrNotFound) {
+		err = guest.ErrNotFound
+	}
+	return s, err
 }
 
 // plain makes an empty list of addresses a list for JSON.

@@ -65,8 +65,8 @@ func (t *tool) waitFor(ctx context.Context, f waitFlags, args []string) (string,
 	if err != nil {
 		return "ERROR 1", err
 	}
-	if _, err := t.host.Status(n); errors.Is(err, guest.ErrNotFound) { // would be waited for in no time
-		return "ERROR 1", t.about(n, guest.ErrNotFound)
+	if _, err := t.look(n); err != nil { // no guest would be waited for in no time
+		return "ERROR 1", t.about(n, err)
 	}
 	limited := ctx
 	if f.timeout > 0 {
