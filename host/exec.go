@@ -52,6 +52,10 @@ func (h *Host) exec(ctx context.Context, n guest.Name, c Command) (int, error) {
 	}
 	defer io.close()
 	plan.Stdio = io.child
+	// From before the command is: a signal that it could get must not end us alone.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, passed...)
+	defer signal.Stop(signals)
 	child, err := in.spawn(plan)
 	if err != nil {
 		return 0, err
@@ -62,7 +66,7 @@ func (h *Host) exec(ctx context.Context, n guest.Name, c Command) (int, error) {
 		child.Wait()
 		return notRun(err, c)
 	}
-	return attend(ctx, child, io)
+	return attend(ctx, child, io, signals)
 }
 
 // spawn starts the plan's process in the guest's group.
@@ -169,14 +173,11 @@ var passed = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscal
 	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGCONT}
 
 // attend waits for the command and passes signals on to it.
-func attend(ctx context.Context, child *spawn.Child, io *stdio) (int, error) {
+func attend(ctx context.Context, child *spawn.Child, io *stdio, signals <-chan os.Signal) (int, error) {
 	pid, err := child.Forked()
 	if err != nil {
 		return 0, err
 	}
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, passed...)
-	defer signal.Stop(signals)
 	ended := make(chan struct{})
 	defer close(ended)
 	go func() {
