@@ -162,6 +162,10 @@ func (t *tool) sayJSON(err error) {
 
 // warn prints a line that does not change the exit code.
 func (t *tool) warn(name guest.Name, text string) {
+	if t.json {
+		writeJSONLine(t.err, map[string]string{"warning": text, "guest": string(name)})
+		return
+	}
 	fmt.Fprintf(t.err, "%s: %s: %s\n", t.program, name, text)
 }
 
