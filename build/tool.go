@@ -58,7 +58,11 @@ func (t tool) run(ctx context.Context) error {
 	}
 	var exit *exec.ExitError
 	if errors.As(err, &exit) && out.fault != "" {
-		return fmt.Errorf("%s: %s", t.name, out.fault)
+		said, _, _ := strings.Cut(strings.TrimPrefix(out.fault, t.name+": "), noSpace)
+		if out.full {
+			return fmt.Errorf("%s: %s: %w", t.name, said, syscall.ENOSPC)
+		}
+		return fmt.Errorf("%s: %s", t.name, said)
 	}
 	return fmt.Errorf("%s: %w: %s", t.name, err, out.last)
 }
@@ -68,8 +72,12 @@ type lineWriter struct {
 	say   func(string)
 	rest  []byte
 	last  string // line
-	fault string // last line that tells of an error
+	fault string // line that tells of an error best
+	full  bool   // a line told of a full disk
 }
+
+// noSpace is how every program words ENOSPC.
+const noSpace = ": No space left on device"
 
 // waitDelay is how long a program that was killed may hold its output open.
 const waitDelay = 5 * time.Second
@@ -103,13 +111,26 @@ func (w *lineWriter) Write(b []byte) (int, error) {
 			continue
 		}
 		w.last = line
-		if strings.HasPrefix(line, "E: ") || strings.HasPrefix(line, "rsync: ") || strings.HasPrefix(line, "rsync error: ") && w.fault == "" {
-			w.fault = line
+		w.full = w.full || strings.Contains(line, noSpace)
+		if f := faultIn(line); f != "" && (w.fault == "" || strings.HasPrefix(f, "E: ")) {
+			w.fault = f // rsync's first is the cause, the others what came of it
 		}
 		if w.say != nil {
 			w.say(line)
 		}
 	}
+}
+
+// faultIn gives what a line tells of an error, or "". rsync's may stand behind what it
+// told of its progress.
+func faultIn(line string) string {
+	if strings.HasPrefix(line, "E: ") || strings.HasPrefix(line, "rsync error: ") {
+		return line
+	}
+	if i := strings.Index(line, "rsync: "); i >= 0 {
+		return line[i:]
+	}
+	return ""
 }
 
 // printable takes out what a terminal would act upon: lines are others' words.

@@ -333,3 +333,24 @@ func FuzzLines(f *testing.F) {
 		}
 	})
 }
+
+// A program that found the disk full is an error that is ENOSPC, with a hint, and
+// whatever it said in the end.
+func TestToolFull(t *testing.T) {
+	for name, script := range map[string]string{
+		"rsync": `printf '  32,768 0%% 0.00kB/s \rsync-progress rsync: [receiver] write failed on "/x": No space left on device (28)\n'
+echo 'rsync error: error in file IO (code 11)'; echo 'rsync: [sender] write error: Broken pipe (32)'; exit 11`,
+		"debootstrap": `echo 'I: Extracting x...'; echo 'tar: ./usr/x: Cannot write: No space left on device'
+echo 'E: Tried to extract package, but tar failed. Exit...'; exit 1`,
+	} {
+		t.Run(name, func(t *testing.T) {
+			need.Root(t)
+			fakeTool(t, name, script)
+			err := tool{name: name}.run(t.Context())
+			if !errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), "Broken pipe") {
+				t.Errorf("%v", err)
+			}
+			t.Log(err)
+		})
+	}
+}
