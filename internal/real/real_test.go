@@ -143,12 +143,13 @@ func (w *world) sh(t testing.TB, n, script string) string {
 }
 
 // refused runs the program, which must fail with this exit code and one line that
-// has these words; a hint may follow.
+// has these words; what it was doing may come before, and a hint may follow.
 func (w *world) refused(t testing.TB, code int, words string, args ...string) {
 	t.Helper()
 	r := w.run(args...)
-	line, hint, _ := strings.Cut(strings.TrimSuffix(r.err, "\n"), "\n")
-	if r.code != code || !strings.HasPrefix(line, "vserver: ") || !strings.Contains(line, words) || hint != "" && !strings.HasPrefix(hint, "hint: ") {
+	_, said, ok := strings.Cut("\n"+strings.TrimSuffix(r.err, "\n"), "\nvserver: ")
+	line, hint, _ := strings.Cut(said, "\n")
+	if r.code != code || !ok || !strings.Contains(line, words) || hint != "" && !strings.HasPrefix(hint, "hint: ") {
 		t.Errorf("vserver %s: exit code %d, want %d with a line that has %q:\n%s", strings.Join(args, " "), r.code, code, words, r.err)
 	}
 }
