@@ -6,7 +6,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 
 	"vserver/guest"
 	"vserver/store/settings"
@@ -52,12 +51,8 @@ func (t *tool) configJSON(n guest.Name, key string) error {
 	if err != nil {
 		return t.about(n, err)
 	}
-	text, err := settings.Get(spec, key)
+	v, err := settings.Value(spec, key)
 	if err != nil {
-		return t.about(n, err)
-	}
-	var v any
-	if err := yaml.Unmarshal([]byte(text), &v); err != nil {
 		return t.about(n, err)
 	}
 	return writeJSON(t.out, v)

@@ -26,7 +26,8 @@ left alone. When a step fails, all steps before it are undone.
 
 With --wait the guest stays in the foreground until it has ended, and the exit
 code is that of its init. With --wait-ready the command comes back when the guest
-is ready for work: its systemd has started everything, or its sshd answers.
+is ready for work: when its systemd has started everything. Any other init is ready
+as soon as it runs.
 
 Several guests start in parallel; a guest waits for those among them that its
 boot.depends names.`, `
