@@ -7,6 +7,8 @@
 //	Template     a tar archive or an OCI image, both hostile until unpacked
 //	Rsync        a directory or a running server
 //	Skeleton     the bare directories
+//
+//house:allow six ways of doing one thing, a file each
 package build
 
 import (
