@@ -33,6 +33,9 @@ func (h *Host) Delete(ctx context.Context, n guest.Name, o DeleteOptions) error 
 			err = h.delete(ctx, n)
 		}
 	}
+	if err == nil {
+		err = h.pruneGroup()
+	}
 	return fault.New(string(n), "delete", err)
 }
 

@@ -11,13 +11,30 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/kernel/cgroup"
 	"vserver/step"
 )
 
 // Stop ends a guest: its own way first, by force when its time is up. It always ends
 // itself. The error is guest.ErrStopped when the guest does not run.
 func (h *Host) Stop(ctx context.Context, n guest.Name, o StopOptions) error {
-	return fault.New(string(n), "stop", h.stop(ctx, n, o))
+	err := h.stop(ctx, n, o)
+	if err == nil || errors.Is(err, guest.ErrStopped) {
+		if group := h.pruneGroup(); group != nil {
+			err = errors.Join(group, err)
+		}
+	}
+	return fault.New(string(n), "stop", err)
+}
+
+// pruneGroup removes the group above those of all guests when no guest has one. It is not
+// part of a guest's end: who starts again at once should find it.
+func (h *Host) pruneGroup() error {
+	cg, err := cgroup.Find()
+	if err != nil {
+		return err
+	}
+	return cg.Unified.Prune(h.Dirs.Cgroup)
 }
 
 func (h *Host) stop(ctx context.Context, n guest.Name, o StopOptions) error {

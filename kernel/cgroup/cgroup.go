@@ -202,7 +202,11 @@ func (m Hierarchy) openAt(root int, path string) (*Group, error) {
 // exists, is one system call.
 func mkdirAll(fd int, path string) error {
 	err := retry(func() error { return unix.Mkdirat(fd, path, 0o755) })
-	if err == unix.ENOENT && filepath.Dir(path) != "." {
+	// Again when the parent is gone once more: another process prunes it.
+	for range 100 {
+		if err != unix.ENOENT || filepath.Dir(path) == "." {
+			break
+		}
 		if err = mkdirAll(fd, filepath.Dir(path)); err != nil {
 			return err
 		}

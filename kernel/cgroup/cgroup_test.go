@@ -173,6 +173,41 @@ func TestLife(t *testing.T) {
 	}
 }
 
+// A group is made though somebody prunes its parent all the time, and a parent with a
+// group in it stays.
+func TestCreateBesidePrune(t *testing.T) {
+	h, path := world(t)
+	end, done := make(chan struct{}), make(chan error, 1)
+	go func() {
+		for {
+			select {
+			case <-end:
+				done <- nil
+				return
+			default:
+			}
+			if err := h.Unified.Prune(path); err != nil {
+				done <- err
+				return
+			}
+		}
+	}()
+	for range 200 {
+		g, err := h.Create(path + "/child")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := g.Remove(); err != nil {
+			t.Fatal(err)
+		}
+		g.Close()
+	}
+	close(end)
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}
+
 func TestWaitEmptyWakes(t *testing.T) {
 	_, g := create(t)
 	run(t, g, "sleep", "0.3")
