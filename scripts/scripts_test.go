@@ -144,9 +144,7 @@ func TestDeb(t *testing.T) {
 func TestDemo(t *testing.T) {
 	need.Root(t)
 	need.Overlay(t)
-	if need.InVM() {
-		t.Skip("need a host: this machine has no distribution to share")
-	}
+	need.Distribution(t)
 	dir := filepath.Join(t.TempDir(), "dest")
 	script(t, nil, "install", dir, "/usr")
 	out := script(t, []string{"VSERVER_BIN=" + filepath.Join(dir, "usr/sbin")}, "demo")

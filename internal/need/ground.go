@@ -63,6 +63,19 @@ func InVM() bool {
 	return err == nil && slices.Contains(strings.Fields(string(b)), VMWord)
 }
 
+// Distribution asks for a host with a distribution on it, of which guests can be made:
+// one that knows its packages.
+func Distribution(t testing.TB) {
+	t.Helper()
+	missing := "no database of packages that we know"
+	for _, path := range []string{"/var/lib/dpkg/status", "/var/lib/rpm", "/usr/lib/sysimage/rpm", "/lib/apk/db", "/var/lib/pacman/local"} {
+		if _, err := os.Stat(path); err == nil {
+			missing = ""
+		}
+	}
+	ask(t, "distribution", missing)
+}
+
 // Controllers asks for these controllers of cgroup v2, such as memory, cpu, pids, io.
 func Controllers(t testing.TB, names ...string) {
 	t.Helper()

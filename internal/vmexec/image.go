@@ -20,6 +20,7 @@ type job struct {
 	Env     []string
 	Dir     string
 	Modules []string // loaded at once
+	OnDisk  []string // directories to be moved to the disk
 }
 
 // Names in the machine. Its root is not the first root, on which pivot_root(2) does
@@ -66,7 +67,7 @@ func writeImage(path, self string, k kernel, want settings, args []string) error
 	if err := addPrograms(a, append([]string{"busybox", "sh"}, want.programs...)); err != nil {
 		return err
 	}
-	j := job{Env: environment(), Modules: append(eager(), want.modules...)}
+	j := job{Env: environment(), Modules: append(eager(), want.modules...), OnDisk: want.onDisk}
 	if own := os.Getenv(need.BinaryVar); own != "" {
 		a.file(newRoot+vserverPath, own)
 		a.file(newRoot+vserverPath+"-image", own+"-image")

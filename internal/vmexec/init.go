@@ -51,6 +51,11 @@ func initRun() (int, error) {
 	if err := mountAll(laterMounts()); err != nil {
 		return 0, err
 	}
+	for _, dir := range j.OnDisk {
+		if err := moveToDisk(dir); err != nil {
+			return 0, err
+		}
+	}
 	if err := settleIn(); err != nil {
 		return 0, err
 	}
@@ -100,9 +105,28 @@ func basicMounts() []mountPoint {
 // laterMounts are those that need modules. As on a host with systemd all is shared.
 func laterMounts() []mountPoint {
 	return []mountPoint{
-		{"/dev/vda", "/tmp", "ext4", 0, "usrquota,grpquota,prjquota"},
+		{"/dev/vda", scratch, "ext4", 0, "usrquota,grpquota,prjquota"},
+		{scratch, "/tmp", "", unix.MS_BIND, ""},
 		{"", "/", "", unix.MS_SHARED | unix.MS_REC, ""},
 	}
+}
+
+// scratch is where the whole disk is mounted; /tmp is the same.
+const scratch = "/disk"
+
+// moveToDisk puts a copy of a directory on the disk and mounts it over the directory.
+func moveToDisk(dir string) error {
+	home := filepath.Join(scratch, ".ondisk", dir)
+	if err := os.MkdirAll(filepath.Dir(home), 0o755); err != nil {
+		return err
+	}
+	if out, err := exec.Command("/bin/busybox", "cp", "-a", dir, home).CombinedOutput(); err != nil {
+		return fmt.Errorf("copy %s to the disk: %w: %s", dir, err, out)
+	}
+	if err := unix.Mount(home, dir, "", unix.MS_BIND, ""); err != nil {
+		return fmt.Errorf("mount %s: %w", dir, err)
+	}
+	return nil
 }
 
 func mountAll(table []mountPoint) error {

@@ -120,6 +120,9 @@ func TestGround(t *testing.T) {
 	if err := syscall.Statfs(t.TempDir(), &s); err != nil || s.Type != ext4 {
 		t.Errorf("temporary directory on type %#x, %v; want ext4", s.Type, err)
 	}
+	if err := syscall.Statfs("/usr", &s); err != nil || s.Type != ext4 {
+		t.Errorf("/usr on type %#x, %v; want ext4, as vm.conf says", s.Type, err)
+	}
 	if group, err := os.ReadFile("/proc/self/cgroup"); err != nil || string(group) != "0::/tests\n" {
 		t.Errorf("in cgroup %q, %v", group, err)
 	}

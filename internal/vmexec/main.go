@@ -14,6 +14,8 @@
 //
 //	module xfs        a kernel module, loaded before the test (others load on demand)
 //	program rsync     a program of this host with its libraries
+//	ondisk /usr       a directory that lies on the ext4 disk, not on the root's tmpfs, which
+//	                  the kernels before 6.3 do not map ids on
 //	disk 512          one more empty disk, in MiB: /dev/vdb, then vdc ...
 //	memory 4096       MiB, 2048 if not said
 //	seconds 900       time until the machine is taken for stuck, 600 if not said

@@ -17,7 +17,8 @@ type settings struct {
 	modules  []string
 	programs []string
 	disks    []int64 // bytes
-	memory   int     // MiB
+	onDisk   []string
+	memory   int // MiB
 	patience time.Duration
 }
 
@@ -65,6 +66,9 @@ func (s *settings) set(word, value string) error {
 	case "program":
 		s.programs = append(s.programs, value)
 		return nil
+	case "ondisk":
+		s.onDisk = append(s.onDisk, value)
+		return nil
 	}
 	n, err := strconv.Atoi(value)
 	if err != nil || n < 1 {
@@ -78,7 +82,7 @@ func (s *settings) set(word, value string) error {
 	case "seconds":
 		s.patience = time.Duration(n) * time.Second
 	default:
-		return fmt.Errorf("%s: want module, program, disk, memory or seconds", word)
+		return fmt.Errorf("%s: want module, program, ondisk, disk, memory or seconds", word)
 	}
 	return nil
 }
