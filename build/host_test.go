@@ -278,6 +278,7 @@ func TestHostName(t *testing.T) {
 // against rules that need no list.
 func TestThisHost(t *testing.T) {
 	need.Root(t)
+	need.Distribution(t)
 	dir := t.TempDir()
 	if err := Host("/").Fill(t.Context(), dir, nil); err != nil {
 		t.Fatal(err)
