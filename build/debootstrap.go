@@ -52,7 +52,7 @@ func Debootstrap(o DebootstrapOptions) Source {
 		Method: "debootstrap", Text: text,
 		Name: func(context.Context) (string, error) {
 			s, err := o.settle()
-			return imageName([]string{s.Suite, s.Variant}, "debootstrap 1", s.Suite, s.Variant, s.Mirror,
+			return imageName([]string{s.Suite, s.Variant}, "debootstrap 2", s.Suite, s.Variant, s.Mirror,
 				strings.Join(s.Packages, ","), s.Keyring, runtime.GOARCH), err
 		},
 		Fill: func(ctx context.Context, dir string, p Progress) error {
@@ -184,7 +184,29 @@ func (o DebootstrapOptions) finish(dir string) error {
 	if err := write(apt, name, o.sources(), 0o644, 0); err != nil {
 		return err
 	}
+	if err := updated(root); err != nil {
+		return err
+	}
 	return locale(root)
+}
+
+// updated says that /etc and /var are in step with /usr, which is where the packages'
+// scripts left them, as systemd-update-done.service(8) has it. Without it the units for
+// an offline update (ConditionNeedsUpdate) would run in every boot of a release that
+// does not bring that service.
+func updated(root *file.Dir) error {
+	for _, p := range []string{"etc/.updated", "var/.updated"} {
+		d, name, err := root.Parent(p)
+		if err != nil {
+			return err
+		}
+		err = write(d, name, "", 0o644, 0)
+		d.Close()
+		if err != nil && !isExist(err) {
+			return err
+		}
+	}
+	return nil
 }
 
 // locale sets the one locale that every C library brings, unless packages set another.

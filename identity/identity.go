@@ -39,7 +39,7 @@ type Identity struct {
 // Apply writes everything, for a new guest.
 func (id Identity) Apply(r *layer.Root) error {
 	for _, part := range []func(*layer.Root) error{
-		Strip, id.ApplyName, id.ApplyResolver, machineID, id.root, id.keys, hostKeys, logins,
+		Strip, id.ApplyName, id.ApplyResolver, machineID, id.root, id.keys, hostKeys, logins, generators,
 	} {
 		if err := part(r); err != nil {
 			return fmt.Errorf("identity: %w", err)
