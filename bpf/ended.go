@@ -39,9 +39,10 @@ const (
 //		note.seen = 1
 //
 // The last thread to leave has the last word. No other way tells a reboot from a
-// halt to anybody but the init's parent: the status of a pidfd, of the process
+// halt for sure to anybody but the init's parent: the status of a pidfd, of the process
 // connector and of taskstats is the exit code of the task, while reboot(2) in a pid
 // namespace changes the exit code of the group, and only after all of these looked.
+// /proc/PID/stat has that, but only until the parent has taken the dead init.
 func Ended(notes int, l Layout) []ebpf.Instruction {
 	const key, tmp = -4, -16 // on the stack
 	var p []ebpf.Instruction

@@ -69,20 +69,21 @@ func (w *worker) tookDown(g *watched, exit guest.Exit, err error) {
 // errLater says that a status is not there yet.
 var errLater = errors.New("not yet")
 
-// status finds how the init of a guest ended: from the note that the kernel side
-// took, which knows of reboots, else from the pidfd.
+// status finds how the init of a guest ended: from the note that the kernel took,
+// else from /proc if the init's parent has not taken it yet, else from the pidfd,
+// which does not know of reboots.
 func (w *worker) status(g *watched) (syscall.WaitStatus, error) {
 	if w.notes != nil {
 		if status, ok := w.notes.Read(g.InitPID); ok {
 			return status, nil
 		}
 	}
+	if status, ok := pidfd.Zombie(g.pidfd); ok {
+		return status, nil
+	}
 	status, err := pidfd.Status(g.pidfd)
-	if errors.Is(err, pidfd.ErrNoStatus) {
-		if pid, _ := pidfd.PID(g.pidfd); pid > 0 {
-			return 0, errLater // its parent has not taken it
-		}
-		status, err = pidfd.Status(g.pidfd) // it has now, maybe
+	if pid, _ := pidfd.PID(g.pidfd); err != nil && pid > 0 {
+		return 0, errLater // it is not even dead for /proc
 	}
 	return status, err
 }

@@ -109,7 +109,7 @@ func oomKills(group string) int {
 	if n := oomKillsIn(cg.Unified, group, "memory.events"); n > 0 {
 		return n
 	}
-	legacy, _ := cg.Legacy()
+	legacy, _ := cg.Legacy("memory")
 	for _, m := range legacy {
 		if n := oomKillsIn(m, group, "memory.oom_control"); n > 0 {
 			return n

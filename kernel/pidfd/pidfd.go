@@ -83,6 +83,31 @@ func Status(fd int) (syscall.WaitStatus, error) {
 	return syscall.WaitStatus(i.status), nil
 }
 
+// Zombie gives the wait status of a process that has ended and that its parent has
+// not taken yet, as that will see it; ok is false at any other time.
+func Zombie(fd int) (status syscall.WaitStatus, ok bool) {
+	pid, err := PID(fd)
+	if err != nil || pid <= 0 {
+		return 0, false
+	}
+	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if now, _ := PID(fd); err != nil || now != pid { // else it may be another's
+		return 0, false
+	}
+	return zombie(string(b))
+}
+
+// zombie reads /proc/PID/stat, see proc_pid_stat(5): the state is the third field, the
+// exit code the last.
+func zombie(stat string) (status syscall.WaitStatus, ok bool) {
+	f := strings.Fields(stat[strings.LastIndexByte(stat, ')')+1:]) // the name may be anything
+	if len(f) != 50 || f[0] != "Z" {
+		return 0, false
+	}
+	n, err := strconv.ParseUint(f[49], 10, 32)
+	return syscall.WaitStatus(n), err == nil
+}
+
 // info is struct pidfd_info as of Linux 6.15, without what came later.
 type info struct {
 	mask, cgroup             uint64
