@@ -6,6 +6,7 @@ package loop
 import (
 	"errors"
 	"os"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -187,6 +188,8 @@ func (l *Loop) ring(now time.Time) {
 			due = append(due, t)
 		}
 	}
+	// Late as they may be, they go in their order.
+	slices.SortFunc(due, func(a, b *Timer) int { return a.when.Compare(b.when) })
 	for _, t := range due {
 		l.Cancel(t)
 	}
