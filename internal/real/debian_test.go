@@ -57,6 +57,7 @@ func TestDebian(t *testing.T) {
 			t.Run("cron", func(t *testing.T) { eventually(t, 2*time.Minute, w.says(s.name, "cat /var/tmp/cron", "root")) })
 			t.Run("stop", s.stop)
 			t.Run("poweroff", s.poweroff)
+			t.Run("rights", s.rights)
 		})
 	}
 }

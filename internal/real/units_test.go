@@ -54,15 +54,17 @@ func sandboxed() []unit {
 		{settings: "User=daemon;AmbientCapabilities=CAP_NET_BIND_SERVICE;CapabilityBoundingSet=CAP_NET_BIND_SERVICE",
 			check: "grep -q '^CapEff:.*0400$' /proc/self/status"},
 		{settings: "ReadOnlyPaths=/srv;InaccessiblePaths=/root;BindReadOnlyPaths=/etc:/mnt;TemporaryFileSystem=/media", check: `! touch /srv/no && test -z "$(ls -A /root)" && test -e /mnt/passwd && touch /media/yes`},
-		{settings: "RootDirectory=/;PrivateTmp=yes", check: "test -e /proc/self/status", since: 257},
+		{settings: "RootDirectory=/srv/root;MountAPIVFS=yes;PrivateTmp=yes;BindReadOnlyPaths=/usr /bin /lib /lib64", check: "test ! -e /etc/passwd && test -e /proc/self/status && test -e /sys/class"},
 		{settings: "KeyringMode=private;UMask=077;LimitNOFILE=4096;Nice=5;OOMScoreAdjust=500;CPUAffinity=0;Personality=x86-64",
 			check: "test $(umask) = 0077 && test $(ulimit -n) = 4096 && test $(cat /proc/self/oom_score_adj) = 500"},
 		{settings: "LogNamespace=real", check: "echo in a journal of its own"},
 		{settings: "User=daemon;PAMName=login", check: `test $(id -un) = daemon`},
 		{settings: "Delegate=yes", check: "mkdir /sys/fs/cgroup$(sed -n s/^0:://p /proc/self/cgroup)/below"},
 		{settings: "Type=notify;NotifyAccess=all;WatchdogSec=30", check: "systemd-notify --ready && sleep 1"},
-		// What needs a controller that the guest has not is accepted, and does nothing.
+		// What needs a controller or a right that the guest has not is accepted, and does
+		// nothing.
 		{settings: "MemoryMax=100M;CPUQuota=50%;TasksMax=100;IOWeight=10;DevicePolicy=closed;IPAddressDeny=any;Slice=real.slice", check: "true"},
+		{settings: "Nice=-5;OOMScoreAdjust=-500;RestrictFileSystems=ext4;SocketBindDeny=any;LimitNOFILE=2000000;LimitMEMLOCK=infinity", check: "true"},
 	}
 }
 
@@ -72,16 +74,35 @@ func impossible() []unit {
 		{settings: "PrivateUsers=yes"},
 		{settings: "CPUSchedulingPolicy=fifo"},
 		{settings: "IOSchedulingClass=realtime"},
-		{settings: "RootDirectory=/;PrivateTmp=yes", until: 256},
+	}
+}
+
+// widened are settings that work in a guest with rights.nesting and net_admin.
+func widened() []unit {
+	return []unit{
+		{settings: "PrivateUsers=yes", check: "test $(id -u) = 0"},
+		{settings: "PrivateNetwork=yes", check: "! ip link show eth0 && ping -q -c 1 127.0.0.1"},
 	}
 }
 
 // units starts a unit for each setting.
-func (s *server) units(t *testing.T) {
+func (s *server) units(t *testing.T) { s.try(t, sandboxed(), impossible()) }
+
+// rights starts those that need further rights, with them.
+func (s *server) rights(t *testing.T) {
+	s.do(t, "set", s.name, "rights.nesting=true", "rights.bcaps=net_admin")
+	s.do(t, "start", s.name, "-r")
+	s.try(t, widened(), nil)
+	s.do(t, "stop", s.name)
+}
+
+// try starts units; the bad ones must not.
+func (s *server) try(t *testing.T, good, bad []unit) {
+	t.Helper()
 	var version int
 	fmt.Sscanf(s.sh(t, s.name, "systemctl --version"), "systemd %d", &version)
-	script := "echo secret > /etc/real.secret; touch /tmp/outside /home/outside\n"
-	good, bad := sandboxed(), impossible()
+	script := "echo secret > /etc/real.secret; touch /tmp/outside /home/outside\n" +
+		"for d in usr bin lib lib64 proc sys dev run tmp var/tmp; do mkdir -p /srv/root/$d; done\n"
 	for i, u := range append(good, bad...) {
 		check := strings.NewReplacer("%", "%%", "$", "$$", `"`, `\"`).Replace(u.check)
 		if check == "" {
