@@ -4,8 +4,10 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -47,6 +49,7 @@ func Main(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "need:", err)
 		os.Exit(LeakExit)
 	}
+	heedSignals()
 	wakeRuntime()
 	before := look(own)
 	code := m.Run()
@@ -57,6 +60,18 @@ func Main(m *testing.M) {
 	unmountBelow(own) // else the next line would empty what is mounted there
 	os.RemoveAll(own)
 	os.Exit(code)
+}
+
+// heedSignals makes the programs that tests run begin with signals as a terminal has
+// them: nohup and make leave some ignored, and no shell can trap what was ignored when
+// it began.
+func heedSignals() {
+	heard := make(chan os.Signal, 1)
+	for _, s := range []os.Signal{syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT} {
+		if signal.Ignored(s) {
+			signal.Notify(heard, s)
+		}
+	}
 }
 
 // settle gives what is there now and was not before, once that is nothing or time
