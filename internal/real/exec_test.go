@@ -22,6 +22,17 @@ func (w *world) small(t testing.TB, n string, options ...string) {
 	w.do(t, args...)
 }
 
+// TestExec runs commands in a guest.
+func TestExec(t *testing.T) {
+	w := newWorld(t)
+	w.small(t, "web1")
+	t.Run("codes", w.codes)
+	t.Run("signals", w.signals)
+	t.Run("sums", w.sums)
+	t.Run("reader leaves", w.readerLeaves)
+	t.Run("pipe", w.pipe)
+}
+
 // zeros is a stream of n zero bytes, with a mark at its end.
 func zeros(n int64) io.Reader {
 	return io.MultiReader(io.LimitReader(zero{}, n), strings.NewReader("the end\n"))
@@ -34,10 +45,8 @@ func (zero) Read(b []byte) (int, error) {
 	return len(b), nil
 }
 
-// TestPipe has 10 GiB go into a guest and out again, byte for byte.
-func TestPipe(t *testing.T) {
-	w := newWorld(t)
-	w.small(t, "web1")
+// pipe has 10 GiB go into a guest and out again, byte for byte.
+func (w *world) pipe(t *testing.T) {
 	size := int64(10 << 30)
 	if testing.Short() {
 		size = 1 << 30
@@ -91,10 +100,8 @@ func count(r io.Reader) (n int64, last string, err error) {
 	}
 }
 
-// TestSums sends data that is not all the same.
-func TestSums(t *testing.T) {
-	w := newWorld(t)
-	w.small(t, "web1")
+// sums sends data that is not all the same.
+func (w *world) sums(t *testing.T) {
 	data := bytes.Repeat([]byte("0123456789abcdef\n"), 1<<20)
 	sum := md5.Sum(data)
 	if r := w.feed(string(data), "exec", "web1", "md5sum"); !strings.HasPrefix(r.out, hex.EncodeToString(sum[:])) {
@@ -102,10 +109,8 @@ func TestSums(t *testing.T) {
 	}
 }
 
-// TestExec sees what a command in a guest gets from us, and gives back.
-func TestExec(t *testing.T) {
-	w := newWorld(t)
-	w.small(t, "web1")
+// codes sees what a command in a guest gets from us, and gives back.
+func (w *world) codes(t *testing.T) {
 	for script, code := range map[string]int{
 		"exit 0": 0, "exit 7": 7, "exit 255": 255, "kill -TERM $$": 143, "kill -KILL $$": 137,
 	} {
@@ -124,11 +129,9 @@ func TestExec(t *testing.T) {
 	}
 }
 
-// TestReaderLeaves has the other end of a pipe closed early: the command gets SIGPIPE,
+// readerLeaves has the other end of a pipe closed early: the command gets SIGPIPE,
 // as it would on the host.
-func TestReaderLeaves(t *testing.T) {
-	w := newWorld(t)
-	w.small(t, "web1")
+func (w *world) readerLeaves(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	c := w.command(ctx, "exec", "web1", "yes")
@@ -150,10 +153,8 @@ func TestReaderLeaves(t *testing.T) {
 	eventually(t, 10*time.Second, w.says("web1", "pgrep yes || echo none", "none"))
 }
 
-// TestSignals has signals that the program gets arrive at the command.
-func TestSignals(t *testing.T) {
-	w := newWorld(t)
-	w.small(t, "web1")
+// signals has signals that the program gets arrive at the command.
+func (w *world) signals(t *testing.T) {
 	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1} {
 		c := w.command(t.Context(), "exec", "web1", "sh", "-c", fmt.Sprintf("trap 'echo got it; exit 9' %d; echo ready; while :; do sleep 0.1; done", sig))
 		out, err := c.StdoutPipe()
