@@ -91,7 +91,12 @@ func TestSupervisorKilled(t *testing.T) {
 		if i == 3 {
 			w.do(t, "start", "once")
 		}
-		time.Sleep(100 * time.Millisecond)
+		// Until the new one has what the old one held: both gone at once is another
+		// matter, and the end of the consoles.
+		for _, n := range []string{"tty", "log"} {
+			least := len(lines(w.log(n))) + 10
+			eventually(t, 60*time.Second, func() error { return counts(w.log(n), least) })
+		}
 	}
 	for _, n := range []string{"tty", "log"} {
 		least := len(lines(w.log(n))) + 100
