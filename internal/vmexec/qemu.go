@@ -63,7 +63,7 @@ func (m machine) args() []string {
 		"-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", strconv.Itoa(m.settings.memory),
 		"-nodefaults", "-display", "none", "-no-reboot",
 		"-kernel", m.kernel, "-initrd", m.initrd,
-		"-append", "console=" + consoleTTY + " quiet panic=-1 reboot=t mitigations=off nokaslr nowatchdog tsc=reliable " + need.VMWord,
+		"-append", "console=" + consoleTTY + " quiet panic=-1 reboot=t mitigations=off nokaslr nowatchdog tsc=reliable no_timer_check " + need.VMWord,
 	}
 	for fd := 3; fd <= 5; fd++ {
 		args = append(args, "-serial", fmt.Sprintf("file:/dev/fd/%d", fd))
