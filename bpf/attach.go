@@ -54,8 +54,13 @@ func WatchEnds() (*Notes, error) {
 func (n *Notes) Close() error { return errors.Join(syscall.Close(n.Map), syscall.Close(n.Attached)) }
 
 // Watch asks for a note on the end of the process pid, a number of the initial pid
-// namespace. What was noted on another of that number is gone.
-func (n *Notes) Watch(pid int) error { return ebpf.Put(n.Map, key(pid), make([]byte, noteSize)) }
+// namespace. A process that is watched already, or was, keeps its note until Forget.
+func (n *Notes) Watch(pid int) error {
+	if err := ebpf.Insert(n.Map, key(pid), make([]byte, noteSize)); !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	return nil
+}
 
 // Forget drops the process from the map.
 func (n *Notes) Forget(pid int) error {

@@ -129,6 +129,9 @@ func TestHandOver(t *testing.T) {
 	}
 	c.Process.Kill()
 	c.Wait()
+	if err := next.Watch(c.Process.Pid); err != nil { // its note stays
+		t.Error(err)
+	}
 	if got, ok := next.Read(c.Process.Pid); !ok || got != 9 {
 		t.Errorf("note %#x, %v; want 9", got, ok)
 	}

@@ -13,6 +13,7 @@ import (
 	"vserver/daemon/logtail"
 	"vserver/daemon/proto"
 	"vserver/guest"
+	"vserver/internal/need"
 )
 
 var kinds = []guest.ConsoleType{guest.ConsoleTTY, guest.ConsoleLog} //house:allow a table of tests
@@ -39,16 +40,20 @@ func TestKill(t *testing.T) {
 	for _, role := range []string{"--worker", "--keeper"} {
 		t.Run(role, func(t *testing.T) {
 			w := newWorld(t)
+			rounds, fast := 25, 30000
+			if need.InVM() { // which is slow
+				rounds, fast = 8, 5000
+			}
 			for _, kind := range kinds {
-				w.guest(proto.Start{Name: guest.Name("fast-" + kind), Console: kind}, counter(30000, ":")+"; sleep 1000")
+				w.guest(proto.Start{Name: guest.Name("fast-" + kind), Console: kind}, counter(fast, ":")+"; sleep 1000")
 				w.guest(proto.Start{Name: guest.Name("slow-" + kind), Console: kind}, counter(600, "usleep 1000")+"; sleep 1000")
 			}
-			for i := range 25 {
+			for i := range rounds {
 				w.kill(role)
 				time.Sleep(time.Duration(i) * time.Millisecond)
 			}
 			for _, kind := range kinds {
-				for n, last := range map[guest.Name]int{guest.Name("fast-" + kind): 30000, guest.Name("slow-" + kind): 600} {
+				for n, last := range map[guest.Name]int{guest.Name("fast-" + kind): fast, guest.Name("slow-" + kind): 600} {
 					w.until(func() bool { return strings.HasSuffix(w.log(n), fmt.Sprintf("\n%d\n", last)) })
 					w.counted(n, last)
 				}
@@ -85,6 +90,7 @@ func TestKillBoth(t *testing.T) {
 		size := len(w.log("one"))
 		w.until(func() bool { return len(w.log("one")) > size+4 })
 	}
+	w.attached()
 	hit(two, syscall.SIGKILL)
 	w.await("two was ended by SIGKILL\n", w.ended)
 }
@@ -132,7 +138,7 @@ func TestRotation(t *testing.T) {
 	const limit = 64 << 10
 	for _, kind := range kinds {
 		n := guest.Name("g-" + kind)
-		w.guest(proto.Start{Name: n, Console: kind, LogSize: limit}, counter(60000, ":")+"; sleep 1000")
+		w.guest(proto.Start{Name: n, Console: kind, LogSize: limit}, "busybox seq 60000; sleep 1000")
 		w.until(func() bool { return strings.HasSuffix(w.log(n), "\n60000\n") })
 		path := console.Path(w.dirs, n)
 		for _, f := range []string{path, logtail.Rotated(path)} {
@@ -184,10 +190,10 @@ func TestFlood(t *testing.T) {
 	}
 	share := (w.processorTime() - before).Seconds() / time.Since(begin).Seconds()
 	t.Logf("two floods: %.1f%% of a processor; slowest answer of another guest %v", 100*share, worst)
-	if share > 0.30 {
+	if share > 0.30 && !need.InVM() {
 		t.Errorf("vserverd takes %.0f%% of a processor for two floods", 100*share)
 	}
-	if worst > time.Second {
+	if worst > time.Second && !need.InVM() {
 		t.Errorf("another guest waited %v", worst)
 	}
 	for _, kind := range kinds {
@@ -215,6 +221,16 @@ func (w *world) processorTime() time.Duration {
 	fmt.Sscan(f[11], &user)
 	fmt.Sscan(f[12], &sys)
 	return time.Duration(user+sys) * time.Second / 100 // USER_HZ
+}
+
+// The first start of all starts vserverd, and is told of.
+func TestColdStart(t *testing.T) {
+	w := coldWorld(t)
+	w.guest(proto.Start{Name: "one", Console: guest.ConsoleTTY}, "echo up; sleep 1000")
+	w.await("up\n", func() string { return w.log("one") })
+	if all, err := proto.List(w.dirs); len(all) != 1 || err != nil {
+		t.Errorf("watched are %v, %v", all, err)
+	}
 }
 
 // vserverd goes when its directory does, and when it is told to.

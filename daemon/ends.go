@@ -45,12 +45,11 @@ func (w *worker) tookDown(g *watched, exit guest.Exit, err error) {
 	if w.guests[g.Name] != g {
 		return // it was started meanwhile, and we were told
 	}
+	if errors.Is(err, guest.ErrStopped) || errors.Is(err, guest.ErrRunning) {
+		exit, err = guest.Exit{Reason: guest.StoppedBy, Time: exit.Time}, nil
+	}
 	w.say("%s %s", g.Name, describe(exit))
-	onPurpose := errors.Is(err, guest.ErrStopped) || errors.Is(err, guest.ErrRunning)
-	switch {
-	case onPurpose:
-		exit.Reason = guest.StoppedBy
-	case err != nil:
+	if err != nil {
 		w.say("%v", err)
 	}
 	if wantsRestart(g.Restart, exit) {

@@ -96,6 +96,9 @@ func (w *worker) watch(g *watched, con int, fresh bool) error {
 		}
 	}
 	if w.notes != nil {
+		if fresh {
+			w.notes.Forget(g.InitPID) // of another, long ago
+		}
 		w.notes.Watch(g.InitPID)
 	}
 	src, err := w.loop.Add(g.pidfd, loop.Readable, func(uint32) { w.ended(g) })

@@ -97,13 +97,19 @@ func run(args []string, dirs guest.Dirs, a func(guest.Dirs) acts) int {
 	return code
 }
 
+// maxLog is where vserverd.log begins anew.
+const maxLog = 1 << 20
+
 // logger gives the function that writes a line to stderr: a terminal, systemd's
 // journal, or the file vserverd.log.
 func logger(role string) func(string, ...any) {
 	return func(format string, args ...any) {
 		stamp := ""
-		if strings.HasPrefix(role, "--") && role != "--foreground" {
+		if st, err := os.Stderr.Stat(); err == nil && st.Mode().IsRegular() && role != "--foreground" {
 			stamp = time.Now().Format("2006-01-02 15:04:05 ")
+			if st.Size() > maxLog {
+				os.Stderr.Truncate(0)
+			}
 		}
 		fmt.Fprintf(os.Stderr, stamp+proto.Program+": "+format+"\n", args...)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"vserver/daemon/proto"
 	"vserver/guest"
+	"vserver/internal/need"
 )
 
 func TestWantsRestart(t *testing.T) {
@@ -178,7 +179,7 @@ func TestMemory(t *testing.T) {
 		t.Logf("%s: %d KiB", role, kib)
 		total += kib
 	}
-	if total > 20<<10 {
+	if total > 20<<10 && !need.InVM() { // whose page cache is our memory
 		t.Errorf("%d KiB with 100 guests, want 20 MiB at most", total)
 	}
 }

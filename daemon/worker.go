@@ -100,7 +100,7 @@ func (w *worker) run(files map[string]int) (end bool, err error) {
 	w.inherit(files)
 	w.adopt()
 	if w.notes == nil {
-		w.loop.After(notesPause, func() { w.job(w.attachNotes) })
+		w.job(w.attachNotes)
 	}
 	if w.listen, err = w.loop.Add(w.listener, loop.Readable, w.accept); err != nil {
 		return false, err
@@ -164,12 +164,8 @@ func (w *worker) openSpill(files map[string]int) (*console.Spill, error) {
 	return spill, w.keep(keptSpill, spill.FD())
 }
 
-// notesPause leaves the processors to the guest whose start started us. Until the
-// notes are attached a reboot looks like an exit.
-const notesPause = 50 * time.Millisecond
-
-// attachNotes has the kernel note how guests end. It is a job: the kernel's types
-// are megabytes to read.
+// attachNotes has the kernel note how guests end. It is a job: the kernel's types are
+// megabytes to read. Until then, some 20 ms, the pidfd tells, or an old kernel nothing.
 func (w *worker) attachNotes() {
 	n, err := bpf.WatchEnds()
 	debug.FreeOSMemory()

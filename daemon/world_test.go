@@ -76,9 +76,16 @@ func testActs(dirs guest.Dirs) acts {
 }
 
 // begin starts a shell script as first process of a pid namespace, with a console of
-// the wanted kind, and tells vserverd.
+// the wanted kind, and tells vserverd. It is let go when that knows of it.
 func begin(dirs guest.Dirs, s proto.Start, script string) (pid int, err error) {
-	c := exec.Command("busybox", "sh", "-c", script)
+	gate, opened, err := os.Pipe()
+	if err != nil {
+		return 0, err
+	}
+	defer opened.Close()
+	defer gate.Close()
+	c := exec.Command("busybox", "sh", "-c", "read x <&3; exec 3<&-; "+script)
+	c.ExtraFiles = []*os.File{gate}
 	fd := -1
 	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID, PidFD: &fd}
 	var console *os.File
@@ -126,6 +133,19 @@ type world struct {
 }
 
 func newWorld(t testing.TB) *world {
+	t.Helper()
+	w := coldWorld(t)
+	if err := proto.Launch(w.dirs); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err == nil {
+		w.attached()
+	}
+	return w
+}
+
+// coldWorld is one whose vserverd is not there yet.
+func coldWorld(t testing.TB) *world {
 	t.Helper()
 	need.Root(t)
 	need.Command(t, "busybox")
@@ -191,7 +211,7 @@ func (w *world) ended() string {
 func (w *world) await(want string, what func() string) {
 	w.t.Helper()
 	var got string
-	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); time.Now().Before(end); time.Sleep(2 * time.Millisecond) {
 		if got = what(); got == want {
 			return
 		}

@@ -34,24 +34,24 @@ type element struct {
 	flags      uint64
 }
 
-// Put sets the value of a key.
-func Put(fd int, key, value []byte) error {
-	return access("put", unix.BPF_MAP_UPDATE_ELEM, fd, key, value)
+// Insert sets the value of a key that is not there. The error is EEXIST when it is.
+func Insert(fd int, key, value []byte) error {
+	return access("insert", unix.BPF_MAP_UPDATE_ELEM, fd, key, value, unix.BPF_NOEXIST)
 }
 
 // Get reads the value of a key into value, which has the map's size of values. The
 // error is ENOENT when there is none.
 func Get(fd int, key, value []byte) error {
-	return access("get", unix.BPF_MAP_LOOKUP_ELEM, fd, key, value)
+	return access("get", unix.BPF_MAP_LOOKUP_ELEM, fd, key, value, 0)
 }
 
 // Delete takes a key out. The error is ENOENT when it was not there.
 func Delete(fd int, key []byte) error {
-	return access("delete", unix.BPF_MAP_DELETE_ELEM, fd, key, nil)
+	return access("delete", unix.BPF_MAP_DELETE_ELEM, fd, key, nil, 0)
 }
 
-func access(op string, cmd uintptr, fd int, key, value []byte) error {
-	e := element{fd: uint32(fd), key: address(key), value: address(value)}
+func access(op string, cmd uintptr, fd int, key, value []byte, flags uint64) error {
+	e := element{fd: uint32(fd), key: address(key), value: address(value), flags: flags}
 	_, err := call("map: "+op, cmd, unsafe.Pointer(&e), unsafe.Sizeof(e))
 	runtime.KeepAlive(key)
 	runtime.KeepAlive(value)

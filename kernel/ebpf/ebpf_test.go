@@ -26,8 +26,11 @@ func TestMap(t *testing.T) {
 	if err := Get(fd, one, got); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("get from an empty map: %v", err)
 	}
-	if err := Put(fd, one, value); err != nil {
+	if err := Insert(fd, one, value); err != nil {
 		t.Error(err)
+	}
+	if err := Insert(fd, one, make([]byte, 8)); !errors.Is(err, os.ErrExist) {
+		t.Errorf("insert twice: %v", err)
 	}
 	if err := Get(fd, one, got); err != nil || !bytes.Equal(got, value) {
 		t.Errorf("get: %q, %v", got, err)
@@ -38,8 +41,8 @@ func TestMap(t *testing.T) {
 	if err := Delete(fd, one); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("delete twice: %v", err)
 	}
-	if err := Put(-1, one, value); !errors.Is(err, syscall.EBADF) {
-		t.Errorf("put nowhere: %v", err)
+	if err := Insert(-1, one, value); !errors.Is(err, syscall.EBADF) {
+		t.Errorf("insert nowhere: %v", err)
 	}
 }
 
@@ -72,7 +75,7 @@ func TestRun(t *testing.T) {
 	}
 	defer syscall.Close(link)
 	zero, n := make([]byte, 4), make([]byte, 8)
-	if err := Put(m, zero, n); err != nil {
+	if err := Insert(m, zero, n); err != nil {
 		t.Fatal(err)
 	}
 	exec.Command("true").Run()
