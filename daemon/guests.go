@@ -161,6 +161,10 @@ func (w *worker) inherit(files map[string]int) {
 	}
 }
 
+// adoptPause lets those who wait for us speak first: a guest that is just being started
+// is told of with its console.
+const adoptPause = 100 * time.Millisecond
+
 // adopt finds the guests that run and that nobody told us of: after the death of
 // worker and keeper, or of a vserver start at a bad moment.
 func (w *worker) adopt() {

@@ -113,6 +113,7 @@ func (cl *client) request(msg []byte, files []int) {
 			c.Resize(r.Rows, r.Cols)
 		}
 	case proto.VerbList:
+		w.adopt()
 		for _, g := range w.guests {
 			c := w.consoles.Get(g.Name)
 			seqpacket.Send(cl.fd, proto.Watched{Name: g.Name, InitPID: g.InitPID, Console: g.Console,

@@ -98,7 +98,7 @@ func (w *worker) run(files map[string]int) (end bool, err error) {
 	}
 	w.watchStore()
 	w.inherit(files)
-	w.adopt()
+	w.loop.After(adoptPause, w.adopt)
 	if w.notes == nil {
 		w.job(w.attachNotes)
 	}
