@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vserver/kernel/ebpf"
 	"vserver/kernel/memfd"
 	"vserver/kernel/pidfd"
 )
@@ -43,10 +44,15 @@ func contexts() []feature {
 			Lost:   "no command can enter a guest"},
 			pidfds},
 		{Result{Name: "pidfd-exit-status",
-			Gives:  "how a guest's init ended is known to those who are not its parent",
+			Gives:  "how a guest's init ended is known also when vserverd was dead meanwhile",
 			Brings: "Linux 6.15",
-			Lost:   "without vserverd as its parent, why a guest ended can be unknown"},
+			Lost:   "why a guest ended can be unknown"},
 			exitStatus},
+		{Result{Name: "bpf-exit-notes",
+			Gives:  "vserverd tells a reboot from inside from a halt and from other ends",
+			Brings: "CONFIG_DEBUG_INFO_BTF, CONFIG_BPF_EVENTS",
+			Lost:   "a reboot from inside can be taken for a halt: the guest stays stopped"},
+			exitNotes},
 		{Result{Name: "close-range", Required: true,
 			Gives:  "no file of the host's stays open in a guest",
 			Brings: "Linux 5.11",
@@ -129,6 +135,18 @@ func pidfds(*ground) (string, error) {
 	}
 	// Joining the namespaces that one is in changes nothing.
 	return "", apart(unix.CLONE_NEWUTS, func() error { return unix.Setns(fd, unix.CLONE_NEWUTS|unix.CLONE_NEWIPC) })
+}
+
+// exitNotes loads a program of the kind that package bpf attaches.
+func exitNotes(*ground) (string, error) {
+	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil {
+		return "", err
+	}
+	fd, err := ebpf.LoadRawTracepoint("probe", []ebpf.Instruction{ebpf.MovImm(ebpf.R0, 0), ebpf.Exit()})
+	if err != nil {
+		return "", err
+	}
+	return "", unix.Close(fd)
 }
 
 func exitStatus(*ground) (string, error) {
