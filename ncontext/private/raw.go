@@ -1,4 +1,4 @@
-package ncontext
+package private
 
 import (
 	"encoding/binary"
