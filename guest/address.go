@@ -1,84 +1,143 @@
 package guest
 
 import (
+	"fmt"
 	"net/netip"
-	"strconv"
 	"strings"
 )
 
-func (v *validator) network(n *Network) {
-	oneOf(v, "network.mode", n.Mode)
-	if len(n.Addresses) > 0 && (n.Mode == NetHost || n.Mode == NetNone) {
-		v.bad("network.addresses", "have no meaning with mode: %s", n.Mode)
-	}
-	seen := make(map[netip.Addr]bool, len(n.Addresses))
-	each(v, "network.addresses", n.Addresses, func(at string, p netip.Prefix) {
-		if why := addressProblem(p); why != "" {
-			v.bad(at, "%s: %s", p, why)
-		} else if seen[p.Addr()] {
-			v.bad(at, "%s: is there twice", p.Addr())
-		}
-		seen[p.Addr()] = true
-	})
-	each(v, "network.dns", n.DNS, func(at string, a netip.Addr) {
-		if !a.IsValid() || a.IsUnspecified() || a.IsMulticast() || a.Is4In6() {
-			v.bad(at, "%s: want the address of a name server", a)
-		} else if a.Zone() != "" && !word(a.Zone(), "._-") {
-			v.bad(at, "%q: has an odd zone", a)
-		}
-	})
-	each(v, "network.search", n.Search, func(at, domain string) {
-		if !v.text(at, domain) {
-			return
-		}
-		if why := hostnameProblem(strings.TrimSuffix(domain, "."), 253); why != "" {
-			v.bad(at, "%q: %s", domain, why)
-		}
-	})
+// Address is an address of a guest and, for a guest in the host's network, how the
+// host comes by it. It is written as one line in the words of ip-address(8):
+//
+//	PREFIX [dev DEV] [nodev] [broadcast ADDRESS|+] [scope SCOPE] [name NAME]
+type Address struct {
+	Prefix    netip.Prefix
+	Dev       string // link of the host; "" is the one with the prefix
+	NoDev     bool   // the host has the address already, and keeps it
+	Broadcast string // an address, or "+" for the prefix's own; "" is "+" where there is one
+	Scope     string // global, link, host, site or a number; "" is global
+	Name      string // label, shown as DEV:NAME by old programs
 }
 
-// addressProblem says why a guest cannot have the address with that prefix; "" when
-// it can.
-func addressProblem(p netip.Prefix) string {
-	a, host := p.Addr(), p.Addr().BitLen()-p.Bits()
+// Addr is the address without its prefix length.
+func (a Address) Addr() netip.Addr { return a.Prefix.Addr() }
+
+// Prefixes are the addresses with their prefix lengths alone.
+func (n *Network) Prefixes() (out []netip.Prefix) {
+	for _, a := range n.Addresses {
+		out = append(out, a.Prefix)
+	}
+	return out
+}
+
+// maxLink is the longest name of a link, or label of an address: IFNAMSIZ less its 0.
+const maxLink = 15
+
+// scopes are the words of ip-address(8) for a scope.
+func scopes() []string { return []string{"global", "link", "host", "site"} }
+
+// ParseAddress reads an address and the words behind it.
+func ParseAddress(line string) (a Address, err error) {
+	words := strings.Fields(line)
+	if len(words) == 0 {
+		words = []string{""}
+	}
+	if a.Prefix, err = parsePrefix(words[0]); err != nil {
+		return Address{}, err
+	}
+	seen := map[string]bool{}
+	for i := 1; i < len(words); i++ {
+		word, value := words[i], ""
+		if seen[word] {
+			return Address{}, fmt.Errorf("%s: is there twice: %w", word, ErrInvalid)
+		}
+		seen[word] = true
+		if word == "nodev" {
+			a.NoDev = true
+			continue
+		}
+		if i++; i < len(words) {
+			value = words[i]
+		}
+		if err := a.take(word, value); err != nil {
+			return Address{}, err
+		}
+	}
+	return a, nil
+}
+
+func (a *Address) take(word, value string) error {
+	keys := []string{"dev", "nodev", "broadcast", "scope", "name"}
+	to := map[string]*string{"dev": &a.Dev, "broadcast": &a.Broadcast, "brd": &a.Broadcast, "scope": &a.Scope,
+		"name": &a.Name, "label": &a.Name}[word]
 	switch {
-	case !p.IsValid():
-		return "want an address with its prefix length, such as 192.0.2.10/24"
-	case a.Is4In6():
-		return "write it as IPv4: " + a.Unmap().String()
-	case a.IsUnspecified() || a.Is4() && a.As4()[0] == 0:
-		return "stands for no machine"
-	case a.IsLoopback():
-		return "is a loopback address; every guest has its own loopback anyway"
-	case a.IsMulticast():
-		return "is a multicast address"
-	case a.IsLinkLocalUnicast():
-		return "is a link-local address; the link to the host has its own"
-	case p.Bits() == 0:
-		return "a prefix of 0 bits would put every machine on the guest's link"
-	case host > 1 && a == p.Masked().Addr():
-		return "is the address of the network itself; the guest needs one of its machines, such as " + a.Next().String()
-	case a.Is4() && host > 1 && !p.Contains(a.Next()):
-		return "is the broadcast address of its network"
+	case to == nil:
+		if near := Nearest(word, keys); near != "" {
+			return fmt.Errorf("%q: behind an address want %s; did you mean %s?: %w", word, strings.Join(keys, ", "), near, ErrInvalid)
+		}
+		return fmt.Errorf("%q: behind an address want %s: %w", word, strings.Join(keys, ", "), ErrInvalid)
+	case value == "":
+		return fmt.Errorf("%s: wants a word behind it: %w", word, ErrInvalid)
 	}
-	return ""
+	*to = value
+	return nil
 }
 
-// hostnameProblem says why s is not a host name by RFC 1123 of at most max bytes;
-// "" when it is one.
-func hostnameProblem(s string, max int) string {
-	if len(s) == 0 || len(s) > max {
-		return "want 1 to " + strconv.Itoa(max) + " characters"
+func parsePrefix(text string) (netip.Prefix, error) {
+	p, err := netip.ParsePrefix(text)
+	if err == nil {
+		return p, nil
 	}
-	for label := range strings.SplitSeq(s, ".") {
-		switch {
-		case label == "":
-			return "has an empty label"
-		case len(label) > 63:
-			return "has a label of more than 63 characters"
-		case !word(label, "-") || strings.HasSuffix(label, "-"):
-			return "want letters, digits and '-', no label beginning or ending with '-'"
+	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
+		return p, fmt.Errorf("%q: want its prefix length as well, as %s/%d: %w", text, a, a.BitLen(), ErrInvalid)
+	}
+	return p, fmt.Errorf("%q: want an address with its prefix length, as 192.0.2.10/24: %w", text, ErrInvalid)
+}
+
+// UnmarshalText reads an address as ParseAddress does.
+func (a *Address) UnmarshalText(text []byte) (err error) {
+	*a, err = ParseAddress(string(text))
+	return err
+}
+
+// String writes the address as ParseAddress reads it.
+func (a Address) String() string {
+	var b strings.Builder
+	b.WriteString(a.Prefix.String())
+	for _, w := range []struct{ key, value string }{{"dev", a.Dev}, {"broadcast", a.Broadcast}, {"scope", a.Scope}, {"name", a.Name}} {
+		if w.value != "" {
+			b.WriteString(" " + w.key + " " + w.value)
 		}
+	}
+	if a.NoDev {
+		b.WriteString(" nodev")
+	}
+	return b.String()
+}
+
+// MarshalText writes the address as String does.
+func (a Address) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
+
+// problem says why a guest cannot have the address so; "" when it can.
+func (a Address) problem() string {
+	if why := addressProblem(a.Prefix); why != "" {
+		return why
+	}
+	switch brd, err := netip.ParseAddr(a.Broadcast); {
+	case a.Dev != "" && !linkName(a.Dev):
+		return "dev " + quote(a.Dev) + ": want the name of a link, as eth0"
+	case a.NoDev && (a.Dev != "" || a.Broadcast != "" || a.Scope != "" || a.Name != ""):
+		return "nodev leaves the host's addresses alone: nothing else can be said with it"
+	case a.Broadcast != "" && a.Addr().Is6():
+		return "IPv6 has no broadcast"
+	case a.Broadcast != "" && a.Broadcast != "+" && (err != nil || !brd.Is4()):
+		return "broadcast " + quote(a.Broadcast) + ": want an IPv4 address or +"
+	case a.Scope != "" && !scopeName(a.Scope):
+		return "scope " + quote(a.Scope) + ": want " + strings.Join(scopes(), ", ") + " or a number up to 255"
+	case a.Name != "" && (a.Addr().Is6() || !word(a.Name, "._-")):
+		return "name " + quote(a.Name) + ": want letters, digits, '.', '_' and '-', and an IPv4 address"
+	case a.Name != "" && len(a.Dev)+1+len(a.Name) > maxLink:
+		return "name " + quote(a.Name) + ": DEV:NAME has to fit in 15 characters"
 	}
 	return ""
 }

@@ -70,9 +70,10 @@ func TestBounding(t *testing.T) {
 	}{
 		"private": {Spec{}, []string{"sys_admin", "net_raw", "sys_boot", "setfcap", "audit_write"},
 			[]string{"net_admin", "sys_module", "sys_rawio", "sys_time", "mknod", "bpf", "perfmon", "syslog", "mac_admin", "linux_immutable", "audit_control", "checkpoint_restore"}},
-		"none": {Spec{Userns: UsernsNone}, []string{"chown", "setuid", "sys_boot", "net_raw"},
+		"none": {Spec{Userns: UsernsNone, Network: Network{Mode: NetNone}}, []string{"chown", "setuid", "sys_boot", "net_raw"},
 			[]string{"sys_admin", "dac_read_search", "sys_ptrace", "mknod", "net_admin", "sys_resource", "sys_module"}},
 		"none, host's network": {Spec{Userns: UsernsNone, Network: Network{Mode: NetHost}}, nil, []string{"net_raw"}},
+		"none, shared":         {Spec{Userns: UsernsNone, Network: Network{Mode: NetShared}}, nil, []string{"net_raw"}},
 		"none, no filter":      {Spec{Userns: UsernsNone, Rights: Rights{Seccomp: SeccompNone}}, nil, []string{"sys_boot"}},
 		"changed":              {Spec{Rights: Rights{Bcaps: []string{"net_admin", "!sys_admin"}}}, []string{"net_admin"}, []string{"sys_admin"}},
 	} {

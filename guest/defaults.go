@@ -51,10 +51,24 @@ func (s *Spec) WithDefaults(n Name) Spec {
 		set(&out.Network.Mode, NetPrivate)
 	}
 	set(&out.Network.Mode, NetNone)
+	out.Network.defaults(out.XID)
 	set(&out.Limits.Pids, DefaultPids)
 	set(&out.Rights.Seccomp, SeccompDefault)
 	set(&out.Restart, RestartNever)
 	return out
+}
+
+// defaults fills in what follows from the guest's number.
+func (n *Network) defaults(x XID) {
+	if x == 0 {
+		return
+	}
+	if n.Mode == NetShared {
+		set(&n.Lback, x.Lback())
+	}
+	if len(n.Gateway) > 0 {
+		set(&n.Table, x.Table())
+	}
 }
 
 func set[T comparable](to *T, value T) {

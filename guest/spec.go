@@ -1,7 +1,5 @@
 package guest
 
-import "net/netip"
-
 // Spec is everything that is wanted of one guest: the content of
 // /etc/vservers/NAME.yaml. The zero value of a field means the default that its
 // doc tag names; WithDefaults fills them in. The doc tags are the text of the
@@ -67,24 +65,6 @@ const (
 	InitPlain   InitStyle = "plain"
 	InitSysv    InitStyle = "sysv"
 	InitCommand InitStyle = "command"
-)
-
-// Network is what the guest has of the network.
-type Network struct {
-	Mode      NetMode        `yaml:"mode" doc:"private: own network namespace, routed to the host. host: the host's own network. none: a loopback and nothing else" default:"private with addresses, else none"`
-	Addresses []netip.Prefix `yaml:"addresses" doc:"addresses with their prefix length, first the primary one"`
-	DNS       []netip.Addr   `yaml:"dns" doc:"name servers for the guest's resolv.conf" default:"the host's"`
-	Search    []string       `yaml:"search" doc:"search list for the guest's resolv.conf" default:"the host's"`
-}
-
-// NetMode is the kind of network a guest has.
-type NetMode string
-
-// The network modes.
-const (
-	NetPrivate NetMode = "private"
-	NetHost    NetMode = "host"
-	NetNone    NetMode = "none"
 )
 
 // Limits is what a guest may use. Zero means no limit of its own.

@@ -9,9 +9,27 @@ import (
 	"time"
 )
 
-func prefixes(list ...string) (out []netip.Prefix) {
+func prefixes(list ...string) (out []Address) {
 	for _, s := range list {
-		out = append(out, netip.MustParsePrefix(s))
+		out = append(out, Address{Prefix: netip.MustParsePrefix(s)})
+	}
+	return out
+}
+
+func addresses(lines ...string) (out []Address) {
+	for _, l := range lines {
+		a, err := ParseAddress(l)
+		if err != nil {
+			panic(err)
+		}
+		out = append(out, a)
+	}
+	return out
+}
+
+func addrs(list ...string) (out []netip.Addr) {
+	for _, s := range list {
+		out = append(out, netip.MustParseAddr(s))
 	}
 	return out
 }
@@ -86,9 +104,25 @@ func TestValidateRest(t *testing.T) {
 		"addresses none": {Spec{Network: Network{Mode: NetNone, Addresses: prefixes("192.0.2.10/24")}}, []string{"network.addresses"}},
 		"addresses of nobody": {Spec{Network: Network{Addresses: append(prefixes("0.0.0.0/0", "0.1.2.3/24", "192.0.2.0/24", "192.0.2.255/24",
 			"127.0.0.1/8", "224.0.0.1/4", "169.254.1.1/16", "192.0.2.1/0", "::/64", "::1/128", "fe80::1/64", "ff02::1/64", "2001:db8::/64", "::ffff:192.0.2.1/120"),
-			netip.Prefix{})}}, indexed("network.addresses", 15)},
+			Address{})}}, indexed("network.addresses", 15)},
 		"addresses twice": {Spec{Network: Network{Addresses: prefixes("192.0.2.10/24", "192.0.2.10/25")}}, []string{"network.addresses[1]"}},
-		"dns":             {Spec{Network: Network{DNS: []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("fe80::1%eth0")}}}, nil},
+		"addresses words": {Spec{Network: Network{Addresses: addresses("192.0.2.10/24 dev eth0 broadcast + scope link name web", "192.0.2.11/24 nodev",
+			"192.0.2.12/24 scope 200 broadcast 192.0.2.255", "2001:db8::1/64 dev eth0.5 scope site")}}, nil},
+		"addresses words wrong": {Spec{Network: Network{Addresses: addresses("192.0.2.10/24 dev a/b", "192.0.2.11/24 dev eth0 nodev", "192.0.2.12/24 scope 256",
+			"192.0.2.13/24 broadcast all", "2001:db8::1/64 broadcast +", "2001:db8::2/64 name web", "192.0.2.14/24 dev eth0 name elevenchars", "192.0.2.15/24 name a:b",
+			"192.0.2.16/24 dev ..", "192.0.2.17/24 dev abcdefghijklmnop")}}, indexed("network.addresses", 10)},
+		"gateway": {Spec{Network: Network{Gateway: addrs("192.0.2.1", "2001:db8::1"), Table: 1008}}, nil},
+		"gateway wrong": {Spec{Network: Network{Gateway: addrs("0.0.0.0", "127.0.0.1", "192.0.2.1", "192.0.2.2", "::ffff:192.0.2.1")}},
+			[]string{"network.gateway[0]", "network.gateway[1]", "network.gateway[2]", "network.gateway[3]", "network.gateway[4]"}},
+		"table":       {Spec{Network: Network{Table: 254}}, []string{"network.table"}},
+		"flags":       {Spec{Network: Network{Flags: []string{"single_ip", "!NXF_HIDE_LBACK", "~lback_remap"}, NCaps: []string{"NXC_multicast"}}}, nil},
+		"flags wrong": {Spec{Network: Network{Flags: []string{"single_ip", "hide_if"}, NCaps: []string{"net_raw"}}}, []string{"network.flags[1]", "network.ncaps[0]"}},
+		"lback":       {Spec{Network: Network{Lback: netip.MustParseAddr("127.0.0.1")}}, []string{"network.lback"}},
+		"lback high":  {Spec{Network: Network{Lback: netip.MustParseAddr("127.156.65.1")}}, nil},
+		"shared keys": {Spec{Network: Network{Mode: NetHost, Flags: []string{"single_ip"}, NCaps: []string{"multicast"}, Gateway: addrs("192.0.2.1"),
+			Table: 5, Lback: netip.MustParseAddr("127.0.8.1")}},
+			[]string{"network.flags", "network.ncaps", "network.lback", "network.gateway", "network.table"}},
+		"dns": {Spec{Network: Network{DNS: []netip.Addr{netip.MustParseAddr("::1"), netip.MustParseAddr("fe80::1%eth0")}}}, nil},
 		"dns wrong": {Spec{Network: Network{DNS: []netip.Addr{{}, netip.MustParseAddr("0.0.0.0"), netip.MustParseAddr("fe80::1%a\nb")}}},
 			[]string{"network.dns[0]", "network.dns[1]", "network.dns[2]"}},
 		"search":            {Spec{Network: Network{Search: []string{"example.org", "lan."}}}, nil},

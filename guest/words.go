@@ -16,7 +16,7 @@ func (RootKind) Values() []string { return words(RootOverlay, RootDir) }
 func (InitStyle) Values() []string { return words(InitPlain, InitSysv, InitCommand) }
 
 // Values are the words of the type.
-func (NetMode) Values() []string { return words(NetPrivate, NetHost, NetNone) }
+func (NetMode) Values() []string { return words(NetShared, NetPrivate, NetHost, NetNone) }
 
 // Values are the words of the type.
 func (Seccomp) Values() []string { return words(SeccompDefault, SeccompNone) }

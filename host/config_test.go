@@ -127,7 +127,7 @@ func TestEdit(t *testing.T) {
 func TestSetOfABuiltGuest(t *testing.T) {
 	need.Root(t)
 	h := Open(need.Dirs(t))
-	mustBuild(t, h, "web1", guest.Spec{Network: guest.Network{Addresses: []netip.Prefix{netip.MustParsePrefix("192.0.2.10/24")}}})
+	mustBuild(t, h, "web1", guest.Spec{Network: guest.Network{Addresses: []guest.Address{{Prefix: netip.MustParsePrefix("192.0.2.10/24")}}}})
 	defer h.Delete(t.Context(), "web1", DeleteOptions{})
 	for change, want := range map[string]string{
 		"xid=9":         "xid: the guest's files belong to ids from 524288",

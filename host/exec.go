@@ -84,7 +84,7 @@ func (in *inside) spawn(plan *vcontext.Enter) (*spawn.Child, error) {
 
 // plan decides how a command runs: with the rights the guest was started with.
 func (in *inside) plan(who account, c Command) (*vcontext.Enter, error) {
-	rights, err := rightsOf(in.note.Userns, in.note.Rights, in.note.Rlimits)
+	rights, err := rightsOf(in.note.Userns, in.note.OwnNet, in.note.Rights, in.note.Rlimits)
 	if err != nil {
 		return nil, err
 	}

@@ -75,7 +75,7 @@ func (h *Host) group(n guest.Name) string { return h.Dirs.Cgroup + "/" + string(
 
 func (r *run) context() error {
 	s := &r.spec
-	rights, err := rightsOf(s.Userns == guest.UsernsPrivate, s.Rights, s.Limits.Rlimits)
+	rights, err := rightsOf(s.Userns == guest.UsernsPrivate, s.Network.Mode.OwnNet(), s.Rights, s.Limits.Rlimits)
 	if err != nil {
 		return err
 	}
@@ -87,7 +87,7 @@ func (r *run) context() error {
 	r.plan = vcontext.Start{
 		Userns:   s.Userns == guest.UsernsPrivate,
 		Nesting:  s.Rights.Nesting,
-		OwnNet:   s.Network.Mode != guest.NetHost,
+		OwnNet:   s.Network.Mode.OwnNet(),
 		Base:     s.IDBase,
 		Hostname: s.Hostname,
 		Pids:     int(pids),
@@ -107,10 +107,13 @@ func (r *run) context() error {
 }
 
 // rightsOf turns the words of a spec into what the kernel takes.
-func rightsOf(userns bool, want guest.Rights, limits map[string]guest.Rlimit) (vcontext.Rights, error) {
+func rightsOf(userns, ownNet bool, want guest.Rights, limits map[string]guest.Rlimit) (vcontext.Rights, error) {
 	spec := guest.Spec{Userns: guest.UsernsPrivate, Rights: want}
 	if !userns {
 		spec.Userns = guest.UsernsNone
+	}
+	if ownNet {
+		spec.Network.Mode = guest.NetNone
 	}
 	caps, err := spec.Bounding()
 	if err != nil {

@@ -82,7 +82,7 @@ func (h *Host) status(cg cgroup.Host, n guest.Name) condition {
 		st.err, st.State, st.Problem = err, guest.Broken, err.Error()
 	} else {
 		st.XID, st.Hostname = spec.XID, spec.Hostname
-		st.Mode, st.Addresses = spec.Network.Mode, spec.Network.Addresses
+		st.Mode, st.Addresses = spec.Network.Mode, spec.Network.Prefixes()
 	}
 	h.life(cg, &st)
 	if st.LastExit, err = h.LastExit(n); err != nil && st.Problem == "" {

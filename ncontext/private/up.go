@@ -35,7 +35,7 @@ func Up(spec *guest.Spec, name guest.Name, netnsFD int) error {
 
 	u := &up{xid: spec.XID, name: name, host: host, inner: inner, netns: netnsFD}
 	for _, p := range spec.Network.Addresses {
-		u.addrs = append(u.addrs, newAddr(p))
+		u.addrs = append(u.addrs, newAddr(p.Prefix))
 	}
 	for _, do := range []func() error{u.survey, u.link, u.shield, u.outside, u.inside, u.forward, u.ready} {
 		if err := do(); err != nil {

@@ -153,7 +153,7 @@ func spec(xid guest.XID, addrs ...string) *guest.Spec {
 	s := &guest.Spec{XID: xid}
 	s.Network.Mode = guest.NetPrivate
 	for _, a := range addrs {
-		s.Network.Addresses = append(s.Network.Addresses, netip.MustParsePrefix(a))
+		s.Network.Addresses = append(s.Network.Addresses, guest.Address{Prefix: netip.MustParsePrefix(a)})
 	}
 	return s
 }

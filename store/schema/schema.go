@@ -159,6 +159,10 @@ func word(t reflect.Type, path string, preset bool) object {
 		return absolute(dots)
 	case "rights.syscalls[]":
 		return append(o, member{"pattern", `^[a-z0-9][a-z0-9_]*$`})
+	case "network.flags[]":
+		return append(o, member{"pattern", `^[!~]*([Nn][Xx][Ff]_)?(info_)?(` + anyCase(append(guest.NetFlagNames(), "remap_lback", "allow_lback")) + ")$"})
+	case "network.ncaps[]":
+		return append(o, member{"pattern", `^[!~]*([Nn][Xx][Cc]_)?(` + anyCase(guest.NetCapNames()) + ")$"})
 	case "boot.marks[]":
 		return append(o, member{"pattern", `^[A-Za-z0-9][A-Za-z0-9._-]*$`})
 	case "rights.bcaps[]":
@@ -184,8 +188,12 @@ func absolute(not string) object {
 }
 
 func bcap() string {
-	p := `^[!~]*([Aa][Ll][Ll]|[Aa][Nn][Yy]|[Nn][Oo][Nn][Ee]|\^([0-9]|[123][0-9]|40)|([Cc][Aa][Pp]_)?(`
-	for i, name := range guest.Caps() {
+	return `^[!~]*([Aa][Ll][Ll]|[Aa][Nn][Yy]|[Nn][Oo][Nn][Ee]|\^([0-9]|[123][0-9]|40)|([Cc][Aa][Pp]_)?(` + anyCase(guest.Caps()) + "))$"
+}
+
+// anyCase is the pattern of one of the names in letters of any case.
+func anyCase(names []string) (p string) {
+	for i, name := range names {
 		if i > 0 {
 			p += "|"
 		}
@@ -197,7 +205,7 @@ func bcap() string {
 			}
 		}
 	}
-	return p + "))$"
+	return p
 }
 
 func names(path string) object {
@@ -223,8 +231,9 @@ func text(t reflect.Type, path string, preset bool) object {
 		return both("integer", `^[A-Za-z0-9+]+$`)
 	case reflect.TypeFor[guest.Rlimit]():
 		return both("integer", `^([0-9]+|unlimited|inf)(:([0-9]+|unlimited|inf))?$`)
-	case reflect.TypeFor[netip.Prefix]():
-		return object{{"type", "string"}, {"pattern", `^([0-9]{1,3}(\.[0-9]{1,3}){3}/([1-9]|[12][0-9]|3[0-2])|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*/([1-9][0-9]?|1[01][0-9]|12[0-8]))$`}}
+	case reflect.TypeFor[guest.Address]():
+		return object{{"type", "string"}, {"pattern", `^\s*([0-9]{1,3}(\.[0-9]{1,3}){3}/([1-9]|[12][0-9]|3[0-2])|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*/([1-9][0-9]?|1[01][0-9]|12[0-8]))` +
+			`(\s+(nodev|dev\s+[^\s/:]{1,15}|(broadcast|brd)\s+(\+|[0-9.]+)|scope\s+[a-z0-9]+|(name|label)\s+[A-Za-z0-9][A-Za-z0-9._-]*))*\s*$`}}
 	case reflect.TypeFor[netip.Addr]():
 		return object{{"type", "string"}, {"pattern", `^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9][A-Za-z0-9._-]*)?)$`}}
 	case reflect.TypeFor[guest.Name]():
@@ -242,7 +251,7 @@ func rulesOf(path string) []object {
 	without := func(key string) object {
 		return object{{"properties", object{{key, object{{"maxItems", 0}}}}}}
 	}
-	absent := func(key string) object { return object{{"not", object{{"required", []string{key}}}}} }
+	absent := func(key string) object { return object{{"properties", object{{key, false}}}} }
 	rule := func(when, then object) object { return object{{"if", when}, {"then", then}} }
 	switch path {
 	case "":
@@ -250,7 +259,12 @@ func rulesOf(path string) []object {
 	case "root":
 		return []object{rule(is("kind", "dir"), without("lower")), rule(is("kind", "dir"), without("shared"))}
 	case "network":
-		return []object{rule(is("mode", "host", "none"), without("addresses"))}
+		rules := []object{rule(is("mode", "host", "none"), without("addresses"))}
+		for _, key := range []string{"gateway", "ncaps"} {
+			rules = append(rules, rule(is("mode", "host", "none"), without(key)))
+		}
+		return append(rules, rule(is("mode", "host", "none"), absent("table")),
+			rule(is("mode", "private", "host", "none"), without("flags")), rule(is("mode", "private", "host", "none"), absent("lback")))
 	case "rights":
 		return []object{rule(is("seccomp", "none"), without("syscalls"))}
 	case "init":

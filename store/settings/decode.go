@@ -213,10 +213,6 @@ func (d *decoder) text(at, n *yaml.Node, to encoding.TextUnmarshaler, path strin
 	}
 	err := to.UnmarshalText([]byte(n.Value))
 	switch to := to.(type) {
-	case *netip.Prefix:
-		if err != nil || !to.IsValid() {
-			err = notPrefix(n.Value)
-		}
 	case *netip.Addr:
 		if err != nil || !to.IsValid() {
 			err = fmt.Errorf("%q: want an IPv4 or IPv6 address: %w", n.Value, guest.ErrInvalid)
@@ -226,13 +222,6 @@ func (d *decoder) text(at, n *yaml.Node, to encoding.TextUnmarshaler, path strin
 		d.fail(at, path, err)
 	}
 	return err == nil
-}
-
-func notPrefix(text string) error {
-	if a, err := netip.ParseAddr(text); err == nil && a.Zone() == "" {
-		return fmt.Errorf("%q: want its prefix length as well, as %s/%d: %w", text, a, a.BitLen(), guest.ErrInvalid)
-	}
-	return fmt.Errorf("%q: want an address with its prefix length, as 192.0.2.10/24: %w", text, guest.ErrInvalid)
 }
 
 func (d *decoder) scalar(at, n *yaml.Node, to reflect.Value, path string) bool {

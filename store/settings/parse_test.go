@@ -46,8 +46,8 @@ func TestParse(t *testing.T) {
 		XID: 12, Hostname: "web1.example.org", Restart: guest.RestartOnFailure,
 		Root: guest.Root{Lower: []string{"bookworm"}},
 		Init: guest.Init{Style: guest.InitPlain, StopTimeout: guest.Duration(2 * time.Minute), Environment: map[string]string{"LANG": "C.UTF-8"}},
-		Network: guest.Network{Addresses: []netip.Prefix{
-			netip.MustParsePrefix("192.0.2.10/24"), netip.MustParsePrefix("2001:db8::10/64")}},
+		Network: guest.Network{Addresses: []guest.Address{
+			{Prefix: netip.MustParsePrefix("192.0.2.10/24")}, {Prefix: netip.MustParsePrefix("2001:db8::10/64")}}},
 		Limits: guest.Limits{Memory: 512 << 20, CPUs: 1.5, Rlimits: map[string]guest.Rlimit{"nofile": {Soft: 1024, Hard: 4096}}},
 		Boot:   guest.Boot{Depends: []guest.Name{"db1"}},
 	}
