@@ -43,6 +43,9 @@ func initRun() (int, error) {
 	if err := mountAll(basicMounts()); err != nil {
 		return 0, err
 	}
+	if err := report(up); err != nil {
+		return 0, err
+	}
 	for _, m := range j.Modules {
 		if err := modprobe([]string{m}); err != nil {
 			return 0, err
@@ -210,14 +213,15 @@ func runTest(j job) (int, error) {
 	}
 }
 
-// report sends the exit code to the host.
-func report(code int) error {
+// report sends a word about the test to the host: that the machine is up, then the
+// exit code.
+func report(word any) error {
 	f, err := openTTY(resultTTY)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	if _, err := fmt.Fprintln(f, code); err != nil {
+	if _, err := fmt.Fprintln(f, word); err != nil {
 		return err
 	}
 	return drain(f)

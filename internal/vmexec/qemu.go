@@ -76,10 +76,30 @@ func (m machine) args() []string {
 	return args
 }
 
+// up is what a machine says first on the result line.
+const up = "up"
+
+// errNotUp is of a machine whose init was never heard.
+var errNotUp = errors.New("the machine did not come up")
+
 // run boots the machine, copies the test's output to out while it runs, and gives
 // the test's exit code. A machine that dies, gets stuck or oopses is an error, with
-// its console printed to warn.
-func (m machine) run(work string, out, warn io.Writer) (int, error) {
+// its console printed to warn. One that never comes up is tried again: under much load
+// the emulator's processors now and then wait for each other for good before the
+// kernel says its first word (qemu 7.2, thread=multi).
+func (m machine) run(work string, out, warn io.Writer) (code int, err error) {
+	const tries = 3
+	for range tries {
+		if code, err = m.once(work, out, warn); !errors.Is(err, errNotUp) {
+			break
+		}
+		fmt.Fprintln(warn, err)
+	}
+	return code, err
+}
+
+// once is one boot of the machine.
+func (m machine) once(work string, out, warn io.Writer) (int, error) {
 	console, err := os.Create(filepath.Join(work, "console"))
 	if err != nil {
 		return 1, err
@@ -107,8 +127,13 @@ func (m machine) run(work string, out, warn io.Writer) (int, error) {
 		return 1, err
 	}
 	stuck := time.AfterFunc(m.settings.patience, func() { q.Process.Kill() })
+	words := bufio.NewReader(result)
+	if !heard(q.Process, words) {
+		stuck.Stop()
+		return 1, errors.Join(errNotUp, q.Wait())
+	}
 	io.Copy(out, output)
-	code, err := readResult(result)
+	code, err := readCode(words)
 	if gone := q.Wait(); gone != nil && err == nil {
 		err = fmt.Errorf("qemu: %w", gone)
 	}
@@ -125,9 +150,18 @@ func (m machine) run(work string, out, warn io.Writer) (int, error) {
 	return code, errors.Join(err, readErr)
 }
 
-// readResult reads the exit code.
-func readResult(r io.Reader) (int, error) {
-	line, _ := bufio.NewReader(r).ReadString('\n')
+// heard waits for the first word of the machine's init, and ends qemu when it does
+// not come: a boot takes 2 to 3 s on an idle processor.
+func heard(qemu *os.Process, words *bufio.Reader) bool {
+	deadline := time.AfterFunc(90*time.Second, func() { qemu.Kill() })
+	defer deadline.Stop()
+	line, _ := words.ReadString('\n')
+	return line == up+"\n"
+}
+
+// readCode reads the exit code.
+func readCode(words *bufio.Reader) (int, error) {
+	line, _ := words.ReadString('\n')
 	code, err := strconv.Atoi(strings.TrimSpace(line))
 	if err != nil {
 		return 1, errors.New("the machine ended without the test's exit code")
