@@ -24,6 +24,8 @@ func (v *validator) network(n *Network) {
 		seen[a.Addr()] = true
 	})
 	v.shared(n)
+	v.link(n)
+	v.traffic(n)
 	v.resolver(n)
 }
 

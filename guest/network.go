@@ -16,6 +16,14 @@ type Network struct {
 	Flags     []string     `yaml:"flags" doc:"shared: hide_netif, single_ip or lback_allow added to the default hide_lback and lback_remap, or taken from it with a '!'"`
 	NCaps     []string     `yaml:"ncaps" doc:"tun_create, multicast or broadcast added to the default raw_icmp, or taken from it with a '!'"`
 	Lback     netip.Addr   `yaml:"lback" doc:"shared: address of the host's 127.0.0.0/8 that is the guest's 127.0.0.1" default:"127.(xid / 256).(xid % 256).1"`
+	Firewall  []Rule       `yaml:"firewall" doc:"rules for packets to and from the guest, as in: allow tcp from 10.0.0.0/8 port 22; the first that matches decides, and what no rule matches is allowed"`
+	Egress    Egress       `yaml:"egress" doc:"what the guest may send through the links of the host"`
+	Ingress   Ingress      `yaml:"ingress" doc:"what the guest may be sent through the links of the host"`
+	Link      NetLink      `yaml:"link" doc:"private: routed: the host is the router of the guest's own addresses. bridge: a port of a bridge. macvlan: a second hardware address on a link of the host" default:"routed"`
+	Bridge    string       `yaml:"bridge" doc:"private, link bridge: the bridge; one that is not there is made, and has the gateway as its address" default:"vsbr0"`
+	Parent    string       `yaml:"parent" doc:"private, link macvlan: the host's link"`
+	DHCP      bool         `yaml:"dhcp" doc:"private, link bridge or macvlan: vserverd gets the guest's IPv4 address and router by DHCP; IPv6 ones come by router advertisements"`
+	Publish   []Publish    `yaml:"publish" doc:"private: ports of the host that lead to the guest, as [HOST:]PORT[-LAST]:[GUEST:]PORT/tcp or /udp with host and guest addresses"`
 	DNS       []netip.Addr `yaml:"dns" doc:"name servers for the guest's resolv.conf" default:"the host's"`
 	Search    []string     `yaml:"search" doc:"search list for the guest's resolv.conf" default:"the host's"`
 }

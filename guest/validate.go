@@ -60,6 +60,10 @@ func RangeOf(path string) (r Range, ok bool) {
 		return Range{-1000, 1000}, true
 	case "network.table":
 		return Range{1, 1<<31 - 1}, true // FRA_TABLE takes more, but not every tool
+	case "network.egress.rate", "network.egress.reserved", "network.ingress.rate":
+		return Range{8000, 1e12}, true // a kilobyte a second, less than a packet; the fastest links
+	case "network.egress.share":
+		return Range{1, 1000}, true
 	case "console.log_size":
 		return Range{4 << 10, 1 << 30}, true // a page; two logs of that size fit on a tmpfs
 	}
@@ -111,6 +115,8 @@ func (v *validator) within(path string, said any, number float64) {
 	switch said.(type) {
 	case Bytes:
 		v.bad(path, "%v: want %v to %v", said, Bytes(r.Min), Bytes(r.Max))
+	case Rate:
+		v.bad(path, "%v: want %v to %v bits a second", said, Rate(r.Min), Rate(r.Max))
 	case Duration:
 		v.bad(path, "%v: want %v to %v", said, seconds(r.Min), seconds(r.Max))
 	default:

@@ -234,6 +234,10 @@ func text(t reflect.Type, path string, preset bool) object {
 	case reflect.TypeFor[guest.Address]():
 		return object{{"type", "string"}, {"pattern", `^\s*([0-9]{1,3}(\.[0-9]{1,3}){3}/([1-9]|[12][0-9]|3[0-2])|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*/([1-9][0-9]?|1[01][0-9]|12[0-8]))` +
 			`(\s+(nodev|dev\s+[^\s/:]{1,15}|(broadcast|brd)\s+(\+|[0-9.]+)|scope\s+[a-z0-9]+|(name|label)\s+[A-Za-z0-9][A-Za-z0-9._-]*))*\s*$`}}
+	case reflect.TypeFor[guest.Rate]():
+		return both("number", `^\s*\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[kKmMgGtT]?([bB][iI][tT])?\s*$`)
+	case reflect.TypeFor[guest.Rule]():
+		return object{{"type", "string"}, {"maxLength", guest.MaxText}, {"pattern", `^\s*(allow|deny)(\s+[a-z0-9.,:/A-F-]+)*\s*$`}}
 	case reflect.TypeFor[netip.Addr]():
 		return object{{"type", "string"}, {"pattern", `^([0-9]{1,3}(\.[0-9]{1,3}){3}|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*(%[A-Za-z0-9][A-Za-z0-9._-]*)?)$`}}
 	case reflect.TypeFor[guest.Name]():

@@ -29,7 +29,10 @@ func samples() map[string][]string {
 		"network.search":    {"example.org", "a.org, b.org"},
 		"network.gateway":   {"192.0.2.1", "[192.0.2.1, 2001:db8::1]"}, "network.table": {"1008", "5"}, "network.lback": {"127.0.8.1"},
 		"network.flags": {"single_ip", "'!hide_lback'", "lback_allow,~lback_remap"}, "network.ncaps": {"multicast", "tun_create,broadcast"},
-		"limits.memory": {"512M", "1.5G", "0"}, "limits.cpus": {"1.5", "2"}, "limits.pids": {"100"}, "limits.oom_score_adj": {"-500", "0"},
+		"network.firewall":    {"allow in tcp from 10.0.0.0/8 port 22, deny all", `["deny out udp port 53,5353"]`, "[]"},
+		"network.egress.rate": {"100M", "64000"}, "network.egress.reserved": {"1.5M"}, "network.egress.share": {"10", "25"},
+		"network.ingress.rate": {"1G", "100Mbit"},
+		"limits.memory":        {"512M", "1.5G", "0"}, "limits.cpus": {"1.5", "2"}, "limits.pids": {"100"}, "limits.oom_score_adj": {"-500", "0"},
 		"limits.rlimits": {"{nofile: '1024:4096', core: unlimited}"}, "limits.rlimits.nproc": {"100", "1:2"}, "limits.rlimits.core": {"0"},
 		"rights.bcaps": {"net_admin", "'!mknod'", "!kill,~setuid", "[^12]"}, "rights.seccomp": {"none", "default"},
 		"rights.syscalls": {"bpf", "bpf,keyctl"}, "rights.nesting": {"true", "false"}, "rights.no_new_privileges": {"true"},
@@ -325,7 +328,7 @@ func (l *layouts) section(k Key, step string) {
 				l.tail()
 				l.head(step)
 			}
-			l.WriteString(" " + last(k) + ": " + l.value(k).text)
+			l.WriteString(" " + last(k) + ": " + l.inBraces(k))
 		}
 		l.WriteString(" }")
 		l.tail()
@@ -335,7 +338,17 @@ func (l *layouts) section(k Key, step string) {
 	default:
 		l.tail()
 		for _, k := range keys {
-			if l.maybe(2) {
+			switch {
+			case !l.maybe(2):
+			case k.Section:
+				l.head(step)
+				l.WriteString(last(k) + ":")
+				l.tail()
+				for _, k := range keysBelow(k.typ, k.Path) {
+					l.head(step + step)
+					l.setting(k, step+step, step)
+				}
+			default:
 				l.head(step)
 				l.setting(k, step, step)
 			}
@@ -344,6 +357,18 @@ func (l *layouts) section(k Key, step string) {
 	if l.maybe(4) {
 		l.WriteString(step + l.comment() + "\n")
 	}
+}
+
+// inBraces is a value, or a section in a section, on one line.
+func (l *layouts) inBraces(k Key) string {
+	if !k.Section {
+		return l.value(k).text
+	}
+	var inner []string
+	for _, k := range keysBelow(k.typ, k.Path) {
+		inner = append(inner, last(k)+": "+l.value(k).text)
+	}
+	return "{" + strings.Join(inner, ", ") + "}"
 }
 
 func last(k Key) string { return k.Path[strings.LastIndexByte(k.Path, '.')+1:] }
