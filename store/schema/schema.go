@@ -163,6 +163,9 @@ func word(t reflect.Type, path string, preset bool) object {
 		return append(o, member{"pattern", `^[!~]*([Nn][Xx][Ff]_)?(info_)?(` + anyCase(append(guest.NetFlagNames(), "remap_lback", "allow_lback")) + ")$"})
 	case "network.ncaps[]":
 		return append(o, member{"pattern", `^[!~]*([Nn][Xx][Cc]_)?(` + anyCase(guest.NetCapNames()) + ")$"})
+	case "network.bridge", "network.parent":
+		o[1].value = 15
+		return append(o, member{"pattern", `^([^\s/:\x00-\x1f\x7f-\x{10ffff}]+)?$`}, member{"not", object{{"enum", []string{".", ".."}}}})
 	case "boot.marks[]":
 		return append(o, member{"pattern", `^[A-Za-z0-9][A-Za-z0-9._-]*$`})
 	case "rights.bcaps[]":
@@ -234,6 +237,9 @@ func text(t reflect.Type, path string, preset bool) object {
 	case reflect.TypeFor[guest.Address]():
 		return object{{"type", "string"}, {"pattern", `^\s*([0-9]{1,3}(\.[0-9]{1,3}){3}/([1-9]|[12][0-9]|3[0-2])|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*/([1-9][0-9]?|1[01][0-9]|12[0-8]))` +
 			`(\s+(nodev|dev\s+[^\s/:]{1,15}|(broadcast|brd)\s+(\+|[0-9.]+)|scope\s+[a-z0-9]+|(name|label)\s+[A-Za-z0-9][A-Za-z0-9._-]*))*\s*$`}}
+	case reflect.TypeFor[guest.Publish]():
+		const side = `(([0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:.]+\]):)?[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?`
+		return object{{"type", "string"}, {"pattern", "^" + side + ":" + side + "(/(tcp|udp))?$"}}
 	case reflect.TypeFor[guest.Rate]():
 		return both("number", `^\s*\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[kKmMgGtT]?([bB][iI][tT])?\s*$`)
 	case reflect.TypeFor[guest.Rule]():
@@ -268,7 +274,10 @@ func rulesOf(path string) []object {
 			rules = append(rules, rule(is("mode", "host", "none"), without(key)))
 		}
 		return append(rules, rule(is("mode", "host", "none"), absent("table")),
-			rule(is("mode", "private", "host", "none"), without("flags")), rule(is("mode", "private", "host", "none"), absent("lback")))
+			rule(is("mode", "private", "host", "none"), without("flags")), rule(is("mode", "private", "host", "none"), absent("lback")),
+			rule(is("mode", "shared", "host", "none"), absent("link")), rule(is("mode", "shared", "host", "none"), without("publish")),
+			rule(is("link", "macvlan"), object{{"required", []string{"parent"}}}), rule(object{{"required", []string{"bridge"}}}, is("link", "bridge")),
+			rule(object{{"required", []string{"parent"}}}, is("link", "macvlan")), rule(is("link", "macvlan"), without("publish")))
 	case "rights":
 		return []object{rule(is("seccomp", "none"), without("syscalls"))}
 	case "init":
