@@ -140,7 +140,7 @@ func receiver(fn *ast.FuncDecl) string {
 func Names(t *Tree) []Finding {
 	refused := map[string]bool{
 		"util": true, "utils": true, "common": true, "helper": true, "helpers": true, "base": true, "core": true,
-		"manager": true, "types": true, "pkg": true, "misc": true, "shared": true, "lib": true,
+		"manager": true, "types": true, "pkg": true, "misc": true, "lib": true,
 	}
 	var out []Finding
 	said := map[string]bool{}
