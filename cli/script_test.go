@@ -6,9 +6,11 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -39,7 +41,7 @@ func TestScript(t *testing.T) {
 				RequireExplicitExec: true,
 				Setup:               func(e *testscript.Env) error { return world(t, e) },
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
-					"exits": exits, "busybox": busybox(t),
+					"exits": exits, "soon": soon, "busybox": busybox(t),
 				},
 			})
 		})
@@ -132,6 +134,24 @@ func exits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if got != want {
 		ts.Fatalf("exit code %d, want %d", got, want)
+	}
+}
+
+// soon runs a program again until its standard output matches: for what another
+// process does a moment later. soon PATTERN PROGRAM ARG...
+func soon(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: soon PATTERN PROGRAM ARG...")
+	}
+	want, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	for end := time.Now().Add(time.Minute); ; time.Sleep(20 * time.Millisecond) {
+		ts.Exec(args[1], args[2:]...) // its exit code is what it says of the moment
+		if got := ts.ReadFile("stdout"); want.MatchString(got) {
+			return
+		} else if time.Now().After(end) {
+			ts.Fatalf("want %q in the end, got %q", args[0], got)
+		}
 	}
 }
 

@@ -40,20 +40,20 @@ func TestKill(t *testing.T) {
 	for _, role := range []string{"--worker", "--keeper"} {
 		t.Run(role, func(t *testing.T) {
 			w := newWorld(t)
-			rounds, fast := 25, 30000
+			rounds, fast, slow := 25, 30000, 600
 			if need.InVM() { // which is slow
-				rounds, fast = 8, 5000
+				rounds, fast, slow = 5, 2000, 150
 			}
 			for _, kind := range kinds {
 				w.guest(proto.Start{Name: guest.Name("fast-" + kind), Console: kind}, counter(fast, ":")+"; sleep 1000")
-				w.guest(proto.Start{Name: guest.Name("slow-" + kind), Console: kind}, counter(600, "usleep 1000")+"; sleep 1000")
+				w.guest(proto.Start{Name: guest.Name("slow-" + kind), Console: kind}, counter(slow, "usleep 1000")+"; sleep 1000")
 			}
 			for i := range rounds {
 				w.kill(role)
 				time.Sleep(time.Duration(i) * time.Millisecond)
 			}
 			for _, kind := range kinds {
-				for n, last := range map[guest.Name]int{guest.Name("fast-" + kind): fast, guest.Name("slow-" + kind): 600} {
+				for n, last := range map[guest.Name]int{guest.Name("fast-" + kind): fast, guest.Name("slow-" + kind): slow} {
 					w.until(func() bool { return strings.HasSuffix(w.log(n), fmt.Sprintf("\n%d\n", last)) })
 					w.counted(n, last)
 				}

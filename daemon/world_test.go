@@ -159,8 +159,7 @@ func coldWorld(t testing.TB) *world {
 			t.Error(err)
 		}
 		if t.Failed() {
-			log, _ := os.ReadFile(filepath.Join(w.dirs.Run, "vserverd.log"))
-			t.Logf("vserverd.log:\n%s", log)
+			t.Logf("vserverd.log:\n%s", w.diary())
 		}
 		for end := time.Now().Add(2 * time.Second); time.Now().Before(end) && w.role("") != 0; {
 			time.Sleep(time.Millisecond)
@@ -204,6 +203,12 @@ func (w *world) log(n guest.Name) string {
 // ended gives the ends so far.
 func (w *world) ended() string {
 	b, _ := os.ReadFile(filepath.Join(w.dirs.Run, "ended"))
+	return string(b)
+}
+
+// diary gives what vserverd itself said.
+func (w *world) diary() string {
+	b, _ := os.ReadFile(filepath.Join(w.dirs.Run, "vserverd.log"))
 	return string(b)
 }
 
