@@ -46,8 +46,8 @@ func (w *wishes) flags(c *cobra.Command) {
 	c.Flags().StringArrayVar(&w.sets, "set", nil, "`KEY=VALUE` any setting by its key, as vserver set takes it (repeatable)")
 }
 
-// flagName is the flag of a setting: the last word of its key, but for those whose
-// last word alone says too little.
+// flagName is the flag of a setting: the last word of its key, or the last two of a
+// section in a section, but for those whose last word alone says too little.
 func flagName(key string) string {
 	switch key {
 	case "network.addresses":
@@ -67,7 +67,10 @@ func flagName(key string) string {
 	case "limits.rlimits":
 		return "rlimit"
 	}
-	return strings.ReplaceAll(key[strings.LastIndexByte(key, '.')+1:], "_", "-")
+	if _, below, ok := strings.Cut(key, "."); ok {
+		key = below
+	}
+	return strings.NewReplacer(".", "-", "_", "-").Replace(key)
 }
 
 // valueName is the word that stands for the value in the help text; "" for a switch.
