@@ -131,7 +131,7 @@ func (h *Host) removeGroup(cg cgroup.Host, n guest.Name) error {
 		return err
 	}
 	defer g.Close()
-	full, err := g.Populated()
+	full, err := g.Occupied()
 	if err != nil {
 		return err
 	}

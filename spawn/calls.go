@@ -160,9 +160,14 @@ func (t *Table) LoopbackUp() {
 		_     [22]byte
 	}{flags: unix.IFF_UP | unix.IFF_RUNNING}
 	copy(ifr.name[:], "lo")
-	s := t.saved("open a socket", unix.SYS_SOCKET, num(unix.AF_INET), num(unix.SOCK_DGRAM|unix.SOCK_CLOEXEC), num(0))
+	s := t.Socket()
 	t.call("set lo up", unix.SYS_IOCTL, s.arg(), num(unix.SIOCSIFFLAGS), ptr(t, ifr))
 	t.call("close the socket", unix.SYS_CLOSE, s.arg())
+}
+
+// Socket opens a datagram socket in the process's network namespace.
+func (t *Table) Socket() Reg {
+	return t.saved("open a socket", unix.SYS_SOCKET, num(unix.AF_INET), num(unix.SOCK_DGRAM|unix.SOCK_CLOEXEC), num(0))
 }
 
 // Session begins a session of the process's own.
@@ -221,10 +226,37 @@ func (t *Table) Capabilities(set uint64) {
 
 // Seccomp installs a filter. It needs CAP_SYS_ADMIN or NoNewPrivs.
 func (t *Table) Seccomp(filter []unix.SockFilter) {
-	prog := &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
+	t.call("install system call filter", unix.SYS_SECCOMP, num(setModeFilter), num(0), t.program(filter))
+}
+
+const setModeFilter = 1 // SECCOMP_SET_MODE_FILTER, seccomp(2)
+
+func (t *Table) program(filter []unix.SockFilter) arg {
 	t.keep = append(t.keep, filter)
-	const setModeFilter = 1 // SECCOMP_SET_MODE_FILTER, seccomp(2)
-	t.call("install system call filter", unix.SYS_SECCOMP, num(setModeFilter), num(0), ptr(t, prog))
+	return ptr(t, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
+}
+
+// SeccompListened is Seccomp for a filter that leaves some calls to a supervisor. The
+// file by which that answers them goes through the gate to Child.Listener. A caller
+// whose question has been taken waits for the answer over signals that do not kill it.
+func (t *Table) SeccompListened(filter []unix.SockFilter) {
+	const flags = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
+	fd := t.saved("install system call filter", unix.SYS_SECCOMP, num(setModeFilter), num(flags), t.program(filter))
+	control := make([]byte, unix.CmsgSpace(4))
+	h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
+	h.Level, h.Type = unix.SOL_SOCKET, unix.SCM_RIGHTS
+	h.SetLen(unix.CmsgLen(4))
+	data := &[1]byte{1}
+	iov := &unix.Iovec{Base: &data[0]}
+	iov.SetLen(1)
+	msg := &unix.Msghdr{Iov: iov, Control: &control[0]}
+	msg.SetIovlen(1)
+	msg.SetControllen(len(control))
+	t.keep = append(t.keep, control, data, iov)
+	at := arg{v: uintptr(unsafe.Pointer(&control[unix.CmsgLen(0)]))}
+	t.call("name the filter's listener", 0, fd.arg(), at).kind = kindStore
+	t.call("hand over the filter's listener", unix.SYS_SENDMSG, regGate.arg(), ptr(t, msg), num(0)).want = 1
+	t.call("close the filter's listener", unix.SYS_CLOSE, fd.arg())
 }
 
 // NoNewPrivs takes from execve the power to give privileges.
@@ -255,12 +287,32 @@ func (t *Table) ExecFile(name string, file Reg, argv, env []string) {
 	t.call("exec "+name, unix.SYS_EXECVEAT, file.arg(), t.str(""), t.strs(argv), t.strs(env), num(unix.AT_EMPTY_PATH))
 }
 
+// ExecFd executes the program that is a file of the parent's. It has the file handed,
+// and one argument, the number that has there: ten digits.
+func (t *Table) ExecFd(name string, fd int, handed Reg) {
+	const digits = 10
+	number := []byte(strings.Repeat("0", digits) + "\x00")
+	start := ptr(t, &number[0])
+	t.call("keep a file open", unix.SYS_FCNTL, handed.arg(), num(unix.F_SETFD), num(0))
+	t.call("name it", 0, handed.arg(), arg{v: start.v + digits}).kind = kindPrint
+	argv := &[3]uintptr{t.str(name).v, start.v, 0}
+	t.call("exec "+name, unix.SYS_EXECVEAT, num(fd), t.str(""), ptr(t, argv), t.strs(nil), num(unix.AT_EMPTY_PATH))
+}
+
+// away is above all files that a program is handed by number.
+const away = 64
+
+// KeepGate moves the gate out of the way of files that get numbers of their own, for
+// a SeccompListened that follows.
+func (t *Table) KeepGate() {
+	t.call("move the gate", unix.SYS_FCNTL, regGate.arg(), num(unix.F_DUPFD_CLOEXEC), num(away)).save = int16(regGate)
+}
+
 // HandReport leaves the report pipe open over execve as file 3, for a program that
 // goes on with the table's business: eight bytes, 0xffffffff and an errno in the
 // machine's order, tell that it could not execute command. other is moved out of
 // the way first.
 func (t *Table) HandReport(command string, other Reg) Reg {
-	const away = 64
 	moved := t.saved("move a file", unix.SYS_FCNTL, other.arg(), num(unix.F_DUPFD_CLOEXEC), num(away))
 	report := t.saved("move the report pipe", unix.SYS_FCNTL, regReport.arg(), num(unix.F_DUPFD_CLOEXEC), num(away))
 	t.call("hand the report pipe on", unix.SYS_DUP3, report.arg(), num(3), num(0))

@@ -21,6 +21,7 @@ const (
 	kindLoad         // register := int32 at address args[0]
 	kindFork         // a clone3, whose new process follows next
 	kindPrint        // write args[0] in decimal before address args[1]
+	kindStore        // int32 at address args[1] := args[0]
 	kindEnd          // the process ends well
 )
 
@@ -80,6 +81,8 @@ func follow(r *runner) {
 			r.regs[o.save] = uintptr(**(**int32)(unsafe.Pointer(&a[0])))
 		case kindPrint:
 			printDecimal(a[0], a[1])
+		case kindStore:
+			**(**int32)(unsafe.Pointer(&a[1])) = int32(a[0])
 		case kindEnd:
 			exit(0)
 		case kindFork:

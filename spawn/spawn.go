@@ -193,6 +193,30 @@ func (c *Child) Send(fds []int) error {
 	return nil
 }
 
+// Listener receives what SeccompListened hands over: the caller's own, close-on-exec.
+// It waits until the child is that far.
+func (c *Child) Listener() (fd int, err error) {
+	oob := make([]byte, unix.CmsgSpace(4))
+	var n, oobn int
+	for {
+		n, oobn, _, _, err = unix.Recvmsg(int(c.gate.Fd()), make([]byte, 1), oob, unix.MSG_CMSG_CLOEXEC)
+		if err != unix.EINTR {
+			break
+		}
+	}
+	var fds []int
+	if err == nil && n > 0 {
+		var msgs []unix.SocketControlMessage
+		if msgs, err = unix.ParseSocketControlMessage(oob[:oobn]); err == nil && len(msgs) == 1 {
+			fds, err = unix.ParseUnixRights(&msgs[0])
+		}
+	}
+	if err != nil || len(fds) != 1 {
+		return -1, c.because(fmt.Errorf("filter's listener: %w", errors.Join(err, syscall.EPROTO)))
+	}
+	return fds[0], nil
+}
+
 // because gives the child's own report, when it has failed, as the reason of err.
 func (c *Child) because(err error) error {
 	if failure := c.Finish(); failure != nil {

@@ -78,7 +78,10 @@ func (r *Rights) confine(t *spawn.Table, uid, gid uint32, groups []uint32) {
 	if r.NoNewPrivs {
 		t.NoNewPrivs()
 	}
-	if r.Filter != nil {
+	switch {
+	case r.Listened:
+		t.SeccompListened(r.Filter)
+	case r.Filter != nil:
 		t.Seccomp(r.Filter)
 	}
 	t.DropBounding(r.Caps, r.LastCap)

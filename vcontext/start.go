@@ -40,6 +40,7 @@ type Rights struct {
 	Caps       uint64 // bounding set, bit by number
 	LastCap    int    // highest capability of this kernel
 	Filter     seccomp.Filter
+	Listened   bool // Filter leaves calls to a supervisor: see spawn.Child.Listener
 	NoNewPrivs bool
 	Rlimits    map[string]guest.Rlimit
 }
@@ -125,6 +126,9 @@ func (s *Start) exec(t *spawn.Table, rest []spawn.Reg) {
 		s.Rights.confine(t, 0, 0, nil)
 		t.Exec(s.Init.Paths, s.Init.Argv, s.Init.Env)
 		return
+	}
+	if s.Listened {
+		t.KeepGate()
 	}
 	program := t.HandReport(s.Init.Paths[0], rest[0])
 	s.Rights.confine(t, 0, 0, nil)

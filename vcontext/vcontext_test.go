@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"vserver/guest"
+	"vserver/kernel/seccomp"
 )
 
 var update = flag.Bool("update", false, "write the golden files") //house:allow a flag of the test
@@ -35,6 +36,8 @@ func TestTables(t *testing.T) {
 	nested.Nesting = true
 	reaped := fixed()
 	reaped.Reaper = true
+	listened := fixed()
+	listened.Reaper, listened.Listened, listened.Filter = true, true, seccomp.Filter{{}}
 	enter := Enter{Pidfd: 7, Userns: true, OwnNet: true, OwnTime: true, UID: 33, GID: 33, Groups: []uint32{4},
 		Dir: "/var/www", Stdio: [3]int{0, 1, 2},
 		Program: Program{Paths: []string{"/bin/id"}, Argv: []string{"id"}}, Rights: fixed().Rights}
@@ -43,6 +46,7 @@ func TestTables(t *testing.T) {
 		"start-bare": bare.Table().Strings(),
 		"start-nest": nested.Table().Strings(),
 		"start-reap": reaped.Table().Strings(),
+		"start-told": listened.Table().Strings(),
 		"enter":      enter.Table().Strings(),
 	} {
 		golden(t, name, strings.Join(lines, "\n")+"\n")

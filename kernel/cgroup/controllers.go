@@ -96,11 +96,7 @@ func OpenExec(g *Group) (*Group, error) {
 			return nil, g.fail("mkdir", name, err)
 		}
 	}
-	fd, err := openat(g.fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW)
-	if err != nil {
-		return nil, g.fail("open", name, err)
-	}
-	return &Group{fd: fd, path: filepath.Join(g.path, name), rel: filepath.Join(g.rel, name), tree: g.tree}, nil
+	return g.below(name)
 }
 
 // words gives the words of one of the group's files.

@@ -16,9 +16,6 @@ import (
 // sleeps uninterruptibly in the kernel may keep it longer.
 const FreezeWait = 2 * time.Second
 
-// Populated says whether a process lives in the group or below it. A zombie does not.
-func (g *Group) Populated() (bool, error) { return g.event("populated") }
-
 // Frozen says whether every process of the group stands still.
 func (g *Group) Frozen() (bool, error) { return g.event("frozen") }
 

@@ -23,7 +23,8 @@ const maxDepth = 128
 const RemoveWait = 200 * time.Millisecond
 
 // Procs gives the processes in the group and below it, as the caller's pid namespace
-// numbers them, sorted. One that moves meanwhile may be missed.
+// numbers them, sorted, without those in the group ServerLeaf. One that moves
+// meanwhile may be missed.
 func (g *Group) Procs() ([]int, error) {
 	pids, err := procs(g.fd, nil, 0)
 	slices.Sort(pids)
@@ -44,8 +45,10 @@ func procs(dir int, pids []int, depth int) ([]int, error) {
 	if leaf(dir) {
 		return pids, nil
 	}
-	err = children(dir, depth, func(child int, _ string) (err error) {
-		pids, err = procs(child, pids, depth+1)
+	err = children(dir, depth, func(child int, name string) (err error) {
+		if depth > 0 || name != ServerLeaf {
+			pids, err = procs(child, pids, depth+1)
+		}
 		return err
 	})
 	return pids, err
@@ -85,6 +88,8 @@ func (m Hierarchy) Remove(path string) error {
 		}
 		err = removeBelow(g.fd, 0)
 		pids, _ := g.Procs()
+		servers, _ := g.Servers()
+		pids = append(pids, servers...)
 		g.Close()
 		if err != nil && err != unix.EBUSY {
 			return &fs.PathError{Op: "rmdir", Path: abs, Err: err}

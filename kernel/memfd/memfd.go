@@ -57,3 +57,20 @@ func fill(fd int, content []byte) error {
 	_, err := unix.FcntlInt(uintptr(fd), unix.F_ADD_SEALS, seals|unix.F_SEAL_SEAL)
 	return err
 }
+
+// Shared gives an empty file of size bytes for processes to share memory by,
+// close-on-exec and not executable. The name is what /proc shows.
+func Shared(name string, size int64) (fd int, err error) {
+	fd, err = create(name, unix.MFD_CLOEXEC|unix.MFD_NOEXEC_SEAL)
+	if err == unix.EINVAL {
+		fd, err = create(name, unix.MFD_CLOEXEC) // before 6.3
+	}
+	if err != nil {
+		return -1, fmt.Errorf("memfd_create %s: %w", name, err)
+	}
+	if err := unix.Ftruncate(fd, size); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("memfd %s: %w", name, err)
+	}
+	return fd, nil
+}

@@ -36,3 +36,12 @@ func Write(pid int, file, text string) error {
 	}
 	return nil
 }
+
+// Parent opens the user namespace that a user namespace lies in.
+func Parent(userns *os.File) (*os.File, error) {
+	fd, err := unix.IoctlRetInt(int(userns.Fd()), unix.NS_GET_PARENT)
+	if err != nil {
+		return nil, fmt.Errorf("namespace above %s: %w", userns.Name(), err)
+	}
+	return os.NewFile(uintptr(fd), "above "+userns.Name()), nil
+}

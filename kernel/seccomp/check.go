@@ -22,7 +22,11 @@ func (c *code) checks(p Policy, more extra) func(verdict) label {
 	personalities := c.personality(yes, no)
 	keys := c.loaded(high(2), c.jump(unix.BPF_JEQ, 0, yes, no))
 	keys = c.loaded(low(2), c.jump(unix.BPF_JEQ, 0, keys, no))
-	ioctls := c.loaded(low(1), c.oneOf(requests(), no, yes))
+	ioctls := c.oneOf(requests(), no, yes)
+	if p.Notify {
+		ioctls = c.interfaces(ioctls, no)
+	}
+	ioctls = c.loaded(low(1), ioctls)
 	return func(v verdict) label {
 		switch v {
 		case allow:
@@ -78,8 +82,12 @@ func (c *code) sockets(p Policy, more extra, yes label) label {
 		unix.NETLINK_INET_DIAG, unix.NETLINK_GENERIC, unix.NETLINK_NETFILTER), yes, noProto)
 	netlink = c.loaded(low(2), netlink)
 
+	make := yes
+	if p.Notify {
+		make = c.ret(unix.SECCOMP_RET_USER_NOTIF)
+	}
 	proto := c.loaded(low(2), c.oneOf([]uint32{unix.IPPROTO_IP, unix.IPPROTO_TCP, unix.IPPROTO_UDP,
-		unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6}, yes, noProto))
+		unix.IPPROTO_ICMP, unix.IPPROTO_ICMPV6}, make, noProto))
 	inet := c.jump(unix.BPF_JEQ, unix.SOCK_RAW, yes,
 		c.oneOf([]uint32{unix.SOCK_STREAM, unix.SOCK_DGRAM}, proto, noType))
 	const typeMask = 0xf // SOCK_TYPE_MASK of linux/net.h: the rest is flags
@@ -114,6 +122,31 @@ func (c *code) personality(yes, no label) label {
 	)
 	others := c.jump(unix.BPF_JSET, query&^(linux32|uname26|noRandom|limit3GB), no, yes)
 	return c.loaded(low(0), c.jump(unix.BPF_JEQ, query, yes, others))
+}
+
+// siocoutqnsd is SIOCOUTQNSD of linux/sockios.h.
+const siocoutqnsd = 0x894b
+
+// Asked are the ioctls that a socket answers of the interfaces of its network: those of
+// netdevice(7) that take a struct ifreq by value, and SIOCGIFCONF.
+func Asked() []uint32 {
+	return []uint32{unix.SIOCGIFNAME, unix.SIOCGIFCONF, unix.SIOCGIFFLAGS, unix.SIOCGIFADDR,
+		unix.SIOCGIFDSTADDR, unix.SIOCGIFBRDADDR, unix.SIOCGIFNETMASK, unix.SIOCGIFMETRIC,
+		unix.SIOCGIFMTU, unix.SIOCGIFHWADDR, unix.SIOCGIFINDEX, unix.SIOCGIFPFLAGS,
+		unix.SIOCGIFTXQLEN, unix.SIOCGIFMAP}
+}
+
+// interfaces writes the check of an ioctl that may be of the kind SOCK_IOC_TYPE, and
+// goes on at rest for others. From SIOCGIFNAME, where those of interfaces begin, to the
+// wireless ones, what is not Asked is refused: settings, which a socket that was handed
+// in refuses by itself, and what tells of devices or namespaces (SIOCGSKNS) in other
+// ways. SIOCOUTQNSD is in the middle, and of a connection.
+func (c *code) interfaces(rest, no label) label {
+	const first, end = unix.SIOCGIFNAME, 0x8c00
+	own := c.jump(unix.BPF_JEQ, siocoutqnsd, rest, no)
+	own = c.oneOf(Asked(), c.ret(unix.SECCOMP_RET_USER_NOTIF), own)
+	own = c.jump(unix.BPF_JGE, end, rest, own)
+	return c.jump(unix.BPF_JGE, first, own, rest)
 }
 
 // requests are the ioctls that are refused: typing into a terminal (TIOCSTI,

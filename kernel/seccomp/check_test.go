@@ -10,6 +10,7 @@ import (
 // with rubbish in the half of the register that the kernel does not look at.
 func TestArguments(t *testing.T) {
 	own, bare, nest := Policy{Private: true}, Policy{}, Policy{Private: true, Nesting: true}
+	told := Policy{Private: true, Notify: true}
 	const flags = unix.SOCK_CLOEXEC | unix.SOCK_NONBLOCK
 	for _, c := range []struct {
 		p    Policy
@@ -41,6 +42,25 @@ func TestArguments(t *testing.T) {
 		{own, unix.SYS_SOCKET, []uint64{200, unix.SOCK_RAW, 3}, "EAFNOSUPPORT"},
 		{nest, unix.SYS_SOCKET, []uint64{unix.AF_PACKET, unix.SOCK_RAW, 3}, "allow"},
 		{nest, unix.SYS_SOCKET, []uint64{unix.AF_VSOCK, unix.SOCK_STREAM, 0}, "EAFNOSUPPORT"},
+		{told, unix.SYS_SOCKET, []uint64{unix.AF_INET, unix.SOCK_STREAM | flags, 0}, "notify"},
+		{told, unix.SYS_SOCKET, []uint64{unix.AF_INET6, unix.SOCK_DGRAM, unix.IPPROTO_ICMPV6}, "notify"},
+		{told, unix.SYS_SOCKET, []uint64{unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP}, "EPROTONOSUPPORT"},
+		{told, unix.SYS_SOCKET, []uint64{unix.AF_INET, unix.SOCK_RAW, unix.IPPROTO_RAW}, "allow"}, // of its own network
+		{told, unix.SYS_SOCKET, []uint64{unix.AF_UNIX, unix.SOCK_STREAM, 0}, "allow"},
+		{told, unix.SYS_SOCKET, []uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_ROUTE}, "allow"},
+		{told, unix.SYS_SOCKET, []uint64{unix.AF_VSOCK, unix.SOCK_STREAM, 0}, "EAFNOSUPPORT"},
+		{told, unix.SYS_SOCKETPAIR, []uint64{unix.AF_UNIX, unix.SOCK_STREAM, 0}, "allow"},
+		{told, unix.SYS_IOCTL, []uint64{3, unix.SIOCGIFCONF}, "notify"},
+		{told, unix.SYS_IOCTL, []uint64{3, unix.SIOCGIFNAME}, "notify"},
+		{told, unix.SYS_IOCTL, []uint64{3, unix.SIOCSIFADDR}, "EPERM"},
+		{told, unix.SYS_IOCTL, []uint64{3, unix.SIOCETHTOOL}, "EPERM"},
+		{told, unix.SYS_IOCTL, []uint64{3, 0x894b}, "allow"}, // SIOCOUTQNSD
+		{told, unix.SYS_IOCTL, []uint64{3, 0x894c}, "EPERM"}, // SIOCGSKNS
+		{told, unix.SYS_IOCTL, []uint64{3, 0x8b01}, "EPERM"}, // SIOCGIWNAME
+		{told, unix.SYS_IOCTL, []uint64{3, unix.SIOCOUTQ}, "allow"},
+		{told, unix.SYS_IOCTL, []uint64{3, unix.TUNSETIFF}, "allow"},
+		{told, unix.SYS_IOCTL, []uint64{3, unix.TIOCSTI}, "EPERM"},
+		{own, unix.SYS_IOCTL, []uint64{3, unix.SIOCETHTOOL}, "allow"},
 		{own, unix.SYS_SOCKETPAIR, []uint64{unix.AF_UNIX, unix.SOCK_STREAM, 0}, "allow"},
 		{own, unix.SYS_SOCKETPAIR, []uint64{unix.AF_TIPC, unix.SOCK_STREAM, 0}, "ENOTSUP"},
 

@@ -95,6 +95,9 @@ func said(ret uint32) string {
 	if ret == unix.SECCOMP_RET_ALLOW {
 		return "allow"
 	}
+	if ret == unix.SECCOMP_RET_USER_NOTIF {
+		return "notify"
+	}
 	if ret&unix.SECCOMP_RET_ACTION_FULL == unix.SECCOMP_RET_ERRNO {
 		return unix.ErrnoName(unix.Errno(ret & unix.SECCOMP_RET_DATA))
 	}

@@ -19,6 +19,11 @@ type Policy struct {
 	// that clone3(2), whose flags no filter sees, can be let through. Otherwise it is
 	// absent and C libraries use clone(2).
 	Capped bool
+	// Notify has a supervisor answer what a guest asks of the host's network: sockets of
+	// AF_INET and AF_INET6 for streams and datagrams, and questions for interfaces by
+	// ioctl. All else that it may have is of its own network namespace. The filter must be
+	// installed with a listener.
+	Notify bool
 }
 
 // Bits32 is the word of [Policy].Extra that lets programs of the machine's 32-bit
