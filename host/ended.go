@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -58,6 +59,11 @@ func (r *run) cleared(exit *guest.Exit) error {
 	if exit == nil {
 		return step.Undo(r.steps())
 	}
+	held := slices.DeleteFunc(slices.Clone(r.fds), func(fd int) bool { return fd < 0 })
+	for i := range r.fds {
+		r.fds[i] = -1
+	}
+	defer linger(held)
 	if was, err := r.h.readNote(r.name); err == nil && was != nil && was.Stopping {
 		exit.Reason = guest.StoppedBy
 	}

@@ -47,6 +47,7 @@ type run struct {
 	pumps   *stdio   // of a start in the foreground
 	told    *proto.Told
 	asked   chan error // of a stop: how its command has ended
+	held    held       // of a stop: what it has of the guest's init
 }
 
 // newRun decides everything about the guest's context that can be decided without

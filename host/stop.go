@@ -65,6 +65,8 @@ func (h *Host) stop(ctx context.Context, n guest.Name, o StopOptions) error {
 	if o.Timeout == 0 {
 		o.Timeout = time.Duration(r.spec.Init.StopTimeout)
 	}
+	r.hold()
+	defer r.held.linger()
 	return step.Run(ctx, "stop", r.stopping(o))
 }
 
@@ -134,7 +136,7 @@ func (r *run) await(ctx context.Context, timeout time.Duration) error {
 	defer g.Close()
 	bounded, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	err = g.WaitEmpty(bounded)
+	err = g.WaitEmpty(bounded, r.held.pidfds()...)
 	select {
 	case asked := <-r.asked:
 		r.complain(asked)

@@ -129,10 +129,14 @@ const (
 
 func (m Mount) overlay(o Owner) (int, error) {
 	lower := make([]int, 0, len(m.Lower))
+	// The overlay has clones of its own. To drop ours takes a grace period of the kernel's
+	// each, and nobody needs to wait for that.
 	defer func() {
-		for _, fd := range lower {
-			syscall.Close(fd)
-		}
+		go func() {
+			for _, fd := range lower {
+				syscall.Close(fd)
+			}
+		}()
 	}()
 	for _, path := range m.Lower {
 		fd, err := mount.Clone(path)

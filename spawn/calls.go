@@ -53,7 +53,7 @@ func (t *Table) Fork(name string, flags uint64, old func(pid Reg)) {
 	if old != nil {
 		old(pid)
 	}
-	t.call("end", 0).kind = kindEnd
+	t.End()
 	t.skip = len(t.ops) - 1 - t.at
 }
 
@@ -195,6 +195,16 @@ func (t *Table) StdioFds(files [3]int) {
 		}
 	}
 }
+
+// Close closes files that the parent had when it called Start.
+func (t *Table) Close(fds ...int) {
+	for _, fd := range fds {
+		t.call("close file "+strconv.Itoa(fd), unix.SYS_CLOSE, num(fd)).passing(syscall.EBADF)
+	}
+}
+
+// End ends the process well, without executing anything.
+func (t *Table) End() { t.call("end", 0).kind = kindEnd }
 
 // CloseOthers has all files from 3 on closed by execve.
 func (t *Table) CloseOthers() {

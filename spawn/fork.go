@@ -34,8 +34,11 @@ type op struct {
 	save int16 // register for the result; -1 for none
 	want int   // the result must be this; -1 accepts any
 	pass [2]syscall.Errno
-	show bool // on EACCES, set dumpable and try again
-	next *runner
+	// needs, when not 0, is a register that holds a descriptor: the entry is left out when
+	// none was got.
+	needs Reg
+	show  bool // on EACCES, set dumpable and try again
+	next  *runner
 }
 
 // showTries bounds how often a child opens its own file in /proc. Whoever shares our
@@ -70,6 +73,9 @@ var _ = follow // rawClone calls it
 func follow(r *runner) {
 	for i := range r.ops {
 		o := &r.ops[i]
+		if o.needs != 0 && r.regs[o.needs] == ^uintptr(0) {
+			continue
+		}
 		a := &o.args
 		for j := range a {
 			if o.regs&(1<<j) != 0 {

@@ -42,16 +42,11 @@ func (t *Table) NewFS(fstype string, attr int, options ...string) Reg {
 
 // Clone makes a detached mount of the tree at path; with attr, such as
 // MOUNT_ATTR_RDONLY, set on it.
-func (t *Table) Clone(path string, attr uint64) Reg { return t.clone(path, attr, 0, 0) }
-
-// gone and bad are the errors that an entry passes over: those of a missing path,
-// and of the descriptor that was not got for it.
-func (t *Table) clone(path string, attr uint64, gone, bad syscall.Errno) Reg {
+func (t *Table) Clone(path string, attr uint64) Reg {
 	m := t.saved("clone mount "+path, unix.SYS_OPEN_TREE, num(unix.AT_FDCWD), t.str(path), num(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC))
-	t.last().passing(gone)
 	if attr != 0 {
 		set := &unix.MountAttr{Attr_set: attr}
-		t.call("set mount attributes of "+path, unix.SYS_MOUNT_SETATTR, m.arg(), t.str(""), num(unix.AT_EMPTY_PATH), ptr(t, set), num(unsafe.Sizeof(*set))).passing(bad)
+		t.call("set mount attributes of "+path, unix.SYS_MOUNT_SETATTR, m.arg(), t.str(""), num(unix.AT_EMPTY_PATH), ptr(t, set), num(unsafe.Sizeof(*set)))
 	}
 	return m
 }
@@ -79,21 +74,31 @@ func (t *Table) Mkdir(path string, mode uint32) {
 
 // Attach attaches the detached mount at path. No symbolic link is followed: a root
 // whose /proc is a link elsewhere is refused with ELOOP.
-func (t *Table) Attach(m Reg, path string) { t.attach(m, path, 0, 0) }
+func (t *Table) Attach(m Reg, path string) { t.attach(m, path, t.find(path)) }
 
-func (t *Table) attach(m Reg, path string, gone, bad syscall.Errno) {
+func (t *Table) find(path string) Reg {
 	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS}
-	at := t.saved("find "+path, unix.SYS_OPENAT2, num(unix.AT_FDCWD), t.str(path), ptr(t, how), num(unsafe.Sizeof(*how)))
-	t.last().passing(gone)
+	return t.saved("find "+path, unix.SYS_OPENAT2, num(unix.AT_FDCWD), t.str(path), ptr(t, how), num(unsafe.Sizeof(*how)))
+}
+
+func (t *Table) attach(m Reg, path string, at Reg) {
 	t.call("mount "+path, unix.SYS_MOVE_MOUNT, m.arg(), t.str(""), at.arg(), t.str(""),
-		num(unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)).passing(bad)
-	t.call("close "+path, unix.SYS_CLOSE, at.arg()).passing(bad)
+		num(unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH))
+	t.call("close "+path, unix.SYS_CLOSE, at.arg())
 }
 
 // Bind shows the file or directory at from also at path, with attr as in Clone.
-func (t *Table) Bind(from, path string, attr uint64) { t.attach(t.Clone(from, attr), path, 0, 0) }
+func (t *Table) Bind(from, path string, attr uint64) { t.Attach(t.Clone(from, attr), path) }
 
-// BindIfThere is Bind for paths that this kernel may not have.
+// BindIfThere is Bind for paths that this kernel may not have. Nothing is cloned for
+// those: to drop a detached mount again takes a grace period of the kernel's (50 to
+// 100 µs).
 func (t *Table) BindIfThere(from, path string, attr uint64) {
-	t.attach(t.clone(from, attr, unix.ENOENT, unix.EBADF), path, unix.ENOENT, unix.EBADF)
+	at := t.find(path)
+	t.last().passing(unix.ENOENT)
+	begin := len(t.ops)
+	t.attach(t.Clone(from, attr), path, at)
+	for i := range t.ops[begin:] {
+		t.ops[begin+i].needs = at
+	}
 }

@@ -43,8 +43,11 @@ func (g *Group) Freeze(on bool) error {
 }
 
 // WaitEmpty waits until no process lives in the group or below it; a group that was
-// removed is empty. The error is ctx.Err() when ctx ends first.
-func (g *Group) WaitEmpty(ctx context.Context) error { return g.await(ctx, "populated", "0") }
+// removed is empty. The error is ctx.Err() when ctx ends first. The end of one of the
+// processes behind pidfds, as the init of a guest, is worth a look at once.
+func (g *Group) WaitEmpty(ctx context.Context, pidfds ...int) error {
+	return g.await(ctx, "populated", "0", pidfds...)
+}
 
 // CPUTime is the processor time that all processes of the group have used, those that
 // have ended included, in user mode and in the kernel. It needs no controller.
@@ -83,7 +86,7 @@ func (g *Group) event(key string) (bool, error) {
 // The kernel tells of changes by POLLPRI, at most once in 10 ms for a file
 // (CGROUP_FILE_NOTIFY_MIN_INTV): the end of a guest that has just begun comes late. So
 // it is looked at without being told, more and more seldom, for the first 20 ms.
-func (g *Group) await(ctx context.Context, key, want string) error {
+func (g *Group) await(ctx context.Context, key, want string, pidfds ...int) error {
 	fd, err := openat(g.fd, "cgroup.events", unix.O_RDONLY)
 	if err == unix.ENODEV || err == unix.ENOENT {
 		return nil
@@ -99,8 +102,12 @@ func (g *Group) await(ctx context.Context, key, want string) error {
 	defer stop()
 
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLPRI}, {Fd: int32(wake), Events: unix.POLLIN}}
+	for _, p := range pidfds {
+		fds = append(fds, unix.PollFd{Fd: int32(p), Events: unix.POLLIN})
+	}
+	const soon = 100 * time.Microsecond
 	buf := make([]byte, 256)
-	for look := 100 * time.Microsecond; ; look *= 2 {
+	for look := soon; ; look *= 2 {
 		n, err := unix.Pread(fd, buf, 0)
 		if err == unix.ENODEV {
 			return nil
@@ -121,6 +128,11 @@ func (g *Group) await(ctx context.Context, key, want string) error {
 		}
 		if _, err := unix.Ppoll(fds, bound, nil); err != nil && err != unix.EINTR {
 			return g.fail("poll", "cgroup.events", err)
+		}
+		for i := range fds[2:] {
+			if p := &fds[2+i]; p.Fd >= 0 && p.Revents != 0 {
+				p.Fd, look = -1, soon/2 // told; it leaves the group in a moment, if not yet
+			}
 		}
 	}
 }
