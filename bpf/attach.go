@@ -32,7 +32,7 @@ func WatchEnds() (*Notes, error) {
 	if err != nil {
 		return nil, err
 	}
-	m, err := ebpf.NewHash("vserver_ended", keySize, noteSize, Watched)
+	m, err := ebpf.NewMap(ebpf.MapSpec{Name: "vserver_ended", Kind: ebpf.Hash, Key: keySize, Value: noteSize, Entries: Watched})
 	if err != nil {
 		return nil, err
 	}

@@ -36,6 +36,8 @@ type Instruction struct {
 	Label string // of this instruction
 	To    string // label that a jump goes to
 	Text  string // as a reader sees it
+
+	here bool // a label alone
 }
 
 // Size is the size of a memory access.
@@ -43,6 +45,8 @@ type Size byte
 
 // The sizes.
 const (
+	Byte  Size = unix.BPF_B
+	Half  Size = unix.BPF_H
 	Word  Size = unix.BPF_W
 	DWord Size = unix.BPF_DW
 )
@@ -57,23 +61,18 @@ func Pointer(bits int) Size {
 
 // Bytes is the size in bytes.
 func (s Size) Bytes() int32 {
-	if s == Word {
+	switch s {
+	case Byte:
+		return 1
+	case Half:
+		return 2
+	case Word:
 		return 4
 	}
 	return 8
 }
 
 func (s Size) String() string { return fmt.Sprintf("u%d", s.Bytes()*8) }
-
-// Helper is a function of the kernel that programs may call.
-type Helper int32
-
-// The helpers, by their numbers in linux/bpf.h.
-const (
-	MapLookup       Helper = 1
-	CurrentPidTgid  Helper = 14
-	ProbeReadKernel Helper = 113
-)
 
 // Load is dst = *(size *)(src + off).
 func Load(dst, src Register, off int16, size Size) Instruction {
@@ -129,7 +128,7 @@ func Map(dst Register, fd int) []Instruction {
 
 // Call is R0 = helper(R1, ...).
 func Call(h Helper) Instruction {
-	return Instruction{Op: unix.BPF_JMP | unix.BPF_CALL, Imm: int32(h), Text: fmt.Sprintf("call helper %d", h)}
+	return Instruction{Op: unix.BPF_JMP | unix.BPF_CALL, Imm: int32(h), Text: "call " + h.String()}
 }
 
 // JumpIfZero goes forward to a label if dst is 0.
@@ -141,6 +140,9 @@ func JumpIfZero(dst Register, to string) Instruction {
 func Exit() Instruction {
 	return Instruction{Op: unix.BPF_JMP | unix.BPF_EXIT, Text: "exit"}
 }
+
+// Here is a label of what follows, and no instruction.
+func Here(label string) Instruction { return Instruction{Label: label, here: true} }
 
 // Labelled gives an instruction a label.
 func Labelled(label string, i Instruction) Instruction {
@@ -158,13 +160,21 @@ func (r Register) String() string {
 // Assemble gives the program's bytes, jumps resolved.
 func Assemble(program []Instruction) ([]byte, error) {
 	at := map[string]int{}
-	for n, i := range program {
+	n := 0
+	for _, i := range program {
 		if i.Label != "" {
 			at[i.Label] = n
 		}
+		if !i.here {
+			n++
+		}
 	}
-	var code []byte
-	for n, i := range program {
+	code := make([]byte, 0, 8*n)
+	for _, i := range program {
+		if i.here {
+			continue
+		}
+		n := len(code) / 8
 		if i.To != "" {
 			to, ok := at[i.To]
 			if !ok || to <= n {
@@ -180,11 +190,15 @@ func Assemble(program []Instruction) ([]byte, error) {
 // Text is the program for a reader, a line for each instruction.
 func Text(program []Instruction) string {
 	var b strings.Builder
-	for n, i := range program {
+	n := 0
+	for _, i := range program {
 		if i.Label != "" {
 			fmt.Fprintf(&b, "%s:\n", i.Label)
 		}
-		fmt.Fprintf(&b, "%4d  %s\n", n, i.Text)
+		if !i.here {
+			fmt.Fprintf(&b, "%4d  %s\n", n, i.Text)
+			n++
+		}
 	}
 	return b.String()
 }

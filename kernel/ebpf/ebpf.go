@@ -16,17 +16,6 @@ import (
 // maxName is the longest name of a map or program, BPF_OBJ_NAME_LEN with its 0.
 const maxName = 15
 
-// NewHash makes a hash map named with letters, digits, "_" and ".", of which 15 count.
-// Its entries take memory only while they are there. The descriptor is close-on-exec,
-// as are all of this package.
-func NewHash(name string, keySize, valueSize, entries int) (fd int, err error) {
-	attr := struct {
-		kind, key, value, entries, flags, inner, node uint32
-		name                                          [maxName + 1]byte
-	}{unix.BPF_MAP_TYPE_HASH, uint32(keySize), uint32(valueSize), uint32(entries), unix.BPF_F_NO_PREALLOC, 0, 0, object(name)}
-	return call("map "+name, unix.BPF_MAP_CREATE, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
-}
-
 // element is what the map commands take.
 type element struct {
 	fd, _      uint32
@@ -58,15 +47,26 @@ func access(op string, cmd uintptr, fd int, key, value []byte, flags uint64) err
 	return err
 }
 
-// LoadRawTracepoint loads a program for a raw tracepoint. When the kernel refuses it,
-// the error carries the end of what its verifier says.
+// Hook is a place for programs: what a program for it is loaded as, by the numbers of
+// linux/bpf.h.
+type Hook struct {
+	Type   uint32 // BPF_PROG_TYPE_*
+	Attach uint32 // BPF_CGROUP_*, BPF_SK_LOOKUP; 0 for those that have none
+}
+
+// LoadRawTracepoint loads a program for a raw tracepoint, as LoadProgram does.
 func LoadRawTracepoint(name string, program []Instruction) (fd int, err error) {
+	return LoadProgram(Hook{Type: unix.BPF_PROG_TYPE_RAW_TRACEPOINT}, name, program)
+}
+
+// LoadProgram loads a program for a hook. When the kernel refuses it, the error carries the
+// end of what its verifier says.
+func LoadProgram(h Hook, name string, program []Instruction) (fd int, err error) {
 	code, err := Assemble(program)
 	if err != nil {
 		return -1, err
 	}
-	license := []byte("GPL\x00") // for bpf_probe_read_kernel
-	log := make([]byte, 64<<10)
+	license := []byte("GPL\x00") // for bpf_probe_read_kernel and others
 	attr := struct {
 		kind, count       uint32
 		code, license     uint64
@@ -74,21 +74,23 @@ func LoadRawTracepoint(name string, program []Instruction) (fd int, err error) {
 		log               uint64
 		version, flags    uint32
 		name              [maxName + 1]byte
-	}{kind: unix.BPF_PROG_TYPE_RAW_TRACEPOINT, count: uint32(len(code) / 8),
+		ifindex, attach   uint32
+	}{kind: h.Type, attach: h.Attach, count: uint32(len(code) / 8),
 		code: address(code), license: address(license), name: object(name)}
 	what := "program " + name
 	fd, err = call(what, unix.BPF_PROG_LOAD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 	if err != nil {
+		log := make([]byte, 1<<20)
 		attr.logLevel, attr.logSize, attr.log = 1, uint32(len(log)), address(log)
 		if fd, err = call(what, unix.BPF_PROG_LOAD, unsafe.Pointer(&attr), unsafe.Sizeof(attr)); err != nil {
 			if said := lastLines(log, 3); said != "" {
 				err = fmt.Errorf("%w (%s)", err, said)
 			}
 		}
+		runtime.KeepAlive(log)
 	}
 	runtime.KeepAlive(code)
 	runtime.KeepAlive(license)
-	runtime.KeepAlive(log)
 	return fd, err
 }
 

@@ -16,7 +16,7 @@ func TestMain(m *testing.M) { need.Main(m) }
 
 func TestMap(t *testing.T) {
 	need.Root(t)
-	fd, err := NewHash("a_name_that_is_too_long", 4, 8, 2)
+	fd, err := NewMap(MapSpec{Name: "a_name_that_is_too_long", Kind: Hash, Key: 4, Value: 8, Entries: 2})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -59,7 +59,7 @@ func count(m int) []Instruction {
 
 func TestRun(t *testing.T) {
 	need.Root(t)
-	m, err := NewHash("test", 4, 8, 1)
+	m, err := NewMap(MapSpec{Name: "test", Kind: Hash, Key: 4, Value: 8, Entries: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

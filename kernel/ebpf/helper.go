@@ -1,0 +1,71 @@
+package ebpf
+
+import "strconv"
+
+// Helper is a function of the kernel that programs may call.
+type Helper int32
+
+// The helpers, by their numbers in linux/bpf.h.
+const (
+	MapLookup               Helper = 1
+	MapUpdate               Helper = 2
+	MapDelete               Helper = 3
+	CurrentPidTgid          Helper = 14
+	CurrentUIDGID           Helper = 15
+	CurrentTask             Helper = 35
+	SetSockOpt              Helper = 49
+	SockOpsFlags            Helper = 59
+	Bind                    Helper = 64
+	SockHashUpdate          Helper = 70
+	SkbAncestorCgroup       Helper = 83
+	SkLookupUDP             Helper = 85
+	SkRelease               Helper = 86
+	SkStorageGet            Helper = 107
+	ProbeReadKernel         Helper = 113
+	CurrentAncestorCgroupID Helper = 123
+	SkAssign                Helper = 124
+	SetRetval               Helper = 187
+)
+
+// String is the helper's name in linux/bpf.h, of those that are here.
+func (h Helper) String() string {
+	switch h {
+	case MapLookup:
+		return "map_lookup_elem"
+	case MapUpdate:
+		return "map_update_elem"
+	case MapDelete:
+		return "map_delete_elem"
+	case CurrentPidTgid:
+		return "get_current_pid_tgid"
+	case CurrentUIDGID:
+		return "get_current_uid_gid"
+	case CurrentTask:
+		return "get_current_task"
+	case SetSockOpt:
+		return "setsockopt"
+	case SockOpsFlags:
+		return "sock_ops_cb_flags_set"
+	case Bind:
+		return "bind"
+	case SockHashUpdate:
+		return "sock_hash_update"
+	case SkbAncestorCgroup:
+		return "skb_ancestor_cgroup_id"
+	case SkLookupUDP:
+		return "sk_lookup_udp"
+	case SkRelease:
+		return "sk_release"
+	case SkStorageGet:
+		return "sk_storage_get"
+	case ProbeReadKernel:
+		return "probe_read_kernel"
+	case CurrentAncestorCgroupID:
+		return "get_current_ancestor_cgroup_id"
+	case SkAssign:
+		return "sk_assign"
+	case SetRetval:
+		return "set_retval"
+	}
+	return "helper " + strconv.Itoa(int(h))
+}
