@@ -1,0 +1,244 @@
+package firewall
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"syscall"
+
+	"vserver/fault"
+	"vserver/guest"
+	"vserver/kernel/nft"
+)
+
+// Guest is what the table holds for one guest.
+type Guest struct {
+	XID guest.XID
+	// Link is the host's end of the guest's routed link; "" when the guest's addresses
+	// are the host's.
+	Link      string
+	Addresses []netip.Addr
+	Rules     []guest.Rule
+	Publish   []guest.Publish
+	Shaped    bool       // what it sends gets its class
+	Ingress   guest.Rate // what it may be sent; of those without a link
+}
+
+// Of gives what the spec of a guest asks for, with the addresses that it really has.
+func Of(spec *guest.Spec, link string, addrs []netip.Addr) Guest {
+	n := &spec.Network
+	g := Guest{XID: spec.XID, Link: link, Addresses: addrs, Rules: n.Firewall, Publish: n.Publish, Shaped: n.Egress.Asked()}
+	if link == "" {
+		g.Ingress = n.Ingress.Rate
+	}
+	return g
+}
+
+// Asked tells whether the guest needs anything of the table.
+func (g Guest) Asked() bool {
+	return g.Link != "" || len(g.Rules) > 0 || len(g.Publish) > 0 || g.Shaped || g.Ingress > 0
+}
+
+// Up makes the table say this of the guest, whatever it said before, in one step that
+// no packet sees half of. It does nothing, and opens nothing, for a guest that asks
+// for nothing.
+func Up(g Guest) error {
+	if !g.Asked() {
+		return nil
+	}
+	return change(g)
+}
+
+// Change is Up for a guest that had something before and may ask for nothing now.
+func Change(g Guest) error { return change(g) }
+
+// Down removes what the table has of a guest, and what of the table nobody uses any
+// more. It succeeds when there is nothing.
+func Down(xid guest.XID) error { return change(Guest{XID: xid}) }
+
+func change(g Guest) error {
+	unlock, err := lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	conn, err := nft.Open()
+	if err != nil {
+		return unable(err)
+	}
+	defer conn.Close()
+	old, err := conn.HasChain(table(), markChain(g.XID))
+	if err != nil || !old && !g.Asked() {
+		return unable(err)
+	}
+	now, err := look(conn, g, old)
+	if err != nil {
+		return unable(err)
+	}
+	b := nft.NewBatch(table())
+	now.remove(b)
+	if g.Asked() {
+		now.put(b)
+	}
+	now.sweep(b)
+	err = conn.Commit(b)
+	if errors.Is(err, syscall.EEXIST) {
+		err = fault.Hint(fmt.Errorf("an address or a published port is another guest's: %w: %w", guest.ErrBusy, err),
+			"see `nft list table inet "+tableName+"`")
+	}
+	return unable(err)
+}
+
+// unable says what a kernel lacks that cannot do it.
+func unable(err error) error {
+	if errors.Is(err, syscall.ENOENT) || errors.Is(err, syscall.EPROTONOSUPPORT) || errors.Is(err, syscall.EOPNOTSUPP) {
+		return fault.Hint(fmt.Errorf("%w: %w", err, guest.ErrUnsupported),
+			"the kernel needs nf_tables with inet, ct, nat, fib and reject (CONFIG_NFT_*); see `modprobe nft_ct`")
+	}
+	return err
+}
+
+// state is the table as it is, seen by one guest.
+type state struct {
+	guest  Guest
+	chains []string                 // the guest's
+	mine   map[string][]nft.Element // by set: the guest's
+	others map[string]int           // by set: how many are others'
+	sets   []string                 // all that there are
+}
+
+// look reads the table; the elements only of a guest that has been there.
+func look(conn *nft.Conn, g Guest, old bool) (*state, error) {
+	s := &state{guest: g, mine: map[string][]nft.Element{}, others: map[string]int{}}
+	var err error
+	if s.sets, err = conn.Sets(table()); err != nil || !old {
+		return s, err
+	}
+	for _, f := range features() {
+		for _, set := range f.sets() {
+			if !slices.Contains(s.sets, set.Name) {
+				continue
+			}
+			list, err := conn.Elements(table(), set.Name)
+			if err != nil {
+				return nil, err
+			}
+			for _, e := range list {
+				if g.owns(e) {
+					s.mine[set.Name] = append(s.mine[set.Name], e)
+				} else {
+					s.others[set.Name]++
+				}
+			}
+		}
+	}
+	for _, name := range g.chains() {
+		there, err := conn.HasChain(table(), name)
+		if err != nil {
+			return nil, err
+		}
+		if there {
+			s.chains = append(s.chains, name)
+		}
+	}
+	return s, nil
+}
+
+func (g Guest) chains() []string {
+	return []string{inChain(g.XID), outChain(g.XID), policeChain(g.XID), publishChain(g.XID), markChain(g.XID)}
+}
+
+// owns tells whether an element is the guest's.
+func (g Guest) owns(e nft.Element) bool {
+	switch {
+	case e.Chain != "":
+		return slices.Contains(g.chains(), e.Chain)
+	case e.Data != nil:
+		return bytes.Equal(e.Data, classData(g.XID))
+	}
+	return bytes.Equal(e.Key, linkKeyOf(g.XID))
+}
+
+// remove takes everything of the guest away.
+func (s *state) remove(b *nft.Batch) {
+	for _, f := range features() {
+		for _, set := range f.sets() {
+			b.DelElements(set.Name, s.mine[set.Name]...)
+		}
+	}
+	for _, name := range s.chains {
+		b.DelChain(name)
+	}
+}
+
+// put adds what the guest asks for, and the features that it is the first to use.
+func (s *state) put(b *nft.Batch) {
+	g := s.guest
+	b.AddTable()
+	b.AddChain(markChain(g.XID), nil)
+	want := map[string][]nft.Element{}
+	use := func(set string, e ...nft.Element) { want[set] = append(want[set], e...) }
+	if g.Link != "" {
+		use("links", nft.Element{Key: linkKey(g.Link)})
+	}
+	g.filter(b, use)
+	if g.Shaped {
+		for _, a := range g.Addresses {
+			use(byFamily("class", a), nft.Element{Key: a.AsSlice(), Data: classData(g.XID)})
+		}
+	}
+	g.police(b, use)
+	g.publish(b, use)
+	for _, f := range features() {
+		first := !slices.Contains(s.sets, f.users[0].Name)
+		for _, set := range f.users {
+			if len(want[set.Name]) == 0 {
+				continue
+			}
+			if first {
+				f.add(b)
+				first = false
+				for _, set := range f.sets() {
+					s.sets = append(s.sets, set.Name)
+				}
+			}
+			b.AddElements(set.Name, want[set.Name]...)
+			s.others[set.Name]++ // is used
+		}
+	}
+}
+
+// sweep removes the features that the guest was the last to use, and with the last
+// feature the table.
+func (s *state) sweep(b *nft.Batch) {
+	if len(s.mine) == 0 && len(s.chains) == 0 {
+		return
+	}
+	left := slices.Contains(s.sets, poolSet4)
+	var gone []feature
+	for _, f := range features() {
+		switch used := slices.ContainsFunc(f.users, func(set nft.Set) bool { return s.others[set.Name] > 0 }); {
+		case used:
+			left = true
+		case slices.Contains(s.sets, f.users[0].Name):
+			gone = append(gone, f)
+		}
+	}
+	if !left && !s.guest.Asked() {
+		b.DelTable()
+		return
+	}
+	for _, f := range gone {
+		f.del(b)
+	}
+}
+
+// byFamily is the name of the set for an address.
+func byFamily(set string, a netip.Addr) string {
+	if a.Is4() {
+		return set + "4"
+	}
+	return set + "6"
+}

@@ -1,0 +1,113 @@
+package firewall
+
+import (
+	"bytes"
+	"net/netip"
+	"slices"
+
+	"github.com/google/nftables/binaryutil"
+	"github.com/google/nftables/expr"
+
+	"vserver/kernel/nft"
+)
+
+// Sets of the networks that are hidden behind the host.
+const (
+	poolSet4 = "pool4"
+	poolSet6 = "pool6"
+)
+
+// poolFeature hides what comes from pools behind the address of the link that it
+// leaves by. Guests and other pools are told the truth.
+func poolFeature() feature {
+	in := func(set string, invert bool) rule {
+		return rule{&expr.Lookup{SourceRegister: regFirst, SetName: set, Invert: invert}}
+	}
+	away := join(load(expr.MetaKeyOIF), isNot(binaryutil.NativeEndian.PutUint32(1)...),
+		load(expr.MetaKeyOIFGROUP), isNot(binaryutil.NativeEndian.PutUint32(linkGroup)...))
+	return feature{
+		name: "pool",
+		users: []nft.Set{{Name: poolSet4, Key: []nft.Kind{nft.IPv4()}, Interval: true},
+			{Name: poolSet6, Key: []nft.Kind{nft.IPv6()}, Interval: true}},
+		chains: []chain{{"masquerade", nft.Base{Type: "nat", Hook: nft.Postrouting, Priority: srcnat}, rules(
+			join(ip4(), source4(), in(poolSet4, false), destination4(), in(poolSet4, true), away, masquerade()),
+			join(ip6(), source6(), in(poolSet6, false), destination6(), in(poolSet6, true), away, masquerade()),
+		)}},
+	}
+}
+
+// Masquerade hides packets from a network behind the host when they leave by a link
+// that is no guest's. It does nothing when that is done already.
+func Masquerade(pool netip.Prefix) error { return setPool(pool, true) }
+
+// Unmasquerade ends that. It succeeds when it is not done.
+func Unmasquerade(pool netip.Prefix) error { return setPool(pool, false) }
+
+func setPool(pool netip.Prefix, want bool) error {
+	unlock, err := lock()
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	conn, err := nft.Open()
+	if err != nil {
+		return unable(err)
+	}
+	defer conn.Close()
+	sets, err := conn.Sets(table())
+	if err != nil {
+		return unable(err)
+	}
+	f, there := poolFeature(), slices.Contains(sets, poolSet4)
+	count, has := 0, false
+	first := pool.Masked().Addr().AsSlice()
+	for _, set := range f.users {
+		if !there {
+			break
+		}
+		list, err := conn.Elements(table(), set.Name)
+		if err != nil {
+			return err
+		}
+		for _, e := range list {
+			if !e.End {
+				count++
+				has = has || bytes.Equal(e.Key, first)
+			}
+		}
+	}
+	if has == want {
+		return nil
+	}
+	b := nft.NewBatch(table())
+	set := byFamily("pool", pool.Addr())
+	switch {
+	case want:
+		b.AddTable()
+		if !there {
+			f.add(b)
+		}
+		b.AddElements(set, poolElements(pool)...)
+	case count > 1:
+		b.DelElements(set, poolElements(pool)...)
+	case len(sets) > len(f.users):
+		f.del(b)
+	default:
+		b.DelTable()
+	}
+	return unable(conn.Commit(b))
+}
+
+// poolElements are the bounds of a network.
+func poolElements(pool netip.Prefix) []nft.Element {
+	first := pool.Masked().Addr()
+	list := []nft.Element{{Key: first.AsSlice()}}
+	last := first.AsSlice()
+	for i := pool.Bits(); i < first.BitLen(); i++ {
+		last[i/8] |= 0x80 >> (i % 8)
+	}
+	if end, _ := netip.AddrFromSlice(last); end.Next().IsValid() {
+		list = append(list, nft.Element{Key: end.Next().AsSlice(), End: true})
+	}
+	return list
+}

@@ -1,0 +1,251 @@
+package firewall
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"slices"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+
+	"vserver/guest"
+	"vserver/internal/need"
+	"vserver/kernel/nft"
+)
+
+func TestMain(m *testing.M) { need.Main(m) }
+
+// world is a host and a machine on its link, each a network namespace made for the
+// test. The test's own thread is in the host's.
+//
+//	outside eth 198.51.100.99/24 2001:db8::99/64 --- up0 198.51.100.1/24 2001:db8::1/64 host
+type world struct {
+	t             testing.TB
+	host, outside netns.NsHandle
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	need.Root(t)
+	need.Namespaces(t, syscall.CLONE_NEWNET)
+	runtime.LockOSThread() // and never unlocked: the thread ends with the test
+	w := &world{t: t}
+	w.outside, w.host = w.namespace(), w.namespace()
+	must(t, netns.Set(w.host))
+	w.pair("up0", "eth", w.outside)
+	w.address("up0", "198.51.100.1/24", "2001:db8::1/64")
+	w.in(w.outside, func() { w.address("eth", "198.51.100.99/24", "2001:db8::99/64") })
+	return w
+}
+
+// namespace makes one, with its loopback up.
+func (w *world) namespace() (h netns.NsHandle) {
+	w.t.Helper()
+	done := make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		var err error
+		if h, err = netns.New(); err == nil {
+			lo, _ := netlink.LinkByIndex(1)
+			err = netlink.LinkSetUp(lo)
+		}
+		done <- err
+	}()
+	must(w.t, <-done)
+	w.t.Cleanup(func() { h.Close() })
+	return h
+}
+
+// in does something in a namespace.
+func (w *world) in(h netns.NsHandle, do func()) {
+	w.t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if err := netns.Set(h); err != nil {
+			w.t.Error(err)
+			return
+		}
+		do()
+	}()
+	<-done
+}
+
+// pair connects the host with another namespace.
+func (w *world) pair(name, peer string, other netns.NsHandle) {
+	w.t.Helper()
+	veth := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: peer, PeerNamespace: netlink.NsFd(other)}
+	veth.Name = name
+	if strings.HasPrefix(name, "vs") {
+		veth.Group = linkGroup
+	}
+	must(w.t, netlink.LinkAdd(veth))
+}
+
+// address gives a link addresses, which are there at once, and sets it up.
+func (w *world) address(link string, addrs ...string) {
+	l, err := netlink.LinkByName(link)
+	must(w.t, err)
+	for _, a := range addrs {
+		addr, err := netlink.ParseAddr(a)
+		must(w.t, err)
+		if addr.IP.To4() == nil {
+			addr.Flags = syscall.IFA_F_NODAD
+		}
+		must(w.t, netlink.AddrAdd(l, addr))
+	}
+	must(w.t, netlink.LinkSetUp(l))
+	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
+		if l, err = netlink.LinkByName(link); err == nil && l.Attrs().OperState != netlink.OperLowerLayerDown {
+			return
+		}
+	}
+}
+
+// private makes a namespace that is connected as a guest with a routed link is.
+func (w *world) private(xid guest.XID, addrs ...string) netns.NsHandle {
+	w.t.Helper()
+	h := w.namespace()
+	name := Guest{XID: xid}.link()
+	w.pair(name, "eth0", h)
+	must(w.t, os.WriteFile("/proc/sys/net/ipv4/conf/all/forwarding", []byte("1"), 0))
+	w.in(h, func() {
+		w.address("eth0", addrs...)
+		l, _ := netlink.LinkByName("eth0")
+		must(w.t, netlink.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Scope: netlink.SCOPE_LINK,
+			Dst: &net.IPNet{IP: net.IPv4zero.To4(), Mask: net.CIDRMask(0, 32)}}))
+	})
+	w.address(name)
+	must(w.t, os.WriteFile("/proc/sys/net/ipv4/conf/"+name+"/proxy_arp", []byte("1"), 0))
+	must(w.t, os.WriteFile("/proc/sys/net/ipv4/neigh/"+name+"/proxy_delay", []byte("0"), 0))
+	l, _ := netlink.LinkByName(name)
+	for _, a := range addrs {
+		p := netip.MustParsePrefix(a)
+		must(w.t, netlink.RouteAdd(&netlink.Route{LinkIndex: l.Attrs().Index, Scope: netlink.SCOPE_LINK,
+			Dst: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(32, 32)}}))
+	}
+	return h
+}
+
+func (g Guest) link() string { return strings.TrimRight(string(linkKeyOf(g.XID)), "\x00") }
+
+// end is a place to listen at or to connect from.
+type end struct {
+	ns   netns.NsHandle
+	addr string // of the sender; "" is the kernel's choice
+}
+
+// served is what a server saw of the first connection.
+type served struct{ from string }
+
+// wait is how long something that comes is waited for, and little how long something
+// that must not.
+const (
+	wait   = 20 * time.Second
+	little = 150 * time.Millisecond
+)
+
+// tcp connects to addr, where a server listens in another place, and tells what the
+// server saw; refused or lost connections give an error.
+func (w *world) tcp(from end, to netns.NsHandle, listen, dial string, patience time.Duration) (served, error) {
+	w.t.Helper()
+	var l net.Listener
+	var err error
+	w.in(to, func() { l, err = net.Listen("tcp", listen) })
+	must(w.t, err)
+	defer l.Close()
+	seen := make(chan string, 1)
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			seen <- ""
+			return
+		}
+		c.Write([]byte("x"))
+		seen <- c.RemoteAddr().(*net.TCPAddr).IP.String()
+		c.Close()
+	}()
+	d := net.Dialer{Timeout: patience}
+	if from.addr != "" {
+		d.LocalAddr = &net.TCPAddr{IP: net.ParseIP(from.addr)}
+	}
+	var c net.Conn
+	w.in(from.ns, func() { c, err = d.Dial("tcp", dial) })
+	if err != nil {
+		return served{}, err
+	}
+	defer c.Close()
+	c.SetReadDeadline(time.Now().Add(patience))
+	if _, err := c.Read(make([]byte, 1)); err != nil {
+		return served{}, err
+	}
+	return served{<-seen}, nil
+}
+
+// passes and blocked hold what tcp gives against what is wanted.
+func (w *world) passes(from end, to netns.NsHandle, addr string) {
+	w.t.Helper()
+	if _, err := w.tcp(from, to, addr, addr, wait); err != nil {
+		w.t.Errorf("from %q to %s: %v", from.addr, addr, err)
+	}
+}
+
+func (w *world) blocked(from end, to netns.NsHandle, addr string) {
+	w.t.Helper()
+	if _, err := w.tcp(from, to, addr, addr, little); err == nil {
+		w.t.Errorf("from %q to %s: passed", from.addr, addr)
+	}
+}
+
+func (w *world) refused(from end, to netns.NsHandle, addr string) {
+	w.t.Helper()
+	if _, err := w.tcp(from, to, addr, addr, wait); !errors.Is(err, syscall.EHOSTUNREACH) && !errors.Is(err, syscall.EACCES) {
+		w.t.Errorf("from %q to %s: %v, want it refused", from.addr, addr, err)
+	}
+}
+
+// left names what the table still has.
+func (w *world) left() []string {
+	w.t.Helper()
+	conn, err := nft.Open()
+	must(w.t, err)
+	defer conn.Close()
+	chains, err := conn.Chains(table())
+	must(w.t, err)
+	sets, err := conn.Sets(table())
+	must(w.t, err)
+	out := slices.Concat(chains, sets)
+	slices.Sort(out)
+	return out
+}
+
+func parsed(t testing.TB, lines ...string) (out []guest.Rule) {
+	for _, line := range lines {
+		r, err := guest.ParseRule(line)
+		must(t, err)
+		out = append(out, r)
+	}
+	return out
+}
+
+func addrs(list ...string) (out []netip.Addr) {
+	for _, a := range list {
+		out = append(out, netip.MustParseAddr(a))
+	}
+	return out
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
