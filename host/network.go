@@ -18,7 +18,7 @@ func (r *run) networkUp(context.Context) error {
 		return err
 	}
 	defer netns.Close()
-	return ncontext.Up(&r.spec, r.name, int(netns.Fd()))
+	return ncontext.Up(&r.spec, r.name, int(netns.Fd()), r.h.Dirs)
 }
 
-func (r *run) networkDown() error { return ncontext.Down(r.spec.XID) }
+func (r *run) networkDown() error { return ncontext.Down(r.spec.XID, r.h.Dirs) }

@@ -3,6 +3,7 @@ package private
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -14,7 +15,7 @@ import (
 // state it is, and what guests that ended by themselves have left: routes, and
 // proxies for addresses that no guest has. It succeeds when there is nothing. Links
 // end with their namespaces.
-func Down(xid guest.XID) error {
+func Down(xid guest.XID, dirs guest.Dirs) error {
 	host, err := netlink.NewHandle(syscall.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("netlink: %w", err)
@@ -31,7 +32,45 @@ func Down(xid guest.XID) error {
 	for _, f := range []family{ipv4(), ipv6()} {
 		errs = append(errs, sweep(host, f, index))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, leave(host, xid, dirs))...)
+}
+
+// leave takes a guest from its bridge: the bridge, if it is ours and has no other
+// port, and the rules of the port. A guest without such rules was at no bridge: they
+// are the first to come and the last to go.
+func leave(host *netlink.Handle, xid guest.XID, dirs guest.Dirs) error {
+	if there, err := guarded(xid); err != nil || !there {
+		return err
+	}
+	unlock, err := lock(dirs)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	left, err := guards(xid)
+	if err != nil {
+		return err
+	}
+	links, err := dump(host.LinkList)
+	if err != nil {
+		return fmt.Errorf("links: %w", err)
+	}
+	var errs []error
+	for _, b := range links {
+		// A port of a guest without rules is of one that ended, too: the kernel is slow
+		// to remove it.
+		busy := func(l netlink.Link) bool {
+			a := l.Attrs()
+			return a.MasterIndex == b.Attrs().Index && (a.Group != portGroup || slices.Contains(left, a.Name))
+		}
+		if !isOurs(b) || slices.ContainsFunc(links, busy) {
+			continue
+		}
+		if err := host.LinkDel(b); err != nil && !errors.As(err, new(netlink.LinkNotFoundError)) && !errors.Is(err, syscall.ENODEV) {
+			errs = append(errs, fmt.Errorf("bridge %s: %w", b.Attrs().Name, err))
+		}
+	}
+	return errors.Join(append(errs, unguard(xid, len(left) == 0))...)
 }
 
 // sweep removes the routes by a link, and the proxies for what is not routed to any

@@ -23,7 +23,7 @@ func TestParallel(t *testing.T) {
 	connect := func(i int) {
 		w.in(w.host, func() {
 			s := spec(guest.XID(100+i), fmt.Sprintf("192.0.2.%d/24", 100+i), fmt.Sprintf("2001:db8:1::%d/64", 100+i))
-			if err := Up(s, guest.Name(fmt.Sprint("g", i)), int(guests[i])); err != nil {
+			if err := w.up(s, guests[i]); err != nil {
 				t.Error(i, err)
 			}
 		})
@@ -40,7 +40,7 @@ func TestParallel(t *testing.T) {
 	wg.Go(func() { all(1, connect) })
 	all(0, func(i int) {
 		w.in(w.host, func() {
-			if err := Down(guest.XID(100 + i)); err != nil {
+			if err := Down(guest.XID(100+i), w.dirs); err != nil {
 				t.Error(i, err)
 			}
 		})

@@ -182,16 +182,16 @@ func TestFalseSource(t *testing.T) {
 
 func TestDown(t *testing.T) {
 	w := newWorld(t)
-	must(t, Down(8)) // nothing there
+	must(t, Down(8, w.dirs)) // nothing there
 	a := w.guest(8, "192.0.2.10/24", "2001:db8:1::10/64", "198.51.100.7/32")
 	w.guest(9, "192.0.2.20/24", "2001:db8:1::20/64")
 	left := []string{"link vs9", "proxy 192.0.2.20", "proxy 2001:db8:1::20", "route 192.0.2.20", "route 2001:db8:1::20"}
-	must(t, Down(8))
+	must(t, Down(8, w.dirs))
 	got := slices.DeleteFunc(w.marks(), func(s string) bool { return s == "link vs8" })
 	if slices.Sort(got); !slices.Equal(got, left) {
 		t.Errorf("after Down: %q", got)
 	}
-	must(t, Down(8))
+	must(t, Down(8, w.dirs))
 	a.Close()
 	for end := time.Now().Add(3 * time.Second); slices.Contains(w.marks(), "link vs8"); time.Sleep(10 * time.Millisecond) {
 		if time.Now().After(end) {
@@ -213,7 +213,7 @@ func TestDownAfterDeath(t *testing.T) {
 		if !slices.Contains(w.marks(), "proxy 192.0.2.10") {
 			t.Error("the kernel removes proxies by itself; the sweep is not needed")
 		}
-		must(t, Down(who))
+		must(t, Down(who, w.dirs))
 		if got := w.marks(); len(got) > 0 {
 			t.Errorf("left: %q", got)
 		}
@@ -228,7 +228,7 @@ func TestForeignProxy(t *testing.T) {
 	theirs := &netlink.Neigh{LinkIndex: up.Attrs().Index, IP: net.IPv4(192, 0, 2, 200), Flags: netlink.NTF_PROXY, Family: netlink.FAMILY_V4}
 	must(t, netlink.NeighAdd(theirs))
 	w.guest(8, "192.0.2.10/24")
-	must(t, Down(8))
+	must(t, Down(8, w.dirs))
 	list, err := netlink.NeighProxyList(0, netlink.FAMILY_V4)
 	must(t, err)
 	if len(list) != 1 || !list[0].IP.Equal(theirs.IP) {
@@ -240,7 +240,7 @@ func TestForeignProxy(t *testing.T) {
 func TestAgain(t *testing.T) {
 	w := newWorld(t)
 	first := w.guest(8, "192.0.2.10/24")
-	must(t, Down(8))
+	must(t, Down(8, w.dirs))
 	for range 3 {
 		g := w.guest(8, "192.0.2.10/24")
 		if _, err := w.reaches(w.outside, g, "192.0.2.10"); err != nil {
@@ -250,7 +250,7 @@ func TestAgain(t *testing.T) {
 	if _, err := w.reaches(first, w.outside, "192.0.2.9"); err == nil {
 		t.Error("the former namespace still reaches out")
 	}
-	must(t, Down(8))
+	must(t, Down(8, w.dirs))
 }
 
 func TestRefused(t *testing.T) {
@@ -262,7 +262,7 @@ func TestRefused(t *testing.T) {
 		"2001:db8:1::1/64": guest.ErrInvalid,
 		"192.0.2.10/24":    guest.ErrBusy,
 	} {
-		err := Up(spec(9, addr), "g9", int(w.namespace()))
+		err := w.up(spec(9, addr), w.namespace())
 		if !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", addr, err, want)
 		}
@@ -272,18 +272,10 @@ func TestRefused(t *testing.T) {
 	}
 }
 
-// TestNothing sees that the other modes do not even look at the namespace.
+// TestNothing sees that without addresses not even the namespace is looked at.
 func TestNothing(t *testing.T) {
-	for _, mode := range []guest.NetMode{guest.NetHost, guest.NetNone, guest.NetPrivate} {
-		s := spec(8)
-		s.Network.Mode = mode
-		if mode != guest.NetPrivate {
-			s = spec(8, "192.0.2.10/24")
-			s.Network.Mode = mode
-		}
-		if err := Up(s, "g8", -1); err != nil {
-			t.Errorf("%s: %v", mode, err)
-		}
+	if err := Up(Guest{Spec: spec(8), Name: "g8", Netns: -1}); err != nil {
+		t.Error(err)
 	}
 }
 
@@ -296,9 +288,9 @@ func BenchmarkUp(b *testing.B) {
 				b.StopTimer()
 				h := w.namespace()
 				b.StartTimer()
-				must(b, Up(s, "g8", int(h)))
+				must(b, w.up(s, h))
 				b.StopTimer()
-				must(b, Down(8))
+				must(b, Down(8, w.dirs))
 				h.Close()
 				l, err := netlink.LinkByName(Link(8))
 				if err == nil {

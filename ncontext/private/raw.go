@@ -11,9 +11,10 @@ import (
 
 // Messages that the netlink library has no words for.
 
-// configure sets a link's alias, what the kernel keeps for its IPv4, and that it gets
-// no link-local IPv6 address, in one message instead of a file for each.
-func configure(index int, alias string) error {
+// configure sets a link's alias, what the kernel keeps for its IPv4, and, when all that
+// is behind it is one guest, that it answers for all the world there and gets no
+// link-local IPv6 address; in one message instead of a file for each.
+func configure(index int, alias string, alone bool) error {
 	// Numbers of linux/ip.h, IPV4_DEVCONF_*.
 	const (
 		forwarding       = 1
@@ -39,12 +40,14 @@ func configure(index int, alias string) error {
 	for _, c := range []struct{ what, value int }{
 		{forwarding, 1}, {rpFilter, 1}, {acceptRedirects, 0}, {secureRedirects, 0},
 		{sendRedirects, 0}, {acceptSourceWays, 0},
-		// A guest that gives itself an on-link prefix after all finds its neighbours.
-		{proxyARP, 1},
 	} {
 		conf.AddRtAttr(c.what, nl.Uint32Attr(uint32(c.value)))
 	}
-	if _, err := readSysctl("ipv6", "conf", "all", "disable_ipv6"); err == nil {
+	if alone {
+		// A guest that gives itself an on-link prefix after all finds its neighbours.
+		conf.AddRtAttr(proxyARP, nl.Uint32Attr(1))
+	}
+	if _, err := readSysctl("ipv6", "conf", "all", "disable_ipv6"); err == nil && alone {
 		spec.AddRtAttr(syscall.AF_INET6, nil).AddRtAttr(addrGenMode, []byte{noAddress})
 	}
 	req.AddData(spec)

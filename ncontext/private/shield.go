@@ -56,16 +56,22 @@ func shield() error {
 	// Two starts at once may both get here: the chain is emptied first, so that one
 	// rule stands whoever is last.
 	conn.FlushChain(chain)
-	conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyIIFGROUP, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(group)},
+	conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: append(fromGroup(group),
 		&expr.Fib{Register: 1, ResultOIF: true, FlagSADDR: true, FlagIIF: true, FlagPRESENT: true},
 		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{0}},
 		&expr.Counter{},
 		&expr.Verdict{Kind: expr.VerdictDrop},
-	}})
+	)})
 	if err := conn.Flush(); err != nil {
 		return fmt.Errorf("table inet %s: %w", tableName, err)
 	}
 	return nil
+}
+
+// fromGroup matches what comes from the links of a group.
+func fromGroup(group uint32) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyIIFGROUP, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(group)},
+	}
 }

@@ -3,6 +3,7 @@ package private
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"slices"
@@ -14,12 +15,21 @@ import (
 	"vserver/guest"
 )
 
-// Up connects the network namespace at the descriptor netnsFD to the calling thread's
-// as the guest's spec asks. It does nothing, and opens nothing, unless the mode is
-// private and there are addresses. What it made before an error is taken down by Down
-// and the end of the namespace.
-func Up(spec *guest.Spec, name guest.Name, netnsFD int) error {
-	if spec.Network.Mode != guest.NetPrivate || len(spec.Network.Addresses) == 0 {
+// Guest is a guest of mode private and its network namespace.
+type Guest struct {
+	Spec  *guest.Spec
+	Name  guest.Name
+	Netns int // descriptor of the namespace
+	Dirs  guest.Dirs
+}
+
+// Up connects the guest's namespace to the calling thread's as its spec asks. It does
+// nothing, and opens nothing, when the link is routed and there are no addresses. What
+// it made before an error is taken back by Down and the end of the namespace.
+func Up(g Guest) error {
+	n := &g.Spec.Network
+	routed := n.Link == "" || n.Link == guest.LinkRouted
+	if routed && len(n.Addresses) == 0 {
 		return nil
 	}
 	host, err := netlink.NewHandle(syscall.NETLINK_ROUTE)
@@ -27,17 +37,24 @@ func Up(spec *guest.Spec, name guest.Name, netnsFD int) error {
 		return fmt.Errorf("netlink: %w", err)
 	}
 	defer host.Close()
-	inner, err := netlink.NewHandleAt(netns.NsHandle(netnsFD), syscall.NETLINK_ROUTE)
+	inner, err := netlink.NewHandleAt(netns.NsHandle(g.Netns), syscall.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("netlink of the guest: %w", err)
 	}
 	defer inner.Close()
 
-	u := &up{xid: spec.XID, name: name, host: host, inner: inner, netns: netnsFD}
-	for _, p := range spec.Network.Addresses {
+	u := &up{Guest: g, xid: g.Spec.XID, net: n, host: host, inner: inner}
+	for _, p := range n.Addresses {
 		u.addrs = append(u.addrs, newAddr(p.Prefix))
 	}
-	for _, do := range []func() error{u.survey, u.link, u.shield, u.outside, u.inside, u.forward, u.ready} {
+	steps := []func() error{u.survey, u.link, u.shield, u.outside, u.inside, u.forward, u.source, u.ready}
+	switch n.Link {
+	case guest.LinkBridge:
+		steps = []func() error{u.survey, u.bridge, u.outlet, u.settle, u.inlet, u.forward}
+	case guest.LinkMacvlan:
+		steps = []func() error{u.survey, u.macvlan, u.settle, u.inlet}
+	}
+	for _, do := range steps {
 		if err := do(); err != nil {
 			return err
 		}
@@ -47,14 +64,16 @@ func Up(spec *guest.Spec, name guest.Name, netnsFD int) error {
 
 // up is a connection being made.
 type up struct {
+	Guest
 	xid         guest.XID
-	name        guest.Name
+	net         *guest.Network
 	host, inner *netlink.Handle
-	netns       int
 	addrs       []addr
 	uplinks     []uplink // links that guests' packets come in by, each once
 	mtu         int
-	index       int // of the host's end
+	index       int     // of the host's end
+	over        *uplink // the bridge or the parent
+	own         bool    // the bridge was made by us
 }
 
 // addr is an address of the guest.
@@ -78,17 +97,20 @@ func (u *up) has6() bool {
 	return slices.ContainsFunc(u.addrs, func(a addr) bool { return a.Addr().Is6() })
 }
 
-// link makes the pair of devices, both down.
-func (u *up) link() error {
+// link makes the pair of devices of a routed link.
+func (u *up) link() error { return u.pair(group, mac(u.xid, hostEnd), mac(u.xid, guestEnd)) }
+
+// pair makes a pair of devices, both down.
+func (u *up) pair(of uint32, outer, inner net.HardwareAddr) error {
 	attrs := netlink.NewLinkAttrs()
-	attrs.Name, attrs.Group, attrs.MTU = Link(u.xid), group, u.mtu
-	attrs.HardwareAddr = mac(u.xid, hostEnd)
+	attrs.Name, attrs.Group, attrs.MTU = Link(u.xid), of, u.mtu
+	attrs.HardwareAddr = outer
 	// The kernel makes a queue for each processor otherwise, for a device that has no
 	// hardware behind it: memory in every guest.
 	attrs.NumTxQueues, attrs.NumRxQueues = 1, 1
 	veth := &netlink.Veth{
-		LinkAttrs: attrs, PeerName: inside, PeerHardwareAddr: mac(u.xid, guestEnd),
-		PeerNamespace: netlink.NsFd(u.netns),
+		LinkAttrs: attrs, PeerName: inside, PeerHardwareAddr: inner,
+		PeerNamespace: netlink.NsFd(u.Netns),
 	}
 	err := u.host.LinkAdd(veth)
 	if errors.Is(err, syscall.EEXIST) {
@@ -114,7 +136,7 @@ func (u *up) link() error {
 // outside sets up the host's end: settings, then up, then routes to the guest.
 func (u *up) outside() error {
 	dev := Link(u.xid)
-	if err := configure(u.index, string(u.name)); err != nil {
+	if err := configure(u.index, string(u.Name), true); err != nil {
 		return fmt.Errorf("link %s: settings: %w", dev, err)
 	}
 	// Without IPv6 addresses the guest's IPv6 ends at the device. With them the host
@@ -123,7 +145,7 @@ func (u *up) outside() error {
 	if u.has6() {
 		setting, value = "accept_ra", "0"
 	}
-	if err := writeSysctl(value, "ipv6", "conf", dev, setting); err != nil && !errors.Is(err, syscall.ENOENT) {
+	if err := writeSysctl(value, "ipv6", "conf", dev, setting); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if err := u.host.LinkSetUp(byIndex(u.index)); err != nil {
@@ -149,14 +171,8 @@ func (u *up) inside() error {
 	}
 	index := l.Attrs().Index
 	for _, a := range u.addrs {
-		// Nobody else can have the address, so IPv6 need not ask for a second.
-		flags := syscall.IFA_F_NODAD
-		if a.Addr().Is4() {
-			flags = 0
-		}
-		net := &net.IPNet{IP: a.ip, Mask: net.CIDRMask(a.Bits(), a.family.bits)}
-		if err := u.inner.AddrAdd(l, &netlink.Addr{IPNet: net, Flags: flags | noPrefixRoute}); err != nil {
-			return fmt.Errorf("guest's address %s: %w", a, err)
+		if err := u.address(l, a, noPrefixRoute); err != nil {
+			return err
 		}
 	}
 	if err := u.inner.LinkSetUp(l); err != nil {
@@ -176,6 +192,45 @@ func (u *up) inside() error {
 		}
 		if err := u.inner.RouteAdd(route); err != nil {
 			return fmt.Errorf("guest's default route via %s: %w", a.nextHop, err)
+		}
+	}
+	return nil
+}
+
+// address gives the guest's link an address. IPv6 is not asked for a second whether
+// somebody has it: behind a routed link nobody can, and elsewhere a server is not late
+// for that.
+func (u *up) address(l netlink.Link, a addr, flags int) error {
+	if a.Addr().Is6() {
+		flags |= syscall.IFA_F_NODAD
+	}
+	at := &net.IPNet{IP: a.ip, Mask: net.CIDRMask(a.Bits(), a.family.bits)}
+	if err := u.inner.AddrAdd(l, &netlink.Addr{IPNet: at, Flags: flags}); err != nil {
+		return fmt.Errorf("guest's address %s: %w", a, err)
+	}
+	return nil
+}
+
+// source gives the host's end an address when the host has none to speak to the guest
+// from: the one that the guest knows as its next hop.
+func (u *up) source() error {
+	done := map[int]bool{}
+	for _, a := range u.addrs {
+		if done[a.number] {
+			continue
+		}
+		done[a.number] = true
+		routes, err := u.host.RouteGet(a.ip)
+		if err == nil && len(routes) > 0 && routes[0].Src != nil && !routes[0].Src.IsUnspecified() {
+			continue
+		}
+		flags := 0
+		if a.Addr().Is6() {
+			flags = syscall.IFA_F_NODAD
+		}
+		at := &netlink.Addr{IPNet: a.family.host(a.nextHop), Flags: flags}
+		if err := u.host.AddrAdd(byIndex(u.index), at); err != nil {
+			return fmt.Errorf("link %s: address %s: %w", Link(u.xid), a.nextHop, err)
 		}
 	}
 	return nil

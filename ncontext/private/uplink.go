@@ -25,6 +25,9 @@ type uplink struct {
 // An address that is the host's own or another guest's is refused.
 func (u *up) survey() error {
 	u.mtu = defaultMTU
+	if len(u.addrs) == 0 {
+		return nil
+	}
 	var onlink, away []uplink
 	for i := range u.addrs {
 		a := &u.addrs[i]
@@ -35,9 +38,9 @@ func (u *up) survey() error {
 		case kind == local:
 			return fault.Hint(fmt.Errorf("address %s: is the host's own: %w", a.ip, guest.ErrInvalid),
 				"see `ip route get "+a.ip.String()+"`")
-		case kind == ours && link.name != Link(u.xid):
+		case kind == ours && link.name != Link(u.xid) && link.name != u.bridgeName():
 			return fmt.Errorf("address %s: has a guest behind %s: %w", a.ip, link.name, guest.ErrBusy)
-		case kind == neighbours:
+		case kind == neighbours && u.routed():
 			a.onlink = link.index
 			onlink = append(onlink, link)
 		}

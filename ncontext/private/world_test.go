@@ -27,6 +27,7 @@ func TestMain(m *testing.M) { need.Main(m) }
 type world struct {
 	t             testing.TB
 	host, outside netns.NsHandle
+	dirs          guest.Dirs
 }
 
 func newWorld(t testing.TB) *world {
@@ -34,7 +35,7 @@ func newWorld(t testing.TB) *world {
 	need.Root(t)
 	need.Namespaces(t, syscall.CLONE_NEWNET)
 	runtime.LockOSThread() // and never unlocked: the thread ends with the test
-	w := &world{t: t}
+	w := &world{t: t, dirs: guest.DefaultDirs(t.TempDir())}
 	w.outside = w.namespace()
 	w.host = w.namespace()
 	must(t, netns.Set(w.host))
@@ -139,7 +140,7 @@ func (w *world) local(addr string) {
 func (w *world) guest(xid guest.XID, addrs ...string) netns.NsHandle {
 	w.t.Helper()
 	h := w.namespace()
-	must(w.t, Up(spec(xid, addrs...), guest.Name(fmt.Sprint("g", xid)), int(h)))
+	must(w.t, w.up(spec(xid, addrs...), h))
 	w.ready(Link(xid))
 	w.in(h, func() {
 		for _, a := range addrs {
@@ -147,6 +148,11 @@ func (w *world) guest(xid guest.XID, addrs ...string) netns.NsHandle {
 		}
 	})
 	return h
+}
+
+// up connects a namespace as a guest.
+func (w *world) up(s *guest.Spec, h netns.NsHandle) error {
+	return Up(Guest{s, guest.Name(fmt.Sprint("g", s.XID)), int(h), w.dirs})
 }
 
 func spec(xid guest.XID, addrs ...string) *guest.Spec {
@@ -207,7 +213,7 @@ func (w *world) marks() (out []string) {
 	links, err := dump(netlink.LinkList)
 	must(w.t, err)
 	for _, l := range links {
-		if l.Attrs().Group == group {
+		if g := l.Attrs().Group; g == group || g == portGroup || g == switchGroup {
 			out = append(out, "link "+l.Attrs().Name)
 		}
 	}

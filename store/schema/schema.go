@@ -165,7 +165,7 @@ func word(t reflect.Type, path string, preset bool) object {
 		return append(o, member{"pattern", `^[!~]*([Nn][Xx][Cc]_)?(` + anyCase(guest.NetCapNames()) + ")$"})
 	case "network.bridge", "network.parent":
 		o[1].value = 15
-		return append(o, member{"pattern", `^([^\s/:\x00-\x1f\x7f-\x{10ffff}]+)?$`}, member{"not", object{{"enum", []string{".", ".."}}}})
+		return append(o, member{"pattern", `^[!-.0-9;-~]*$`}, member{"not", object{{"enum", []string{".", ".."}}}})
 	case "boot.marks[]":
 		return append(o, member{"pattern", `^[A-Za-z0-9][A-Za-z0-9._-]*$`})
 	case "rights.bcaps[]":

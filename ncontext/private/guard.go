@@ -1,0 +1,239 @@
+package private
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"slices"
+	"syscall"
+
+	"github.com/google/nftables/expr"
+
+	"vserver/fault"
+	"vserver/guest"
+	"vserver/kernel/nft"
+)
+
+// The table of the bridge family, by which a guest at a bridge is held to its hardware
+// address and its addresses:
+//
+//	table bridge vserver {
+//	  map ports { type ifname : verdict; elements = { "vs8" : jump vs8 } }
+//	  chain source {
+//	    type filter hook prerouting priority -300;
+//	    iifgroup 0x7674 iifname vmap @ports
+//	    iifgroup 0x7674 counter drop
+//	  }
+//	  chain vs8 {
+//	    ether saddr != 02:... drop
+//	    ether type arp  arp saddr ether != 02:... drop
+//	    ether type arp  arp saddr ip { 192.0.2.10, 0.0.0.0 } accept
+//	    ether type ip   ip saddr 192.0.2.10 accept
+//	    ether type ip6  icmpv6 type { nd-router-advert, nd-redirect } drop
+//	    ether type ip6  icmpv6 type nd-neighbor-advert, target not its own: drop
+//	    ether type ip6  ip6 saddr { 2001:db8::10, fe80::..., :: } accept
+//	    drop
+//	  }
+//	}
+//
+// A guest whose link is not in the map yet sends nothing. One that nothing is known of
+// but its number, because it has its own DHCP client, is held to its hardware address.
+const (
+	portsMap    = "ports"
+	sourceChain = "source"
+)
+
+// guard holds the guest's port to what is known of it, before the port is up.
+func (u *up) guard() error {
+	known := addrsOf(u.addrs)
+	free := len(known) == 0 && !u.net.DHCP
+	err := guard(u.xid, station(u.Dirs, u.xid), known, u.net.DHCP, free)
+	if err == nil || errors.Is(err, syscall.EPERM) {
+		return err
+	}
+	return fault.Hint(fmt.Errorf("%w: %w", err, guest.ErrUnsupported),
+		"guests could send under false addresses; the kernel needs CONFIG_NF_TABLES_BRIDGE")
+}
+
+func addrsOf(list []addr) (out []netip.Addr) {
+	for _, a := range list {
+		out = append(out, a.Addr())
+	}
+	return out
+}
+
+// guard makes or replaces the rules of a port, all at once. dhcp lets it ask for an
+// address, and have IPv6 addresses that the kernel makes of hw; free lets it have any.
+func guard(xid guest.XID, hw net.HardwareAddr, addrs []netip.Addr, dhcp, free bool) error {
+	conn, err := nft.Open()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	name := Link(xid)
+	b := nft.NewBatch(bridges())
+	b.AddTable()
+	b.AddSet(nft.Set{Name: portsMap, Key: []nft.Kind{nft.LinkName()}, Data: nft.Verdict()})
+	b.AddChain(sourceChain, &nft.Base{Type: "filter", Hook: nft.Prerouting, Priority: rawPriority})
+	b.FlushChain(sourceChain)
+	b.AddRule(sourceChain, "", append(fromGroup(portGroup),
+		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
+		&expr.Lookup{SourceRegister: 1, IsDestRegSet: true, SetName: portsMap})...)
+	b.AddRule(sourceChain, "", append(fromGroup(portGroup), &expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop})...)
+	b.AddChain(name, nil)
+	b.FlushChain(name)
+	for _, r := range portRules(hw, addrs, dhcp, free) {
+		b.AddRule(name, "", r...)
+	}
+	b.AddElements(portsMap, nft.Element{Key: ifname(name), Chain: name})
+	return conn.Commit(b)
+}
+
+// bridges is our table for bridges.
+func bridges() nft.Table {
+	const nfprotoBridge = 7 // NFPROTO_BRIDGE, linux/netfilter.h
+	return nft.Table{Family: nfprotoBridge, Name: tableName}
+}
+
+// rawPriority is before all others (NF_BR_PRI_NAT_DST_BRIDGED in
+// linux/netfilter_bridge.h is -300 as well, and nobody's in nf_tables).
+const rawPriority = -300
+
+// portRules are the rules for what comes from a port.
+func portRules(hw net.HardwareAddr, addrs []netip.Addr, dhcp, free bool) (rules [][]expr.Any) {
+	add := func(verdict expr.VerdictKind, parts ...[]expr.Any) {
+		rules = append(rules, append(slices.Concat(parts...), &expr.Verdict{Kind: verdict}))
+	}
+	const drop, accept = expr.VerdictDrop, expr.VerdictAccept
+	link, network, transport := expr.PayloadBaseLLHeader, expr.PayloadBaseNetworkHeader, expr.PayloadBaseTransportHeader
+	add(drop, differs(link, 6, hw))
+	if free {
+		add(accept)
+		return rules
+	}
+	arp, ip4, ip6 := ether(0x0806), ether(0x0800), ether(0x86dd)
+	add(drop, arp, differs(network, 8, hw))
+	add(accept, arp, is(network, 14, make([]byte, 4))) // asks whether somebody has it
+	local := linkLocal(hw)
+	add(drop, ip6, proto(syscall.IPPROTO_ICMPV6), is(transport, 0, []byte{134}))
+	add(drop, ip6, proto(syscall.IPPROTO_ICMPV6), is(transport, 0, []byte{137}))
+	advert := slices.Concat(ip6, proto(syscall.IPPROTO_ICMPV6), is(transport, 0, []byte{136}))
+	for _, a := range addrs {
+		if a.Is4() {
+			add(accept, arp, is(network, 14, a.AsSlice()))
+			add(accept, ip4, is(network, 12, a.AsSlice()))
+			continue
+		}
+		add(accept, advert, is(transport, 8, a.AsSlice()), is(network, 8, a.AsSlice()))
+		add(accept, advert, is(transport, 8, a.AsSlice()), is(network, 8, local))
+	}
+	add(accept, advert, is(transport, 8, local), is(network, 8, local))
+	if dhcp {
+		// Ports 68 to 67; and what the kernel makes of advertisements: any prefix, and
+		// the hardware address.
+		add(accept, ip4, is(network, 12, make([]byte, 4)), proto(syscall.IPPROTO_UDP), is(transport, 0, []byte{0, 68, 0, 67}))
+		add(accept, advert, is(transport, 16, local[8:]), is(network, 16, local[8:]))
+		add(drop, advert)
+		add(accept, ip6, is(network, 16, local[8:]))
+	}
+	add(drop, advert)
+	for _, a := range append(slices.Clone(addrs), netip.AddrFrom16([16]byte(local)), netip.IPv6Unspecified()) {
+		if a.Is6() {
+			add(accept, ip6, is(network, 8, a.AsSlice()))
+		}
+	}
+	add(drop)
+	return rules
+}
+
+// linkLocal is the IPv6 address that the kernel makes of a hardware address (RFC 4291,
+// appendix A).
+func linkLocal(hw net.HardwareAddr) []byte {
+	return []byte{0xfe, 0x80, 0, 0, 0, 0, 0, 0, hw[0] ^ 2, hw[1], hw[2], 0xff, 0xfe, hw[3], hw[4], hw[5]}
+}
+
+func compare(base expr.PayloadBase, offset uint32, value []byte, op expr.CmpOp) []expr.Any {
+	return []expr.Any{
+		&expr.Payload{DestRegister: 1, Base: base, Offset: offset, Len: uint32(len(value))},
+		&expr.Cmp{Op: op, Register: 1, Data: value},
+	}
+}
+
+// is and differs match bytes of a packet.
+func is(base expr.PayloadBase, offset uint32, value []byte) []expr.Any {
+	return compare(base, offset, value, expr.CmpOpEq)
+}
+
+func differs(base expr.PayloadBase, offset uint32, value []byte) []expr.Any {
+	return compare(base, offset, value, expr.CmpOpNeq)
+}
+
+// ether matches the kind of a frame.
+func ether(kind uint16) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyPROTOCOL, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{byte(kind >> 8), byte(kind)}},
+	}
+}
+
+// proto matches the protocol above IP, behind what headers of IPv6 there may be.
+func proto(number byte) []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{number}},
+	}
+}
+
+// ifname is the name of a link as the kernel's sets hold it.
+func ifname(name string) []byte {
+	b := make([]byte, syscall.IFNAMSIZ)
+	copy(b, name)
+	return b
+}
+
+// guarded tells whether there are rules for the guest's port.
+func guarded(xid guest.XID) (bool, error) {
+	conn, err := nft.Open()
+	if err == nil {
+		defer conn.Close()
+		var there bool
+		if there, err = conn.HasChain(bridges(), Link(xid)); err == nil {
+			return there, nil
+		}
+	}
+	for _, lacking := range []error{syscall.EOPNOTSUPP, syscall.EAFNOSUPPORT, syscall.EPROTONOSUPPORT} {
+		if errors.Is(err, lacking) {
+			return false, nil // then nobody was ever at a bridge
+		}
+	}
+	return false, err
+}
+
+// guards gives the ports of other guests that there are rules for.
+func guards(but guest.XID) ([]string, error) {
+	conn, err := nft.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer conn.Close()
+	chains, err := conn.Chains(bridges())
+	return slices.DeleteFunc(chains, func(c string) bool { return c == sourceChain || c == Link(but) }), err
+}
+
+// unguard takes the rules of a port back, and the table if it is the last.
+func unguard(xid guest.XID, last bool) error {
+	conn, err := nft.Open()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	b := nft.NewBatch(bridges())
+	if last {
+		b.DelTable()
+	} else {
+		b.DelElements(portsMap, nft.Element{Key: ifname(Link(xid))})
+		b.DelChain(Link(xid))
+	}
+	return conn.Commit(b)
+}
