@@ -54,12 +54,23 @@ type Set struct {
 // Kind is a type of data as nft(8) numbers and prints it.
 type Kind struct{ magic, size uint32 }
 
-// The kinds of data; the numbers are those of nftables' datatype.h.
-func IPv4() Kind     { return Kind{7, 4} }
-func IPv6() Kind     { return Kind{8, 16} }
+// IPv4 is an address. The numbers of this and of the other kinds are those of
+// nftables' datatype.h.
+func IPv4() Kind { return Kind{7, 4} }
+
+// IPv6 is an address.
+func IPv6() Kind { return Kind{8, 16} }
+
+// Protocol is the number of a protocol above IP.
 func Protocol() Kind { return Kind{12, 1} }
-func Port() Kind     { return Kind{13, 2} }
-func Class() Kind    { return Kind{23, 4} }
+
+// Port is a port of such a protocol.
+func Port() Kind { return Kind{13, 2} }
+
+// Class is a class of a queueing discipline.
+func Class() Kind { return Kind{23, 4} }
+
+// LinkName is the name of a link, filled up with zeros.
 func LinkName() Kind { return Kind{41, unix.IFNAMSIZ} }
 
 // Verdict is the data of maps that lead to chains.

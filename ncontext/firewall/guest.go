@@ -24,6 +24,9 @@ type Guest struct {
 	Publish   []guest.Publish
 	Shaped    bool       // what it sends gets its class
 	Ingress   guest.Rate // what it may be sent; of those without a link
+	// Others are guests whose addresses are the host's and that run already. Ports
+	// published at every address of the host are not published at theirs.
+	Others []Guest
 }
 
 // Of gives what the spec of a guest asks for, with the addresses that it really has.
@@ -42,10 +45,10 @@ func (g Guest) Asked() bool {
 }
 
 // Up makes the table say this of the guest, whatever it said before, in one step that
-// no packet sees half of. It does nothing, and opens nothing, for a guest that asks
-// for nothing.
+// no packet sees half of. For a guest that asks for nothing it does nothing but ask
+// whether ports are published, from which the guest's addresses are excepted then.
 func Up(g Guest) error {
-	if !g.Asked() {
+	if !g.Asked() && len(g.Addresses) == 0 {
 		return nil
 	}
 	return change(g)
@@ -70,8 +73,17 @@ func change(g Guest) error {
 	}
 	defer conn.Close()
 	old, err := conn.HasChain(table(), markChain(g.XID))
-	if err != nil || !old && !g.Asked() {
+	if err != nil {
 		return unable(err)
+	}
+	publishing := false
+	if g.Link == "" && len(g.Addresses) > 0 {
+		if publishing, err = conn.HasChain(table(), dnatChain); err != nil {
+			return unable(err)
+		}
+	}
+	if !old && !g.Asked() && !publishing {
+		return nil
 	}
 	now, err := look(conn, g, old)
 	if err != nil {
@@ -79,7 +91,7 @@ func change(g Guest) error {
 	}
 	b := nft.NewBatch(table())
 	now.remove(b)
-	if g.Asked() {
+	if g.Asked() || publishing {
 		now.put(b)
 	}
 	now.sweep(b)
@@ -192,21 +204,31 @@ func (s *state) put(b *nft.Batch) {
 	g.police(b, use)
 	g.publish(b, use)
 	for _, f := range features() {
-		first := !slices.Contains(s.sets, f.users[0].Name)
-		for _, set := range f.users {
-			if len(want[set.Name]) == 0 {
-				continue
+		if !slices.ContainsFunc(f.users, func(set nft.Set) bool { return len(want[set.Name]) > 0 }) {
+			continue
+		}
+		if !slices.Contains(s.sets, f.users[0].Name) {
+			f.add(b)
+			for _, set := range f.sets() {
+				s.sets = append(s.sets, set.Name)
 			}
-			if first {
-				f.add(b)
-				first = false
-				for _, set := range f.sets() {
-					s.sets = append(s.sets, set.Name)
+			if f.name == publishName {
+				for _, o := range g.Others {
+					b.AddChain(markChain(o.XID), nil)
+					o.except(use)
 				}
 			}
-			b.AddElements(set.Name, want[set.Name]...)
-			s.others[set.Name]++ // is used
 		}
+		for _, set := range f.users {
+			b.AddElements(set.Name, want[set.Name]...)
+			s.others[set.Name] += len(want[set.Name])
+		}
+	}
+	if g.Link == "" && slices.Contains(s.sets, "own4") {
+		g.except(use)
+	}
+	for _, set := range publishFeature().more {
+		b.AddElements(set.Name, want[set.Name]...)
 	}
 }
 

@@ -38,19 +38,31 @@ func publishFeature() feature {
 		return nft.Set{Name: name, Key: key, Data: nft.Verdict(), Interval: true}
 	}
 	return feature{
-		name: "publish",
+		name: publishName,
 		users: []nft.Set{ranges("publish", nft.Protocol(), nft.Port()),
 			ranges("publish4", nft.IPv4(), nft.Protocol(), nft.Port()), ranges("publish6", nft.IPv6(), nft.Protocol(), nft.Port())},
 		more: []nft.Set{{Name: "own4", Key: []nft.Kind{nft.IPv4()}, Data: nft.Class()},
 			{Name: "own6", Key: []nft.Kind{nft.IPv6()}, Data: nft.Class()}},
 		chains: []chain{
-			{"dnat", nft.Base{Type: "nat", Hook: nft.Prerouting, Priority: dstnat}, lead},
+			{dnatChain, nft.Base{Type: "nat", Hook: nft.Prerouting, Priority: dstnat}, lead},
 			{"dnat-local", nft.Base{Type: "nat", Hook: nft.Output, Priority: dstnat}, append(loopback, lead...)},
 			// A guest that uses a published port of another, or its own, must get the
 			// answer from whom it asked.
 			{"hairpin", nft.Base{Type: "nat", Hook: nft.Postrouting, Priority: srcnat}, rules(
 				join(fromGuestLink(), toGuestLink(), translated(), masquerade()))},
 		},
+	}
+}
+
+const (
+	publishName = "publish"
+	dnatChain   = "dnat"
+)
+
+// except keeps ports that are published at all addresses of the host off the guest's.
+func (g Guest) except(use func(string, ...nft.Element)) {
+	for _, a := range g.Addresses {
+		use(byFamily("own", a), nft.Element{Key: a.AsSlice(), Data: classData(g.XID)})
 	}
 }
 

@@ -1,0 +1,105 @@
+package firewall
+
+import (
+	"errors"
+	"net/netip"
+	"testing"
+
+	"vserver/guest"
+)
+
+// TestPublish reaches guests through ports of the host: from another machine, from the
+// host, from another guest and from the guest itself; at all addresses and at one.
+func TestPublish(t *testing.T) {
+	w := newWorld(t)
+	w.address("up0", "198.51.100.2/24", "198.51.100.7/24")
+	one, two := w.private(8, "10.1.0.8/32"), w.private(9, "10.1.0.9/32")
+	shared := Guest{XID: 7, Addresses: addrs("198.51.100.7")}
+	must(t, Up(Guest{XID: 8, Link: "vs8", Addresses: addrs("10.1.0.8"), Others: []Guest{shared},
+		Publish: published(t, "8080:80", "9000-9010:9000-9010", "7000-7001:70-71")}))
+	must(t, Up(Guest{XID: 9, Link: "vs9", Addresses: addrs("10.1.0.9"), Publish: published(t, "198.51.100.2:8080:81")}))
+
+	out := end{w.outside, ""}
+	for _, c := range []struct {
+		from       end
+		dial       string
+		listen     string
+		firstGuest bool
+		seen       string
+	}{
+		{out, "198.51.100.1:8080", "10.1.0.8:80", true, "198.51.100.99"},
+		{out, "198.51.100.1:9005", "10.1.0.8:9005", true, "198.51.100.99"},
+		{out, "198.51.100.1:7001", "10.1.0.8:71", true, "198.51.100.99"},
+		{out, "198.51.100.2:8080", "10.1.0.9:81", false, "198.51.100.99"},
+		{end{w.host, ""}, "198.51.100.1:8080", "10.1.0.8:80", true, "198.51.100.1"},
+		{end{two, ""}, "198.51.100.1:8080", "10.1.0.8:80", true, ""},
+		{end{one, ""}, "198.51.100.1:8080", "10.1.0.8:80", true, ""},
+	} {
+		to := two
+		if c.firstGuest {
+			to = one
+		}
+		if got, err := w.tcp(c.from, to, c.listen, c.dial, wait); err != nil || c.seen != "" && got.from != c.seen {
+			t.Errorf("%s: %v, %v; want %s", c.dial, got, err, c.seen)
+		}
+	}
+	// What is a shared guest's stays its own, and so does what is not published.
+	w.passes(out, w.host, "198.51.100.7:8080")
+	w.passes(out, w.host, "198.51.100.1:8081")
+	must(t, Up(Guest{XID: 6, Addresses: addrs("198.51.100.1")})) // comes later
+	w.passes(out, w.host, "198.51.100.1:8080")
+
+	if err := Up(Guest{XID: 10, Link: "vs10", Addresses: addrs("10.1.0.10"), Publish: published(t, "9010:1")}); !errors.Is(err, guest.ErrBusy) {
+		t.Errorf("a port published twice: %v", err)
+	}
+	for xid := guest.XID(6); xid < 10; xid++ {
+		must(t, Down(xid))
+	}
+	if left := w.left(); left != nil {
+		t.Errorf("left: %v", left)
+	}
+}
+
+// TestMasquerade hides a pool from other machines, and from nobody else.
+func TestMasquerade(t *testing.T) {
+	w := newWorld(t)
+	w.address("up0", "10.7.0.5/32")
+	guest9 := w.private(9, "10.1.0.9/32")
+	pool, other := netip.MustParsePrefix("10.7.0.0/16"), netip.MustParsePrefix("2001:db8:7::/64")
+	must(t, Masquerade(pool))
+	must(t, Masquerade(pool))
+	must(t, Masquerade(other))
+	me := end{w.host, "10.7.0.5"}
+	for _, c := range []struct {
+		to         bool // outside
+		addr, seen string
+	}{{true, "198.51.100.99:80", "198.51.100.1"}, {false, "10.1.0.9:80", "10.7.0.5"}} {
+		ns := guest9
+		if c.to {
+			ns = w.outside
+		}
+		if got, err := w.tcp(me, ns, c.addr, c.addr, wait); err != nil || got.from != c.seen {
+			t.Errorf("%s: %v, %v; want %s", c.addr, got, err, c.seen)
+		}
+	}
+	must(t, Up(Guest{XID: 8, Addresses: addrs("10.7.0.5"), Rules: parsed(t, "deny in")}))
+	must(t, Down(8))
+	if got, err := w.tcp(me, w.outside, "198.51.100.99:80", "198.51.100.99:80", wait); err != nil || got.from != "198.51.100.1" {
+		t.Errorf("after a guest went: %v, %v", got, err)
+	}
+	must(t, Unmasquerade(other))
+	must(t, Unmasquerade(pool))
+	must(t, Unmasquerade(pool))
+	if left := w.left(); left != nil {
+		t.Errorf("left: %v", left)
+	}
+}
+
+func published(t testing.TB, lines ...string) (out []guest.Publish) {
+	for _, line := range lines {
+		p, err := guest.ParsePublish(line)
+		must(t, err)
+		out = append(out, p)
+	}
+	return out
+}
