@@ -162,10 +162,7 @@ func (u *up) outlet() error {
 	if err := u.host.LinkSetUp(byIndex(u.index)); err != nil {
 		return fmt.Errorf("link %s: up: %w", dev, err)
 	}
-	if u.own {
-		return u.shield()
-	}
-	return nil
+	return u.shield()
 }
 
 // macvlan makes the guest's link beside the host's.

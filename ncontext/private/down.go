@@ -9,6 +9,7 @@ import (
 	"github.com/vishvananda/netlink"
 
 	"vserver/guest"
+	"vserver/ncontext/firewall"
 )
 
 // Down takes back what Up made for the guest of this number on the host, in whatever
@@ -32,7 +33,11 @@ func Down(xid guest.XID, dirs guest.Dirs) error {
 	for _, f := range []family{ipv4(), ipv6()} {
 		errs = append(errs, sweep(host, f, index))
 	}
-	return errors.Join(append(errs, leave(host, xid, dirs))...)
+	errs = append(errs, leave(host, xid, dirs))
+	if err := firewall.Down(xid); !errors.Is(err, guest.ErrUnsupported) { // else nobody ever was there
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
 }
 
 // leave takes a guest from its bridge: the bridge, if it is ours and has no other

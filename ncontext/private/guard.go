@@ -56,13 +56,6 @@ func (u *up) guard() error {
 		"guests could send under false addresses; the kernel needs CONFIG_NF_TABLES_BRIDGE")
 }
 
-func addrsOf(list []addr) (out []netip.Addr) {
-	for _, a := range list {
-		out = append(out, a.Addr())
-	}
-	return out
-}
-
 // guard makes or replaces the rules of a port, all at once. dhcp lets it ask for an
 // address, and have IPv6 addresses that the kernel makes of hw; free lets it have any.
 func guard(xid guest.XID, hw net.HardwareAddr, addrs []netip.Addr, dhcp, free bool) error {

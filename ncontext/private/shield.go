@@ -2,70 +2,64 @@ package private
 
 import (
 	"errors"
-	"fmt"
-	"syscall"
+	"io/fs"
+	"net/netip"
 
-	"github.com/google/nftables"
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
 
-	"vserver/fault"
-	"vserver/guest"
+	"vserver/ncontext/firewall"
 )
 
-// tableName is our table of the host's packet filter.
+// tableName is our table of the host's packet filter, in the families inet and bridge.
 const tableName = "vserver"
 
-// shield sees to it that packets of guests with false source addresses are dropped.
-// Strict reverse path filtering, which is set on each link as well, does not do: it
-// knows no IPv6, and systemd's udev loosens it on every new link.
+// shield has the packet filter drop what the host is sent from the guest with a false
+// source address, enforce the guest's rules and lead published ports to it. Strict
+// reverse path filtering, which is set on each link as well, does not do against false
+// sources: it knows no IPv6, and systemd's udev loosens it on every new link.
 func (u *up) shield() error {
-	err := shield()
-	if err == nil || errors.Is(err, syscall.EPERM) {
+	g := firewall.Of(u.Spec, Link(u.xid), addrsOf(u.addrs))
+	if u.over != nil {
+		g.Rules, g.Shaped = nil, false // packets between ports are not seen there
+	}
+	if u.over != nil && !u.own {
+		g.Link = "" // nor are those by a bridge of the host's ours to judge
+	}
+	if err := u.passable(); err != nil {
 		return err
 	}
-	return fault.Hint(fmt.Errorf("%w: %w", err, guest.ErrUnsupported),
-		"guests could send under false addresses; the kernel needs nf_tables and nft_fib_inet (CONFIG_NFT_FIB_INET)")
+	return firewall.Up(g)
 }
 
-// shield makes, unless it is there:
-//
-//	table inet vserver {
-//	  chain source {
-//	    type filter hook prerouting priority raw;
-//	    iifgroup 0x7673 fib saddr . iif oif missing counter drop
-//	  }
-//	}
-//
-// A source is true when the host would send to it by the link it came from.
-func shield() error {
-	conn, err := nftables.New()
+// passable lets packets for published ports in by every link of the host that has an
+// address.
+func (u *up) passable() error {
+	if len(u.net.Publish) == 0 {
+		return nil
+	}
+	if u.has6() {
+		if err := forward6(); err != nil {
+			return err
+		}
+	}
+	names, err := u.linksWithAddress()
 	if err != nil {
-		return fmt.Errorf("nftables: %w", err)
+		return err
 	}
-	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: tableName}
-	const chainName = "source"
-	if _, err := conn.ListChain(table, chainName); err == nil {
-		return nil // all of it is made at once
-	}
-	table = conn.AddTable(table)
-	chain := conn.AddChain(&nftables.Chain{
-		Table: table, Name: chainName, Type: nftables.ChainTypeFilter,
-		Hooknum: nftables.ChainHookPrerouting, Priority: nftables.ChainPriorityRaw,
-	})
-	// Two starts at once may both get here: the chain is emptied first, so that one
-	// rule stands whoever is last.
-	conn.FlushChain(chain)
-	conn.AddRule(&nftables.Rule{Table: table, Chain: chain, Exprs: append(fromGroup(group),
-		&expr.Fib{Register: 1, ResultOIF: true, FlagSADDR: true, FlagIIF: true, FlagPRESENT: true},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{0}},
-		&expr.Counter{},
-		&expr.Verdict{Kind: expr.VerdictDrop},
-	)})
-	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("table inet %s: %w", tableName, err)
+	for _, n := range names {
+		if err := raise("ipv4", "conf", n, "forwarding"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
+		}
 	}
 	return nil
+}
+
+func addrsOf(list []addr) (out []netip.Addr) {
+	for _, a := range list {
+		out = append(out, a.Addr())
+	}
+	return out
 }
 
 // fromGroup matches what comes from the links of a group.

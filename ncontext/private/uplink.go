@@ -10,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/vishvananda/netlink"
+
 	"vserver/fault"
 	"vserver/guest"
 )
@@ -161,6 +163,30 @@ func forward6() error {
 		}
 	}
 	return writeSysctl("1", "ipv6", "conf", "all", "forwarding")
+}
+
+// linksWithAddress names the links that have an IPv4 address, but for the loopback.
+func (u *up) linksWithAddress() (names []string, err error) {
+	addrs, err := dump(func() ([]netlink.Addr, error) { return u.host.AddrList(nil, netlink.FAMILY_V4) })
+	if err != nil {
+		return nil, fmt.Errorf("addresses: %w", err)
+	}
+	done := map[int]bool{}
+	for _, a := range addrs {
+		if done[a.LinkIndex] || a.IP.IsLoopback() {
+			continue
+		}
+		done[a.LinkIndex] = true
+		link, err := u.host.LinkByIndex(a.LinkIndex)
+		if errors.As(err, new(netlink.LinkNotFoundError)) {
+			continue // gone meanwhile
+		}
+		if err != nil {
+			return nil, fmt.Errorf("link %d: %w", a.LinkIndex, err)
+		}
+		names = append(names, link.Attrs().Name)
+	}
+	return names, nil
 }
 
 // sysctl is the file of a setting of the calling thread's network namespace. The
