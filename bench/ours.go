@@ -34,7 +34,7 @@ func (b *bench) guest(name string, init ...string) error {
 	if _, err := os.Stat(spec); err == nil {
 		return nil
 	}
-	args := []string{"build", name, "--method", "rsync", "--from", b.cache}
+	args := []string{"build", name, "--network", "none", "--method", "rsync", "--from", b.cache}
 	if name != "first" {
 		if err := b.guest("first", "/bin/true"); err != nil {
 			return err

@@ -47,10 +47,7 @@ func (s *Spec) WithDefaults(n Name) Spec {
 	set(&out.Console.Type, ConsoleLog)
 	set(&out.Console.LogSize, DefaultLogSize)
 	set(&out.Init.StopTimeout, DefaultStopTimeout)
-	if len(out.Network.Addresses) > 0 {
-		set(&out.Network.Mode, NetPrivate)
-	}
-	set(&out.Network.Mode, NetNone)
+	set(&out.Network.Mode, NetShared)
 	out.Network.defaults(out.XID)
 	set(&out.Limits.Pids, DefaultPids)
 	set(&out.Rights.Seccomp, SeccompDefault)

@@ -41,6 +41,13 @@ func (d Dirs) Pool() string { return filepath.Join(d.Data, "pool") }
 // State is the directory of a guest's notes, console log and last exit.
 func (d Dirs) State(n Name) string { return filepath.Join(d.Run, "guests", string(n)) }
 
+// AddressPool is the file by which an administrator chooses the prefix that guests in
+// the host's network get an address of when they name none: one line, as 10.118.0.0/16,
+// which it is without the file.
+func (d Dirs) AddressPool() string {
+	return filepath.Join(d.Config, ".defaults", "interfaces", "pool")
+}
+
 // Lock is the file that is locked while a guest is changed.
 func (d Dirs) Lock(n Name) string { return filepath.Join(d.Run, "locks", string(n)) }
 

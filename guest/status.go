@@ -32,7 +32,21 @@ type Status struct {
 	UptimeS   float64        `json:"uptime_s"`
 	Processes int            `json:"processes"`
 	LastExit  *Exit          `json:"last_exit"`
+	Net       *NetStatus     `json:"net,omitempty"`     // of a guest that runs in mode shared
 	Problem   string         `json:"problem,omitempty"` // why State is Broken
+}
+
+// NetStatus is what a guest's sockets have done in the host's network since it
+// started.
+type NetStatus struct {
+	BytesIn     uint64 `json:"bytes_in"` // of packets, with their IP headers
+	BytesOut    uint64 `json:"bytes_out"`
+	PacketsIn   uint64 `json:"packets_in"`
+	PacketsOut  uint64 `json:"packets_out"`
+	Dropped     uint64 `json:"dropped"`     // packets that were not to or from an address of the guest's
+	Sockets     uint64 `json:"sockets"`     // now
+	Connections uint64 `json:"connections"` // of TCP, now
+	Problem     string `json:"problem,omitempty"`
 }
 
 // Exit is how a guest's init ended.

@@ -195,7 +195,7 @@ func TestWithDefaults(t *testing.T) {
 		t.Errorf("hostname %q", full.Hostname)
 	case full.IDBase != 524288:
 		t.Errorf("idbase %d", full.IDBase)
-	case full.Network.Mode != NetPrivate:
+	case full.Network.Mode != NetShared:
 		t.Errorf("mode %s with addresses", full.Network.Mode)
 	case full.Console.Type != ConsoleTTY, (&Spec{Init: Init{Style: InitSysv}}).WithDefaults("a").Console.Type != ConsoleLog:
 		t.Error("console types")

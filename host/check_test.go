@@ -46,7 +46,7 @@ func TestCheckPrivate(t *testing.T) {
 	if err := os.MkdirAll(h.Dirs.Config, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	spec := "xid: 8\nnetwork:\n  addresses: [192.0.2.1/24]\n"
+	spec := "xid: 8\nnetwork:\n  mode: private\n  addresses: [192.0.2.1/24]\n"
 	if err := os.WriteFile(h.Dirs.Spec("web1"), []byte(spec), 0o644); err != nil {
 		t.Fatal(err)
 	}

@@ -35,7 +35,7 @@ func TestConfig(t *testing.T) {
 	text := "# mine\nxid: 12\nnetwork:\n  addresses: [192.0.2.10/24]\n"
 	h := specs(t, map[guest.Name]string{"web1": text, "bad": "xid: no\n"})
 	for key, want := range map[string]string{
-		"": strings.TrimSuffix(text, "\n"), "xid": "12", "hostname": "web1", "idbase": "786432", "network.mode": "private",
+		"": strings.TrimSuffix(text, "\n"), "xid": "12", "hostname": "web1", "idbase": "786432", "network.mode": "shared",
 		"network.addresses": "- 192.0.2.10/24", "limits.pids": "4096", "init.stop_timeout": "1m30s", "init.stop_signal": "",
 		"network.dns": "", "boot": "marks: []\ndepends: []", "limits.rlimits": "", "rights.nesting": "false", "init.command": "- /sbin/init",
 	} {

@@ -116,13 +116,22 @@ func (h *Host) takeDownAs(n guest.Name, exit *guest.Exit) error {
 // from name and note.
 func (h *Host) remains(n guest.Name) (*run, error) {
 	spec, err := h.Load(n)
+	was, noteErr := h.readNote(n)
+	noted := noteErr == nil && was != nil
 	if err != nil {
-		spec = &guest.Spec{Network: guest.Network{Mode: guest.NetPrivate}}
-		if was, err := h.readNote(n); err == nil && was != nil {
+		spec = &guest.Spec{}
+		if noted {
 			spec.XID = was.XID
 		}
 	}
-	return h.newRun(n, spec, nil)
+	if noted && was.Mode != "" { // the spec may have changed meanwhile
+		spec.Network.Mode, spec.Network.Addresses = was.Mode, was.Addrs
+	}
+	r, err := h.newRun(n, spec, nil)
+	if err == nil {
+		r.anyNet = !noted || was.Mode == ""
+	}
+	return r, err
 }
 
 // removeGroup ends what is left in a guest's group and removes it, with the groups

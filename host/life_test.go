@@ -64,7 +64,7 @@ func (w *world) end() {
 func (w *world) guest(n guest.Name, edit func(*guest.Spec)) guest.Name {
 	w.t.Helper()
 	w.next++
-	spec := guest.Spec{XID: w.next, Root: guest.Root{Lower: []string{"box"}},
+	spec := guest.Spec{XID: w.next, Root: guest.Root{Lower: []string{"box"}}, Network: guest.Network{Mode: guest.NetNone},
 		Init: guest.Init{Style: guest.InitCommand, Command: []string{"/bin/sleep", "1000"}, StopTimeout: guest.Duration(5 * time.Second)}}
 	if edit != nil {
 		edit(&spec)

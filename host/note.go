@@ -33,6 +33,8 @@ type note struct {
 	OwnNet  bool
 	OwnTime bool
 	Style   guest.InitStyle
+	Mode    guest.NetMode
+	Addrs   []guest.Address // in shared mode, as they are now
 	Env     map[string]string
 	Rights  guest.Rights
 	Rlimits map[string]guest.Rlimit
@@ -52,6 +54,10 @@ func (n *note) text() []byte {
 	put("base", strconv.Itoa(int(n.Base)))
 	put("nproc", strconv.Itoa(n.Nproc))
 	put("style", string(n.Style))
+	put("network", string(n.Mode))
+	for _, a := range n.Addrs {
+		put("address", a.String())
+	}
 	put("seccomp", string(n.Rights.Seccomp))
 	for _, f := range n.flags() {
 		put(f.key, strconv.FormatBool(*f.value))
@@ -121,6 +127,12 @@ func (n *note) take(key, value string) (err error) {
 		n.Nproc, err = strconv.Atoi(value)
 	case "style":
 		n.Style = guest.InitStyle(value)
+	case "network":
+		n.Mode = guest.NetMode(value)
+	case "address":
+		var a guest.Address
+		a, err = guest.ParseAddress(value)
+		n.Addrs = append(n.Addrs, a)
 	case "seccomp":
 		n.Rights.Seccomp = guest.Seccomp(value)
 	case "bcap":

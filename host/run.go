@@ -18,6 +18,7 @@ import (
 	"vserver/kernel/cred"
 	"vserver/kernel/seccomp"
 	"vserver/limit"
+	"vserver/ncontext/shared"
 	"vserver/reaper"
 	"vserver/rootfs"
 	"vserver/spawn"
@@ -37,6 +38,8 @@ type run struct {
 	plan   vcontext.Start
 	mounts []rootfs.Mount
 	limits guest.Limits // those that control groups hold
+	pool   shared.Pool  // of addresses, in shared mode
+	anyNet bool         // to be undone, whatever its network was
 
 	group   *cgroup.Group
 	child   *spawn.Child
@@ -57,6 +60,9 @@ func (h *Host) newRun(n guest.Name, spec *guest.Spec, output io.Writer) (*run, e
 		output = io.Discard
 	}
 	r := &run{h: h, name: n, spec: spec.WithDefaults(n), output: output}
+	if err := r.chooseAddress(); err != nil {
+		return nil, err
+	}
 	var err error
 	if r.cg, err = cgroup.Find(); err != nil {
 		return nil, err
@@ -175,7 +181,8 @@ func (r *run) note(pid int, began uint64) *note {
 	return &note{
 		PID: pid, Began: began, Started: time.Now(),
 		XID: r.spec.XID, Base: r.plan.Base, Userns: r.plan.Userns, OwnNet: r.plan.OwnNet,
-		OwnTime: r.plan.Offsets != "", Style: r.spec.Init.Style, Env: r.spec.Init.Environment,
+		OwnTime: r.plan.Offsets != "", Style: r.spec.Init.Style,
+		Mode: r.spec.Network.Mode, Addrs: r.addresses(), Env: r.spec.Init.Environment,
 		Rights: r.spec.Rights, Rlimits: r.spec.Limits.Rlimits, Nproc: r.plan.Pids,
 	}
 }

@@ -117,9 +117,7 @@ func (r *run) steps() []step.Step {
 		list = append(list, r.mountStep(i, m))
 	}
 	list = append(list, step.Step{Name: "wait for the guest's namespaces", Do: r.forked})
-	if r.spec.Network.Mode == guest.NetPrivate {
-		list = append(list, step.Step{Name: "connect the private network", Do: r.networkUp, Undo: r.networkDown})
-	}
+	list = append(list, r.networkSteps()...)
 	list = append(list,
 		step.Step{Name: "set limits", Do: r.setLimits},
 		step.Step{Name: "write " + r.h.notePath(r.name), Do: r.writeNote, Undo: r.removeNote})

@@ -1,23 +1,142 @@
 package ncontext
 
 import (
+	"errors"
+
 	"vserver/guest"
 	"vserver/ncontext/private"
+	"vserver/ncontext/shared"
 )
 
-// Up connects the guest's network namespace at the descriptor netnsFD to the calling
-// thread's as the spec asks. What it made before an error is taken back by Down and
-// the end of the namespace.
-func Up(spec *guest.Spec, name guest.Name, netnsFD int, dirs guest.Dirs) error {
-	if spec.Network.Mode == guest.NetPrivate {
-		return private.Up(private.Guest{Spec: spec, Name: name, Netns: netnsFD, Dirs: dirs})
-	}
-	return nil
+// Guest is whom a network is made for.
+type Guest struct {
+	Name   guest.Name
+	Spec   *guest.Spec // defaults filled in, the address of the pool too
+	Dirs   guest.Dirs
+	Pool   shared.Pool
+	Base   uint32 // host id of its root
+	Cgroup uint64 // number of its control group, by which the programs know it; 0 when it has none
+	Netns  int    // descriptor of its own network namespace, if its mode has one
+	// Others gives the control groups of guests that run with a network of their own or
+	// the host's: they must not lose it to the programs of the first shared guest.
+	Others func() []uint64
 }
 
-// Down takes back what Up made on the host for the guest of this number, in whatever
-// state it is. It succeeds when there is nothing.
-func Down(xid guest.XID, dirs guest.Dirs) error { return private.Down(xid, dirs) }
+// Up connects the guest to the network: addresses and routes on the host, or the
+// guest's own namespace. What it made before an error is taken back by Down and the end
+// of the namespace. The warning is what does not work though the guest can run.
+func Up(g *Guest) (warning, err error) {
+	switch g.Spec.Network.Mode {
+	case guest.NetPrivate:
+		return nil, private.Up(private.Guest{Spec: g.Spec, Name: g.Name, Netns: g.Netns, Dirs: g.Dirs})
+	case guest.NetShared:
+		return shared.Up(Want(g))
+	}
+	return nil, nil
+}
+
+// Down takes back what Up made on the host in the mode, or in any when it is "", in
+// whatever state it is. It succeeds when there is nothing.
+func Down(g *Guest, mode guest.NetMode) error {
+	var errs []error
+	if mode == guest.NetPrivate || mode == "" {
+		errs = append(errs, private.Down(g.Spec.XID, g.Dirs))
+	}
+	if mode == guest.NetShared || mode == "" {
+		errs = append(errs, shared.Down(g.Spec.XID))
+	}
+	return errors.Join(errs...)
+}
+
+// Want is what the host shall have of a guest of mode shared.
+func Want(g *Guest) shared.Want {
+	n := g.Spec.Network
+	return shared.Want{
+		XID: g.Spec.XID, Addresses: n.Addresses, Gateway: n.Gateway, Table: n.Table,
+		Pool: g.Pool, Groups: g.Base + guest.IDs - 1,
+	}
+}
+
+// Enclose has the programs know the guest: one of mode shared gets its addresses and
+// nothing else, any other is let pass. It comes before the guest's first process runs,
+// and again whenever its addresses change: there is no moment between the old ones and
+// the new.
+func Enclose(g *Guest) error {
+	if g.Spec.Network.Mode != guest.NetShared {
+		if !shared.Attached(g.Dirs) {
+			return nil
+		}
+		set, err := shared.Find(g.Dirs)
+		if err != nil {
+			return err
+		}
+		defer set.Close()
+		return set.Put(g.Cgroup, &shared.Context{Open: true})
+	}
+	c, err := g.context()
+	if err != nil {
+		return err
+	}
+	var others []uint64
+	if !shared.Attached(g.Dirs) && g.Others != nil {
+		others = g.Others()
+	}
+	set, err := shared.Attach(g.Dirs, others...)
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	return set.Put(g.Cgroup, c)
+}
+
+// Release takes from the programs what they know of the guest. It succeeds when they
+// know nothing.
+func Release(g *Guest) error {
+	if g.Cgroup == 0 {
+		return nil
+	}
+	set, err := shared.Find(g.Dirs)
+	if errors.Is(err, guest.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	return set.Delete(g.Cgroup)
+}
+
+// context is what the guest may do in the host's network.
+func (g *Guest) context() (*shared.Context, error) {
+	n := &g.Spec.Network
+	flags, err := n.NetFlags()
+	if err != nil {
+		return nil, err
+	}
+	caps, err := n.NetCaps()
+	if err != nil {
+		return nil, err
+	}
+	c := NewContext(g.Spec.XID, n.Addresses, flags, caps)
+	c.Lback = n.Lback
+	return c, nil
+}
+
+// NewContext is the context of these addresses, flags and capabilities, with the
+// loopback addresses of a number.
+func NewContext(xid guest.XID, addresses []guest.Address, flags guest.NetFlags, caps guest.NetCaps) *shared.Context {
+	has := func(f guest.NetFlags) bool { return flags&f != 0 }
+	can := func(c guest.NetCaps) bool { return caps&c != 0 }
+	c := &shared.Context{
+		Lback: xid.Lback(), Lback6: shared.Loopback(xid),
+		SingleIP: has(guest.SingleIP), Remap: has(guest.LbackRemap), LbackAllow: has(guest.LbackAllow), HideLback: has(guest.HideLback),
+		RawICMP: can(guest.RawICMP), Multicast: can(guest.Multicast), Broadcast: can(guest.Broadcast),
+	}
+	for _, a := range addresses {
+		c.Addresses = append(c.Addresses, shared.Address{Prefix: a.Prefix, Host: a.NoDev})
+	}
+	return c
+}
 
 // Firewall is a chain of other software that may drop what is forwarded to guests.
 type Firewall = private.Firewall

@@ -38,7 +38,7 @@ func TestDebian(t *testing.T) {
 	var servers []*server
 	for i, r := range releases {
 		s := &server{world: w, name: r, addr: address(byte(10 + i)), keys: keys}
-		w.do(t, "create", r, "--debian", r, "--ip", s.addr+"/24", "--ssh-key", filepath.Join(keys, "key.pub"), "--ready-timeout", "3m")
+		w.do(t, "create", r, "--debian", r, "--network", "private", "--ip", s.addr+"/24", "--ssh-key", filepath.Join(keys, "key.pub"), "--ready-timeout", "3m")
 		servers = append(servers, s)
 	}
 	for _, s := range servers {

@@ -18,7 +18,7 @@ import (
 // small makes and starts a guest with the host's programs that sleeps.
 func (w *world) small(t testing.TB, n string, options ...string) {
 	t.Helper()
-	args := append([]string{"create", n, "-m", "host", "--init", "command", "--command", "/bin/sleep", "--command", "infinity"}, options...)
+	args := append([]string{"create", n, "-m", "host", "--network", "none", "--init", "command", "--command", "/bin/sleep", "--command", "infinity"}, options...)
 	w.do(t, args...)
 }
 

@@ -23,7 +23,7 @@ func TestFleet(t *testing.T) {
 	for i := range names {
 		names[i] = fmt.Sprintf("g%03d", i)
 	}
-	w.do(t, "build", names[0], "-m", "host", "--init", "command", "--command", "/bin/sleep", "--command", "infinity", "--pids", "20")
+	w.do(t, "build", names[0], "-m", "host", "--network", "none", "--init", "command", "--command", "/bin/sleep", "--command", "infinity", "--pids", "20")
 	stage := func(what string, do func()) {
 		t.Helper()
 		began := time.Now()
@@ -32,7 +32,7 @@ func TestFleet(t *testing.T) {
 	}
 	stage("build", func() {
 		w.each(t, names[1:], func(n string) []string {
-			return []string{"build", n, "-m", "host", "--init", "command", "--command", "/bin/sleep", "--command", "infinity", "--pids", "20"}
+			return []string{"build", n, "-m", "host", "--network", "none", "--init", "command", "--command", "/bin/sleep", "--command", "infinity", "--pids", "20"}
 		})
 	})
 	stage("start", func() { w.do(t, "start", "--all") })
@@ -91,7 +91,7 @@ func (w *world) each(t *testing.T, names []string, args func(string) []string) {
 func TestNeighbour(t *testing.T) {
 	w := newWorld(t)
 	for _, n := range []string{"good", "bad"} {
-		w.do(t, "build", n, "-m", "host", "--init", "command", "--command", "/bin/sleep", "--command", "infinity", "--pids", "300", "--stop-timeout", "2s")
+		w.do(t, "build", n, "-m", "host", "--network", "none", "--init", "command", "--command", "/bin/sleep", "--command", "infinity", "--pids", "300", "--stop-timeout", "2s")
 	}
 	w.do(t, "start", "good", "bad")
 	w.do(t, "exec", "bad", "sh", "-c", `bomb() { bomb | bomb & }; bomb >/dev/null 2>&1 &`)

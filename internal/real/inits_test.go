@@ -31,7 +31,7 @@ func TestBusybox(t *testing.T) {
 		}
 	}
 	addr := address(20)
-	w.do(t, "build", "box", "-m", "rsync", "--from", tree, "--ip", addr+"/24")
+	w.do(t, "build", "box", "-m", "rsync", "--from", tree, "--network", "private", "--ip", addr+"/24")
 	w.do(t, "start", "box")
 	s := &server{world: w, name: "box", addr: addr}
 	booted := func() {
@@ -125,14 +125,14 @@ func TestInits(t *testing.T) {
 	w.ownNet()
 	proxy := w.proxy()
 	w.images(t, []string{"bookworm"})
-	w.do(t, "create", "base", "--debian", "bookworm", "--ip", address(30)+"/24", "--ready-timeout", "3m", "-r")
+	w.do(t, "create", "base", "--debian", "bookworm", "--network", "private", "--ip", address(30)+"/24", "--ready-timeout", "3m", "-r")
 	w.sh(t, "base", aptSetup(proxy)+"apt-get -qq update")
 	w.do(t, "stop", "base")
 	for i, init := range otherInits() {
 		t.Run(init.name, func(t *testing.T) {
 			t.Parallel()
 			s := &server{world: w, name: init.name, addr: address(byte(31 + i))}
-			w.do(t, "build", s.name, "--from", "base", "--ip", s.addr+"/24")
+			w.do(t, "build", s.name, "--from", "base", "--network", "private", "--ip", s.addr+"/24")
 			w.do(t, "start", s.name, "-r")
 			w.sh(t, s.name, aptInstall(init.packages))
 			w.do(t, "restart", s.name)

@@ -46,7 +46,7 @@ func TestDeleteDuringExec(t *testing.T) {
 // or says that the guest is busy.
 func TestStartDuringStop(t *testing.T) {
 	w := newWorld(t)
-	w.do(t, "build", "web1", "-m", "host", "--init", "command", "--stop-timeout", "3s",
+	w.do(t, "build", "web1", "-m", "host", "--network", "none", "--init", "command", "--stop-timeout", "3s",
 		"--command", "/bin/sh", "--command", "-c", "--command", `trap "" TERM; while :; do sleep 1; done`)
 	w.do(t, "start", "web1")
 	var stop result

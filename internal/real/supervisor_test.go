@@ -22,7 +22,7 @@ import (
 // shell makes a guest whose init is a shell that runs a script.
 func (w *world) shell(t testing.TB, n, script string, more ...string) {
 	t.Helper()
-	w.do(t, append([]string{"build", n, "-m", "host", "--init", "command",
+	w.do(t, append([]string{"build", n, "-m", "host", "--network", "none", "--init", "command",
 		"--command", "/bin/sh", "--command", "-c", "--command", script}, more...)...)
 }
 
@@ -232,7 +232,7 @@ func TestSystemdKeeps(t *testing.T) {
 	if out, err := c.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	w.do(t, "build", "host", "-m", "host", "--set", "init.command=["+init+"]")
+	w.do(t, "build", "host", "-m", "host", "--network", "none", "--set", "init.command=["+init+"]")
 	w.do(t, "start", "host", "--wait-ready")
 	for path, from := range map[string]string{
 		"/root/sbin/vserverd":                 w.bin,
