@@ -55,10 +55,19 @@ func (t *tool) status(args []string) error {
 	return join(errs...)
 }
 
-// look says how a guest is. That there is none is said without the way it was found
-// out, since the verb need not be status.
+// notes bounds the wait for the note of how a guest has ended, in pauses of 3 ms:
+// vserverd takes some 20 ms. Without one, there is no note before the next start.
+const notes = 100
+
+// look says how a guest is. One that ended a moment ago is looked at until that is
+// noted. That there is none is said without the way it was found out, since the verb
+// need not be status.
 func (t *tool) look(n guest.Name) (guest.Status, error) {
 	s, err := t.host.Status(n)
+	for i := 0; err == nil && s.LastExit != nil && s.LastExit.Time.IsZero() && i < notes; i++ {
+		time.Sleep(3 * time.Millisecond)
+		s, err = t.host.Status(n)
+	}
 	if errors.Is(err, guest.ErrNotFound) {
 		err = guest.ErrNotFound
 	}
@@ -147,6 +156,9 @@ func ending(e guest.Exit, now time.Time) string {
 		s = "stopped by vserver stop"
 	default:
 		s = "unknown: vserverd was not there to see it"
+		if e.Time.IsZero() {
+			s = "not known yet: it ended by itself, and nobody has noted how"
+		}
 	}
 	if e.OOM {
 		s += ", out of memory"

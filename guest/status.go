@@ -55,7 +55,7 @@ type Exit struct {
 	Code   int       `json:"code"`             // exit code, when Reason is Exited
 	Signal string    `json:"signal,omitempty"` // name, when Reason is Signalled
 	OOM    bool      `json:"oom,omitempty"`    // the kernel killed for want of memory meanwhile
-	Time   time.Time `json:"time"`
+	Time   time.Time `json:"time,omitzero"`   // zero: it was a moment ago, and is not noted yet
 }
 
 // Reason is why a guest is no longer running.

@@ -13,6 +13,7 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/cgroup"
+	"vserver/kernel/pidfd"
 	"vserver/limit"
 	"vserver/spawn"
 	"vserver/vcontext"
@@ -38,6 +39,31 @@ func (h *Host) exec(ctx context.Context, n guest.Name, c Command) (int, error) {
 		return 0, err
 	}
 	defer in.close()
+	code, err := in.exec(ctx, c)
+	if err == nil {
+		return code, nil
+	}
+	if dead, _ := pidfd.Ended(in.pidfd); dead {
+		return code, guest.ErrStopped // whatever could not be done for that reason
+	}
+	return code, h.hintPids(n, err)
+}
+
+// hintPids says which limit it is that keeps a guest from having another process.
+func (h *Host) hintPids(n guest.Name, err error) error {
+	if !errors.Is(err, syscall.EAGAIN) {
+		return err
+	}
+	now := "limits.pids"
+	if was, err := h.readNote(n); err == nil && was != nil && was.Nproc > 0 {
+		now = fmt.Sprintf("limits.pids was %d when it was started", was.Nproc)
+	} else if spec, err := h.Load(n); err == nil && spec.Limits.Pids > 0 {
+		now = fmt.Sprintf("limits.pids is %d", spec.Limits.Pids)
+	}
+	return fault.Hint(err, fmt.Sprintf("no more processes for the guest: %s; `vserver set %s limits.pids=N` changes it", now, n))
+}
+
+func (in *inside) exec(ctx context.Context, c Command) (int, error) {
 	who, err := lookUp(in.note.PID, c.User)
 	if err != nil {
 		return 0, err

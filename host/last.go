@@ -30,6 +30,18 @@ func (h *Host) LastExit(n guest.Name) (*guest.Exit, error) {
 	return &out, nil
 }
 
+// lastEnd is LastExit, but for a guest that has ended by itself and of whose end nobody
+// has taken note yet: that is guest.Unknown, without a time.
+func (h *Host) lastEnd(n guest.Name, running bool) (*guest.Exit, error) {
+	// In this order: who takes note records the end before the note of the run goes.
+	was, noteErr := h.readNote(n)
+	last, err := h.LastExit(n)
+	if running || err != nil || noteErr != nil || was == nil || last != nil && last.Time.After(was.Started) {
+		return last, err
+	}
+	return &guest.Exit{Reason: guest.Unknown}, nil
+}
+
 // recordExit leaves how a guest ended.
 func (h *Host) recordExit(n guest.Name, exit guest.Exit) error {
 	text, err := json.Marshal(exit)

@@ -1,6 +1,7 @@
 package host
 
 import (
+	"errors"
 	"fmt"
 	"os/exec"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/cgroup"
 )
@@ -200,6 +202,19 @@ func TestEnteringIsLimited(t *testing.T) {
 				t.Errorf("%s: process %d is not in %v, %v", controller, p.Inner, inside, err)
 			}
 		}
+	}
+}
+
+// Who gets no further process is told which limit it is.
+func TestLimitOfProcessesIsNamed(t *testing.T) {
+	w := newWorld(t)
+	w.limited("web1", guest.Limits{Pids: 2})
+	for w.members("web1") < 2 { // the reaper has begun the command
+		time.Sleep(time.Millisecond)
+	}
+	_, err := w.Exec(t.Context(), "web1", Command{Args: []string{"/bin/true"}})
+	if !errors.Is(err, syscall.EAGAIN) || !strings.Contains(fault.HintOf(err), "limits.pids is 2") {
+		t.Errorf("error %v, hint %q", err, fault.HintOf(err))
 	}
 }
 

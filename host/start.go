@@ -60,7 +60,7 @@ func (h *Host) start(ctx context.Context, n guest.Name, o StartOptions) (*run, e
 	}
 	if err := step.Run(ctx, "start", r.steps()); err != nil {
 		r.close()
-		return nil, err
+		return nil, h.hintPids(n, err)
 	}
 	return r, r.complain(r.hook(ctx, "post-start", r.spec.Hooks.PostStart))
 }

@@ -14,6 +14,7 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/cgroup"
+	"vserver/kernel/pidfd"
 	"vserver/store"
 )
 
@@ -85,7 +86,7 @@ func (h *Host) status(cg cgroup.Host, n guest.Name) condition {
 		st.Mode, st.Addresses = spec.Network.Mode, spec.Network.Prefixes()
 	}
 	h.life(cg, &st)
-	if st.LastExit, err = h.LastExit(n); err != nil && st.Problem == "" {
+	if st.LastExit, err = h.lastEnd(n, st.State == guest.Running || st.State == guest.Frozen); err != nil && st.Problem == "" {
 		st.Problem = err.Error()
 	}
 	return st
@@ -166,6 +167,10 @@ func (h *Host) kill(n guest.Name, sig guest.Signal, pids []int) error {
 			return err
 		}
 		defer in.close()
+		// A dead init that nobody has waited for yet takes signals, and heeds none.
+		if dead, err := pidfd.Ended(in.pidfd); err != nil || dead {
+			return errors.Join(err, guest.ErrStopped)
+		}
 		return in.signal(syscall.Signal(sig))
 	}
 	members, err := g.Procs()

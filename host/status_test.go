@@ -1,0 +1,66 @@
+package host
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+
+	"vserver/daemon/proto"
+	"vserver/guest"
+)
+
+// The end of a guest that nobody has taken note of is not told as the one before.
+func TestEndNotNoted(t *testing.T) {
+	w := newWorld(t)
+	n := w.guest("web1", nil)
+	w.start(n)
+	w.stop(n)
+	w.start(n)
+	if err := proto.Quit(w.Dirs); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Kill(n, guest.Signal(syscall.SIGKILL)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Wait(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	st, err := w.Status(n)
+	if err != nil || st.State != guest.Stopped || st.LastExit == nil || st.LastExit.Reason != guest.Unknown || !st.LastExit.Time.IsZero() {
+		t.Errorf("%+v, %v", st, err)
+	}
+	if err := w.Stop(t.Context(), n, StopOptions{}); !errors.Is(err, guest.ErrStopped) {
+		t.Errorf("a stop: %v", err)
+	}
+	if st, _ = w.Status(n); st.LastExit == nil || st.LastExit.Reason != guest.Unknown || st.LastExit.Time.IsZero() {
+		t.Errorf("once it is noted: %+v", st.LastExit)
+	}
+}
+
+// A dead init takes signals as long as its parent has not taken its exit status. That
+// is no reason to say that it got one.
+func TestKillDeadInit(t *testing.T) {
+	w := newWorld(t)
+	n := w.guest("web1", nil)
+	r, err := w.Host.start(t.Context(), n, StartOptions{Output: t.Output()}) // and no wait
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.close()
+	if err := w.Kill(n, guest.Signal(syscall.SIGCONT)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Kill(n, guest.Signal(syscall.SIGKILL)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Wait(t.Context(), n); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Kill(n, guest.Signal(syscall.SIGTERM)); !errors.Is(err, guest.ErrStopped) {
+		t.Errorf("signal to a dead init: %v", err)
+	}
+	if code, err := w.Exec(t.Context(), n, Command{Args: []string{"/bin/true"}}); !errors.Is(err, guest.ErrStopped) {
+		t.Errorf("exec beside a dead init: %d, %v", code, err)
+	}
+	r.child.Wait()
+}
