@@ -67,6 +67,12 @@ func (t *tool) infoText(s guest.Status) string {
 		add("init pid:", strconv.Itoa(s.InitPID))
 		add("cgroup:", s.Cgroup)
 		add("processes:", strconv.Itoa(s.Processes))
+		if s.Net != nil {
+			add("received:", fmt.Sprintf("%d bytes in %d packets", s.Net.BytesIn, s.Net.PacketsIn))
+			add("sent:", fmt.Sprintf("%d bytes in %d packets", s.Net.BytesOut, s.Net.PacketsOut))
+			add("dropped:", strconv.FormatUint(s.Net.Dropped, 10))
+			add("sockets:", fmt.Sprintf("%d, %d connections", s.Net.Sockets, s.Net.Connections))
+		}
 		add("started:", s.Started.Local().Format(time.DateTime))
 		add("uptime:", span(seconds(s.UptimeS)))
 	}

@@ -56,6 +56,7 @@ func table() []entry {
 
 		{"config", groupSpec, "show a guest's settings, or one of them", newConfig},
 		{"set", groupSpec, "change settings of a guest", newSet},
+		{"net", groupSpec, "add, delete or list addresses of a guest, while it runs", newNet},
 		{"edit", groupSpec, "edit a guest's settings, checked before they count", newEdit},
 
 		{"check", groupTools, "what this host can do for guests, and what bites", newCheck},

@@ -65,7 +65,7 @@ func (n *Name) UnmarshalText(b []byte) (err error) {
 var Verbs = []string{
 	"build", "check", "completion", "condrestart", "config", "console", "create",
 	"delete", "edit", "enter", "exec", "help", "info", "kill", "list", "logs", "man",
-	"ps", "rename", "restart", "running", "set", "start", "stat", "status", "stop",
+	"net", "ps", "rename", "restart", "running", "set", "start", "stat", "status", "stop",
 	"suexec", "top", "version", "wait",
 }
 

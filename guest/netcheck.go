@@ -45,6 +45,8 @@ func (v *validator) shared(n *Network) {
 		}
 		*seen = true
 	})
+	v.within("network.sockets", n.Sockets, float64(n.Sockets))
+	v.within("network.connections", n.Conns, float64(n.Conns))
 	v.within("network.table", n.Table, float64(n.Table))
 	if slices.Contains([]uint32{253, 254, 255}, n.Table) { // RT_TABLE_DEFAULT, MAIN, LOCAL
 		v.bad("network.table", "%d: is the host's own table", n.Table)
@@ -67,6 +69,7 @@ func (v *validator) shared(n *Network) {
 		set  bool
 		here bool // means something in private mode as well
 	}{{"flags", len(n.Flags) > 0, false}, {"ncaps", len(n.NCaps) > 0, true}, {"lback", n.Lback.IsValid(), false},
+		{"sockets", n.Sockets != 0, false}, {"connections", n.Conns != 0, false},
 		{"gateway", len(n.Gateway) > 0, true}, {"table", n.Table != 0, true}} {
 		if k.set && !(own && k.here) {
 			v.bad("network."+k.key, "has no meaning with mode: %s", n.Mode)

@@ -24,6 +24,8 @@ type Network struct {
 	Parent    string       `yaml:"parent" doc:"private, link macvlan: the host's link"`
 	DHCP      bool         `yaml:"dhcp" doc:"private, link bridge or macvlan: vserverd gets the guest's IPv4 address and router by DHCP; IPv6 ones come by router advertisements"`
 	Publish   []Publish    `yaml:"publish" doc:"private: ports of the host that lead to the guest, as [HOST:]PORT[-LAST]:[GUEST:]PORT/tcp or /udp with host and guest addresses"`
+	Sockets   int          `yaml:"sockets" doc:"shared: sockets that the guest may have at once; 0 is no limit"`
+	Conns     int          `yaml:"connections" doc:"shared: TCP connections that the guest may have at once; 0 is no limit"`
 	DNS       []netip.Addr `yaml:"dns" doc:"name servers for the guest's resolv.conf" default:"the host's"`
 	Search    []string     `yaml:"search" doc:"search list for the guest's resolv.conf" default:"the host's"`
 }
@@ -41,6 +43,17 @@ const (
 
 // OwnNet tells whether guests of the mode have a network namespace of their own.
 func (m NetMode) OwnNet() bool { return m == NetPrivate || m == NetNone }
+
+// OwnNet tells whether the guest has a network namespace of its own, be it one that
+// only shows its addresses: see Hidden. n has its defaults.
+func (n *Network) OwnNet() bool { return n.Mode.OwnNet() || n.Hidden() }
+
+// Hidden tells whether the guest sits beside the host's network and has sockets of it
+// handed in (hide_netif). n has its defaults.
+func (n *Network) Hidden() bool {
+	f, err := n.NetFlags()
+	return n.Mode == NetShared && err == nil && f&HideNetif != 0
+}
 
 // NetFlags is a set of network flags (Linux-VServer's nflags).
 type NetFlags uint32

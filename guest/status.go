@@ -46,7 +46,6 @@ type NetStatus struct {
 	Dropped     uint64 `json:"dropped"`     // packets that were not to or from an address of the guest's
 	Sockets     uint64 `json:"sockets"`     // now
 	Connections uint64 `json:"connections"` // of TCP, now
-	Problem     string `json:"problem,omitempty"`
 }
 
 // Exit is how a guest's init ended.

@@ -58,6 +58,8 @@ func RangeOf(path string) (r Range, ok bool) {
 		return Range{1, 4194304}, true // PID_MAX_LIMIT
 	case "limits.oom_score_adj":
 		return Range{-1000, 1000}, true
+	case "network.sockets", "network.connections":
+		return Range{1, 1 << 30}, true // more than the kernel has files
 	case "network.table":
 		return Range{1, 1<<31 - 1}, true // FRA_TABLE takes more, but not every tool
 	case "network.egress.rate", "network.egress.reserved", "network.ingress.rate":

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"slices"
 	"syscall"
@@ -102,7 +101,7 @@ func (h *Host) changeNet(n guest.Name, o NetOptions, op string, change func([]gu
 	}
 	if err := h.changeRunning(n, change, do); err != nil && !(o.Save && errors.Is(err, guest.ErrStopped)) {
 		if errors.Is(err, guest.ErrStopped) {
-			err = fault.Hint(err, "with --save it counts from the next start")
+			err = fault.Hint(err, "`vserver "+string(n)+" net add ADDRESS --save` counts from the next start")
 		}
 		return err
 	}
@@ -193,34 +192,38 @@ func (r *run) groups() (out []uint64) {
 	return append(out, 0)
 }
 
-// NetStatus says what the programs say of a guest that runs; nil when they know
-// nothing of it.
-func (h *Host) netStatus(n guest.Name) (*guest.NetStatus, error) {
-	set, err := shared.Find(h.Dirs)
-	if errors.Is(err, guest.ErrNotFound) {
-		return nil, nil
+// sharedStatus fills in what the programs say of a guest of mode shared that runs: when
+// one is missing they shut its network, and that is its problem.
+func (h *Host) sharedStatus(st *condition, was *note) {
+	st.Addresses = nil
+	for _, a := range was.Addrs {
+		st.Addresses = append(st.Addresses, a.Prefix)
 	}
+	var err error
+	if st.Net, err = h.netStatus(st.Cgroup); err != nil {
+		st.Problem = "network is shut: " + err.Error()
+	}
+}
+
+func (h *Host) netStatus(group string) (*guest.NetStatus, error) {
+	set, err := shared.Find(h.Dirs)
 	if err != nil {
 		return nil, err
 	}
 	defer set.Close()
-	r, err := h.remains(n)
+	var st syscall.Stat_t
+	if err := syscall.Stat(group, &st); err != nil {
+		return nil, &fs.PathError{Op: "stat", Path: group, Err: err}
+	}
+	if err := set.Health(); err != nil {
+		return nil, err
+	}
+	s, err := set.Stats(st.Ino)
 	if err != nil {
 		return nil, err
 	}
-	var st syscall.Stat_t
-	if err := syscall.Stat(r.groupPath(), &st); err != nil {
-		return nil, os.NewSyscallError("stat", err)
-	}
-	out := &guest.NetStatus{}
-	if err := set.Health(); err != nil {
-		out.Problem = err.Error()
-	}
-	s, err := set.Stats(st.Ino)
-	if errors.Is(err, guest.ErrNotFound) {
-		return out, nil
-	}
-	out.BytesIn, out.BytesOut, out.PacketsIn, out.PacketsOut = s.BytesIn, s.BytesOut, s.PacketsIn, s.PacketsOut
-	out.Dropped, out.Sockets, out.Connections = s.Dropped, s.SocketsNow, s.ConnectionsNow
-	return out, err
+	return &guest.NetStatus{
+		BytesIn: s.BytesIn, BytesOut: s.BytesOut, PacketsIn: s.PacketsIn, PacketsOut: s.PacketsOut,
+		Dropped: s.Dropped, Sockets: s.SocketsNow, Connections: s.ConnectionsNow,
+	}, nil
 }

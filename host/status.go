@@ -119,6 +119,9 @@ func (h *Host) life(cg cgroup.Host, st *condition) {
 		return
 	}
 	st.InitPID, st.Started = was.PID, was.Started
+	if was.Mode == guest.NetShared {
+		h.sharedStatus(st, was)
+	}
 	st.UptimeS = time.Since(was.Started).Seconds()
 }
 

@@ -2,8 +2,11 @@ package ncontext
 
 import (
 	"errors"
+	"fmt"
+	"net/netip"
 
 	"vserver/guest"
+	"vserver/ncontext/firewall"
 	"vserver/ncontext/private"
 	"vserver/ncontext/shared"
 )
@@ -30,7 +33,7 @@ func Up(g *Guest) (warning, err error) {
 	case guest.NetPrivate:
 		return nil, private.Up(private.Guest{Spec: g.Spec, Name: g.Name, Netns: g.Netns, Dirs: g.Dirs})
 	case guest.NetShared:
-		return shared.Up(Want(g))
+		return g.share()
 	}
 	return nil, nil
 }
@@ -43,9 +46,28 @@ func Down(g *Guest, mode guest.NetMode) error {
 		errs = append(errs, private.Down(g.Spec.XID, g.Dirs))
 	}
 	if mode == guest.NetShared || mode == "" {
-		errs = append(errs, shared.Down(g.Spec.XID))
+		errs = append(errs, firewall.Down(g.Spec.XID), shared.Down(g.Spec.XID))
 	}
 	return errors.Join(errs...)
+}
+
+// share gives the host what it shall have of a guest of mode shared.
+func (g *Guest) share() (warning, err error) {
+	if err := shared.Up(Want(g)); err != nil {
+		return nil, err
+	}
+	var addrs []netip.Addr
+	pooled := false
+	for _, a := range g.Spec.Network.Addresses {
+		addrs = append(addrs, a.Addr())
+		pooled = pooled || g.Pool.Has(a.Addr())
+	}
+	if pooled {
+		if err := firewall.Masquerade(g.Pool.Prefix); err != nil {
+			warning = fmt.Errorf("the guest reaches this host only: %w", err)
+		}
+	}
+	return warning, firewall.Up(firewall.Of(g.Spec, "", addrs))
 }
 
 // Want is what the host shall have of a guest of mode shared.
@@ -53,7 +75,7 @@ func Want(g *Guest) shared.Want {
 	n := g.Spec.Network
 	return shared.Want{
 		XID: g.Spec.XID, Addresses: n.Addresses, Gateway: n.Gateway, Table: n.Table,
-		Pool: g.Pool, Groups: g.Base + guest.IDs - 1,
+		Groups: g.Base + guest.IDs - 1,
 	}
 }
 
@@ -119,6 +141,7 @@ func (g *Guest) context() (*shared.Context, error) {
 	}
 	c := NewContext(g.Spec.XID, n.Addresses, flags, caps)
 	c.Lback = n.Lback
+	c.Sockets, c.Connections = uint32(n.Sockets), uint32(n.Conns)
 	return c, nil
 }
 

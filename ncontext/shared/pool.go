@@ -10,10 +10,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/google/nftables"
-	"github.com/google/nftables/binaryutil"
-	"github.com/google/nftables/expr"
-
 	"vserver/fault"
 	"vserver/guest"
 )
@@ -53,62 +49,6 @@ func (p Pool) Address(xid guest.XID) guest.Address {
 
 // Has tells whether an address is of the pool.
 func (p Pool) Has(a netip.Addr) bool { return p.IsValid() && p.Contains(a) }
-
-// masquerade makes, unless it is there:
-//
-//	table inet vserver {
-//	  chain pool {
-//	    type nat hook postrouting priority srcnat;
-//	    ip saddr 10.118.0.0/16 oif != 1 masquerade
-//	  }
-//	}
-//
-// It stands for all guests and stays: without guests it does nothing.
-func masquerade(p Pool) error {
-	err := masqueraded(p)
-	if err == nil {
-		return nil
-	}
-	return fault.Hint(fmt.Errorf("the guest reaches this host only: %w", err),
-		"masquerading needs nf_tables and nft_masq (CONFIG_NFT_MASQ); or give the guest an address in network.addresses")
-}
-
-func masqueraded(p Pool) error {
-	conn, err := nftables.New()
-	if err != nil {
-		return fmt.Errorf("nftables: %w", err)
-	}
-	table := &nftables.Table{Family: nftables.TableFamilyINet, Name: "vserver"}
-	want := []byte(p.String())
-	chain := &nftables.Chain{
-		Table: table, Name: "pool", Type: nftables.ChainTypeNAT,
-		Hooknum: nftables.ChainHookPostrouting, Priority: nftables.ChainPriorityNATSource,
-	}
-	if rules, err := conn.GetRules(table, chain); err == nil && len(rules) == 1 && string(rules[0].UserData) == string(want) {
-		return nil
-	}
-	conn.AddTable(table)
-	conn.AddChain(chain)
-	// Two starts at once may both get here: the chain is emptied first, so that one
-	// rule stands whoever is last.
-	conn.FlushChain(chain)
-	const saddr = 12 // in the header of IPv4
-	mask := binary.BigEndian.AppendUint32(nil, ^uint32(0)<<(32-p.Bits()))
-	conn.AddRule(&nftables.Rule{Table: table, Chain: chain, UserData: want, Exprs: []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyNFPROTO, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{2}}, // NFPROTO_IPV4
-		&expr.Payload{DestRegister: 1, Base: expr.PayloadBaseNetworkHeader, Offset: saddr, Len: 4},
-		&expr.Bitwise{SourceRegister: 1, DestRegister: 1, Len: 4, Mask: mask, Xor: make([]byte, 4)},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: p.Addr().AsSlice()},
-		&expr.Meta{Key: expr.MetaKeyOIF, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpNeq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(loopback)},
-		&expr.Masq{},
-	}})
-	if err := conn.Flush(); err != nil {
-		return fmt.Errorf("table inet vserver: chain pool: %w", err)
-	}
-	return nil
-}
 
 // allowPing lets groups up to the given one have the kernel's ping sockets. As systemd
 // does on any host, it lets everybody; which guests may, the programs decide.

@@ -44,40 +44,30 @@ type Want struct {
 	Addresses []guest.Address
 	Gateway   []netip.Addr
 	Table     uint32 // 0: the host's
-	Pool      Pool   // those of Addresses that are of it are masqueraded
 	Groups    uint32 // the guest's highest group id on the host, which may ping
 }
 
 // Up gives the host the guest's addresses, rules and routes. What it made before an
-// error is taken back by Down. The warning is what does not work though the guest can
-// run.
-func Up(w Want) (warning, err error) {
+// error is taken back by Down.
+func Up(w Want) error {
 	c, err := dial()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer c.close()
 	at := make([]spot, len(w.Addresses))
 	for i, a := range w.Addresses {
 		if at[i], err = c.put(w.XID, a); err != nil {
-			return nil, err
+			return err
 		}
 	}
 	if err := c.putLoopback(w.XID); err != nil {
-		return nil, err
+		return err
 	}
 	if err := c.route(w, at); err != nil {
-		return nil, err
+		return err
 	}
-	if err := allowPing(w.Groups); err != nil {
-		return nil, err
-	}
-	for _, a := range w.Addresses {
-		if w.Pool.Has(a.Addr()) {
-			return masquerade(w.Pool), nil
-		}
-	}
-	return nil, nil
+	return allowPing(w.Groups)
 }
 
 // Down takes back what Up made for the guest of this number, in whatever state it is.

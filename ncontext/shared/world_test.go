@@ -153,7 +153,7 @@ func has(t testing.TB, words ...string) {
 
 func want(t testing.TB, xid guest.XID, lines ...string) Want {
 	t.Helper()
-	w := Want{XID: xid, Pool: DefaultPool(), Groups: 100000}
+	w := Want{XID: xid, Groups: 100000}
 	for _, l := range lines {
 		a, err := guest.ParseAddress(l)
 		must(t, err)
@@ -164,14 +164,13 @@ func want(t testing.TB, xid guest.XID, lines ...string) Want {
 
 func up(t testing.TB, w Want) {
 	t.Helper()
-	warning, err := Up(w)
-	must(t, errors.Join(warning, err))
+	must(t, Up(w))
 }
 
 func refused(t testing.TB, w Want, is error, says string) {
 	t.Helper()
 	before := state(t)
-	_, err := Up(w)
+	err := Up(w)
 	if !errors.Is(err, is) || !strings.Contains(err.Error(), says) {
 		t.Errorf("%v: %v, want %q", w.Addresses, err, says)
 	}

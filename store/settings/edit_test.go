@@ -28,6 +28,7 @@ func samples() map[string][]string {
 		"network.addresses": {"192.0.2.10/24", "192.0.2.10/24 dev eth0 name web, 192.0.2.11/24 nodev", "192.0.2.11/24,2001:db8::1/64", "[2001:db8::1/64, 192.0.2.10/24, 192.0.2.12/24]", "[]"},
 		"network.search":    {"example.org", "a.org, b.org"},
 		"network.gateway":   {"192.0.2.1", "[192.0.2.1, 2001:db8::1]"}, "network.table": {"1008", "5"}, "network.lback": {"127.0.8.1"},
+		"network.sockets": {"100", "0"}, "network.connections": {"50"},
 		"network.flags": {"single_ip", "'!hide_lback'", "lback_allow,~lback_remap"}, "network.ncaps": {"multicast", "tun_create,broadcast"},
 		"network.link": {"bridge", "routed"}, "network.bridge": {"br0"}, "network.parent": {"eth0"}, "network.dhcp": {"true"},
 		"network.publish":     {"8080:80/tcp", "8080:80, 198.51.100.1:53:53/udp", "['[2001:db8::1]:80:80/tcp', '1-9:192.0.2.1:11-19/udp']", "[]"},

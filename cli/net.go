@@ -1,0 +1,88 @@
+package cli
+
+import (
+	"context"
+	"fmt"
+	"net/netip"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"vserver/guest"
+	"vserver/host"
+)
+
+func newNet(t *tool) *cobra.Command {
+	var o host.NetOptions
+	c := command("net NAME add|del|list [ADDRESS...]", `
+Changes or lists the addresses of a guest whose network is shared. What a running
+guest does next is under the new list; there is no moment between the old one and
+the new. An address is written as in network.addresses: ADDRESS/LENGTH, and behind
+it dev DEV, nodev, broadcast ADDRESS, scope SCOPE, name NAME. Without --save the
+change ends with the guest.`, `
+vserver web1 net add 192.0.2.11/24 dev eth0
+vserver web1 net del 192.0.2.11 --kill --save
+vserver net web1 list --json`,
+		func(_ context.Context, args []string) error { return t.net(args, o) })
+	c.Flags().BoolVar(&o.Save, "save", false, "change the guest's spec as well")
+	c.Flags().BoolVar(&o.Kill, "kill", false, "close the connections on an address that is deleted")
+	return c
+}
+
+// net changes or lists addresses.
+func (t *tool) net(args []string, o host.NetOptions) error {
+	n, words, err := t.one(args)
+	if err != nil {
+		return err
+	}
+	if len(words) == 0 {
+		words = []string{"list"}
+	}
+	action, words := words[0], words[1:]
+	switch {
+	case action == "list" && len(words) == 0:
+		return t.about(n, t.netList(n))
+	case action == "add" && len(words) > 0:
+		a, err := guest.ParseAddress(strings.Join(words, " "))
+		if err != nil {
+			return usage{err.Error()}
+		}
+		return t.about(n, t.host.NetAdd(n, a, o))
+	case (action == "del" || action == "delete") && len(words) == 1:
+		bare, _, _ := strings.Cut(words[0], "/")
+		a, err := netip.ParseAddr(bare)
+		if err != nil {
+			return usagef("%q: want an address", words[0])
+		}
+		return t.about(n, t.host.NetDel(n, a, o))
+	}
+	return usageHint("vserver net --help", "want add ADDRESS/LENGTH, del ADDRESS, or list")
+}
+
+// address is a line of net list, for --json.
+type address struct {
+	Address   string `json:"address"` // with its prefix length
+	Dev       string `json:"dev,omitempty"`
+	NoDev     bool   `json:"nodev,omitempty"`
+	Broadcast string `json:"broadcast,omitempty"`
+	Scope     string `json:"scope,omitempty"`
+	Name      string `json:"name,omitempty"`
+}
+
+func (t *tool) netList(n guest.Name) error {
+	list, err := t.host.NetAddresses(n)
+	if err != nil {
+		return err
+	}
+	if t.json {
+		out := make([]address, len(list))
+		for i, a := range list {
+			out[i] = address{a.Prefix.String(), a.Dev, a.NoDev, a.Broadcast, a.Scope, a.Name}
+		}
+		return writeJSON(t.out, out)
+	}
+	for _, a := range list {
+		fmt.Fprintln(t.out, a)
+	}
+	return nil
+}
