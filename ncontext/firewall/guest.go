@@ -11,6 +11,7 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/nft"
+	"vserver/kernel/ns"
 )
 
 // Guest is what the table holds for one guest.
@@ -22,8 +23,14 @@ type Guest struct {
 	Addresses []netip.Addr
 	Rules     []guest.Rule
 	Publish   []guest.Publish
-	Shaped    bool       // what it sends gets its class
-	Ingress   guest.Rate // what it may be sent; of those without a link
+	// Behind is the link of the host, not one of ours, that the guest is reached by: what
+	// is led to it from there bears an address of the host, or the answer would go past.
+	Behind string
+	// Away are those of its addresses that answer by another router than the host: all
+	// that is led to them bears an address of the host.
+	Away    []netip.Addr
+	Shaped  bool       // what it sends gets its class
+	Ingress guest.Rate // what it may be sent; of those without a link
 	// Others are guests whose addresses are the host's and that run already. Ports
 	// published at every address of the host are not published at theirs.
 	Others []Guest
@@ -62,7 +69,7 @@ func Change(g Guest) error { return change(g) }
 func Down(xid guest.XID) error { return change(Guest{XID: xid}) }
 
 func change(g Guest) error {
-	unlock, err := lock()
+	unlock, err := ns.LockNet()
 	if err != nil {
 		return err
 	}

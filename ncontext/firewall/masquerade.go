@@ -9,6 +9,7 @@ import (
 	"github.com/google/nftables/expr"
 
 	"vserver/kernel/nft"
+	"vserver/kernel/ns"
 )
 
 // Sets of the networks that are hidden behind the host.
@@ -44,7 +45,7 @@ func Masquerade(pool netip.Prefix) error { return setPool(pool, true) }
 func Unmasquerade(pool netip.Prefix) error { return setPool(pool, false) }
 
 func setPool(pool netip.Prefix, want bool) error {
-	unlock, err := lock()
+	unlock, err := ns.LockNet()
 	if err != nil {
 		return err
 	}

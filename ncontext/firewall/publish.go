@@ -29,11 +29,13 @@ func publishFeature() feature {
 		join(ip4(), destination4(), own("own4"), goBack()),
 		join(ip6(), destination6(), own("own6"), goBack()),
 		join(toHost(), service(regFirst, regFirst+1), vmap("publish", regFirst)))
-	// What the host says to itself by 127.0.0.1 cannot be led away: the answer would
-	// come from outside.
-	loopback := rules(
-		join(to(netip.MustParsePrefix("127.0.0.0/8")), goBack()),
-		join(to(netip.MustParsePrefix("::1/128")), goBack()))
+	// What the host says to itself by 127.0.0.1 is led away with a source of the host's,
+	// by links that are set to let it (route_localnet); ::1 cannot be. The other
+	// addresses of 127.0.0.0/8 are those of guests. What others say to it from outside,
+	// who would get there by such links or a lead, is dropped.
+	loop4, loop6 := to(netip.MustParsePrefix("127.0.0.0/8")), to(netip.MustParsePrefix("::1/128"))
+	outside := rules(join(loop4, goBack()), join(loop6, goBack()))
+	local := rules(join(loop4, destination4(), isNot(127, 0, 0, 1), goBack()), join(loop6, goBack()))
 	ranges := func(name string, key ...nft.Kind) nft.Set {
 		return nft.Set{Name: name, Key: key, Data: nft.Verdict(), Interval: true}
 	}
@@ -42,14 +44,26 @@ func publishFeature() feature {
 		users: []nft.Set{ranges("publish", nft.Protocol(), nft.Port()),
 			ranges("publish4", nft.IPv4(), nft.Protocol(), nft.Port()), ranges("publish6", nft.IPv6(), nft.Protocol(), nft.Port())},
 		more: []nft.Set{{Name: "own4", Key: []nft.Kind{nft.IPv4()}, Data: nft.Class()},
-			{Name: "own6", Key: []nft.Kind{nft.IPv6()}, Data: nft.Class()}},
+			{Name: "own6", Key: []nft.Kind{nft.IPv6()}, Data: nft.Class()},
+			{Name: "away4", Key: []nft.Kind{nft.IPv4()}, Data: nft.Class()},
+			{Name: "away6", Key: []nft.Kind{nft.IPv6()}, Data: nft.Class()},
+			{Name: "behind4", Key: []nft.Kind{nft.LinkName(), nft.IPv4()}, Data: nft.Class()},
+			{Name: "behind6", Key: []nft.Kind{nft.LinkName(), nft.IPv6()}, Data: nft.Class()}},
 		chains: []chain{
-			{dnatChain, nft.Base{Type: "nat", Hook: nft.Prerouting, Priority: dstnat}, lead},
-			{"dnat-local", nft.Base{Type: "nat", Hook: nft.Output, Priority: dstnat}, append(loopback, lead...)},
+			{"loopback", nft.Base{Type: "filter", Hook: nft.Prerouting, Priority: raw}, rules(
+				join(fromGuestLink(), loop4, rule{&expr.Counter{}}, drop()))},
+			{dnatChain, nft.Base{Type: "nat", Hook: nft.Prerouting, Priority: dstnat}, append(outside, lead...)},
+			{"dnat-local", nft.Base{Type: "nat", Hook: nft.Output, Priority: dstnat}, append(local, lead...)},
 			// A guest that uses a published port of another, or its own, must get the
-			// answer from whom it asked.
+			// answer from whom it asked; so must who asks a guest that answers by another
+			// router than the host (away), or past it (behind: the same link).
 			{"hairpin", nft.Base{Type: "nat", Hook: nft.Postrouting, Priority: srcnat}, rules(
-				join(fromGuestLink(), toGuestLink(), translated(), masquerade()))},
+				join(fromGuestLink(), toGuestLink(), translated(), masquerade()),
+				join(translated(), from(netip.MustParsePrefix("127.0.0.0/8")), masquerade()),
+				join(translated(), ip4(), destination4(), own("away4"), masquerade()),
+				join(translated(), ip6(), destination6(), own("away6"), masquerade()),
+				join(translated(), ip4(), linkName(expr.MetaKeyIIFNAME), network(regFirst+4, 16, 4), own("behind4"), masquerade()),
+				join(translated(), ip6(), linkName(expr.MetaKeyIIFNAME), network(regFirst+4, 24, 16), own("behind6"), masquerade()))},
 		},
 	}
 }
@@ -80,6 +94,14 @@ func translated() rule {
 func (g Guest) publish(b *nft.Batch, use func(string, ...nft.Element)) {
 	if len(g.Publish) == 0 {
 		return
+	}
+	for _, a := range g.Away {
+		use(byFamily("away", a), nft.Element{Key: a.AsSlice(), Data: classData(g.XID)})
+	}
+	for _, a := range g.Addresses {
+		if g.Behind != "" {
+			use(byFamily("behind", a), nft.Element{Key: append(linkKey(g.Behind), a.AsSlice()...), Data: classData(g.XID)})
+		}
 	}
 	name := publishChain(g.XID)
 	b.AddChain(name, nil)

@@ -3,8 +3,6 @@ package firewall
 import (
 	"encoding/binary"
 	"fmt"
-	"os"
-	"syscall"
 
 	"github.com/google/nftables/expr"
 
@@ -171,23 +169,4 @@ func linkKey(name string) []byte {
 	key := make([]byte, 16) // IFNAMSIZ
 	copy(key, name)
 	return key
-}
-
-// lock keeps all others of our kind off the network namespace of the calling thread,
-// whatever directories they work in: its lock is the namespace's own.
-func lock() (unlock func(), err error) {
-	f, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		return nil, err
-	}
-	for {
-		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != syscall.EINTR {
-			break
-		}
-	}
-	if err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
-	}
-	return func() { f.Close() }, nil
 }

@@ -1,0 +1,266 @@
+package shape
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netns"
+
+	"vserver/guest"
+	"vserver/internal/need"
+	"vserver/ncontext/firewall"
+)
+
+func TestMain(m *testing.M) { need.Main(m) }
+
+// world is a host, in whose namespace the test's thread is, and a router behind its
+// link.
+//
+//	router eth 198.51.100.99/24 2001:db8::99/64 --- up0 198.51.100.1/24 2001:db8::1/64 host
+type world struct {
+	t      testing.TB
+	router netns.NsHandle
+	up     netlink.Link
+}
+
+func newWorld(t testing.TB) *world {
+	t.Helper()
+	need.Root(t)
+	need.Namespaces(t, syscall.CLONE_NEWNET)
+	runtime.LockOSThread() // and never unlocked: the thread ends with the test
+	w := &world{t: t}
+	var err error
+	w.router, err = netns.New()
+	must(t, err)
+	t.Cleanup(func() { w.router.Close() })
+	host, err := netns.New()
+	must(t, err)
+	host.Close()
+	veth := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: "eth", PeerNamespace: netlink.NsFd(w.router)}
+	veth.Name = "up0"
+	must(t, netlink.LinkAdd(veth))
+	w.up, err = netlink.LinkByName("up0")
+	must(t, err)
+	w.in(func() { w.address("eth", "198.51.100.99/24", "2001:db8::99/64") })
+	w.address("up0", "198.51.100.1/24", "2001:db8::1/64", "198.51.100.8/24", "198.51.100.9/24", "198.51.100.10/24", "2001:db8::9/64")
+	lo, err := netlink.LinkByName("lo")
+	must(t, err)
+	must(t, netlink.LinkSetUp(lo))
+	must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: w.up.Attrs().Index, Gw: net.ParseIP("198.51.100.99")}))
+	return w
+}
+
+// in does something in the router's namespace.
+func (w *world) in(do func()) {
+	w.t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread()
+		if err := netns.Set(w.router); err != nil {
+			w.t.Error(err)
+			return
+		}
+		do()
+	}()
+	<-done
+}
+
+func (w *world) address(link string, addrs ...string) {
+	l, err := netlink.LinkByName(link)
+	must(w.t, err)
+	for _, a := range addrs {
+		addr, err := netlink.ParseAddr(a)
+		must(w.t, err)
+		if addr.IP.To4() == nil {
+			addr.Flags = syscall.IFA_F_NODAD
+		}
+		must(w.t, netlink.AddrAdd(l, addr))
+	}
+	must(w.t, netlink.LinkSetUp(l))
+}
+
+// guest has its packets marked and shaped.
+func (w *world) guest(xid guest.XID, e guest.Egress, addrs ...string) {
+	w.t.Helper()
+	g := Guest{XID: xid, Egress: e}
+	for _, a := range addrs {
+		g.Addresses = append(g.Addresses, netip.MustParseAddr(a))
+	}
+	must(w.t, firewall.Change(firewall.Guest{XID: xid, Addresses: g.Addresses, Shaped: e.Asked()}))
+	must(w.t, Change(g))
+}
+
+// line gives the link's class a rate, as a line behind it would have.
+func (w *world) line(rate guest.Rate) {
+	w.t.Helper()
+	attrs := netlink.ClassAttrs{LinkIndex: w.up.Attrs().Index, Parent: netlink.MakeHandle(major, 0), Handle: netlink.MakeHandle(major, linkClass)}
+	must(w.t, netlink.ClassChange(netlink.NewHtbClass(attrs, netlink.HtbClassAttrs{Rate: uint64(rate), Ceil: uint64(rate)})))
+}
+
+// flood sends to the router from each address as fast as the socket takes it, until
+// the router has got that many bytes of all, and gives what it got of each.
+func (w *world) flood(total int64, from ...string) []int64 {
+	w.t.Helper()
+	got := make([]int64, len(from))
+	stop := make(chan struct{})
+	defer close(stop)
+	type part struct{ from, bytes int }
+	parts := make(chan part, 1<<10)
+	for i, a := range from {
+		to := "198.51.100.99:0"
+		if netip.MustParseAddr(a).Is6() {
+			to = "[2001:db8::99]:0"
+		}
+		var sink net.PacketConn
+		w.in(func() { sink, _ = net.ListenPacket("udp", to) })
+		if sink == nil {
+			w.t.Fatal("no sink")
+		}
+		defer sink.Close()
+		c, err := net.DialUDP("udp", &net.UDPAddr{IP: net.ParseIP(a)}, sink.LocalAddr().(*net.UDPAddr))
+		must(w.t, err)
+		defer c.Close()
+		go func() {
+			for b := make([]byte, 1400); ; {
+				select {
+				case <-stop:
+					return
+				default:
+					c.Write(b) // an error is a full queue
+				}
+			}
+		}()
+		go func() {
+			for b := make([]byte, 2048); ; {
+				n, _, err := sink.ReadFrom(b)
+				if err != nil {
+					return
+				}
+				select {
+				case <-stop:
+					return
+				case parts <- part{i, n}:
+				}
+			}
+		}()
+	}
+	for left, end := total, time.After(time.Minute); left > 0; {
+		select {
+		case p := <-parts:
+			got[p.from] += int64(p.bytes)
+			left -= int64(p.bytes)
+		case <-end:
+			w.t.Fatalf("after a minute: %v of %d", got, total)
+		}
+	}
+	return got
+}
+
+// ratio holds what two got against each other, generously: the machine is busy.
+func (w *world) ratio(got []int64, want float64) {
+	w.t.Helper()
+	if r := float64(got[1]) / float64(got[0]); r < want*0.6 || r > want*1.6 {
+		w.t.Errorf("%v: ratio %.2f, want about %.1f", got, r, want)
+	}
+}
+
+// root names the discipline of a link.
+func (w *world) root(l netlink.Link) string {
+	w.t.Helper()
+	list, err := netlink.QdiscList(l)
+	must(w.t, err)
+	for _, q := range list {
+		if q.Attrs().Parent == netlink.HANDLE_ROOT {
+			return fmt.Sprint(q.Type(), " ", netlink.HandleStr(q.Attrs().Handle))
+		}
+	}
+	return ""
+}
+
+func TestRates(t *testing.T) {
+	w := newWorld(t)
+	before := w.root(w.up)
+	w.guest(8, guest.Egress{Rate: 4e6}, "198.51.100.8")
+	w.guest(9, guest.Egress{Rate: 16e6}, "198.51.100.9", "2001:db8::9")
+	w.ratio(w.flood(3e6, "198.51.100.8", "198.51.100.9"), 4)
+	w.ratio(w.flood(3e6, "198.51.100.8", "2001:db8::9"), 4)
+	// Who asks for nothing is not slowed: it gets many times as much.
+	if got := w.flood(20e6, "198.51.100.8", "198.51.100.10"); got[1] < 8*got[0] {
+		t.Errorf("a guest of 4M and the host: %v", got)
+	}
+	w.guest(9, guest.Egress{Rate: 8e6}, "198.51.100.9")
+	w.ratio(w.flood(2e6, "198.51.100.8", "198.51.100.9"), 2)
+	for _, xid := range []guest.XID{8, 8, 9} {
+		must(t, Down(xid))
+		must(t, firewall.Down(xid))
+	}
+	if after := w.root(w.up); after != before {
+		t.Errorf("discipline %q, before %q", after, before)
+	}
+}
+
+func TestShares(t *testing.T) {
+	w := newWorld(t)
+	w.guest(8, guest.Egress{Share: 10}, "198.51.100.8")
+	w.guest(9, guest.Egress{Share: 40}, "198.51.100.9")
+	w.line(20e6)
+	w.ratio(w.flood(4e6, "198.51.100.8", "198.51.100.9"), 4)
+	// What is reserved comes first: 12 and a tenth of 8 against nine tenths of 8.
+	w.guest(8, guest.Egress{Reserved: 12e6, Share: 10}, "198.51.100.8")
+	w.guest(9, guest.Egress{Share: 90}, "198.51.100.9")
+	w.line(20e6)
+	w.ratio(w.flood(4e6, "198.51.100.9", "198.51.100.8"), 12.8/7.2)
+	// The host has ten times the share of a guest.
+	w.guest(8, guest.Egress{Share: 10}, "198.51.100.8")
+	w.guest(9, guest.Egress{}, "198.51.100.9")
+	w.line(20e6)
+	w.ratio(w.flood(4e6, "198.51.100.8", "198.51.100.9"), 10)
+}
+
+// What a guest is sent is bounded on its own link by a queue, and in the host's network
+// by the packet filter.
+func TestIngress(t *testing.T) {
+	w := newWorld(t)
+	must(t, netlink.LinkSetGroup(w.up, group)) // now the router is a guest
+	must(t, Up(Guest{XID: 8, Link: "up0", Ingress: 4e6}))
+	must(t, Change(Guest{XID: 8, Link: "up0", Ingress: 8e6}))
+	began := time.Now()
+	w.flood(2e6, "198.51.100.8")
+	if took := time.Since(began); took < time.Second { // 2 seconds, less what a bucket holds
+		t.Errorf("2 MB at 8M in %v", took)
+	}
+	must(t, Change(Guest{XID: 8, Link: "up0"}))
+	if root := w.root(w.up); root != "noqueue none" {
+		t.Errorf("discipline %q", root)
+	}
+}
+
+// A discipline of the host's own stays, and the guest is told.
+func TestForeign(t *testing.T) {
+	w := newWorld(t)
+	attrs := netlink.QdiscAttrs{LinkIndex: w.up.Attrs().Index, Parent: netlink.HANDLE_ROOT, Handle: netlink.MakeHandle(1, 0)}
+	must(t, netlink.QdiscAdd(netlink.NewHtb(attrs)))
+	err := Up(Guest{XID: 8, Egress: guest.Egress{Rate: 1e6}})
+	if !errors.Is(err, guest.ErrBusy) {
+		t.Errorf("up: %v", err)
+	}
+	must(t, Down(8))
+	if root := w.root(w.up); root != "htb 1:0" {
+		t.Errorf("discipline %q", root)
+	}
+}
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
