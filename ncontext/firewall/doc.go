@@ -13,7 +13,10 @@
 //	             whose addresses are the host's
 //	dnat,        lead published ports to guests (publish, publish4, publish6), but not
 //	dnat-local   those of addresses that are a guest's (own4, own6); hairpin lets guests
-//	             use published ports of guests
+//	             use published ports of guests, the host those at its 127.0.0.1, and all
+//	             those of guests that answer by another router (away4, away6) or past the
+//	             host (behind4, behind6); loopback drops what guests' links say to
+//	             127.0.0.0/8
 //	masquerade   hides networks of ours behind the host (pool4, pool6)
 //
 // For guest 8 there are the chains guest-8, empty, which says that the guest has

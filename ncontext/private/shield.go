@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"net/netip"
+	"slices"
 
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
@@ -23,13 +24,49 @@ func (u *up) shield() error {
 	if u.over != nil {
 		g.Rules, g.Shaped = nil, false // packets between ports are not seen there
 	}
-	if u.over != nil && !u.own {
-		g.Link = "" // nor are those by a bridge of the host's ours to judge
+	dev := g.Link
+	if u.own {
+		dev = u.over.name
+	} else if u.over != nil {
+		g.Link, dev = "", "" // a bridge of the host's is not ours to judge
+		if len(g.Publish) > 0 {
+			var err error
+			if g.Behind, g.Away, err = u.foreign(); err != nil {
+				return err
+			}
+		}
 	}
 	if err := u.passable(); err != nil {
 		return err
 	}
-	return firewall.Up(g)
+	if err := firewall.Up(g); err != nil {
+		return err
+	}
+	// What the host says to 127.0.0.1 may leave by the link, as the table leads it; what
+	// the wire says to it the table drops from now on.
+	if dev == "" || len(g.Publish) == 0 || !slices.ContainsFunc(g.Addresses, netip.Addr.Is4) {
+		return nil
+	}
+	return writeSysctl("1", "ipv4", "conf", dev, "route_localnet")
+}
+
+// foreign gives the bridge that a guest is behind, and its addresses that do not
+// answer by the host because another machine is the guest's router.
+func (u *up) foreign() (behind string, away []netip.Addr, err error) {
+	host := map[bool]bool{} // is the router, by being IPv4
+	for _, g := range u.net.Gateway {
+		_, kind, err := u.way(g.AsSlice())
+		if err != nil {
+			return "", nil, err
+		}
+		host[g.Is4()] = kind == local
+	}
+	for _, a := range u.addrs {
+		if !host[a.Addr().Is4()] {
+			away = append(away, a.Addr())
+		}
+	}
+	return u.over.name, away, nil
 }
 
 // passable lets packets for published ports in by every link of the host that has an

@@ -221,7 +221,7 @@ func (u *up) source() error {
 		}
 		done[a.number] = true
 		routes, err := u.host.RouteGet(a.ip)
-		if err == nil && len(routes) > 0 && routes[0].Src != nil && !routes[0].Src.IsUnspecified() {
+		if err == nil && len(routes) > 0 && len(routes[0].Src) > 0 && !routes[0].Src.IsUnspecified() && !routes[0].Src.IsLoopback() {
 			continue
 		}
 		flags := 0
