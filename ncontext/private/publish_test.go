@@ -184,7 +184,9 @@ func TestPublishLoopback(t *testing.T) {
 	w.served(w.host, "tcp", "9000")
 	for _, from := range []netns.NsHandle{w.outside, a} {
 		w.in(from, func() {
-			must(t, netlink.LinkSetDown(byIndex(1))) // or 127.0.0.1 is its own
+			loopback, err := netlink.ParseAddr("127.0.0.1/8")
+			must(t, err)
+			must(t, netlink.AddrDel(byIndex(1), loopback)) // or 127.0.0.1 is its own
 			link, via := "eth", "192.0.2.1"
 			if from == a {
 				link, via = "eth0", "169.254.1.1"
@@ -193,10 +195,6 @@ func TestPublishLoopback(t *testing.T) {
 			must(t, err)
 			must(t, writeSysctl("1", "ipv4", "conf", link, "route_localnet"))
 			_, dst, _ := net.ParseCIDR("127.0.0.1/32")
-			for _, r := range []netlink.Route{{Table: 255, Type: 2}, {Table: 255, Type: 2}} {
-				r.Dst = dst
-				netlink.RouteDel(&r)
-			}
 			must(t, netlink.RouteReplace(&netlink.Route{Dst: dst, Gw: net.ParseIP(via), LinkIndex: l.Attrs().Index, Flags: int(netlink.FLAG_ONLINK)}))
 		})
 		for _, port := range []string{"7000", "8080", "9000"} {
