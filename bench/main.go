@@ -8,7 +8,11 @@
 // the machine disturbs all of them. Times are of whole processes, from fork to the
 // end. Only the ratios of one run are worth telling. All guests of all tools have the
 // same root, a small Debian, made by debootstrap the first time and kept in
-// /var/cache/vserver-bench.
+// /var/cache/vserver-bench. On a machine that has other work as well,
+//
+//	chrt -f 1 go run ./bench
+//
+// puts the commands of all rows before that.
 package main
 
 import (
@@ -107,6 +111,9 @@ func (b *bench) prepare() (err error) {
 	if err := run("gcc", "-O2", "-static", "-o", b.floor, "bench/floor/floor.c"); err != nil {
 		return err
 	}
+	if err := b.settle(); err != nil {
+		return err
+	}
 	if b.v2, err = newWorld(); err != nil {
 		return err
 	}
@@ -149,7 +156,7 @@ func debian(dir string) error {
 
 // clean removes what was made, unless something of it is mounted still.
 func (b *bench) clean() error {
-	err := b.deleteGuests()
+	err := errors.Join(b.deleteGuests(), run("umount", b.runDir()))
 	mounts, readErr := os.ReadFile("/proc/self/mounts")
 	if readErr != nil || strings.Contains(string(mounts), " "+b.work+"/") {
 		return errors.Join(err, readErr, fmt.Errorf("something is still mounted below %s", b.work))

@@ -37,13 +37,25 @@ func (b *bench) memory() (err error) {
 	if err != nil {
 		return err
 	}
-	err = b.growth("vserver", func() error {
-		_, err := each(names, func(n string) []string { return b.vserver("start", n) })
-		return err
-	})
 	defer func() { err = errors.Join(err, b.must("stop", "--all", "--kill")) }()
-	if err != nil {
-		return err
+	for _, style := range []string{"plain", "command"} {
+		for _, n := range names {
+			if err := b.must("set", n, "init.style="+style); err != nil {
+				return err
+			}
+		}
+		err = b.growth("vserver, style "+style, func() error {
+			_, err := each(names, func(n string) []string { return b.vserver("start", n) })
+			return err
+		})
+		if err != nil {
+			return err
+		}
+		if style == "plain" {
+			if err := b.must("stop", "--all", "--kill"); err != nil {
+				return err
+			}
+		}
 	}
 	total := 0
 	supervisors := b.supervisors()

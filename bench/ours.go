@@ -14,6 +14,20 @@ import (
 // home is where our guests of this run live.
 func (b *bench) home() string { return filepath.Join(b.work, "home") }
 
+// runDir is what /run is on a host, and like it in memory.
+func (b *bench) runDir() string { return filepath.Join(b.home(), "run") }
+
+// settle makes a world for our guests.
+func (b *bench) settle() error {
+	if err := os.Setenv("VSERVER_ROOT", b.home()); err != nil {
+		return err
+	}
+	if err := os.MkdirAll(b.runDir(), 0o755); err != nil {
+		return err
+	}
+	return run("mount", "-t", "tmpfs", "none", b.runDir())
+}
+
 // vserver gives the command line of our program. Its world is set in the environment
 // once, by guest.
 func (b *bench) vserver(args ...string) []string { return append([]string{b.tool}, args...) }
@@ -21,22 +35,16 @@ func (b *bench) vserver(args ...string) []string { return append([]string{b.tool
 // must runs our program outside of any measurement.
 func (b *bench) must(args ...string) error { return run(b.tool, args...) }
 
-// guest makes one of our guests with this init and the common root, unless it is
-// there. The first one brings the tree into the pool; the others share it.
-func (b *bench) guest(name string, init ...string) error {
-	if err := os.Setenv("VSERVER_ROOT", b.home()); err != nil {
-		return err
-	}
-	if err := os.MkdirAll(b.home(), 0o755); err != nil {
-		return err
-	}
+// guest makes one of our guests with this init style and init and the common root,
+// unless it is there. The first one brings the tree into the pool; the others share it.
+func (b *bench) guest(name, style string, init ...string) error {
 	spec := filepath.Join(b.home(), "etc/vservers", name+".yaml")
 	if _, err := os.Stat(spec); err == nil {
 		return nil
 	}
 	args := []string{"build", name, "--network", "none", "--method", "rsync", "--from", b.cache}
 	if name != "first" {
-		if err := b.guest("first", "/bin/true"); err != nil {
+		if err := b.guest("first", "plain", "/bin/true"); err != nil {
 			return err
 		}
 		args = []string{"build", name, "--method", "clone", "--from", "first"}
@@ -44,11 +52,12 @@ func (b *bench) guest(name string, init ...string) error {
 	if err := b.must(args...); err != nil {
 		return err
 	}
-	style := "command"
+	console := "log"
 	if init[0] == "/sbin/init" {
-		style = "plain"
+		console = "tty"
 	}
-	return b.must("set", name, "init.style="+style, "init.command=["+strings.Join(init, ", ")+"]")
+	return b.must("set", name, "init.style="+style, "init.command=["+strings.Join(init, ", ")+"]",
+		"console.type="+console, "network.mode=none")
 }
 
 // idle makes n guests that sleep, and gives their names.
@@ -56,7 +65,7 @@ func (b *bench) idle(n int) ([]string, error) {
 	var names []string
 	for i := range n {
 		name := "idle" + strconv.Itoa(i)
-		if err := b.guest(name, "/bin/sleep", "infinity"); err != nil {
+		if err := b.guest(name, "command", "/bin/sleep", "infinity"); err != nil {
 			return nil, err
 		}
 		names = append(names, name)

@@ -23,13 +23,17 @@ func (b *bench) version() error {
 
 // start times whole lives of guests.
 func (b *bench) start() error {
-	if err := b.guest("true", "/bin/true"); err != nil {
+	if err := b.guest("true", "plain", "/bin/true"); err != nil {
+		return err
+	}
+	if err := b.guest("reaped", "command", "/bin/true"); err != nil {
 		return err
 	}
 	group := filepath.Join(cgroup2(), "vserver-bench")
 	rows := []row{
 		{"floor", command(b.floor, "start", b.cache, "/bin/true")},
 		{"vserver start --wait", command(b.vserver("start", "true", "--wait")...)},
+		{"vserver start --wait, with reaper", command(b.vserver("start", "reaped", "--wait")...)},
 		{"floor + user namespace", command(b.floor, "start", "-u", b.cache, "/bin/true")},
 		{"floor + user namespace + cgroup", command(b.floor, "start", "-u", "-c", group, b.cache, "/bin/true")},
 		{"fork and exec of /bin/true", command("/bin/true")},
@@ -46,7 +50,7 @@ func (b *bench) start() error {
 
 // exec times commands in running guests.
 func (b *bench) exec() (err error) {
-	if err := b.guest("idle0", "/bin/sleep", "infinity"); err != nil {
+	if err := b.guest("idle0", "command", "/bin/sleep", "infinity"); err != nil {
 		return err
 	}
 	if err := b.must("start", "idle0"); err != nil {
@@ -166,7 +170,7 @@ func (b *bench) density() (err error) {
 	if err != nil {
 		return err
 	}
-	if err := b.guest("true", "/bin/true"); err != nil {
+	if err := b.guest("true", "plain", "/bin/true"); err != nil {
 		return err
 	}
 	life := []row{{"vserver start --wait, none beside", command(b.vserver("start", "true", "--wait")...)}}
@@ -193,7 +197,7 @@ func cgroup2() string {
 
 // boot times a distribution's own init.
 func (b *bench) boot() error {
-	if err := b.guest("debian", "/sbin/init"); err != nil {
+	if err := b.guest("debian", "plain", "/sbin/init"); err != nil {
 		return err
 	}
 	rows := []row{{"vserver", func() (time.Duration, error) {
