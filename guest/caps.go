@@ -147,7 +147,7 @@ func hostBounding(s *Spec) Capset {
 	if s.Rights.Seccomp != SeccompNone {
 		c |= capset("sys_boot")
 	}
-	if s.Network.Mode.OwnNet() {
+	if s.Network.OwnNet() {
 		c |= capset("net_raw")
 	}
 	return c

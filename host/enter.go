@@ -18,6 +18,8 @@ import (
 // inside is a running guest, held so that it cannot be mistaken for another: its
 // group and its init.
 type inside struct {
+	dirs  guest.Dirs
+	name  guest.Name
 	note  *note
 	cg    cgroup.Host
 	path  string // of the group
@@ -39,7 +41,7 @@ func (h *Host) enter(n guest.Name) (*inside, error) {
 	if err != nil {
 		return nil, err
 	}
-	in := &inside{cg: cg, path: h.group(n), group: g, pidfd: -1}
+	in := &inside{dirs: h.Dirs, name: n, cg: cg, path: h.group(n), group: g, pidfd: -1}
 	if in.note, err = h.readNote(n); err == nil {
 		err = in.findInit()
 	}

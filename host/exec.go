@@ -88,6 +88,13 @@ func (in *inside) exec(ctx context.Context, c Command) (int, error) {
 	}
 	defer child.Close()
 	io.started()
+	if plan.Listened {
+		// Unwatched it serves as well; its guest's own server is the one that matters.
+		if _, err := serve(in.dirs, in.name, in.group, in.pidfd, child); err != nil {
+			child.Kill()
+			return 0, err
+		}
+	}
 	if err := child.Finish(); err != nil {
 		child.Wait()
 		return notRun(err, c)
@@ -110,7 +117,7 @@ func (in *inside) spawn(plan *vcontext.Enter) (*spawn.Child, error) {
 
 // plan decides how a command runs: with the rights the guest was started with.
 func (in *inside) plan(who account, c Command) (*vcontext.Enter, error) {
-	rights, err := rightsOf(in.note.Userns, in.note.OwnNet, in.note.Rights, in.note.Rlimits)
+	rights, err := rightsOf(in.note.Userns, in.note.OwnNet, in.note.Hidden, in.note.Rights, in.note.Rlimits)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,9 @@ func (r *run) networkSteps() []step.Step {
 	case guest.NetShared:
 		list = append(list, step.Step{Name: "give the host " + addressWords(r.spec.Network.Addresses), Do: r.networkUp, Undo: r.networkDown})
 	}
+	if r.spec.Network.Hidden() {
+		list = append(list, step.Step{Name: "show the guest its addresses", Do: r.showAddresses})
+	}
 	name := "let the network pass"
 	if r.spec.Network.Mode == guest.NetShared {
 		name = "keep the guest to its addresses"

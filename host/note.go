@@ -31,6 +31,7 @@ type note struct {
 	Base    uint32
 	Userns  bool
 	OwnNet  bool
+	Hidden  bool // its sockets are handed in
 	OwnTime bool
 	Style   guest.InitStyle
 	Mode    guest.NetMode
@@ -84,7 +85,7 @@ type flag struct {
 }
 
 func (n *note) flags() []flag {
-	return []flag{{"stopping", &n.Stopping}, {"userns", &n.Userns}, {"own_net", &n.OwnNet}, {"own_time", &n.OwnTime},
+	return []flag{{"stopping", &n.Stopping}, {"userns", &n.Userns}, {"own_net", &n.OwnNet}, {"hidden", &n.Hidden}, {"own_time", &n.OwnTime},
 		{"nesting", &n.Rights.Nesting}, {"no_new_privileges", &n.Rights.NoNewPrivileges}}
 }
 

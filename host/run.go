@@ -82,7 +82,7 @@ func (h *Host) group(n guest.Name) string { return h.Dirs.Cgroup + "/" + string(
 
 func (r *run) context() error {
 	s := &r.spec
-	rights, err := rightsOf(s.Userns == guest.UsernsPrivate, s.Network.Mode.OwnNet(), s.Rights, s.Limits.Rlimits)
+	rights, err := rightsOf(s.Userns == guest.UsernsPrivate, s.Network.OwnNet(), s.Network.Hidden(), s.Rights, s.Limits.Rlimits)
 	if err != nil {
 		return err
 	}
@@ -94,7 +94,7 @@ func (r *run) context() error {
 	r.plan = vcontext.Start{
 		Userns:   s.Userns == guest.UsernsPrivate,
 		Nesting:  s.Rights.Nesting,
-		OwnNet:   s.Network.Mode.OwnNet(),
+		OwnNet:   s.Network.OwnNet(),
 		Base:     s.IDBase,
 		Hostname: s.Hostname,
 		Pids:     int(pids),
@@ -113,8 +113,9 @@ func (r *run) context() error {
 	return nil
 }
 
-// rightsOf turns the words of a spec into what the kernel takes.
-func rightsOf(userns, ownNet bool, want guest.Rights, limits map[string]guest.Rlimit) (vcontext.Rights, error) {
+// rightsOf turns the words of a spec into what the kernel takes. hidden has the filter
+// leave the host's sockets to a server: see serve.
+func rightsOf(userns, ownNet, hidden bool, want guest.Rights, limits map[string]guest.Rlimit) (vcontext.Rights, error) {
 	spec := guest.Spec{Userns: guest.UsernsPrivate, Rights: want}
 	if !userns {
 		spec.Userns = guest.UsernsNone
@@ -139,8 +140,9 @@ func rightsOf(userns, ownNet bool, want guest.Rights, limits map[string]guest.Rl
 		return out, nil
 	}
 	out.Filter, err = seccomp.Compile(seccomp.Policy{
-		Extra: want.Syscalls, Nesting: want.Nesting, Private: userns, Capped: userns,
+		Extra: want.Syscalls, Nesting: want.Nesting, Private: userns, Capped: userns, Notify: hidden,
 	})
+	out.Listened = hidden
 	return out, err
 }
 
@@ -180,7 +182,7 @@ func program(s *guest.Spec) vcontext.Program {
 func (r *run) note(pid int, began uint64) *note {
 	return &note{
 		PID: pid, Began: began, Started: time.Now(),
-		XID: r.spec.XID, Base: r.plan.Base, Userns: r.plan.Userns, OwnNet: r.plan.OwnNet,
+		XID: r.spec.XID, Base: r.plan.Base, Userns: r.plan.Userns, OwnNet: r.plan.OwnNet, Hidden: r.plan.Listened,
 		OwnTime: r.plan.Offsets != "", Style: r.spec.Init.Style,
 		Mode: r.spec.Network.Mode, Addrs: r.addresses(), Env: r.spec.Init.Environment,
 		Rights: r.spec.Rights, Rlimits: r.spec.Limits.Rlimits, Nproc: r.plan.Pids,

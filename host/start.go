@@ -262,6 +262,9 @@ func (r *run) release(context.Context) error {
 	if r.pumps != nil {
 		r.pumps.started()
 	}
+	if err := r.serve(); err != nil {
+		return err
+	}
 	err := r.child.Finish()
 	if err == nil && r.told != nil {
 		r.complain(r.told.Confirm())

@@ -87,7 +87,7 @@ func Plan(spec *guest.Spec, dir string, image func(name string) string) []Mount 
 		Mount{Kind: Pts, Target: "/dev/pts"},
 		Mount{Kind: Run, Target: "/run"},
 	)
-	if !spec.Network.Mode.OwnNet() {
+	if !spec.Network.OwnNet() {
 		list = append(list, Mount{Kind: Sys, Target: "/sys"})
 	}
 	return list

@@ -76,6 +76,14 @@ func Started(dirs guest.Dirs, s Start, pidfd, console int) error {
 	return err
 }
 
+// Serves tells vserverd of a server of a guest's sockets, which it replaces when that
+// dies: files are those of a facade.Tree, and stay the caller's. It does not wait.
+func Serves(dirs guest.Dirs, name guest.Name, files []int) error {
+	_, err := ask(func() (int, error) { return dial(dirs) }, VerbServes+" "+string(name), false,
+		func(int) error { return nil }, files...)
+	return err
+}
+
 // answer waits for the answer to a request.
 func answer(fd int) error {
 	buf := make([]byte, 512)

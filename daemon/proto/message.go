@@ -6,6 +6,7 @@
 // attach the connection carries the console's raw bytes, both ways.
 //
 //	start NAME PID TYPE LOGSIZE RESTART   files: pidfd [console]; answered when kept
+//	serves NAME                           files: of a facade.Tree; not answered
 //	attach NAME LINES
 //	resize NAME ROWS COLS                 not answered
 //	ping
@@ -83,6 +84,7 @@ func ParseStart(words []byte) (s Start, err error) {
 // The verbs of requests.
 const (
 	VerbStart  = "start"
+	VerbServes = "serves"
 	VerbAttach = "attach"
 	VerbResize = "resize"
 	VerbList   = "list"
@@ -107,6 +109,10 @@ func ParseRequest(msg []byte) (r Request, err error) {
 	if r.Verb == VerbStart {
 		r.Start, err = ParseStart(rest)
 		r.Name = r.Start.Name
+		return r, err
+	}
+	if r.Verb == VerbServes {
+		r.Name, err = guest.ParseName(string(rest))
 		return r, err
 	}
 	w := bytes.Fields(rest)

@@ -28,12 +28,13 @@ func word(i int) uint32
 // elf gives the server's file.
 func elf() []byte { return memfd.ELF(memfd.Text(word)) }
 
-// Tree is a tree of processes under one filter, with its server: four descriptors,
-// all close-on-exec and the holder's own.
+// Tree is a tree of processes under one filter, with its server: descriptors, all
+// close-on-exec and the holder's own.
 type Tree struct {
 	Listener int // of the filter
 	Page     int // the request being served
 	Init     int // pidfd of the guest's init
+	Network  int // the host's network namespace
 	Server   int // pidfd of the server; -1 while there is none
 }
 
@@ -41,12 +42,13 @@ type Tree struct {
 // group of the guest whose init is behind the pidfd init. Both stay the caller's;
 // the tree has copies. group is the guest's.
 func Serve(group *cgroup.Group, listener, init int) (*Tree, error) {
-	t := &Tree{-1, -1, -1, -1}
-	var err1, err2, err3 error
+	t := &Tree{-1, -1, -1, -1, -1}
+	var err1, err2, err3, err4 error
 	t.Listener, err1 = dup(listener)
 	t.Init, err2 = dup(init)
 	t.Page, err3 = memfd.Shared(ServerName, pageSize)
-	err := errors.Join(err1, err2, err3)
+	t.Network, err4 = syscall.Open("/proc/thread-self/ns/net", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	err := errors.Join(err1, err2, err3, os.NewSyscallError("open network namespace", err4))
 	if err == nil {
 		err = t.start(group)
 	}
@@ -78,24 +80,24 @@ func (t *Tree) Over() bool {
 }
 
 // Files gives the descriptors in the order of Tree's fields.
-func (t *Tree) Files() []int { return []int{t.Listener, t.Page, t.Init, t.Server} }
+func (t *Tree) Files() []int { return []int{t.Listener, t.Page, t.Init, t.Network, t.Server} }
 
 // FromFiles makes a tree of what Files gave, in this process or another. The
 // descriptors are the tree's from now on. ok is false, and they are closed, when their
 // number is another.
 func FromFiles(files []int) (t *Tree, ok bool) {
-	if len(files) != 4 {
+	if len(files) != 5 {
 		for _, fd := range files {
 			syscall.Close(fd)
 		}
 		return nil, false
 	}
-	return &Tree{files[0], files[1], files[2], files[3]}, true
+	return &Tree{files[0], files[1], files[2], files[3], files[4]}, true
 }
 
 // Close lets go of the tree; its server goes on.
 func (t *Tree) Close() {
-	for _, fd := range []*int{&t.Listener, &t.Page, &t.Init} {
+	for _, fd := range []*int{&t.Listener, &t.Page, &t.Init, &t.Network} {
 		if *fd >= 0 {
 			syscall.Close(*fd)
 			*fd = -1
@@ -107,10 +109,6 @@ func (t *Tree) Close() {
 func (t *Tree) dropServer() {
 	if t.Server < 0 {
 		return
-	}
-	// It may be our child, and dead.
-	if pid, err := pidfd.PID(t.Server); err == nil && pid > 0 {
-		syscall.Wait4(pid, nil, syscall.WNOHANG|syscall.WALL, nil)
 	}
 	syscall.Close(t.Server)
 	t.Server = -1
@@ -141,12 +139,7 @@ func (t *Tree) start(group *cgroup.Group) error {
 		return err
 	}
 	defer syscall.Close(program)
-	host, err := os.Open("/proc/thread-self/ns/net")
-	if err != nil {
-		return err
-	}
-	defer host.Close()
-	child, err := spawn.Start(t.table(int(above.Fd()), int(host.Fd()), program), spawn.Options{Cgroup: leaf.FD(), Share: true})
+	child, err := spawn.Start(t.table(int(above.Fd()), program), spawn.Options{Cgroup: leaf.FD(), Share: true})
 	if err != nil {
 		return err
 	}
@@ -162,6 +155,7 @@ func (t *Tree) start(group *cgroup.Group) error {
 		t.Server = -1
 		return err
 	}
+	go child.Wait() // should we live that long, it must not stay a zombie
 	pid, _ := child.Forked()
 	// Where we may ask for it: the guest's own want of memory should not take it.
 	ns.Write(pid, "oom_score_adj", strconv.Itoa(spared))
@@ -189,12 +183,12 @@ func (t *Tree) above() (*os.File, error) {
 }
 
 // table gives what the server does before it is one.
-func (t *Tree) table(userns, netns, program int) *spawn.Table {
+func (t *Tree) table(userns, program int) *spawn.Table {
 	const keep = 1<<capSetuid | 1<<capSysPtrace
 	c := &spawn.Table{}
 	c.Setns(t.Init, spawn.NewNet)
 	s := c.Socket()
-	c.Setns(netns, spawn.NewNet)
+	c.Setns(t.Network, spawn.NewNet)
 	c.Setns(userns, spawn.NewUser)
 	c.Session()
 	c.Chdir("/")
