@@ -31,9 +31,6 @@ type Guest struct {
 	Away    []netip.Addr
 	Shaped  bool       // what it sends gets its class
 	Ingress guest.Rate // what it may be sent; of those without a link
-	// Others are guests whose addresses are the host's and that run already. Ports
-	// published at every address of the host are not published at theirs.
-	Others []Guest
 }
 
 // Of gives what the spec of a guest asks for, with the addresses that it really has.
@@ -99,7 +96,9 @@ func change(g Guest) error {
 	b := nft.NewBatch(table())
 	now.remove(b)
 	if g.Asked() || publishing {
-		now.put(b)
+		if err := now.put(b); err != nil {
+			return err
+		}
 	}
 	now.sweep(b)
 	err = conn.Commit(b)
@@ -193,7 +192,7 @@ func (s *state) remove(b *nft.Batch) {
 }
 
 // put adds what the guest asks for, and the features that it is the first to use.
-func (s *state) put(b *nft.Batch) {
+func (s *state) put(b *nft.Batch) error {
 	g := s.guest
 	b.AddTable()
 	b.AddChain(markChain(g.XID), nil)
@@ -220,9 +219,8 @@ func (s *state) put(b *nft.Batch) {
 				s.sets = append(s.sets, set.Name)
 			}
 			if f.name == publishName {
-				for _, o := range g.Others {
-					b.AddChain(markChain(o.XID), nil)
-					o.except(use)
+				if err := exceptOthers(b, g.XID, use); err != nil {
+					return err
 				}
 			}
 		}
@@ -237,6 +235,7 @@ func (s *state) put(b *nft.Batch) {
 	for _, set := range publishFeature().more {
 		b.AddElements(set.Name, want[set.Name]...)
 	}
+	return nil
 }
 
 // sweep removes the features that the guest was the last to use, and with the last

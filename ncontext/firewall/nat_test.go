@@ -3,7 +3,11 @@ package firewall
 import (
 	"errors"
 	"net/netip"
+	"syscall"
 	"testing"
+
+	"github.com/vishvananda/netlink"
+	"github.com/vishvananda/netlink/nl"
 
 	"vserver/guest"
 )
@@ -12,10 +16,10 @@ import (
 // host, from another guest and from the guest itself; at all addresses and at one.
 func TestPublish(t *testing.T) {
 	w := newWorld(t)
-	w.address("up0", "198.51.100.2/24", "198.51.100.7/24")
+	w.address("up0", "198.51.100.2/24")
 	one, two := w.private(8, "10.1.0.8/32"), w.private(9, "10.1.0.9/32")
-	shared := Guest{XID: 7, Addresses: addrs("198.51.100.7")}
-	must(t, Up(Guest{XID: 8, Link: "vs8", Addresses: addrs("10.1.0.8"), Others: []Guest{shared},
+	w.shared(7, "198.51.100.7")
+	must(t, Up(Guest{XID: 8, Link: "vs8", Addresses: addrs("10.1.0.8"),
 		Publish: published(t, "8080:80", "9000-9010:9000-9010", "7000-7001:70-71")}))
 	must(t, Up(Guest{XID: 9, Link: "vs9", Addresses: addrs("10.1.0.9"), Publish: published(t, "198.51.100.2:8080:81")}))
 
@@ -93,6 +97,24 @@ func TestMasquerade(t *testing.T) {
 	if left := w.left(); left != nil {
 		t.Errorf("left: %v", left)
 	}
+}
+
+// shared gives the host an address of a guest's, marked as package shared does.
+func (w *world) shared(xid guest.XID, addr string) {
+	w.t.Helper()
+	up, err := netlink.LinkByName("up0")
+	must(w.t, err)
+	req := nl.NewNetlinkRequest(syscall.RTM_NEWADDR, syscall.NLM_F_CREATE|syscall.NLM_F_ACK)
+	msg := nl.NewIfAddrmsg(syscall.AF_INET)
+	msg.Prefixlen, msg.Index = 24, uint32(up.Attrs().Index)
+	req.AddData(msg)
+	for _, kind := range []int{syscall.IFA_LOCAL, syscall.IFA_ADDRESS} {
+		req.AddData(nl.NewRtAttr(kind, netip.MustParseAddr(addr).AsSlice()))
+	}
+	req.AddData(nl.NewRtAttr(ifaMetric, nl.Uint32Attr(addressMark<<24|uint32(xid))))
+	req.AddData(nl.NewRtAttr(ifaProto, []byte{addressMark}))
+	_, err = req.Execute(syscall.NETLINK_ROUTE, 0)
+	must(w.t, err)
 }
 
 func published(t testing.TB, lines ...string) (out []guest.Publish) {

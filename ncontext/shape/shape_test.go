@@ -102,7 +102,7 @@ func (w *world) guest(xid guest.XID, e guest.Egress, addrs ...string) {
 func (w *world) line(rate guest.Rate) {
 	w.t.Helper()
 	attrs := netlink.ClassAttrs{LinkIndex: w.up.Attrs().Index, Parent: netlink.MakeHandle(major, 0), Handle: netlink.MakeHandle(major, linkClass)}
-	must(w.t, netlink.ClassChange(netlink.NewHtbClass(attrs, netlink.HtbClassAttrs{Rate: uint64(rate), Ceil: uint64(rate)})))
+	must(w.t, netlink.ClassChange(netlink.NewHtbClass(attrs, netlink.HtbClassAttrs{Rate: uint64(rate), Ceil: uint64(rate), Buffer: 32 << 10, Cbuffer: 32 << 10})))
 }
 
 // flood sends to the router from each address as fast as the socket takes it, until
@@ -211,18 +211,18 @@ func TestShares(t *testing.T) {
 	w := newWorld(t)
 	w.guest(8, guest.Egress{Share: 10}, "198.51.100.8")
 	w.guest(9, guest.Egress{Share: 40}, "198.51.100.9")
-	w.line(20e6)
-	w.ratio(w.flood(4e6, "198.51.100.8", "198.51.100.9"), 4)
-	// What is reserved comes first: 12 and a tenth of 8 against nine tenths of 8.
-	w.guest(8, guest.Egress{Reserved: 12e6, Share: 10}, "198.51.100.8")
+	w.line(8e6)
+	w.ratio(w.flood(2e6, "198.51.100.8", "198.51.100.9"), 4)
+	// What is reserved comes first: 4.8 and a tenth of 3.2 against nine tenths of 3.2.
+	w.guest(8, guest.Egress{Reserved: 48e5, Share: 10}, "198.51.100.8")
 	w.guest(9, guest.Egress{Share: 90}, "198.51.100.9")
-	w.line(20e6)
-	w.ratio(w.flood(4e6, "198.51.100.9", "198.51.100.8"), 12.8/7.2)
+	w.line(8e6)
+	w.ratio(w.flood(2e6, "198.51.100.9", "198.51.100.8"), 5.12/2.88)
 	// The host has ten times the share of a guest.
 	w.guest(8, guest.Egress{Share: 10}, "198.51.100.8")
 	w.guest(9, guest.Egress{}, "198.51.100.9")
-	w.line(20e6)
-	w.ratio(w.flood(4e6, "198.51.100.8", "198.51.100.9"), 10)
+	w.line(8e6)
+	w.ratio(w.flood(2e6, "198.51.100.8", "198.51.100.9"), 10)
 }
 
 // What a guest is sent is bounded on its own link by a queue, and in the host's network
