@@ -3,6 +3,8 @@
 //
 // The programs are written with kernel/ebpf's words for instructions, so no C
 // compiler is needed, neither here nor on the host.
+//
+//house:allow the programs of a network context share their words; a split would export these
 package bpf
 
 import "vserver/kernel/ebpf"

@@ -19,6 +19,7 @@ const (
 	Multicast                     // destinations and memberships
 	Broadcast                     // destinations
 	Limited                       // sockets or connections have a limit
+	More                          // there are more addresses than those listed
 )
 
 // OfHost is the flag of an owned address that the host has too.
@@ -54,30 +55,27 @@ const (
 // Add appends an address with its prefix; those beyond Listed are left out.
 func (e *Entry) Add(p netip.Prefix) error {
 	a := p.Addr()
+	if a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() {
+		return fmt.Errorf("address %v: not one that a guest can have: %w", a, guest.ErrInvalid)
+	}
 	if a.Is4() {
-		if a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() {
-			return fmt.Errorf("address %v: not one that a guest can have: %w", a, guest.ErrInvalid)
-		}
 		for i := range e.V4 {
 			if e.V4[i][0] == 0 {
 				mask := make([]byte, 4)
 				prefixMask(mask, p.Bits())
 				e.V4[i] = [2]uint32{binary.NativeEndian.Uint32(a.AsSlice()), binary.NativeEndian.Uint32(mask)}
-				break
+				return nil
 			}
 		}
-		return nil
-	}
-	if a.IsUnspecified() || a.IsMulticast() || a.IsLoopback() {
-		return fmt.Errorf("address %v: not one that a guest can have: %w", a, guest.ErrInvalid)
 	}
 	for i := range e.V6 {
-		if e.V6[i][0] == [16]byte{} {
+		if a.Is6() && e.V6[i][0] == [16]byte{} {
 			e.V6[i][0] = a.As16()
 			prefixMask(e.V6[i][1][:], p.Bits())
-			break
+			return nil
 		}
 	}
+	e.Flags |= More
 	return nil
 }
 
@@ -86,6 +84,51 @@ func prefixMask(mask []byte, bits int) {
 		n := min(max(bits-8*i, 0), 8)
 		mask[i] = ^byte(0xff >> n)
 	}
+}
+
+// Owned gives the keys under which the map of owners has what the entry lists.
+func (e *Entry) Owned() (out [][16]byte) {
+	four := func(a uint32) (k [16]byte) {
+		k[10], k[11] = 0xff, 0xff
+		binary.NativeEndian.PutUint32(k[12:], a)
+		return k
+	}
+	if e.Flags&Open != 0 {
+		return nil
+	}
+	if e.Lback4 != 0 {
+		out = append(out, four(e.Lback4&uint32(net(0xffffff00))))
+	}
+	if e.Lback6 != [16]byte{} {
+		out = append(out, e.Lback6)
+	}
+	for _, a := range e.V4 {
+		if a[0] != 0 {
+			out = append(out, four(a[0]))
+		}
+	}
+	for _, a := range e.V6 {
+		if a[0] != [16]byte{} {
+			out = append(out, a[0])
+		}
+	}
+	return out
+}
+
+// Decode reads what Encode wrote.
+func Decode(b []byte) (e Entry) {
+	word := func(at int) uint32 { return binary.NativeEndian.Uint32(b[at:]) }
+	e.Flags, e.Lback4 = word(entryFlags), word(entryLback4)
+	e.Sockets, e.Connections = word(entrySockets), word(entryConnections)
+	copy(e.Lback6[:], b[entryLback6:])
+	for i := range e.V4 {
+		e.V4[i] = [2]uint32{word(entryV4 + 8*i), word(entryV4 + 8*i + 4)}
+	}
+	for i := range e.V6 {
+		copy(e.V6[i][0][:], b[entryV6+32*i:])
+		copy(e.V6[i][1][:], b[entryV6+32*i+16:])
+	}
+	return e
 }
 
 // Encode writes the entry as the map has it.

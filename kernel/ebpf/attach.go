@@ -66,9 +66,9 @@ func Relink(link, program int) error {
 	return err
 }
 
-// LinkedProgram gives the id of a link's program; 0 when what it was attached to is
-// gone.
-func LinkedProgram(link int) (id uint32, err error) {
+// LinkedProgram gives the id of the program of a link to a network namespace, and that
+// namespace's inode, which is 0 when it is gone.
+func LinkedProgram(link int) (id, namespace uint32, err error) {
 	info := struct {
 		kind, id, program, netns, attach uint32
 		_                                [11]uint32 // of other kinds of links
@@ -79,10 +79,7 @@ func LinkedProgram(link int) (id uint32, err error) {
 	}{uint32(link), uint32(unsafe.Sizeof(info)), uint64(uintptr(unsafe.Pointer(&info)))}
 	_, err = call("describe link", unix.BPF_OBJ_GET_INFO_BY_FD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 	runtime.KeepAlive(&info)
-	if info.netns == 0 {
-		return 0, err
-	}
-	return info.program, err
+	return info.program, info.netns, err
 }
 
 // Pin gives an object a name in a BPF file system, which keeps it. The error is EEXIST

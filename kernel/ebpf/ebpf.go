@@ -83,7 +83,7 @@ func LoadProgram(h Hook, name string, program []Instruction) (fd int, err error)
 		log := make([]byte, 1<<20)
 		attr.logLevel, attr.logSize, attr.log = 1, uint32(len(log)), address(log)
 		if fd, err = call(what, unix.BPF_PROG_LOAD, unsafe.Pointer(&attr), unsafe.Sizeof(attr)); err != nil {
-			if said := lastLines(log, 3); said != "" {
+			if said := lastLines(log, 12); said != "" {
 				err = fmt.Errorf("%w (%s)", err, said)
 			}
 		}

@@ -104,3 +104,25 @@ func AtomicAdd(dst Register, off int16, src Register, size Size) Instruction {
 	return Instruction{Op: unix.BPF_STX | unix.BPF_ATOMIC | byte(size), Dst: dst, Src: src, Off: off, Imm: unix.BPF_ADD,
 		Text: fmt.Sprintf("atomic *(%v *)(%v %+d) += %v", size, dst, off, src)}
 }
+
+// Reached leaves out what is never executed, which the kernel would refuse: programs
+// that are put together of parts have such.
+func Reached(program []Instruction) []Instruction {
+	var out []Instruction
+	wanted := map[string]bool{}
+	live := true
+	for _, i := range program {
+		live = live || wanted[i.Label]
+		if !live {
+			continue
+		}
+		out = append(out, i)
+		if i.To != "" {
+			wanted[i.To] = true
+		}
+		if i.Op == unix.BPF_JMP|unix.BPF_JA && !i.here || i.Op == unix.BPF_JMP|unix.BPF_EXIT {
+			live = false
+		}
+	}
+	return out
+}

@@ -137,3 +137,15 @@ func byID(what string, cmd uintptr, id uint32) (int, error) {
 	attr := struct{ id, next, flags uint32 }{id: id}
 	return call(fmt.Sprintf("open %s %d", what, id), cmd, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 }
+
+// IDOfMap gives the number by which OpenMap finds it.
+func IDOfMap(fd int) (id uint32, err error) {
+	info := struct{ kind, id uint32 }{}
+	attr := struct {
+		fd, size uint32
+		info     uint64
+	}{uint32(fd), uint32(unsafe.Sizeof(info)), uint64(uintptr(unsafe.Pointer(&info)))}
+	_, err = call("describe map", unix.BPF_OBJ_GET_INFO_BY_FD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
+	runtime.KeepAlive(&info)
+	return info.id, err
+}

@@ -17,10 +17,14 @@ import (
 	"github.com/vishvananda/netns"
 
 	"vserver/guest"
+	"vserver/internal/agent"
 	"vserver/internal/need"
 )
 
-func TestMain(m *testing.M) { need.Main(m) }
+func TestMain(m *testing.M) {
+	agent.Be()
+	need.Main(m)
+}
 
 // ground puts the test's own thread into a network namespace made for it, with two
 // links: eth0 has 192.0.2.1/24 and 2001:db8:1::1/64, eth1 nothing but its carrier.

@@ -1,0 +1,386 @@
+package bpf
+
+import (
+	"syscall"
+
+	"vserver/kernel/ebpf"
+)
+
+// Offsets in struct bpf_sock_addr.
+const (
+	saAddr4   = 4
+	saAddr6   = 8
+	saPort    = 24
+	saType    = 32
+	saSource4 = 40
+	saSource6 = 44
+	saSock    = 64
+)
+
+// Offsets in struct bpf_sock.
+const (
+	skFamily   = 4
+	skType     = 8
+	skProtocol = 12
+	skSource4  = 24
+	skSource6  = 28
+	skPort     = 44 // the machine's order
+)
+
+// unprivileged is the first port that any user of a guest may bind: what the sysctl
+// net.ipv4.ip_unprivileged_port_start is by default.
+const unprivileged = 1024
+
+// Bind4 is bind(2) of an IPv4 address:
+//
+//	the wildcard   stays, for TCP with a port; else see wild4
+//	127.N.N.N      the guest's own of its /24
+//	one's own      stays
+//	multicast, broadcast  stay when allowed
+//	another        EADDRNOTAVAIL
+//
+// Then the port; see port.
+func Bind4(p Parts) []ebpf.Instruction {
+	t := write(p)
+	t.guest("shut")
+	t.put(fp, stackNote, 0)
+	t.load(addr, ctx, saAddr4)
+	t.bind4(saAddr4)
+	t.port()
+	return t.end(3)
+}
+
+// Bind6 is bind(2) of an IPv6 address, as Bind4; ::ffff:A is treated as A is there.
+func Bind6(p Parts) []ebpf.Instruction {
+	t := write(p)
+	t.guest("shut")
+	t.put(fp, stackNote, 0)
+	t.copyIn(saAddr6)
+	t.mapped("mapped")
+	t.load8(r1, fp, stackAddr)
+	t.load8(r2, fp, stackAddr+8)
+	t.add(ebpf.OrReg(r1, r2))
+	t.null(r1, "wild6")
+	t.loopback6("loop6")
+	t.own6("port")
+	t.lback6("port")
+	t.load(r1, fp, stackAddr)
+	t.add(ebpf.And32(r1, net(0xff000000)))
+	t.isnt(r1, net(0xff000000), t.refusal(syscall.EADDRNOTAVAIL))
+	t.flag(Multicast, "port")
+	t.refuse(syscall.EADDRNOTAVAIL)
+
+	t.here("loop6")
+	t.remap6("port")
+	t.copyOut(saAddr6)
+	t.jump("port")
+
+	t.here("wild6")
+	t.wild6()
+
+	t.here("mapped")
+	t.load(addr, ctx, saAddr6+12)
+	t.bind4(saAddr6 + 12)
+
+	t.here("port")
+	t.port()
+	return t.end(3)
+}
+
+// bind4 decides about addr, which is at an offset of the context, and goes on behind
+// itself.
+func (t *text) bind4(at int16) {
+	set, bad := t.label("bound"), t.refusal(syscall.EADDRNOTAVAIL)
+	t.is(addr, 0, "wild4")
+	t.masked(r1, addr, net(0xff000000))
+	t.is(r1, net(0x7f000000), "loop4")
+	t.own4(set)
+	t.kind4(set, bad)
+	t.jump(bad)
+
+	t.here("loop4")
+	allowed := t.label("allowed")
+	t.flag(Remap, allowed)
+	t.flag(LbackAllow, set)
+	t.jump(bad)
+	t.here(allowed)
+	t.remap4(bad)
+	t.jump(set)
+
+	t.here("wild4")
+	t.wild4(set)
+	t.here(set)
+	t.store(ctx, at, addr)
+}
+
+// kind4 goes to yes when addr is a group or a broadcast and the guest may use these,
+// to no when it may not, and on when it is neither.
+func (t *text) kind4(yes, no string) {
+	not, all, lan := t.label("unicast"), t.label("all"), t.label("lan")
+	t.masked(r1, addr, net(0xf0000000))
+	t.isnt(r1, net(0xe0000000), all)
+	t.flag(Multicast, yes)
+	t.jump(no)
+	t.here(all)
+	t.isnt(addr, net(0xffffffff), lan)
+	t.flag(Broadcast, yes)
+	t.jump(no)
+	t.here(lan)
+	for i := range int16(Listed) {
+		next := t.label("next")
+		t.load(r1, entry, entryV4+8*i)
+		t.is(r1, 0, not)
+		t.load(r2, entry, entryV4+8*i+4)
+		t.masked(r3, r2, net(2)) // prefixes of 31 and 32 have no broadcast
+		t.isnt(r3, 0, next)
+		t.add(ebpf.MovImm32(r3, -1), ebpf.XorReg(r2, r3), ebpf.OrReg(r1, r2))
+		t.add(ebpf.JumpIfReg(r1, ebpf.Differs, addr, next))
+		t.flag(Broadcast, yes)
+		t.jump(no)
+		t.here(next)
+	}
+	t.here(not)
+}
+
+// wild4 is what the wildcard becomes, in addr:
+//
+//	TCP with a port: the wildcard. Its port is a hidden one, and Lookup steers there
+//	    what comes for an address of the guest. Not with SingleIP.
+//	UDP: the wildcard where the guest may get groups and broadcasts, which reach no
+//	    other socket; and without a port when there are several addresses, since the
+//	    port that the kernel finds is nobody else's.
+//	else: the first address, or what 127.0.0.1 is when there is none; what the
+//	    program asked for is noted
+func (t *text) wild4(set string) {
+	one, udp := t.label("one"), t.label("udp")
+	t.flag(SingleIP, one)
+	t.load(r2, ctx, saPort)
+	t.load(r1, ctx, saType)
+	t.isnt(r1, syscall.SOCK_STREAM, udp)
+	t.isnt(r2, 0, set)
+	t.jump(one)
+	t.here(udp)
+	t.flag(Multicast|Broadcast, set)
+	t.isnt(r2, 0, one)
+	t.load(r1, entry, entryV4+8)
+	t.isnt(r1, 0, set)
+	t.here(one)
+	t.put(fp, stackNote, noteWild)
+	t.load(addr, entry, entryV4)
+	t.isnt(addr, 0, set)
+	t.load(addr, entry, entryLback4)
+	t.is(addr, 0, t.refusal(syscall.EADDRNOTAVAIL))
+}
+
+// wild6 is wild4 for IPv6. A socket that the kernel finds a port for keeps the
+// wildcard, as it may be one for IPv4 too.
+func (t *text) wild6() {
+	four, udp, loop := t.label("four"), t.label("udp"), t.label("loop")
+	t.load(r2, ctx, saPort)
+	t.is(r2, 0, "port")
+	t.load(r1, ctx, saType)
+	t.isnt(r1, syscall.SOCK_STREAM, udp)
+	t.jump("port")
+	t.here(udp)
+	t.flag(Multicast|Broadcast, "port")
+	t.put(fp, stackNote, noteWild)
+	t.load8(r1, entry, entryV6)
+	t.null(r1, four)
+	t.copyEntry(entryV6)
+	t.jump("port")
+	t.here(four)
+	t.load(addr, entry, entryV4)
+	t.is(addr, 0, loop)
+	t.put(ctx, saAddr6+8, net(0xffff))
+	t.store(ctx, saAddr6+12, addr)
+	t.jump("port")
+	t.here(loop)
+	t.copyEntry(entryLback6)
+	t.jump("port")
+}
+
+// port decides about the port. One below 1024 wants CAP_NET_BIND_SERVICE of the guest,
+// as the kernel does not ask when the verdict is 3: it would ask for the host's. One of
+// TCP is replaced by a hidden one, the same for all sockets of the guest that ask for
+// this port, so that the kernel finds among them, and among them alone, who is in whose
+// way: nothing of the host or of another guest has that port. The first gets the one
+// that the kernel finds free; see PostBind.
+func (t *text) port() {
+	done, high, find := t.label("noted"), t.label("high"), t.label("find")
+	t.load(addr, ctx, saPort)
+	t.is(addr, 0, done)
+	t.mov(r1, addr)
+	t.add(ebpf.Swap16(r1), ebpf.JumpIf(r1, ebpf.AtLeast, unprivileged, high))
+	t.privileged()
+	t.here(high)
+	t.load(r1, ctx, saType)
+	t.isnt(r1, syscall.SOCK_STREAM, done)
+	t.load8(r1, fp, stackID)
+	t.portKey(r1, addr)
+	t.lookup(t.Ports, stackKey)
+	t.set(r1, 0)
+	t.null(r0, find)
+	t.add(ebpf.Load(r1, r0, 0, ebpf.Half))
+	t.here(find)
+	t.store(ctx, saPort, r1)
+	t.load(r1, fp, stackNote)
+	t.add(ebpf.Or(r1, noteParked))
+	t.store(fp, stackNote, r1)
+	t.here(done)
+
+	// A note of an earlier try that failed is overwritten.
+	t.load(r1, fp, stackNote)
+	t.set(r4, 0)
+	t.is(r1, 0, "old")
+	t.set(r4, 1)
+	t.here("old")
+	t.load8(r2, ctx, saSock)
+	t.null(r2, "pass")
+	t.add(ebpf.Map(r1, t.Notes)...)
+	t.set(r3, 0)
+	t.call(ebpf.SkStorageGet)
+	t.load(r2, fp, stackNote)
+	t.null(r0, "unnoted")
+	t.load(r1, r0, 8)
+	t.add(ebpf.And(r1, noteCounted))
+	t.add(ebpf.OrReg(r1, r2))
+	t.store(r0, 8, r1)
+	t.store(r0, 12, addr)
+	t.load8(r1, fp, stackID)
+	t.store8(r0, 0, r1)
+	t.jump("pass")
+	t.here("unnoted")
+	t.isnt(r2, 0, t.refusal(syscall.ENOBUFS))
+}
+
+// portKey writes a key of ports to the stack.
+func (t *text) portKey(id, port ebpf.Register) {
+	t.store8(fp, stackKey, id)
+	t.store(fp, stackKey+8, port)
+	t.put(fp, stackKey+12, 0)
+}
+
+// privileged goes on when the process may bind ports below 1024 in its guest.
+func (t *text) privileged() {
+	const bindService = 1 << 10 // CAP_NET_BIND_SERVICE
+	if t.Cred == 0 {
+		t.call(ebpf.CurrentUIDGID)
+		t.add(ebpf.And32(r0, 0xffff))
+		t.isnt(r0, 0, t.refusal(syscall.EACCES))
+		return
+	}
+	t.call(ebpf.CurrentTask)
+	for _, offset := range []int32{t.Cred, t.Effective} {
+		t.stack(r1, stackSaved)
+		t.set(r2, 8)
+		t.mov(r3, r0)
+		t.add(ebpf.AddImm(r3, offset))
+		t.call(ebpf.ProbeReadKernel)
+		t.load8(r0, fp, stackSaved)
+	}
+	t.add(ebpf.And32(r0, bindService))
+	t.is(r0, 0, t.refusal(syscall.EACCES))
+}
+
+// PostBind is the end of a bind that succeeded. A parked socket is counted at its
+// hidden port, which the first one makes known.
+func PostBind(p Parts) []ebpf.Instruction {
+	t := write(p)
+	t.mov(ctx, r1)
+	t.mov(r2, ctx)
+	t.note(0)
+	t.null(r0, "pass")
+	t.mov(entry, r0) // the note
+	t.load(flags, entry, 8)
+	t.masked(r1, flags, noteParked|noteBound)
+	t.isnt(r1, noteParked, "pass")
+	t.load8(r1, entry, 0)
+	t.load(r2, entry, 12)
+	t.portKey(r1, r2)
+	t.load(addr, ctx, skPort)
+	t.add(ebpf.Swap16(addr))
+	t.lookup(t.Ports, stackKey)
+	t.null(r0, "first")
+	t.add(ebpf.Load(r1, r0, 0, ebpf.Half))
+	t.add(ebpf.JumpIfReg(r1, ebpf.Differs, addr, t.refusal(syscall.EADDRINUSE)))
+	t.set(r1, 1)
+	t.add(ebpf.AtomicAdd(r0, 4, r1, ebpf.Word))
+	t.jump("bound")
+	t.here("first")
+	t.store(fp, stackAddr, addr)
+	t.put(fp, stackAddr+4, 1)
+	t.add(ebpf.Map(r1, t.Ports)...)
+	t.stack(r2, stackKey)
+	t.stack(r3, stackAddr)
+	t.set(r4, 1) // BPF_NOEXIST
+	t.call(ebpf.MapUpdate)
+	t.isnt(r0, 0, t.refusal(syscall.EADDRINUSE))
+	t.here("bound")
+	t.add(ebpf.Or(flags, noteBound))
+	t.store(entry, 8, flags)
+	return t.end(1)
+}
+
+// copyIn copies an IPv6 address from an offset of the context to the stack.
+func (t *text) copyIn(at int16) {
+	for i := int16(0); i < 16; i += 4 {
+		t.load(r1, ctx, at+i)
+		t.store(fp, stackAddr+i, r1)
+	}
+}
+
+// copyOut is copyIn backward.
+func (t *text) copyOut(at int16) {
+	for i := int16(0); i < 16; i += 4 {
+		t.load(r1, fp, stackAddr+i)
+		t.store(ctx, at+i, r1)
+	}
+}
+
+// copyEntry copies an address of the entry to the context and the stack.
+func (t *text) copyEntry(from int16) {
+	for i := int16(0); i < 16; i += 4 {
+		t.load(r1, entry, from+i)
+		t.store(ctx, saAddr6+i, r1)
+		t.store(fp, stackAddr+i, r1)
+	}
+}
+
+// mapped goes to yes when the address on the stack is an IPv4 one in IPv6's form.
+func (t *text) mapped(yes string) {
+	no := t.label("six")
+	t.load8(r1, fp, stackAddr)
+	t.set(r2, 0)
+	t.add(ebpf.JumpIfReg(r1, ebpf.Differs, r2, no))
+	t.load(r1, fp, stackAddr+8)
+	t.is(r1, net(0xffff), yes)
+	t.here(no)
+}
+
+// loopback6 goes to yes when the address on the stack is ::1.
+func (t *text) loopback6(yes string) {
+	no := t.label("other")
+	t.load8(r1, fp, stackAddr)
+	t.set(r2, 0)
+	t.add(ebpf.JumpIfReg(r1, ebpf.Differs, r2, no))
+	t.load(r1, fp, stackAddr+8)
+	t.isnt(r1, 0, no)
+	t.load(r1, fp, stackAddr+12)
+	t.is(r1, net(1), yes)
+	t.here(no)
+}
+
+// remap6 turns ::1 on the stack into what it is to the guest; where it is the host's,
+// it goes to real.
+func (t *text) remap6(real string) {
+	bad, allowed := t.refusal(syscall.EADDRNOTAVAIL), t.label("allowed")
+	t.flag(Remap, allowed)
+	t.flag(LbackAllow, real)
+	t.jump(bad)
+	t.here(allowed)
+	t.load8(r1, entry, entryLback6)
+	t.load8(r2, entry, entryLback6+8)
+	t.null(r2, bad)
+	t.store8(fp, stackAddr, r1)
+	t.store8(fp, stackAddr+8, r2)
+}

@@ -1,0 +1,210 @@
+package bpf
+
+import (
+	"syscall"
+
+	"vserver/kernel/ebpf"
+)
+
+// Sendmsg4 is a datagram sent to an IPv4 address that the socket is not connected to.
+// Destinations are treated as by Connect4. The source is the one that the program asks
+// for or is bound to, when it is the guest's, else EADDRNOTAVAIL; a program that does
+// not care gets the one that Connect4 would bind to. Sockets of IPv6 come here too,
+// with what they send to ::ffff:A.
+func Sendmsg4(p Parts) []ebpf.Instruction {
+	t := write(p)
+	t.guest("shut")
+	t.load(addr, ctx, saAddr4)
+	t.is(addr, 0, "loop4")
+	t.masked(r1, addr, net(0xff000000))
+	t.is(r1, net(0x7f000000), "loop4")
+	t.kind4("other4", t.refusal(syscall.EACCES))
+	t.here("other4")
+	t.load(r1, ctx, saSource4)
+	t.is(r1, 0, "choose")
+	t.store(fp, stackSaved, addr)
+	t.mov(addr, r1)
+	t.own4("pass")
+	t.lback4(addr, "fromloop") // to the guest's own address alone
+	t.masked(r1, addr, net(0xff000000))
+	t.isnt(r1, net(0x7f000000), t.refusal(syscall.EADDRNOTAVAIL))
+	t.load(addr, fp, stackSaved) // a socket of IPv6 that is bound has 127.0.0.6
+	t.here("choose")
+	t.choose4()
+	t.is(r5, 0, t.refusal(syscall.ENETUNREACH))
+	t.store(ctx, saSource4, r5)
+	t.jump("pass")
+	t.here("fromloop")
+	t.load(addr, fp, stackSaved)
+	t.own4("pass")
+	t.refuse(syscall.EINVAL)
+
+	t.here("loop4")
+	t.flag(Remap, "remap4")
+	t.flag(LbackAllow, "pass")
+	t.refuse(syscall.EPERM)
+	t.here("remap4")
+	t.nameless4()
+	t.remap4(t.refusal(syscall.EPERM))
+	t.udp4()
+	t.store(ctx, saAddr4, addr)
+	t.load(addr, ctx, saSource4)
+	t.is(addr, 0, "fromlback")
+	t.own4("pass")
+	t.lback4(addr, "pass")
+	t.masked(r1, addr, net(0xff000000))
+	t.isnt(r1, net(0x7f000000), t.refusal(syscall.EADDRNOTAVAIL))
+	t.here("fromlback")
+	t.load(r1, entry, entryLback4)
+	t.store(ctx, saSource4, r1)
+	return t.end(1)
+}
+
+// Sendmsg6 is Sendmsg4 for IPv6.
+func Sendmsg6(p Parts) []ebpf.Instruction {
+	t := write(p)
+	t.guest("shut")
+	t.copyIn(saAddr6)
+	t.mapped("pass") // goes on to Sendmsg4
+	t.load8(r1, fp, stackAddr)
+	t.load8(r2, fp, stackAddr+8)
+	t.add(ebpf.OrReg(r1, r2))
+	t.null(r1, "loop6")
+	t.loopback6("loop6")
+	t.lback6("loop6")
+	t.kind6("other6", t.refusal(syscall.EACCES))
+	t.here("other6")
+	t.choose6()
+	t.load8(r1, r5, 0)
+	t.load8(r2, r5, 8)
+	t.source6(r1, r2)
+	t.here("loop6")
+	t.remap6("pass")
+	t.udp6()
+	t.copyOut(saAddr6)
+	t.load8(r1, entry, entryLback6)
+	t.load8(r2, entry, entryLback6+8)
+	t.source6(r1, r2)
+	return t.end(1)
+}
+
+// source6 ends the program: a source that is the guest's stays, none becomes the one
+// in upper and lower, which are the halves of an IPv6 address.
+func (t *text) source6(upper, lower ebpf.Register) {
+	none := t.label("none")
+	t.store8(fp, stackBind, upper)
+	t.store8(fp, stackBind+8, lower)
+	t.copyIn(saSource6)
+	t.load8(r1, fp, stackAddr)
+	t.load8(r2, fp, stackAddr+8)
+	t.add(ebpf.OrReg(r1, r2))
+	t.null(r1, none)
+	t.own6("pass")
+	t.lback6("pass")
+	t.refuse(syscall.EADDRNOTAVAIL)
+	t.here(none)
+	t.load8(r1, fp, stackBind+8)
+	t.null(r1, t.refusal(syscall.ENETUNREACH))
+	for i := int16(0); i < 16; i += 4 {
+		t.load(r1, fp, stackBind+i)
+		t.store(ctx, saSource6+i, r1)
+	}
+	t.jump("pass")
+}
+
+// Shown4 is an address that a program is shown, of recvmsg(2) and getpeername(2): the
+// guest's loopback is 127.0.0.N when it is hidden.
+func Shown4(p Parts) []ebpf.Instruction {
+	t := write(p)
+	t.guest("pass")
+	t.load(addr, ctx, saAddr4)
+	t.shown4(saAddr4)
+	return t.end(1)
+}
+
+// Shown6 is Shown4 for IPv6.
+func Shown6(p Parts) []ebpf.Instruction {
+	t := write(p)
+	t.guest("pass")
+	t.shown6()
+	return t.end(1)
+}
+
+// Named4 is what getsockname(2) tells: Shown4, and what the program asked for in bind,
+// when it got something else.
+func Named4(p Parts) []ebpf.Instruction {
+	t := write(p)
+	t.guest("pass")
+	t.asked(func() {
+		t.put(ctx, saAddr4, 0)
+	})
+	t.load(addr, ctx, saAddr4)
+	t.shown4(saAddr4)
+	return t.end(1)
+}
+
+// Named6 is Named4 for IPv6.
+func Named6(p Parts) []ebpf.Instruction {
+	t := write(p)
+	t.guest("pass")
+	t.asked(func() {
+		for i := int16(0); i < 16; i += 4 {
+			t.put(ctx, saAddr6+i, 0)
+		}
+	})
+	t.shown6()
+	return t.end(1)
+}
+
+// asked puts back what the socket's note says.
+func (t *text) asked(wildcard func()) {
+	port, done := t.label("port"), t.label("asked")
+	t.load8(r2, ctx, saSock)
+	t.null(r2, done)
+	t.note(0)
+	t.null(r0, done)
+	t.load(r1, r0, 8)
+	t.load(r2, r0, 12)
+	t.add(ebpf.JumpIf(r1, ebpf.Any, noteParked, port))
+	t.add(ebpf.JumpIf(r1, ebpf.Any, noteWild, "wild"))
+	t.jump(done)
+	t.here(port)
+	t.store(ctx, saPort, r2)
+	t.add(ebpf.And32(r1, noteWild))
+	t.is(r1, 0, done)
+	t.here("wild")
+	wildcard()
+	t.jump("pass")
+	t.here(done)
+}
+
+func (t *text) shown4(at int16) {
+	t.flag(HideLback, "hide4")
+	t.jump("pass")
+	t.here("hide4")
+	t.lback4(addr, "unmap4")
+	t.jump("pass")
+	t.here("unmap4")
+	t.unmap4()
+	t.store(ctx, at, addr)
+	t.jump("pass")
+}
+
+func (t *text) shown6() {
+	t.flag(HideLback, "hide6")
+	t.jump("pass")
+	t.here("hide6")
+	t.copyIn(saAddr6)
+	t.mapped("mapped")
+	t.lback6("loop6")
+	t.jump("pass")
+	t.here("loop6")
+	for i := int16(0); i < 12; i += 4 {
+		t.put(ctx, saAddr6+i, 0)
+	}
+	t.put(ctx, saAddr6+12, net(1))
+	t.jump("pass")
+	t.here("mapped")
+	t.load(addr, ctx, saAddr6+12)
+	t.shown4(saAddr6 + 12)
+}

@@ -1,0 +1,310 @@
+package bpf
+
+import (
+	"syscall"
+
+	"vserver/kernel/ebpf"
+)
+
+// Offsets in struct __sk_buff.
+const (
+	skbLength   = 0
+	skbProtocol = 16
+	skbData     = 76
+	skbDataEnd  = 80
+)
+
+// Egress is every packet that a socket of a guest sends, whatever hook it passed or
+// did not pass: it is dropped unless its source is the guest's; one to or from a loopback
+// address stays among the guest's own addresses.
+func Egress(p Parts) []ebpf.Instruction { return packet(p, true) }
+
+// Ingress is every packet that comes to a socket of a guest: it is dropped unless its
+// destination is the guest's, or a group or broadcast that the guest may get.
+func Ingress(p Parts) []ebpf.Instruction { return packet(p, false) }
+
+// packet is Egress or Ingress. What is the guest's in it, and what is somebody's, are
+// in addr and stackSaved.
+func packet(p Parts, out bool) []ebpf.Instruction {
+	own, other := int16(16), int16(12) // destination and source in an IPv4 header
+	own6, other6 := int16(24), int16(8)
+	if out {
+		own, other, own6, other6 = other, own, other6, own6
+	}
+	t := write(p)
+	t.mov(ctx, r1)
+	t.set(r2, t.Level)
+	t.call(ebpf.SkbAncestorCgroup)
+	t.entry("shut")
+	t.load(r2, ctx, skbData)
+	t.load(r3, ctx, skbDataEnd)
+	t.load(r1, ctx, skbProtocol)
+	t.is(r1, ethernet(0x0800), "four")
+	t.isnt(r1, ethernet(0x86dd), "drop")
+
+	t.header(40)
+	for half := int16(0); half < 16; half += 8 {
+		t.load8(r1, r2, own6+half)
+		t.store8(fp, stackAddr+half, r1)
+		t.load8(r1, r2, other6+half)
+		t.store8(fp, stackBind+half, r1)
+	}
+	t.packet6(out)
+
+	t.here("four")
+	t.header(20)
+	t.load(addr, r2, own)
+	t.load(r1, r2, other)
+	t.store(fp, stackSaved, r1)
+	t.packet4(out)
+
+	t.here("drop")
+	t.account(nil, Dropped)
+	t.jump("shut")
+	t.here("count")
+	t.load(addr, ctx, skbLength)
+	if out {
+		t.account(map[int16]ebpf.Register{BytesOut: addr}, BytesOut, PacketsOut)
+	} else {
+		t.account(map[int16]ebpf.Register{BytesIn: addr}, BytesIn, PacketsIn)
+	}
+	return t.end(1)
+}
+
+// ethernet is a protocol as an skb has it.
+func ethernet(n uint32) int32 { return net(n << 16) }
+
+// header goes on when so many bytes of the packet, between r2 and r3, can be read.
+func (t *text) header(size int32) {
+	t.mov(r1, r2)
+	t.add(ebpf.AddImm(r1, size))
+	t.add(ebpf.JumpIfReg(r1, ebpf.Above, r3, "drop"))
+}
+
+// packet4 judges the packet: to count or to drop.
+func (t *text) packet4(out bool) {
+	t.own4("own4")
+	t.lback4(addr, "lback4")
+	if out {
+		t.masked(r1, addr, net(0xff000000))
+		t.is(r1, net(0x7f000000), "hosts4")
+	} else {
+		t.kind4("count", "drop")
+		t.masked(r1, addr, net(0xff000000))
+		t.is(r1, net(0x7f000000), "hosts4")
+	}
+	t.jump("drop")
+
+	// From or to an address of the guest: the other may be anybody's but for loopback.
+	t.here("own4")
+	t.load(r2, fp, stackSaved)
+	t.masked(r1, r2, net(0xff000000))
+	t.isnt(r1, net(0x7f000000), "other4")
+	t.lback4(r2, "count")
+	t.flag(LbackAllow, "count")
+	t.jump("drop")
+	t.here("other4")
+	if out {
+		t.mov(addr, r2)
+		t.masked(r1, addr, net(0xe0000000))
+		t.isnt(r1, net(0xe0000000), "count") // no group and no broadcast
+		t.kind4("count", "drop")
+	}
+	t.jump("count")
+
+	// From or to the guest's loopback: the other is the guest's.
+	t.here("lback4")
+	t.load(addr, fp, stackSaved)
+	t.lback4(addr, "count")
+	t.own4("count")
+	t.jump("drop")
+
+	// The host's loopback, where that is allowed.
+	t.here("hosts4")
+	t.flag(Remap, "drop")
+	t.flag(LbackAllow, "count")
+	t.jump("drop")
+}
+
+// packet6 is packet4 for the addresses on the stack.
+func (t *text) packet6(out bool) {
+	t.own6("own6")
+	t.lback6("lback6")
+	if !out {
+		t.kind6("unicast6", "drop")
+		t.load(r1, fp, stackAddr)
+		t.add(ebpf.And32(r1, net(0xff000000)))
+		t.is(r1, net(0xff000000), "count")
+		t.here("unicast6")
+	}
+	t.loopback6("hosts6")
+	t.jump("drop")
+
+	t.here("own6")
+	t.other6()
+	t.loopback6("hosts6")
+	if out {
+		t.kind6("count", "drop")
+	}
+	t.jump("count")
+
+	t.here("lback6")
+	t.other6()
+	t.lback6("count")
+	t.own6("count")
+	t.jump("drop")
+
+	t.here("hosts6")
+	t.flag(Remap, "drop")
+	t.flag(LbackAllow, "count")
+	t.jump("drop")
+}
+
+// other6 puts the other address where the first was.
+func (t *text) other6() {
+	for half := int16(0); half < 16; half += 8 {
+		t.load8(r1, fp, stackBind+half)
+		t.store8(fp, stackAddr+half, r1)
+	}
+}
+
+// Offsets in struct bpf_sk_lookup.
+const (
+	lookupFamily   = 8
+	lookupProtocol = 12
+	lookupRemote4  = 16
+	lookupLocal4   = 40
+	lookupLocal6   = 44
+	lookupPort     = 60 // the machine's order
+)
+
+// Lookup is which socket an incoming connection belongs to, in the network namespace
+// that guests share. One for an address of a guest is for the guest's listener at the
+// address, or at a wildcard, whatever port that is hidden at; when there is none it
+// is refused, unless the host has the address too. So a service of the host never
+// answers on a guest's address.
+func Lookup(p Parts) []ebpf.Instruction {
+	t := write(p)
+	t.load(r2, r1, lookupProtocol)
+	t.isnt(r2, syscall.IPPROTO_TCP, "pass")
+	t.mov(ctx, r1)
+	t.load(r2, ctx, lookupFamily)
+	t.isnt(r2, familyFour, "six")
+	t.load(r1, ctx, lookupLocal4)
+	t.mappedKey(stackAddr, r1)
+	t.jump("owner")
+	t.here("six")
+	t.copyIn(lookupLocal6)
+	t.here("owner")
+	t.loopbackKey(stackAddr)
+	t.lookup(t.Owners, stackAddr)
+	t.null(r0, "pass")
+	t.load8(r1, r0, 0)
+	t.load(flags, r0, 8)
+	t.store8(fp, stackID, r1)
+	t.lookup(t.Guests, stackID)
+	t.null(r0, "shut")
+	t.mov(entry, r0)
+	t.full()
+	t.stranger()
+	t.load8(r1, fp, stackID)
+	t.store8(fp, stackKey, r1)
+	t.put(fp, stackKey+28, 0)
+	t.load(addr, ctx, lookupPort)
+	t.add(ebpf.Swap16(addr))
+	for slot := range int32(listenerSlots) {
+		t.slot(slot)
+		if slot == 0 {
+			t.shared()
+		}
+	}
+	t.here("none")
+	t.add(ebpf.JumpIf(flags, ebpf.Any, int32(OfHost), "pass"))
+	t.jump("shut")
+	return t.end(lookupPass)
+}
+
+// full ends with a refusal when the guest has all the connections that it may have.
+func (t *text) full() {
+	free := t.label("free")
+	t.load(addr, entry, entryConnections)
+	t.is(addr, 0, free)
+	t.lookup(t.Counts, stackID)
+	t.null(r0, "shut")
+	t.load8(r1, r0, 8)
+	t.add(ebpf.JumpIfReg(r1, ebpf.AtLeast, addr, "shut"))
+	t.here(free)
+}
+
+// stranger ends with a refusal when somebody else asks for the guest's loopback.
+func (t *text) stranger() {
+	own := t.label("own")
+	t.load(r1, ctx, lookupFamily)
+	t.isnt(r1, familyFour, own)
+	t.load(r1, ctx, lookupLocal4)
+	t.add(ebpf.And32(r1, net(0xff000000)))
+	t.isnt(r1, net(0x7f000000), own)
+	t.load(addr, ctx, lookupRemote4)
+	t.lback4(addr, own)
+	t.own4(own)
+	t.jump("shut")
+	t.here(own)
+}
+
+// slot looks for a listener in one slot: of the address, of the wildcard of its family
+// and, for IPv4, of that of IPv6.
+func (t *text) slot(slot int32) {
+	t.mov(r1, addr)
+	t.add(ebpf.Or(r1, slot<<16))
+	t.store(fp, stackKey+24, r1)
+	six, asked := t.label("six"), t.label("asked")
+	t.load(r1, ctx, lookupFamily)
+	t.isnt(r1, familyFour, six)
+	t.load(r1, ctx, lookupLocal4)
+	t.mappedKey(stackKey+8, r1)
+	t.try()
+	t.put(fp, stackKey+20, 0)
+	t.jump(asked)
+	t.here(six)
+	for i := int16(0); i < 16; i += 4 {
+		t.load(r1, ctx, lookupLocal6+i)
+		t.store(fp, stackKey+8+i, r1)
+	}
+	t.here(asked)
+	t.try()
+	t.put8(fp, stackKey+8, 0)
+	t.put8(fp, stackKey+16, 0)
+	t.try()
+}
+
+// try takes the listener of the key on the stack, if there is one that can have the
+// connection: one for IPv6 alone cannot have IPv4.
+func (t *text) try() {
+	none := t.label("none")
+	t.lookup(t.Listeners, stackKey)
+	t.null(r0, none)
+	t.store8(fp, stackSaved, r0)
+	t.mov(r1, ctx)
+	t.mov(r2, r0)
+	t.set(r3, 0)
+	t.call(ebpf.SkAssign)
+	t.load8(r1, fp, stackSaved)
+	t.store8(fp, stackSaved, r0)
+	t.call(ebpf.SkRelease)
+	t.load8(r0, fp, stackSaved)
+	t.is(r0, 0, "pass")
+	t.here(none)
+}
+
+// shared goes on when several sockets have the port: only then can a slot behind the
+// first one hold a listener.
+func (t *text) shared() {
+	t.load8(r1, fp, stackKey)
+	t.store8(fp, stackBind, r1)
+	t.store(fp, stackBind+8, addr)
+	t.put(fp, stackBind+12, 0)
+	t.lookup(t.Ports, stackBind)
+	t.null(r0, "none")
+	t.load(r1, r0, 4)
+	t.add(ebpf.JumpIf(r1, ebpf.Below, 1, "none"))
+}

@@ -1,0 +1,262 @@
+package bpf
+
+import (
+	"encoding/binary"
+	"strconv"
+	"syscall"
+
+	"vserver/kernel/ebpf"
+)
+
+// Parts is what the programs of network contexts are made with.
+type Parts struct {
+	// The maps, by descriptors; see Maps. Manifest comes first: every program holds it,
+	// so that any of them leads to all else.
+	Manifest, Guests, Owners, Accounts, Counts, Ports, Listeners, Notes int
+	// Level is how deep below the hierarchy's root the guests' cgroups are.
+	Level int32
+	// Cred is where task_struct has its cred, and Effective where that has the
+	// capabilities. Without them (0) the guest's root is known by its number.
+	Cred, Effective int32
+}
+
+// What the maps hold. The id of a guest's cgroup is what names the guest everywhere.
+//
+//	guests     id -> Entry
+//	owners     address, IPv4 mapped into IPv6, 127.X.Y.0 for all of that /24
+//	           -> u64 id, u32 flags (OfHost), u32 0
+//	accounts   id -> Account, one for each processor
+//	counts     id -> u64 sockets, u64 connections: how many there are
+//	ports      u64 id, u16 port (network order), u16 0, u32 0
+//	           -> u16 hidden port (network order), u16 0, u32 sockets bound to it
+//	listeners  u64 id, 16 bytes address or zeros, u16 port (network order), u16 slot,
+//	           u32 0 -> listening socket of TCP
+//	notes      socket -> u64 id, u32 flags (note*), u32 port asked for (network order)
+const (
+	idSize       = 8
+	ownerKey     = 16
+	ownerSize    = 16
+	AccountSize  = 8 * accountWords // AccountSize is the size of an Account
+	accountWords = 8
+	CountSize    = 16 // CountSize is the size of what the map counts holds
+	portSize     = 16
+	portValue    = 8
+	listenerSize = 32
+	noteSize16   = 16
+)
+
+// Offsets in an Account, of 8 bytes each.
+const (
+	BytesIn = 8 * iota
+	PacketsIn
+	BytesOut
+	PacketsOut
+	Dropped
+	SocketsEver
+	ConnectionsEver
+)
+
+// Flags of a socket's note.
+const (
+	noteParked  = 1 << iota // bound to a hidden port in place of the one asked for
+	noteWild                // bound to one address in place of the wildcard
+	noteBound               // its hidden port counts it
+	noteCounted             // counts.sockets counts it
+)
+
+// ManifestSize is the size of the one value of the map manifest, in which the tool
+// notes what belongs together; no program reads it.
+const ManifestSize = 256
+
+// Maps are the maps for Parts, in its order.
+func Maps() []ebpf.MapSpec {
+	const guests, sockets = 65536, 65536
+	return []ebpf.MapSpec{
+		{Name: "vs_manifest", Kind: ebpf.Array, Key: 4, Value: ManifestSize, Entries: 1},
+		{Name: "vs_guests", Kind: ebpf.Hash, Key: idSize, Value: EntrySize, Entries: guests},
+		{Name: "vs_owners", Kind: ebpf.Hash, Key: ownerKey, Value: ownerSize, Entries: 4 * guests},
+		{Name: "vs_accounts", Kind: ebpf.PerCPUHash, Key: idSize, Value: AccountSize, Entries: guests},
+		{Name: "vs_counts", Kind: ebpf.Hash, Key: idSize, Value: CountSize, Entries: guests},
+		{Name: "vs_ports", Kind: ebpf.Hash, Key: portSize, Value: portValue, Entries: sockets},
+		{Name: "vs_listeners", Kind: ebpf.SockHash, Key: listenerSize, Value: 8, Entries: sockets},
+		{Name: "vs_notes", Kind: ebpf.SkStorage, Key: 4, Value: noteSize16},
+	}
+}
+
+// Registers by short names.
+const (
+	r0, r1, r2, r3, r4, r5 = ebpf.R0, ebpf.R1, ebpf.R2, ebpf.R3, ebpf.R4, ebpf.R5
+	ctx                    = ebpf.R6 // what the program is called with
+	entry                  = ebpf.R7 // the guest's Entry
+	flags                  = ebpf.R8 // its flags
+	addr                   = ebpf.R9 // the IPv4 address in question
+	fp                     = ebpf.FP
+)
+
+// The stack.
+const (
+	stackID    = -8   // u64: the guest
+	stackKey   = -40  // 32 bytes: a key of a map
+	stackAddr  = -56  // 16 bytes: the IPv6 address in question
+	stackNote  = -72  // u32: flags of a note in the making; u32 port; u64
+	stackBind  = -104 // 28 bytes: struct sockaddr_in or sockaddr_in6
+	stackTuple = -144 // 36 bytes: struct bpf_sock_tuple
+	stackSaved = -152 // u64
+)
+
+// text is a program in the making.
+type text struct {
+	Parts
+	code   []ebpf.Instruction
+	labels int
+	errors map[syscall.Errno]bool // for which there shall be an end
+}
+
+func write(p Parts) *text {
+	return &text{Parts: p, code: ebpf.Map(r0, p.Manifest), errors: map[syscall.Errno]bool{}}
+}
+
+func (t *text) add(i ...ebpf.Instruction) { t.code = append(t.code, i...) }
+
+// label gives a name that no other label has.
+func (t *text) label(word string) string {
+	t.labels++
+	return word + strconv.Itoa(t.labels)
+}
+
+func (t *text) here(label string) { t.add(ebpf.Here(label)) }
+
+func (t *text) jump(label string) { t.add(ebpf.Goto(label)) }
+
+// is and isnt go to a label when the lower half of a register has, or has not, a value.
+func (t *text) is(r ebpf.Register, value int32, label string) {
+	t.add(ebpf.JumpIf(r, ebpf.Equal, value, label))
+}
+
+func (t *text) isnt(r ebpf.Register, value int32, label string) {
+	t.add(ebpf.JumpIf(r, ebpf.Differs, value, label))
+}
+
+// flag goes to a label when the guest has one of these flags.
+func (t *text) flag(bits uint32, label string) {
+	t.add(ebpf.JumpIf(flags, ebpf.Any, int32(bits), label))
+}
+
+func (t *text) load(dst, src ebpf.Register, off int16) { t.add(ebpf.Load(dst, src, off, ebpf.Word)) }
+
+func (t *text) load8(dst, src ebpf.Register, off int16) { t.add(ebpf.Load(dst, src, off, ebpf.DWord)) }
+
+func (t *text) store(dst ebpf.Register, off int16, src ebpf.Register) {
+	t.add(ebpf.Store(dst, off, src, ebpf.Word))
+}
+
+func (t *text) store8(dst ebpf.Register, off int16, src ebpf.Register) {
+	t.add(ebpf.Store(dst, off, src, ebpf.DWord))
+}
+
+// put stores a number of 32 bits.
+func (t *text) put(dst ebpf.Register, off int16, value int32) {
+	t.add(ebpf.StoreImm(dst, off, value, ebpf.Word))
+}
+
+func (t *text) put8(dst ebpf.Register, off int16, value int32) {
+	t.add(ebpf.StoreImm(dst, off, value, ebpf.DWord))
+}
+
+func (t *text) mov(dst, src ebpf.Register) { t.add(ebpf.Mov(dst, src)) }
+
+func (t *text) set(dst ebpf.Register, value int32) { t.add(ebpf.MovImm(dst, value)) }
+
+// stack is dst = the address of a place on the stack.
+func (t *text) stack(dst ebpf.Register, off int32) {
+	t.add(ebpf.Mov(dst, fp), ebpf.AddImm(dst, off))
+}
+
+func (t *text) call(h ebpf.Helper) { t.add(ebpf.Call(h)) }
+
+// masked is dst = src & mask, of 32 bits.
+func (t *text) masked(dst, src ebpf.Register, mask int32) {
+	t.add(ebpf.Mov(dst, src), ebpf.And32(dst, mask))
+}
+
+// lookup is r0 = the value of the key on the stack, or 0.
+func (t *text) lookup(m int, key int32) {
+	t.add(ebpf.Map(r1, m)...)
+	t.stack(r2, key)
+	t.call(ebpf.MapLookup)
+}
+
+// null goes to a label when a pointer is none.
+func (t *text) null(r ebpf.Register, label string) { t.add(ebpf.JumpIfZero(r, label)) }
+
+// refuse ends the program: the system call fails so.
+func (t *text) refuse(errno syscall.Errno) { t.jump(t.refusal(errno)) }
+
+// refusal is the label of an end for this error.
+func (t *text) refusal(errno syscall.Errno) string {
+	t.errors[errno] = true
+	return "refuse" + strconv.Itoa(int(errno))
+}
+
+// end writes the ends: "pass" returns verdict, "shut" 0, which is EPERM, and those of
+// refuse.
+func (t *text) end(verdict int32) []ebpf.Instruction {
+	t.here("pass")
+	t.set(r0, verdict)
+	t.add(ebpf.Exit())
+	for errno := range syscall.Errno(200) { // in order
+		if t.errors[errno] {
+			t.here("refuse" + strconv.Itoa(int(errno)))
+			t.set(r1, -int32(errno))
+			t.call(ebpf.SetRetval)
+			t.jump("shut")
+		}
+	}
+	t.here("shut")
+	t.set(r0, 0)
+	t.add(ebpf.Exit())
+	return ebpf.Reached(t.code)
+}
+
+// guest begins a program that a process calls: whose guest's it is. An unknown one
+// goes to shut, an open one to pass.
+func (t *text) guest(shut string) {
+	t.mov(ctx, r1)
+	t.set(r1, t.Level)
+	t.call(ebpf.CurrentAncestorCgroupID)
+	t.entry(shut)
+}
+
+// entry looks the guest up whose id is in r0.
+func (t *text) entry(shut string) {
+	t.store8(fp, stackID, r0)
+	t.lookup(t.Guests, stackID)
+	t.null(r0, shut)
+	t.mov(entry, r0)
+	t.load(flags, entry, entryFlags)
+	t.flag(Open, "pass")
+}
+
+// note is r0 = the socket's note, or 0; one is made if create says so. The socket is
+// in r2.
+func (t *text) note(create int32) {
+	t.add(ebpf.Map(r1, t.Notes)...)
+	t.set(r3, 0)
+	t.set(r4, create)
+	t.call(ebpf.SkStorageGet)
+}
+
+// net is a number in network order, as the machine has it.
+func net(n uint32) int32 {
+	var b [4]byte
+	binary.BigEndian.PutUint32(b[:], n)
+	return int32(binary.NativeEndian.Uint32(b[:]))
+}
+
+// LastOfTool is the place in Maps of the last map that the tool uses itself.
+const LastOfTool = 4
+
+// Descriptors are the places for the descriptors of Maps, in its order.
+func (p *Parts) Descriptors() []*int {
+	return []*int{&p.Manifest, &p.Guests, &p.Owners, &p.Accounts, &p.Counts, &p.Ports, &p.Listeners, &p.Notes}
+}

@@ -1,0 +1,281 @@
+package shared
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"vserver/bpf"
+	"vserver/guest"
+	"vserver/kernel/btf"
+	"vserver/kernel/ebpf"
+	"vserver/kernel/mount"
+)
+
+// bpffs is the magic number of a BPF file system, linux/magic.h.
+const bpffs = 0xcafe4a11
+
+// install puts the whole set there, one tool at a time. What is kept of an earlier set
+// are its maps; its programs are replaced one by one.
+func (s *Set) install(others []uint64) error {
+	if err := syscall.Flock(s.group.FD(), syscall.LOCK_EX); err != nil {
+		return fmt.Errorf("lock %s: %w", s.group.Path(), err)
+	}
+	defer syscall.Flock(s.group.FD(), syscall.LOCK_UN)
+	found, err := s.find(true)
+	if err != nil {
+		return err
+	}
+	if found && s.manifest.version == bpf.Version && s.Health() == nil {
+		return nil // another tool was quicker
+	}
+	if err := s.makeMaps(found); err != nil {
+		return err
+	}
+	if !found {
+		for _, id := range others {
+			if err := s.Put(id, &Context{Open: true}); err != nil {
+				return err
+			}
+		}
+	}
+	s.maps.Level = int32(strings.Count(filepath.Clean(s.dirs.Cgroup), "/")) + 2
+	if s.maps.Cred, s.maps.Effective, err = credentials(); err != nil {
+		return err
+	}
+	programs, err := s.loadAll()
+	defer func() {
+		for _, fd := range programs {
+			syscall.Close(fd)
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	if err := ebpf.Set(s.maps.Manifest, make([]byte, 4), s.manifest.encode()); err != nil {
+		return err
+	}
+	for i, p := range bpf.Set() {
+		if p.Hook.Attach == bpf.LookupHook {
+			err = s.link(programs[i])
+		} else {
+			err = s.attach(p, programs[i])
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.Name, err)
+		}
+	}
+	return nil
+}
+
+// makeMaps opens the maps of the manifest, or makes new ones.
+func (s *Set) makeMaps(found bool) (err error) {
+	specs := bpf.Maps()
+	ids := make([]uint32, len(specs))
+	for i, fd := range s.maps.Descriptors() {
+		if *fd < 0 && found {
+			*fd, err = ebpf.OpenMap(s.manifest.maps[i])
+			if err != nil && !errors.Is(err, fs.ErrNotExist) {
+				return err
+			}
+		}
+		if *fd < 0 {
+			if *fd, err = ebpf.NewMap(specs[i]); err != nil {
+				return err
+			}
+		}
+		if ids[i], err = ebpf.IDOfMap(*fd); err != nil {
+			return err
+		}
+	}
+	cpus, err := possibleCPUs()
+	s.manifest = manifest{layout: bpf.MapsVersion, version: bpf.Version, cpus: uint32(cpus), maps: ids}
+	return err
+}
+
+// loadAll loads the programs and notes their ids.
+func (s *Set) loadAll() (fds []int, err error) {
+	for _, p := range bpf.Set() {
+		fd, err := ebpf.LoadProgram(p.Hook, p.Name, p.Text(s.maps))
+		if err != nil {
+			return fds, err
+		}
+		fds = append(fds, fd)
+		d, err := ebpf.Describe(fd)
+		if err != nil {
+			return fds, err
+		}
+		s.manifest.programs = append(s.manifest.programs, d.ID)
+	}
+	return fds, nil
+}
+
+// attach puts a program at the cgroup, in the place of one of ours that is there.
+func (s *Set) attach(p bpf.Program, program int) error {
+	old, err := s.ours(p)
+	defer func() {
+		for _, o := range old {
+			syscall.Close(o.fd)
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	replace := -1
+	if len(old) > 0 {
+		replace = old[0].fd
+	}
+	if err := ebpf.AttachCgroup(s.group.FD(), program, p.Hook.Attach, replace); err != nil {
+		return err
+	}
+	for i := 1; i < len(old); i++ {
+		err = errors.Join(err, ebpf.DetachCgroup(s.group.FD(), old[i].fd, p.Hook.Attach))
+	}
+	return err
+}
+
+// pins is the directory with our BPF file system, pin the name of the link in it.
+func pins(d guest.Dirs) string { return filepath.Join(d.Run, "bpf") }
+func pin(d guest.Dirs) string  { return filepath.Join(pins(d), "lookup") }
+
+// linked tells whether the link is there, with this program and in this namespace.
+func (s *Set) linked(program uint32) bool {
+	fd, err := ebpf.OpenPin(pin(s.dirs))
+	if err != nil {
+		return false
+	}
+	defer syscall.Close(fd)
+	id, namespace, err := ebpf.LinkedProgram(fd)
+	if err != nil || id != program {
+		return false
+	}
+	var here syscall.Stat_t
+	err = syscall.Stat("/proc/thread-self/ns/net", &here)
+	return err == nil && uint64(namespace) == here.Ino
+}
+
+// link puts the program into the caller's network namespace, in the place of the one
+// that the pin holds.
+func (s *Set) link(program int) error {
+	if err := mountPins(pins(s.dirs)); err != nil {
+		return err
+	}
+	netns, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return err
+	}
+	defer netns.Close()
+	old, err := ebpf.OpenPin(pin(s.dirs))
+	if err == nil {
+		defer syscall.Close(old)
+		var here syscall.Stat_t
+		if err := syscall.Fstat(int(netns.Fd()), &here); err != nil {
+			return err
+		}
+		if _, namespace, err := ebpf.LinkedProgram(old); err == nil && uint64(namespace) == here.Ino {
+			return ebpf.Relink(old, program)
+		}
+		if err := os.Remove(pin(s.dirs)); err != nil {
+			return err
+		}
+	}
+	fd, err := ebpf.Link(int(netns.Fd()), program, bpf.LookupHook)
+	if err != nil {
+		return err
+	}
+	defer syscall.Close(fd)
+	return ebpf.Pin(fd, pin(s.dirs))
+}
+
+// mountPins makes a BPF file system at dir, if none is there.
+func mountPins(dir string) error {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(dir, &st); err != nil {
+		return &fs.PathError{Op: "statfs", Path: dir, Err: err}
+	}
+	if uint32(st.Type) == bpffs {
+		return nil
+	}
+	fd, err := mount.New("bpf", mount.NoSuid|mount.NoDev|mount.NoExec, "mode=700")
+	if err != nil {
+		return err
+	}
+	defer syscall.Close(fd)
+	return mount.Attach(fd, dir)
+}
+
+// Detach takes programs, maps and pin of the world away. It is no error when there
+// are none.
+func Detach(d guest.Dirs) error {
+	var errs []error
+	s, err := open(d)
+	switch {
+	case err == nil:
+		for _, p := range bpf.Set() {
+			if p.Hook.Attach == bpf.LookupHook {
+				continue
+			}
+			ours, err := s.ours(p)
+			errs = append(errs, err)
+			for _, o := range ours {
+				errs = append(errs, ebpf.DetachCgroup(s.group.FD(), o.fd, p.Hook.Attach), syscall.Close(o.fd))
+			}
+		}
+		errs = append(errs, s.Close())
+	case !errors.Is(err, fs.ErrNotExist):
+		errs = append(errs, err)
+	}
+	var st syscall.Statfs_t
+	if err := syscall.Statfs(pins(d), &st); err != nil {
+		return errors.Join(errs...)
+	}
+	if uint32(st.Type) == bpffs {
+		if err := os.Remove(pin(d)); !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+		if err := syscall.Unmount(pins(d), 0); err != nil {
+			errs = append(errs, &fs.PathError{Op: "unmount", Path: pins(d), Err: err})
+		}
+	}
+	return errors.Join(append(errs, os.Remove(pins(d)))...)
+}
+
+// credentials finds where a task has its capabilities; zeros on a kernel that does not
+// describe its types.
+func credentials() (cred, effective int32, err error) {
+	types, err := btf.Kernel()
+	if errors.Is(err, fs.ErrNotExist) {
+		return 0, 0, nil
+	}
+	if err != nil {
+		return 0, 0, err
+	}
+	if cred, err = types.Field("task_struct", "cred"); err != nil {
+		return 0, 0, err
+	}
+	effective, err = types.Field("cred", "cap_effective")
+	return cred, effective, err
+}
+
+// possibleCPUs is how many values a map for each processor has: the last number in
+// "0-3", and one.
+func possibleCPUs() (int, error) {
+	b, err := os.ReadFile("/sys/devices/system/cpu/possible")
+	if err != nil {
+		return 0, err
+	}
+	text := strings.TrimSpace(string(b))
+	last := text[strings.LastIndexAny(text, "-,")+1:]
+	n := 0
+	if _, err := fmt.Sscan(last, &n); err != nil {
+		return 0, fmt.Errorf("possible processors %q: %w", text, err)
+	}
+	return n + 1, nil
+}
