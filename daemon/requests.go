@@ -92,7 +92,7 @@ func (cl *client) ready(events uint32) {
 func (cl *client) request(msg []byte, files []int) {
 	w := cl.w
 	r, err := proto.ParseRequest(msg)
-	if err != nil || r.Verb != proto.VerbStart {
+	if err != nil || r.Verb != proto.VerbStart && r.Verb != proto.VerbServes {
 		closeAll(files)
 	}
 	if err != nil {
@@ -102,6 +102,8 @@ func (cl *client) request(msg []byte, files []int) {
 	switch r.Verb {
 	case proto.VerbStart:
 		cl.answer(w.started(r.Start, files))
+	case proto.VerbServes:
+		w.serves(r.Name, files)
 	case proto.VerbAttach:
 		c, err := w.attachable(r.Name)
 		cl.answer(err)

@@ -13,6 +13,7 @@ import (
 	"vserver/daemon/loop"
 	"vserver/daemon/proto"
 	"vserver/guest"
+	"vserver/ncontext/facade"
 )
 
 // acts are what vserverd has done to the machine; see host.go. Ended and Start may
@@ -31,6 +32,10 @@ type acts struct {
 	Running func(known func(guest.Name) bool) []proto.Start
 	// Reopen gives a new read end of the log pipe of a guest, -1 when it has none.
 	Reopen func(proto.Start) int
+	// Servers gives the servers of a guest's sockets, leaving out those that are known.
+	Servers func(n guest.Name, known func(pid int) bool) []*facade.Tree
+	// Revive starts such a server anew.
+	Revive func(guest.Name, *facade.Tree) error
 }
 
 // store is who holds our files: a keeper process, or systemd.
@@ -63,6 +68,7 @@ type worker struct {
 	guests  map[guest.Name]*watched
 	due     map[guest.Name]*due
 	fails   map[guest.Name]int
+	servers map[*served]bool
 	clients map[*client]bool
 	jobs    int
 	waiting []func() // jobs beyond maxJobs
@@ -84,7 +90,7 @@ func newWorker(dirs guest.Dirs, a acts, say func(string, ...any), s store) *work
 	return &worker{dirs: dirs, acts: a, say: say, store: s, listener: -1,
 		buf:    make([]byte, proto.MaxMessage),
 		guests: map[guest.Name]*watched{}, due: map[guest.Name]*due{},
-		fails: map[guest.Name]int{}, clients: map[*client]bool{}}
+		fails: map[guest.Name]int{}, clients: map[*client]bool{}, servers: map[*served]bool{}}
 }
 
 // run works until vserverd shall end (true) or only this process (false). files is
@@ -98,6 +104,7 @@ func (w *worker) run(files map[string]int) (end bool, err error) {
 	}
 	w.watchStore()
 	w.inherit(files)
+	w.inheritServers(files)
 	w.loop.After(adoptPause, w.adopt)
 	if w.notes == nil {
 		w.job(w.attachNotes)

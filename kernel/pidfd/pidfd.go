@@ -144,17 +144,25 @@ func retry(f func() error) error {
 	}
 }
 
-// PipeReader gives a new reading end, which does not block, of the pipe that the
-// process has open for writing as its descriptor n. The error is EINVAL when that is
-// no pipe.
-func PipeReader(fd, n int) (reader int, err error) {
-	var copied int
+// File gives a copy of the descriptor n of the process: the caller's, close-on-exec.
+func File(fd, n int) (copied int, err error) {
 	err = retry(func() error {
 		copied, err = unix.PidfdGetfd(fd, n, 0)
 		return err
 	})
 	if err != nil {
 		return -1, fmt.Errorf("descriptor %d of process: %w", n, err)
+	}
+	return copied, nil
+}
+
+// PipeReader gives a new reading end, which does not block, of the pipe that the
+// process has open for writing as its descriptor n. The error is EINVAL when that is
+// no pipe.
+func PipeReader(fd, n int) (reader int, err error) {
+	copied, err := File(fd, n)
+	if err != nil {
+		return -1, err
 	}
 	defer unix.Close(copied)
 	var st unix.Stat_t
