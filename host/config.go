@@ -210,6 +210,11 @@ func (h *Host) follow(n guest.Name, c *Change) error {
 		}
 		c.Restart = append(c.Restart, wait...)
 	}
+	if running && slices.ContainsFunc(c.Paths, filtered) {
+		if err := h.refilter(n); err != nil {
+			return err
+		}
+	}
 	named := func(path string) bool { return path == "hostname" || strings.HasPrefix(path, "network.") }
 	files, err := exists(h.Dirs.Guest(n))
 	if err != nil || !files || !slices.ContainsFunc(c.Paths, named) {
@@ -242,7 +247,7 @@ func (h *Host) freshen(n guest.Name) error {
 
 // live tells whether a setting is read when it is needed, and not at the start only.
 func live(path string) bool {
-	if limited(path) {
+	if limited(path) || filtered(path) {
 		return true
 	}
 	switch path {

@@ -56,7 +56,12 @@ func (h *Host) NetAdd(n guest.Name, a guest.Address, o NetOptions) error {
 		if err := shared.Put(w, a); err != nil {
 			return err
 		}
-		if err := r.again(); err != nil {
+		// The address is kept to the guest's rules before the guest has it.
+		err := ncontext.Refresh(r.network())
+		if err == nil {
+			err = r.again()
+		}
+		if err != nil {
 			return errors.Join(err, shared.Take(r.spec.XID, a.Addr()))
 		}
 		return nil
@@ -79,7 +84,7 @@ func (h *Host) NetDel(n guest.Name, a netip.Addr, o NetOptions) error {
 		if err := r.again(); err != nil {
 			return err
 		}
-		var errs []error
+		errs := []error{ncontext.Refresh(r.network())}
 		if o.Kill {
 			var groups []uint64
 			if gone.NoDev { // others may have sockets there too

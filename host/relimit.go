@@ -4,6 +4,7 @@ import (
 	"vserver/guest"
 	"vserver/kernel/cgroup"
 	"vserver/limit"
+	"vserver/ncontext"
 )
 
 // limited tells the settings that a running guest gets at once, by its groups.
@@ -13,6 +14,34 @@ func limited(path string) bool {
 		return true
 	}
 	return false
+}
+
+// filtered tells the settings that a running guest gets at once, by the host's packet
+// filter and queues.
+func filtered(path string) bool {
+	switch path {
+	case "network.firewall", "network.egress.rate", "network.egress.reserved", "network.egress.share", "network.ingress.rate":
+		return true
+	}
+	return false
+}
+
+// refilter gives a running guest the firewall and the rates of its spec, for the
+// addresses that it has now. One whose network is of another mode than the spec says
+// waits for its next start.
+func (h *Host) refilter(n guest.Name) error {
+	was, err := h.readNote(n)
+	if err != nil || was == nil {
+		return err
+	}
+	spec, err := h.Load(n)
+	if err != nil || was.Mode != spec.Network.Mode {
+		return err
+	}
+	if was.Mode == guest.NetShared {
+		spec.Network.Addresses = was.Addrs
+	}
+	return ncontext.Refresh(&ncontext.Guest{Name: n, Spec: spec})
 }
 
 // relimit gives a running guest the limits of its spec, and says which of them it

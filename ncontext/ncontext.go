@@ -8,6 +8,7 @@ import (
 	"vserver/guest"
 	"vserver/ncontext/firewall"
 	"vserver/ncontext/private"
+	"vserver/ncontext/shape"
 	"vserver/ncontext/shared"
 )
 
@@ -31,7 +32,10 @@ type Guest struct {
 func Up(g *Guest) (warning, err error) {
 	switch g.Spec.Network.Mode {
 	case guest.NetPrivate:
-		return nil, private.Up(private.Guest{Spec: g.Spec, Name: g.Name, Netns: g.Netns, Dirs: g.Dirs})
+		if err := private.Up(private.Guest{Spec: g.Spec, Name: g.Name, Netns: g.Netns, Dirs: g.Dirs}); err != nil {
+			return nil, err
+		}
+		return nil, shape.Up(g.shaping())
 	case guest.NetShared:
 		return g.share()
 	}
@@ -41,7 +45,7 @@ func Up(g *Guest) (warning, err error) {
 // Down takes back what Up made on the host in the mode, or in any when it is "", in
 // whatever state it is. It succeeds when there is nothing.
 func Down(g *Guest, mode guest.NetMode) error {
-	var errs []error
+	errs := []error{unshape(g.Spec.XID)}
 	if mode == guest.NetPrivate || mode == "" {
 		errs = append(errs, private.Down(g.Spec.XID, g.Dirs))
 	}
@@ -67,7 +71,10 @@ func (g *Guest) share() (warning, err error) {
 			warning = fmt.Errorf("the guest reaches this host only: %w", err)
 		}
 	}
-	return warning, firewall.Up(firewall.Of(g.Spec, "", addrs))
+	if err := firewall.Up(firewall.Of(g.Spec, "", addrs)); err != nil {
+		return warning, err
+	}
+	return warning, shape.Up(g.shaping())
 }
 
 // Want is what the host shall have of a guest of mode shared.

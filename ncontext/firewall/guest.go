@@ -65,6 +65,16 @@ func Change(g Guest) error { return change(g) }
 // more. It succeeds when there is nothing.
 func Down(xid guest.XID) error { return change(Guest{XID: xid}) }
 
+// Shaping tells whether packets of any guest are given classes.
+func Shaping() (bool, error) {
+	conn, err := nft.Open()
+	if err != nil {
+		return false, nil // then there is no table either
+	}
+	defer conn.Close()
+	return conn.HasChain(table(), classChain)
+}
+
 func change(g Guest) error {
 	unlock, err := ns.LockNet()
 	if err != nil {

@@ -16,7 +16,8 @@ func table() nft.Table { return nft.Table{Family: nft.Inet, Name: tableName} }
 const (
 	tableName = "vserver"
 	// linkGroup is the group of the host's ends of guests' links: "vs" in ASCII.
-	linkGroup = 0x7673
+	linkGroup  = 0x7673
+	classChain = "class"
 )
 
 // feature is a part of the table that comes and goes as a whole: with the first guest
@@ -125,7 +126,7 @@ func classFeature() feature {
 		name: "class",
 		users: []nft.Set{{Name: "class4", Key: []nft.Kind{nft.IPv4()}, Data: nft.Class()},
 			{Name: "class6", Key: []nft.Kind{nft.IPv6()}, Data: nft.Class()}},
-		chains: []chain{{"class", nft.Base{Type: "filter", Hook: nft.Postrouting, Priority: mangle}, []rule{
+		chains: []chain{{classChain, nft.Base{Type: "filter", Hook: nft.Postrouting, Priority: mangle}, []rule{
 			join(ip4(), source4(), set("class4")), join(ip6(), source6(), set("class6")),
 		}}},
 	}

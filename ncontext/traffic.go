@@ -1,0 +1,54 @@
+package ncontext
+
+import (
+	"errors"
+	"net/netip"
+
+	"vserver/guest"
+	"vserver/ncontext/firewall"
+	"vserver/ncontext/private"
+	"vserver/ncontext/shape"
+)
+
+// Refresh gives a guest that runs the firewall and the rates of its spec, for its
+// addresses as the spec has them. Packets see the old rules or the new ones.
+func Refresh(g *Guest) error {
+	if g.link() == "" && g.Spec.Network.Mode != guest.NetShared {
+		return nil
+	}
+	return errors.Join(firewall.Change(firewall.Of(g.Spec, g.link(), g.addrs())), shape.Change(g.shaping()))
+}
+
+// link is the host's end of the guest's routed link, "" when it has none.
+func (g *Guest) link() string {
+	n := &g.Spec.Network
+	if n.Mode != guest.NetPrivate || n.Link != "" && n.Link != guest.LinkRouted || len(n.Addresses) == 0 {
+		return ""
+	}
+	return private.Link(g.Spec.XID)
+}
+
+func (g *Guest) addrs() (out []netip.Addr) {
+	for _, a := range g.Spec.Network.Addresses {
+		out = append(out, a.Addr())
+	}
+	return out
+}
+
+func (g *Guest) shaping() shape.Guest {
+	n := &g.Spec.Network
+	s := shape.Guest{XID: g.Spec.XID, Addresses: g.addrs(), Link: g.link(), Egress: n.Egress, Ingress: n.Ingress.Rate}
+	if s.Table = int(n.Table); n.Table == 0 && len(n.Gateway) > 0 {
+		s.Table = int(g.Spec.XID.Table())
+	}
+	return s
+}
+
+// unshape ends the shaping of a guest. Links are asked only when the packet filter
+// gives somebody's packets classes; shaping of a guest's own link ends with it.
+func unshape(xid guest.XID) error {
+	if some, err := firewall.Shaping(); err != nil || !some {
+		return err
+	}
+	return shape.Down(xid)
+}
