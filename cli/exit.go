@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"strconv"
+	"strings"
 
 	"vserver/fault"
 	"vserver/guest"
@@ -131,11 +132,19 @@ func (t *tool) report(err error) int {
 
 // say prints one error, with the way out on a second line.
 func (t *tool) say(err error) {
-	text := t.program + ": " + err.Error() + "\n"
+	text := t.program + ": " + words(err) + "\n"
 	if hint := fault.HintOf(err); hint != "" {
 		text += "hint: " + hint + "\n"
 	}
 	fmt.Fprint(t.err, text)
+}
+
+// words is what an error says; an interruption by its own name.
+func words(err error) string {
+	if errors.Is(err, context.Canceled) {
+		return strings.ReplaceAll(err.Error(), context.Canceled.Error(), "interrupted")
+	}
+	return err.Error()
 }
 
 // failure is an error as --json prints it.
@@ -149,10 +158,10 @@ type failure struct {
 
 // sayJSON prints one error as a line of JSON.
 func (t *tool) sayJSON(err error) {
-	f := failure{Error: err.Error(), Op: t.verb, Hint: fault.HintOf(err), Code: exitCode(err)}
+	f := failure{Error: words(err), Op: t.verb, Hint: fault.HintOf(err), Code: exitCode(err)}
 	var e *fault.Error
 	if errors.As(err, &e) && e.Err != nil && (e.Guest != "" || e.Op != "") {
-		f.Error, f.Guest = e.Err.Error(), e.Guest
+		f.Error, f.Guest = words(e.Err), e.Guest
 		if e.Op != "" {
 			f.Op = e.Op
 		}

@@ -46,8 +46,9 @@ func (t *tool) restart(ctx context.Context, f restartFlags, args []string) error
 		return unread
 	}
 	stopped := make(chan guest.Name, len(names))
+	w := t.newWaiting()
 	err := t.inOrder(ctx, names, dependsLast, func(ctx context.Context, n guest.Name) error {
-		err := t.host.Stop(ctx, n, f.options(t))
+		err := t.end(ctx, f.stopFlags, w, n)
 		switch {
 		case errors.Is(err, guest.ErrStopped) && f.onlyRunning:
 			return nil

@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/host"
 )
@@ -53,14 +54,15 @@ func (t *tool) stop(ctx context.Context, f stopFlags, args []string) error {
 	if f.dry {
 		return t.plans(names, t.host.PlanStop)
 	}
+	w := t.newWaiting()
 	return join(unread, t.inOrder(ctx, names, dependsLast, func(ctx context.Context, n guest.Name) error {
-		return t.stopOne(ctx, f, n)
+		return t.stopOne(ctx, f, w, n)
 	}))
 }
 
 // stopOne stops one guest. That it does not run is as good.
-func (t *tool) stopOne(ctx context.Context, f stopFlags, n guest.Name) error {
-	err := t.host.Stop(ctx, n, f.options(t))
+func (t *tool) stopOne(ctx context.Context, f stopFlags, w *waiting, n guest.Name) error {
+	err := t.end(ctx, f, w, n)
 	if errors.Is(err, guest.ErrStopped) {
 		if !f.several() {
 			t.warn(n, "does not run")
@@ -70,7 +72,12 @@ func (t *tool) stopOne(ctx context.Context, f stopFlags, n guest.Name) error {
 	return err
 }
 
-// options are the flags as the host wants them.
-func (f stopFlags) options(t *tool) host.StopOptions {
-	return host.StopOptions{Timeout: time.Duration(f.timeout), Kill: f.kill, Output: t.err}
+// end has the host stop a guest.
+func (t *tool) end(ctx context.Context, f stopFlags, w *waiting, n guest.Name) error {
+	err := t.host.Stop(ctx, n, w.options(n, host.StopOptions{Timeout: time.Duration(f.timeout), Kill: f.kill}))
+	w.done(n)
+	if ctx.Err() != nil {
+		err = fault.Hint(err, "its init was asked to end and may yet; vserver stop "+string(n)+" --kill ends it now")
+	}
+	return err
 }

@@ -99,6 +99,9 @@ func (in *inside) exec(ctx context.Context, c Command) (int, error) {
 		child.Wait()
 		return notRun(err, c)
 	}
+	if c.begun != nil {
+		c.begun()
+	}
 	return attend(ctx, child, io, signals)
 }
 

@@ -40,6 +40,8 @@ type StopOptions struct {
 	// Kill leaves the guest no time at all.
 	Kill   bool
 	Output io.Writer
+	// Waiting, when not nil, is told once a second what a stop waits for.
+	Waiting func(Waiting)
 }
 
 // Command is something to run in a running guest.
@@ -52,4 +54,6 @@ type Command struct {
 	// Stdout, which should be a terminal here.
 	TTY                   bool
 	Stdin, Stdout, Stderr *os.File
+
+	begun func() // called once it is executed
 }

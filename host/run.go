@@ -50,6 +50,8 @@ type run struct {
 	pumps   *stdio   // of a start in the foreground
 	told    *proto.Told
 	asked   chan error // of a stop: how its command has ended
+	since   time.Time  // of a stop: when the init was asked
+	deaf    bool       // of a stop: it could not be asked
 	held    held       // of a stop: what it has of the guest's init
 }
 

@@ -1,0 +1,67 @@
+package host
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"vserver/guest"
+)
+
+// A stop command that cannot be executed is said, and the init is asked in its own way
+// at once: this test would take an hour.
+func TestStopCommandMissing(t *testing.T) {
+	w := newWorld(t)
+	n := w.guest("web1", func(s *guest.Spec) {
+		s.Init.StopCommand, s.Init.StopTimeout = []string{"/no/such"}, guest.Duration(time.Hour)
+	})
+	w.start(n)
+	var said bytes.Buffer
+	if err := w.Stop(t.Context(), n, StopOptions{Output: &said}); err != nil {
+		t.Fatal(err)
+	}
+	if !strings.Contains(said.String(), `"/no/such": /no/such: no such file`) {
+		t.Errorf("said %q", said.String())
+	}
+}
+
+// An init that no command and no signal asks is killed at once.
+func TestStopNobodyToAsk(t *testing.T) {
+	w := newWorld(t)
+	n := w.guest("web1", func(s *guest.Spec) { s.Init.StopTimeout = guest.Duration(time.Hour) })
+	w.start(n)
+	was, err := w.readNote(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	was.Style = guest.InitSysv // whose /etc/init.d/rc this root lacks
+	if err := was.replace(w.notePath(n)); err != nil {
+		t.Fatal(err)
+	}
+	w.stop(n)
+}
+
+// A stop that takes long tells what it waits for, and what its command came to.
+func TestStopTellsWhatItWaitsFor(t *testing.T) {
+	w := newWorld(t)
+	n := w.guest("web1", func(s *guest.Spec) {
+		s.Init.StopCommand, s.Init.StopTimeout = []string{"/bin/false"}, guest.Duration(1500*time.Millisecond)
+	})
+	w.start(n)
+	var told []Waiting
+	var said bytes.Buffer
+	o := StopOptions{Output: &said, Waiting: func(now Waiting) { told = append(told, now) }}
+	if err := w.Stop(t.Context(), n, o); err != nil {
+		t.Fatal(err)
+	}
+	if len(told) != 1 || told[0].Count != 2 || !slices.Contains(told[0].Processes, "sleep") || told[0].Limit != 1500*time.Millisecond {
+		t.Errorf("told %+v", told)
+	}
+	for _, want := range []string{`"/bin/false" ended with code 1`, "still running after 1.5s"} {
+		if !strings.Contains(said.String(), want) {
+			t.Errorf("said %q, want %q", said.String(), want)
+		}
+	}
+}
