@@ -151,3 +151,180 @@ func TestTCP4(t *testing.T) {
 		a name z = 0.0.0.0:*
 	`)
 }
+
+func TestTCP6(t *testing.T) {
+	a := guestContext("127.0.8.1", "192.0.2.10/24", "2001:db8:1::10/64")
+	b := guestContext("127.0.9.1", "2001:db8:1::11/64")
+	a.Lback6, b.Lback6 = netip.MustParseAddr("fd76::a"), netip.MustParseAddr("fd76::b")
+	_, agents, _ := stage(t, map[string]*Context{"a": a, "b": b})
+	agent.Play(t, agents, `
+		host tcp6 l
+		host bind l [::]:80
+		host listen l
+		# one socket for both families
+		a tcp6 l
+		a bind l [::]:80
+		a listen l
+		a name l = [::]:80
+		b tcp6 l
+		b bind l [::]:80
+		b listen l
+		host tcp6 c
+		host connect c [2001:db8:1::10]:80
+		a accept l s = [2001:db8:1::*
+		a name s = [2001:db8:1::10]:80
+		host tcp4 c
+		host connect c 192.0.2.10:80
+		a accept l s = [::ffff:192.0.2.*
+		a name s = [::ffff:192.0.2.10]:80
+		host tcp6 c
+		host connect c [2001:db8:1::11]:80
+		b accept l s = [2001:db8:1::*
+		b tcp6 c
+		b connect c [2001:db8:1::10]:80
+		a accept l s = [2001:db8:1::11]
+		a tcp6 c
+		a connect c [::ffff:127.0.0.1]:80
+		a accept l s = [::ffff:127.0.0.1]
+		a peer c = [::ffff:127.0.0.1]:80
+		a tcp6 c
+		a connect c [::1]:80
+		a accept l s = [::1]
+		a name s = [::1]:80
+		a peer c = [::1]:80
+		a tcp6 c
+		a connect c [2001:db8:1::1]:80
+		host accept l s = [2001:db8:1::10]
+		# both families are in each other's way, as ever
+		a tcp4 x
+		a bind x 0.0.0.0:80 = EADDRINUSE
+		a bind x 192.0.2.10:80 = EADDRINUSE
+		a tcp6 x
+		a bind x [2001:db8:1::10]:80 = EADDRINUSE
+		a bind x [2001:db8:1::11]:81 = EADDRNOTAVAIL
+		a bind x [::ffff:192.0.2.1]:81 = EADDRNOTAVAIL
+		a bind x [::1]:81
+		a name x = [::1]:81
+		a listen x
+		b tcp6 y
+		b connect y [::1]:81 = ECONNREFUSED
+		b tcp6 y
+		b connect y [::ffff:192.0.2.10]:80 = ENETUNREACH
+		# for one family each
+		b tcp6 v
+		b set v 41 26 1
+		b bind v [::]:25
+		b listen v
+		b tcp4 w
+		b bind w 0.0.0.0:25
+		b listen w
+		host tcp6 c
+		host connect c [2001:db8:1::11]:25
+		b accept v s = [2001:db8:1::*
+		b tcp4 c
+		b connect c 127.0.0.1:25
+		b accept w s = 127.0.0.1
+	`)
+}
+
+// Sockets that share a port share what comes, and one that is left goes on alone.
+func TestReusePort(t *testing.T) {
+	_, agents, _ := stage(t, map[string]*Context{"a": guestContext("127.0.8.1", "192.0.2.10/24")})
+	agent.Play(t, agents, `
+		a tcp4 x
+		a set x 1 15 1
+		a bind x 0.0.0.0:80
+		a listen x
+		a tcp4 y
+		a bind y 0.0.0.0:80 = EADDRINUSE
+		a close y
+		a tcp4 y
+		a set y 1 15 1
+		a bind y 0.0.0.0:80
+		a listen y
+		a name y = 0.0.0.0:80
+		a close x
+		host tcp4 c
+		host connect c 192.0.2.10:80
+		a accept y s = 192.0.2.1
+		a close s
+		host close c
+		a close y
+		host tcp4 c
+		host connect c 192.0.2.10:80 = ECONNREFUSED
+		# a server that is started again
+		a tcp4 x
+		a set x 1 2 1
+		a bind x 0.0.0.0:80
+		a listen x
+		host tcp4 c
+		host connect c 192.0.2.10:80
+		a accept x s = 192.0.2.1
+		a close s
+		a close x
+		a tcp4 x
+		a set x 1 2 1
+		a bind x 0.0.0.0:80
+		a listen x
+		host tcp4 d
+		host connect d 192.0.2.10:80
+		a accept x s = 192.0.2.1
+	`)
+}
+
+func TestUDP4(t *testing.T) {
+	_, agents, _ := stage(t, map[string]*Context{
+		"a": guestContext("127.0.8.1", "192.0.2.10/24"),
+		"b": guestContext("127.0.9.1", "192.0.2.11/24"),
+	})
+	agent.Play(t, agents, `
+		a udp4 s
+		a bind s 0.0.0.0:53
+		a name s = 0.0.0.0:53
+		b udp4 s
+		b bind s 0.0.0.0:53
+		host udp4 c
+		host send c 192.0.2.10:53 one
+		a recv s = one 192.0.2.1
+		host send c 192.0.2.11:53 two
+		b recv s = two 192.0.2.1
+		# from the guest's address, whatever it is bound to
+		b udp4 c
+		b send c 192.0.2.10:53 three
+		a recv s = three 192.0.2.11
+		b send c 192.0.2.10:53 four 192.0.2.1 = EADDRNOTAVAIL
+		b send c 192.0.2.10:53 five 192.0.2.11
+		a recv s = five 192.0.2.11
+		b udp6 six
+		b send six [::ffff:192.0.2.10]:53 six
+		a recv s = six 192.0.2.11
+		b udp4 k
+		b connect k 192.0.2.10:53
+		b name k = 192.0.2.11:*
+		b send k 192.0.2.10:53 seven
+		a recv s = seven 192.0.2.11
+		# loopback is one's own, also for what is bound to the wildcard
+		a udp4 c
+		a send c 127.0.0.1:53 eight
+		a recv s = eight 127.0.0.1
+		a udp4 l
+		a bind l 127.0.0.1:53
+		a name l = 127.0.0.1:53
+		a send c 127.0.0.1:53 nine
+		a recv l = nine 127.0.0.1
+		a udp4 k
+		a connect k 127.0.0.1:53
+		a name k = 127.0.0.1:*
+		a peer k = 127.0.0.1:53
+		a send k 127.0.0.1:53 ten
+		a recv l = ten 127.0.0.1
+		host send c 127.0.8.1:53 no
+		a recv l = EAGAIN
+		a bind c 192.0.2.1:54 = EADDRNOTAVAIL
+		a udp4 x
+		a bind x 192.0.2.1:54 = EADDRNOTAVAIL
+		a send x 224.0.0.1:99 no = EACCES
+		a send x 255.255.255.255:99 no = EACCES
+		a join x 224.0.0.5 = EPERM
+	`)
+}
