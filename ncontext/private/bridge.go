@@ -17,6 +17,8 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/ncontext/private/port"
+	"vserver/ncontext/private/rtm"
 )
 
 func (u *up) routed() bool { return u.net.Link == "" || u.net.Link == guest.LinkRouted }
@@ -54,13 +56,27 @@ func (u *up) bridge() error {
 	// given one: the highest of ours is never it.
 	outer := mac(u.xid, hostEnd)
 	outer[0] = 0xfe
-	if err := u.pair(portGroup, outer, station(u.Dirs, u.xid)); err != nil {
+	if err := u.pair(port.Group, outer, station(u.Dirs, u.xid)); err != nil {
 		return err
 	}
 	if err := u.host.LinkSetMasterByIndex(byIndex(u.index), u.over.index); err != nil {
 		return fmt.Errorf("link %s: join %s: %w", Link(u.xid), u.over.name, err)
 	}
 	return nil
+}
+
+// guard holds the guest's port to what is known of the guest, before the port is up. A
+// guest of which nothing is known, since it has its own DHCP client, is held to its
+// hardware address.
+func (u *up) guard() error {
+	rules := port.Rules{Hardware: station(u.Dirs, u.xid), Addresses: addrsOf(u.addrs), DHCP: u.net.DHCP}
+	rules.Free = len(rules.Addresses) == 0 && !rules.DHCP
+	err := port.Guard(Link(u.xid), rules)
+	if err == nil || errors.Is(err, syscall.EPERM) {
+		return err
+	}
+	return fault.Hint(fmt.Errorf("%w: %w", err, guest.ErrUnsupported),
+		"guests could send under false addresses; the kernel needs CONFIG_NF_TABLES_BRIDGE")
 }
 
 // findBridge finds the bridge, or makes it, and gives one of ours its addresses.
@@ -106,7 +122,7 @@ func (u *up) makeBridge(name string) error {
 	if err != nil {
 		return fmt.Errorf("bridge %s: %w", name, err)
 	}
-	if err := configure(l.Attrs().Index, "bridge of guests", false); err != nil {
+	if err := rtm.Configure(l.Attrs().Index, "bridge of guests", false); err != nil {
 		return fmt.Errorf("bridge %s: settings: %w", name, err)
 	}
 	if err := writeSysctl("1", "ipv6", "conf", name, "disable_ipv6"); err != nil && !errors.Is(err, fs.ErrNotExist) {

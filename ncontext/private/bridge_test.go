@@ -16,6 +16,7 @@ import (
 	"github.com/vishvananda/netns"
 
 	"vserver/guest"
+	"vserver/ncontext/private/port"
 )
 
 // bridged is the spec of a guest on the bridge vsbr0, whose router is the host.
@@ -96,7 +97,7 @@ func TestBridge(t *testing.T) {
 	if got := w.marks(); slices.Contains(got, "link vsbr0") {
 		t.Errorf("left: %q", got)
 	}
-	if there, err := guarded(9); there || err != nil {
+	if there, err := port.Guarded(Link(9)); there || err != nil {
 		t.Error("left: rules of a port", err)
 	}
 }

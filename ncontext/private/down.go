@@ -10,6 +10,8 @@ import (
 
 	"vserver/guest"
 	"vserver/ncontext/firewall"
+	"vserver/ncontext/private/port"
+	"vserver/ncontext/private/rtm"
 )
 
 // Down takes back what Up made for the guest of this number on the host, in whatever
@@ -44,7 +46,7 @@ func Down(xid guest.XID, dirs guest.Dirs) error {
 // port, and the rules of the port. A guest without such rules was at no bridge: they
 // are the first to come and the last to go.
 func leave(host *netlink.Handle, xid guest.XID, dirs guest.Dirs) error {
-	if there, err := guarded(xid); err != nil || !there {
+	if there, err := port.Guarded(Link(xid)); err != nil || !there {
 		return err
 	}
 	unlock, err := lock(dirs)
@@ -52,7 +54,7 @@ func leave(host *netlink.Handle, xid guest.XID, dirs guest.Dirs) error {
 		return err
 	}
 	defer unlock()
-	left, err := guards(xid)
+	left, err := port.Others(Link(xid))
 	if err != nil {
 		return err
 	}
@@ -66,7 +68,7 @@ func leave(host *netlink.Handle, xid guest.XID, dirs guest.Dirs) error {
 		// to remove it.
 		busy := func(l netlink.Link) bool {
 			a := l.Attrs()
-			return a.MasterIndex == b.Attrs().Index && (a.Group != portGroup || slices.Contains(left, a.Name))
+			return a.MasterIndex == b.Attrs().Index && (a.Group != port.Group || slices.Contains(left, a.Name))
 		}
 		if !isOurs(b) || slices.ContainsFunc(links, busy) {
 			continue
@@ -75,19 +77,19 @@ func leave(host *netlink.Handle, xid guest.XID, dirs guest.Dirs) error {
 			errs = append(errs, fmt.Errorf("bridge %s: %w", b.Attrs().Name, err))
 		}
 	}
-	return errors.Join(append(errs, unguard(xid, len(left) == 0))...)
+	return errors.Join(append(errs, port.Unguard(Link(xid), len(left) == 0))...)
 }
 
 // sweep removes the routes by a link, and the proxies for what is not routed to any
 // guest. It asks for the proxies first: a guest that starts meanwhile has its route
 // before its proxy, and would be taken for dead the other way round.
 func sweep(host *netlink.Handle, f family, index int) error {
-	list, err := dump(func() ([]proxy, error) { return proxies(f) })
+	list, err := dump(func() ([]rtm.Proxy, error) { return rtm.Proxies(f.number) })
 	if err != nil {
 		return fmt.Errorf("proxies of %s: %w", f.sysctl, err)
 	}
 	routes, err := dump(func() ([]netlink.Route, error) {
-		return host.RouteListFiltered(f.number, &netlink.Route{Protocol: protocol}, netlink.RT_FILTER_PROTOCOL)
+		return host.RouteListFiltered(f.number, &netlink.Route{Protocol: rtm.Protocol}, netlink.RT_FILTER_PROTOCOL)
 	})
 	if err != nil {
 		return fmt.Errorf("routes of %s: %w", f.sysctl, err)
@@ -104,12 +106,12 @@ func sweep(host *netlink.Handle, f family, index int) error {
 		}
 	}
 	for _, p := range list {
-		if alive[string(p.ip.To16())] {
+		if alive[string(p.IP.To16())] {
 			continue
 		}
-		gone := &netlink.Neigh{LinkIndex: p.index, Family: f.number, IP: p.ip, Flags: netlink.NTF_PROXY}
+		gone := &netlink.Neigh{LinkIndex: p.Link, Family: f.number, IP: p.IP, Flags: netlink.NTF_PROXY}
 		if err := host.NeighDel(gone); err != nil && !errors.Is(err, syscall.ENOENT) {
-			errs = append(errs, fmt.Errorf("proxy %s: %w", p.ip, err))
+			errs = append(errs, fmt.Errorf("proxy %s: %w", p.IP, err))
 		}
 	}
 	return errors.Join(errs...)

@@ -14,14 +14,8 @@ const (
 	// our bridges with an address: "vs" in ASCII. The rule against false source
 	// addresses holds for it.
 	group = 0x7673
-	// portGroup is the group of guests' ends at a bridge. The rules of the bridge
-	// family hold for it.
-	portGroup = 0x7674
 	// switchGroup is the group of our bridges without an address, which just switch.
 	switchGroup = 0x7675
-	// protocol marks our routes and proxies; 'v'. Those below 200 that iproute2's
-	// rt_protos does not name are free.
-	protocol = 118
 	// inside is the guest's end of the link.
 	inside = "eth0"
 	// defaultMTU is that of Ethernet.

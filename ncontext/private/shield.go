@@ -6,13 +6,10 @@ import (
 	"net/netip"
 	"slices"
 
-	"github.com/google/nftables/binaryutil"
-	"github.com/google/nftables/expr"
-
 	"vserver/ncontext/firewall"
 )
 
-// tableName is our table of the host's packet filter, in the families inet and bridge.
+// tableName is our table of the host's packet filter.
 const tableName = "vserver"
 
 // shield has the packet filter drop what the host is sent from the guest with a false
@@ -97,12 +94,4 @@ func addrsOf(list []addr) (out []netip.Addr) {
 		out = append(out, a.Addr())
 	}
 	return out
-}
-
-// fromGroup matches what comes from the links of a group.
-func fromGroup(group uint32) []expr.Any {
-	return []expr.Any{
-		&expr.Meta{Key: expr.MetaKeyIIFGROUP, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binaryutil.NativeEndian.PutUint32(group)},
-	}
 }

@@ -13,6 +13,7 @@ import (
 	"github.com/vishvananda/netns"
 
 	"vserver/guest"
+	"vserver/ncontext/private/rtm"
 )
 
 // Guest is a guest of mode private and its network namespace.
@@ -54,7 +55,7 @@ func Up(g Guest) error {
 	case guest.LinkMacvlan:
 		steps = []func() error{u.survey, u.macvlan, u.settle, u.inlet}
 	}
-	for _, do := range steps {
+	for _, do := range append(steps, u.tell) {
 		if err := do(); err != nil {
 			return err
 		}
@@ -136,7 +137,7 @@ func (u *up) pair(of uint32, outer, inner net.HardwareAddr) error {
 // outside sets up the host's end: settings, then up, then routes to the guest.
 func (u *up) outside() error {
 	dev := Link(u.xid)
-	if err := configure(u.index, string(u.Name), true); err != nil {
+	if err := rtm.Configure(u.index, string(u.Name), true); err != nil {
 		return fmt.Errorf("link %s: settings: %w", dev, err)
 	}
 	// Without IPv6 addresses the guest's IPv6 ends at the device. With them the host
@@ -155,7 +156,7 @@ func (u *up) outside() error {
 		if err := neighbour(u.host, u.index, a.ip, mac(u.xid, guestEnd)); err != nil {
 			return fmt.Errorf("link %s: neighbour %s: %w", dev, a.ip, err)
 		}
-		route := &netlink.Route{Dst: a.host(a.ip), LinkIndex: u.index, Scope: netlink.SCOPE_LINK, Protocol: protocol}
+		route := &netlink.Route{Dst: a.host(a.ip), LinkIndex: u.index, Scope: netlink.SCOPE_LINK, Protocol: rtm.Protocol}
 		if err := u.host.RouteAdd(route); err != nil {
 			return fmt.Errorf("route %s dev %s: %w", route.Dst, dev, err)
 		}

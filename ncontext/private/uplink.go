@@ -14,6 +14,7 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/ncontext/private/rtm"
 )
 
 // uplink is a link of the host.
@@ -133,7 +134,7 @@ func (u *up) forward() error {
 				return err
 			}
 		}
-		if err := setProxy(a.onlink, a.family, a.ip); err != nil {
+		if err := rtm.SetProxy(a.onlink, a.number, a.ip); err != nil {
 			return fmt.Errorf("proxy %s dev %s: %w", a.ip, name, err)
 		}
 	}

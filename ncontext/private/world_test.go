@@ -16,6 +16,8 @@ import (
 
 	"vserver/guest"
 	"vserver/internal/need"
+	"vserver/ncontext/private/port"
+	"vserver/ncontext/private/rtm"
 )
 
 func TestMain(m *testing.M) { need.Main(m) }
@@ -213,22 +215,22 @@ func (w *world) marks() (out []string) {
 	links, err := dump(netlink.LinkList)
 	must(w.t, err)
 	for _, l := range links {
-		if g := l.Attrs().Group; g == group || g == portGroup || g == switchGroup {
+		if g := l.Attrs().Group; g == group || g == port.Group || g == switchGroup {
 			out = append(out, "link "+l.Attrs().Name)
 		}
 	}
 	for _, f := range []family{ipv4(), ipv6()} {
 		routes, err := dump(func() ([]netlink.Route, error) {
-			return netlink.RouteListFiltered(f.number, &netlink.Route{Protocol: protocol}, netlink.RT_FILTER_PROTOCOL)
+			return netlink.RouteListFiltered(f.number, &netlink.Route{Protocol: rtm.Protocol}, netlink.RT_FILTER_PROTOCOL)
 		})
 		must(w.t, err)
 		for _, r := range routes {
 			out = append(out, "route "+r.Dst.IP.String())
 		}
-		list, err := dump(func() ([]proxy, error) { return proxies(f) })
+		list, err := dump(func() ([]rtm.Proxy, error) { return rtm.Proxies(f.number) })
 		must(w.t, err)
 		for _, p := range list {
-			out = append(out, "proxy "+p.ip.String())
+			out = append(out, "proxy "+p.IP.String())
 		}
 	}
 	return out

@@ -1,22 +1,6 @@
-package private
-
-import (
-	"errors"
-	"fmt"
-	"net"
-	"net/netip"
-	"slices"
-	"syscall"
-
-	"github.com/google/nftables/expr"
-
-	"vserver/fault"
-	"vserver/guest"
-	"vserver/kernel/nft"
-)
-
-// The table of the bridge family, by which a guest at a bridge is held to its hardware
-// address and its addresses:
+// Package port holds guests at a bridge to their hardware address and their addresses:
+// by a table of the bridge family, through which what comes from their ports passes
+// before the bridge sees it.
 //
 //	table bridge vserver {
 //	  map ports { type ifname : verdict; elements = { "vs8" : jump vs8 } }
@@ -39,45 +23,58 @@ import (
 //
 // A guest whose link is not in the map yet sends nothing. One that nothing is known of
 // but its number, because it has its own DHCP client, is held to its hardware address.
+package port
+
+import (
+	"encoding/binary"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"syscall"
+
+	"github.com/google/nftables/expr"
+
+	"vserver/kernel/nft"
+)
+
 const (
+	tableName   = "vserver"
 	portsMap    = "ports"
 	sourceChain = "source"
 )
 
-// guard holds the guest's port to what is known of it, before the port is up.
-func (u *up) guard() error {
-	known := addrsOf(u.addrs)
-	free := len(known) == 0 && !u.net.DHCP
-	err := guard(u.xid, station(u.Dirs, u.xid), known, u.net.DHCP, free)
-	if err == nil || errors.Is(err, syscall.EPERM) {
-		return err
-	}
-	return fault.Hint(fmt.Errorf("%w: %w", err, guest.ErrUnsupported),
-		"guests could send under false addresses; the kernel needs CONFIG_NF_TABLES_BRIDGE")
+// Group is the group of the links that are ports of guests.
+const Group = 0x7674
+
+// Rules are what is known of who is behind a port.
+type Rules struct {
+	Hardware  net.HardwareAddr
+	Addresses []netip.Addr
+	DHCP      bool // may ask for an address, and have IPv6 ones that the kernel makes of Hardware
+	Free      bool // may have any address
 }
 
-// guard makes or replaces the rules of a port, all at once. dhcp lets it ask for an
-// address, and have IPv6 addresses that the kernel makes of hw; free lets it have any.
-func guard(xid guest.XID, hw net.HardwareAddr, addrs []netip.Addr, dhcp, free bool) error {
+// Guard makes or replaces the rules of the port with that link, all at once.
+func Guard(name string, r Rules) error {
 	conn, err := nft.Open()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
-	name := Link(xid)
 	b := nft.NewBatch(bridges())
 	b.AddTable()
 	b.AddSet(nft.Set{Name: portsMap, Key: []nft.Kind{nft.LinkName()}, Data: nft.Verdict()})
 	b.AddChain(sourceChain, &nft.Base{Type: "filter", Hook: nft.Prerouting, Priority: rawPriority})
 	b.FlushChain(sourceChain)
-	b.AddRule(sourceChain, "", append(fromGroup(portGroup),
+	b.AddRule(sourceChain, "", append(fromGroup(),
 		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
 		&expr.Lookup{SourceRegister: 1, IsDestRegSet: true, SetName: portsMap})...)
-	b.AddRule(sourceChain, "", append(fromGroup(portGroup), &expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop})...)
+	b.AddRule(sourceChain, "", append(fromGroup(), &expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop})...)
 	b.AddChain(name, nil)
 	b.FlushChain(name)
-	for _, r := range portRules(hw, addrs, dhcp, free) {
-		b.AddRule(name, "", r...)
+	for _, rule := range r.list() {
+		b.AddRule(name, "", rule...)
 	}
 	b.AddElements(portsMap, nft.Element{Key: ifname(name), Chain: name})
 	return conn.Commit(b)
@@ -89,19 +86,28 @@ func bridges() nft.Table {
 	return nft.Table{Family: nfprotoBridge, Name: tableName}
 }
 
+// fromGroup matches what comes from a guest's port.
+func fromGroup() []expr.Any {
+	return []expr.Any{
+		&expr.Meta{Key: expr.MetaKeyIIFGROUP, Register: 1},
+		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: binary.NativeEndian.AppendUint32(nil, Group)},
+	}
+}
+
 // rawPriority is before all others (NF_BR_PRI_NAT_DST_BRIDGED in
 // linux/netfilter_bridge.h is -300 as well, and nobody's in nf_tables).
 const rawPriority = -300
 
-// portRules are the rules for what comes from a port.
-func portRules(hw net.HardwareAddr, addrs []netip.Addr, dhcp, free bool) (rules [][]expr.Any) {
+// list spells the rules out.
+func (r Rules) list() (rules [][]expr.Any) {
+	hw := r.Hardware
 	add := func(verdict expr.VerdictKind, parts ...[]expr.Any) {
 		rules = append(rules, append(slices.Concat(parts...), &expr.Verdict{Kind: verdict}))
 	}
 	const drop, accept = expr.VerdictDrop, expr.VerdictAccept
 	link, network, transport := expr.PayloadBaseLLHeader, expr.PayloadBaseNetworkHeader, expr.PayloadBaseTransportHeader
 	add(drop, differs(link, 6, hw))
-	if free {
+	if r.Free {
 		add(accept)
 		return rules
 	}
@@ -112,7 +118,7 @@ func portRules(hw net.HardwareAddr, addrs []netip.Addr, dhcp, free bool) (rules 
 	add(drop, ip6, proto(syscall.IPPROTO_ICMPV6), is(transport, 0, []byte{134}))
 	add(drop, ip6, proto(syscall.IPPROTO_ICMPV6), is(transport, 0, []byte{137}))
 	advert := slices.Concat(ip6, proto(syscall.IPPROTO_ICMPV6), is(transport, 0, []byte{136}))
-	for _, a := range addrs {
+	for _, a := range r.Addresses {
 		if a.Is4() {
 			add(accept, arp, is(network, 14, a.AsSlice()))
 			add(accept, ip4, is(network, 12, a.AsSlice()))
@@ -122,7 +128,7 @@ func portRules(hw net.HardwareAddr, addrs []netip.Addr, dhcp, free bool) (rules 
 		add(accept, advert, is(transport, 8, a.AsSlice()), is(network, 8, local))
 	}
 	add(accept, advert, is(transport, 8, local), is(network, 8, local))
-	if dhcp {
+	if r.DHCP {
 		// Ports 68 to 67; and what the kernel makes of advertisements: any prefix, and
 		// the hardware address.
 		add(accept, ip4, is(network, 12, make([]byte, 4)), proto(syscall.IPPROTO_UDP), is(transport, 0, []byte{0, 68, 0, 67}))
@@ -131,7 +137,7 @@ func portRules(hw net.HardwareAddr, addrs []netip.Addr, dhcp, free bool) (rules 
 		add(accept, ip6, is(network, 16, local[8:]))
 	}
 	add(drop, advert)
-	for _, a := range append(slices.Clone(addrs), netip.AddrFrom16([16]byte(local)), netip.IPv6Unspecified()) {
+	for _, a := range append(slices.Clone(r.Addresses), netip.AddrFrom16([16]byte(local)), netip.IPv6Unspecified()) {
 		if a.Is6() {
 			add(accept, ip6, is(network, 8, a.AsSlice()))
 		}
@@ -185,13 +191,13 @@ func ifname(name string) []byte {
 	return b
 }
 
-// guarded tells whether there are rules for the guest's port.
-func guarded(xid guest.XID) (bool, error) {
+// Guarded tells whether there are rules for a port.
+func Guarded(name string) (bool, error) {
 	conn, err := nft.Open()
 	if err == nil {
 		defer conn.Close()
 		var there bool
-		if there, err = conn.HasChain(bridges(), Link(xid)); err == nil {
+		if there, err = conn.HasChain(bridges(), name); err == nil {
 			return there, nil
 		}
 	}
@@ -203,19 +209,19 @@ func guarded(xid guest.XID) (bool, error) {
 	return false, err
 }
 
-// guards gives the ports of other guests that there are rules for.
-func guards(but guest.XID) ([]string, error) {
+// Others gives the ports that there are rules for, but for one.
+func Others(but string) ([]string, error) {
 	conn, err := nft.Open()
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close()
 	chains, err := conn.Chains(bridges())
-	return slices.DeleteFunc(chains, func(c string) bool { return c == sourceChain || c == Link(but) }), err
+	return slices.DeleteFunc(chains, func(c string) bool { return c == sourceChain || c == but }), err
 }
 
-// unguard takes the rules of a port back, and the table if it is the last.
-func unguard(xid guest.XID, last bool) error {
+// Unguard takes the rules of a port back, and the table if it is the last.
+func Unguard(name string, last bool) error {
 	conn, err := nft.Open()
 	if err != nil {
 		return err
@@ -225,8 +231,8 @@ func unguard(xid guest.XID, last bool) error {
 	if last {
 		b.DelTable()
 	} else {
-		b.DelElements(portsMap, nft.Element{Key: ifname(Link(xid))})
-		b.DelChain(Link(xid))
+		b.DelElements(portsMap, nft.Element{Key: ifname(name)})
+		b.DelChain(name)
 	}
 	return conn.Commit(b)
 }
