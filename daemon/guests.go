@@ -178,7 +178,7 @@ func (w *worker) adopt() {
 		if err := w.watch(g, w.acts.Reopen(s), true); err != nil {
 			w.say("%v", err)
 		}
-		w.adoptServers(s.Name)
+		w.sockets.Adopt(s.Name)
 	}
 }
 

@@ -15,7 +15,6 @@ import (
 	"vserver/host"
 	"vserver/kernel/cgroup"
 	"vserver/kernel/pidfd"
-	"vserver/ncontext/facade"
 )
 
 // hostActs are the acts of vserverd on this host.
@@ -27,8 +26,6 @@ func hostActs(dirs guest.Dirs) acts {
 		OOM:     func(n guest.Name) bool { return oomKills(dirs.Cgroup+"/"+string(n)) > 0 },
 		Running: func(known func(guest.Name) bool) []proto.Start { return running(h, known) },
 		Reopen:  reopen,
-		Servers: func(n guest.Name, known func(int) bool) []*facade.Tree { return servers(dirs, n, known) },
-		Revive:  func(n guest.Name, t *facade.Tree) error { return revive(dirs, n, t) },
 	}
 }
 

@@ -103,7 +103,7 @@ func (cl *client) request(msg []byte, files []int) {
 	case proto.VerbStart:
 		cl.answer(w.started(r.Start, files))
 	case proto.VerbServes:
-		w.serves(r.Name, files)
+		w.sockets.Take(r.Name, files)
 	case proto.VerbAttach:
 		c, err := w.attachable(r.Name)
 		cl.answer(err)

@@ -12,8 +12,8 @@ import (
 	"vserver/daemon/console"
 	"vserver/daemon/loop"
 	"vserver/daemon/proto"
+	"vserver/daemon/sockets"
 	"vserver/guest"
-	"vserver/ncontext/facade"
 )
 
 // acts are what vserverd has done to the machine; see host.go. Ended and Start may
@@ -32,10 +32,6 @@ type acts struct {
 	Running func(known func(guest.Name) bool) []proto.Start
 	// Reopen gives a new read end of the log pipe of a guest, -1 when it has none.
 	Reopen func(proto.Start) int
-	// Servers gives the servers of a guest's sockets, leaving out those that are known.
-	Servers func(n guest.Name, known func(pid int) bool) []*facade.Tree
-	// Revive starts such a server anew.
-	Revive func(guest.Name, *facade.Tree) error
 }
 
 // store is who holds our files: a keeper process, or systemd.
@@ -62,13 +58,13 @@ type worker struct {
 	listen   *loop.Source
 	storeSrc *loop.Source
 	consoles console.Set
+	sockets  sockets.Set
 	notes    *bpf.Notes // nil while it is not, or cannot be, attached
 	buf      []byte     // for a client's message
 
 	guests  map[guest.Name]*watched
 	due     map[guest.Name]*due
 	fails   map[guest.Name]int
-	servers map[*served]bool
 	clients map[*client]bool
 	jobs    int
 	waiting []func() // jobs beyond maxJobs
@@ -90,7 +86,7 @@ func newWorker(dirs guest.Dirs, a acts, say func(string, ...any), s store) *work
 	return &worker{dirs: dirs, acts: a, say: say, store: s, listener: -1,
 		buf:    make([]byte, proto.MaxMessage),
 		guests: map[guest.Name]*watched{}, due: map[guest.Name]*due{},
-		fails: map[guest.Name]int{}, clients: map[*client]bool{}, servers: map[*served]bool{}}
+		fails: map[guest.Name]int{}, clients: map[*client]bool{}}
 }
 
 // run works until vserverd shall end (true) or only this process (false). files is
@@ -104,7 +100,7 @@ func (w *worker) run(files map[string]int) (end bool, err error) {
 	}
 	w.watchStore()
 	w.inherit(files)
-	w.inheritServers(files)
+	w.sockets.Inherit(files)
 	w.loop.After(adoptPause, w.adopt)
 	if w.notes == nil {
 		w.job(w.attachNotes)
@@ -143,6 +139,7 @@ func (w *worker) open(files map[string]int) error {
 	if err != nil {
 		return err
 	}
+	w.sockets = sockets.Set{Dirs: w.dirs, Loop: w.loop, Say: w.say, Keep: w.keep, Unkeep: w.unkeep, Job: w.job}
 	w.consoles = console.Set{Dirs: w.dirs, Loop: w.loop, Spill: spill, Say: w.say}
 	a, ok1 := files[keptNotes]
 	b, ok2 := files[keptAttached]

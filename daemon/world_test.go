@@ -20,7 +20,6 @@ import (
 	"vserver/guest"
 	"vserver/internal/need"
 	"vserver/kernel/pty"
-	"vserver/ncontext/facade"
 )
 
 // TestMain is vserverd when the test binary was launched as that.
@@ -36,7 +35,6 @@ func TestMain(m *testing.M) {
 // NAME.start there, and the guests that run have their pid in NAME.pid.
 func testActs(dirs guest.Dirs) acts {
 	return acts{
-		Servers: func(guest.Name, func(int) bool) []*facade.Tree { return nil },
 		Ended: func(n guest.Name, e guest.Exit) error {
 			f, err := os.OpenFile(filepath.Join(dirs.Run, "ended"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 			if err != nil {

@@ -50,3 +50,29 @@ func open(pid int) (*Tree, error) {
 	}
 	return t, nil
 }
+
+// find takes the server that has the tree's page, if there is one.
+func (t *Tree) find(group *cgroup.Group) bool {
+	pids, err := group.Servers()
+	if err != nil {
+		return false
+	}
+	var ours, theirs syscall.Stat_t
+	if syscall.Fstat(t.Page, &ours) != nil {
+		return false
+	}
+	for _, pid := range pids {
+		fd, err := pidfd.Open(pid)
+		if err != nil {
+			continue
+		}
+		// The page is the standard output of servers alone.
+		err = syscall.Stat(fmt.Sprintf("/proc/%d/fd/1", pid), &theirs)
+		if err == nil && theirs.Dev == ours.Dev && theirs.Ino == ours.Ino {
+			t.Server = fd
+			return true
+		}
+		syscall.Close(fd)
+	}
+	return false
+}

@@ -60,9 +60,13 @@ func Serve(group *cgroup.Group, listener, init int) (*Tree, error) {
 }
 
 // Revive starts another server in the place of one that died. What that one had begun
-// is finished.
+// is finished. A server that is there already, started by somebody who died before he
+// could tell, is taken: two must not share a page.
 func (t *Tree) Revive(group *cgroup.Group) error {
 	t.dropServer()
+	if t.find(group) {
+		return nil
+	}
 	t.finish()
 	if err := t.start(group); err != nil {
 		return fmt.Errorf("server of sockets: %w", err)
@@ -82,9 +86,9 @@ func (t *Tree) Over() bool {
 // Files gives the descriptors in the order of Tree's fields.
 func (t *Tree) Files() []int { return []int{t.Listener, t.Page, t.Init, t.Network, t.Server} }
 
-// FromFiles makes a tree of what Files gave, in this process or another. The
-// descriptors are the tree's from now on. ok is false, and they are closed, when their
-// number is another.
+// FromFiles makes a tree of what Files gave, in this process or another; the last may
+// be -1. The descriptors are the tree's from now on. ok is false, and they are closed,
+// when their number is another.
 func FromFiles(files []int) (t *Tree, ok bool) {
 	if len(files) != 5 {
 		for _, fd := range files {

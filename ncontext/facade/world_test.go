@@ -2,6 +2,7 @@ package facade
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -176,10 +177,10 @@ func (b *box) said() string {
 	return text.String()
 }
 
-// kill kills the server and waits until it is dead.
+// kill kills the server, unless it has ended with the box, and waits until it is dead.
 func (b *box) kill() {
 	b.t.Helper()
-	if err := pidfd.Signal(b.tree.Server, syscall.SIGKILL); err != nil {
+	if err := pidfd.Signal(b.tree.Server, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		b.t.Fatal(err)
 	}
 	p := []unix.PollFd{{Fd: int32(b.tree.Server), Events: unix.POLLIN}}
