@@ -13,21 +13,28 @@ import (
 )
 
 func newStat(t *tool) *cobra.Command {
-	c := command("stat", `
+	var net bool
+	c := command("stat [OPTION...]", `
 Shows, for the host and for each guest that runs, the number of processes, their
 virtual and resident memory, the processor time spent in user and system mode, and
 how long it has been up. The columns are those of Linux-VServer's vserver-stat,
-whose name this command answers to.`, `
+whose name this command answers to.
+
+With --net it shows what each guest has in the network: sockets and connections now,
+and since its start bytes and packets in and out (of IP, as the guest sees them) and
+packets dropped. Guests without a network of their own have no line there.`, `
 vserver-stat
+vserver stat --net
 vserver stat --json`,
-		func(_ context.Context, args []string) error { return t.stat(args) })
+		func(_ context.Context, args []string) error { return t.stat(net, args) })
+	c.Flags().BoolVar(&net, "net", false, "show what guests do in the network")
 	c.Flags().StringP("sort", "O", "", "accepted and ignored, as vserver-stat did")
 	c.Flags().Lookup("sort").Hidden = true
 	return c
 }
 
 // stat shows what guests use.
-func (t *tool) stat(args []string) error {
+func (t *tool) stat(net bool, args []string) error {
 	if len(args) > 0 || t.subject != "" {
 		return usageHint("vserver stat", "takes no name; it shows all guests")
 	}
@@ -38,8 +45,25 @@ func (t *tool) stat(args []string) error {
 	if t.json {
 		return writeJSON(t.out, all)
 	}
-	_, err = t.out.WriteString(statText(all))
+	text := statText(all)
+	if net {
+		text = netText(all)
+	}
+	_, err = t.out.WriteString(text)
 	return err
+}
+
+// netText is the table of what guests do in the network.
+func netText(all []host.Usage) string {
+	var b strings.Builder
+	b.WriteString("CTX   SOCK   CONN     IN    OUT  PKT-IN PKT-OUT    DROP NAME\n")
+	for _, u := range all {
+		if n := u.Net; n != nil {
+			fmt.Fprintf(&b, "%-5d%5d%7d%7s%7s%8s%8s%8s %.20s\n", u.XID, n.Sockets, n.Connections, statMem(n.BytesIn), statMem(n.BytesOut),
+				statMem(n.PacketsIn), statMem(n.PacketsOut), statMem(n.Dropped), u.Name)
+		}
+	}
+	return b.String()
 }
 
 // statHeader is the very line that scripts look for.

@@ -101,6 +101,16 @@ func TestExitOf(t *testing.T) {
 	}
 }
 
+func TestNetText(t *testing.T) {
+	all := []host.Usage{{Name: ""}, {XID: 8, Name: "web1", Net: &guest.NetStatus{
+		Sockets: 12, Connections: 3, BytesIn: 1 << 30, BytesOut: 5000, PacketsIn: 70000, PacketsOut: 9}}}
+	want := "CTX   SOCK   CONN     IN    OUT  PKT-IN PKT-OUT    DROP NAME\n" +
+		"8       12      3     1G   4.8K   68.3K      9       0  web1\n"
+	if got := netText(all); got != want {
+		t.Errorf("got\n%s", got)
+	}
+}
+
 func TestTopRows(t *testing.T) {
 	last := []host.Usage{{XID: 8, User: time.Second}, {XID: 9, User: time.Minute, Uptime: time.Hour}, {XID: 0, User: time.Hour}}
 	now := []host.Usage{{XID: 8, User: 2 * time.Second, System: time.Second}, // works
@@ -110,6 +120,10 @@ func TestTopRows(t *testing.T) {
 	rows := topRows(last, now, 2*time.Second)
 	if rows[0].CPU != 100 || rows[1].CPU != 50 || rows[2].CPU != 0 || rows[3].CPU != 0 {
 		t.Errorf("got %+v", rows)
+	}
+	now[0].Net, last[0].Net = &guest.NetStatus{BytesIn: 3000, BytesOut: 500}, &guest.NetStatus{BytesIn: 1000, BytesOut: 900}
+	if r := topRows(last, now, 2*time.Second)[0]; r.In != 1000 || r.Out != 0 {
+		t.Errorf("traffic of %+v", r)
 	}
 	rows = rows[:3]
 	sortTop(rows, 'm', false)

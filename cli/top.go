@@ -23,14 +23,15 @@ type topFlags struct {
 }
 
 // topSorts are the orders of the table, each by the key that asks for it.
-const topSorts = "cmpnx"
+const topSorts = "cmptnx"
 
 func newTop(t *tool) *cobra.Command {
 	f := topFlags{delay: guest.Duration(2 * time.Second)}
 	c := command("top [OPTION...]", `
 A live table of the guests that run, and of the host: processor time in percent of
-one processor, memory, processes. Keys: c m p n x sort by processor, memory,
-processes, name and xid, r turns the order round, q ends.
+one processor, memory, processes, bytes received and sent a second. Keys: c m p t n x
+sort by processor, memory, processes, traffic, name and xid, r turns the order round,
+q ends.
 
 Without a terminal, or with --once, the table is printed once.`, `
 vtop
@@ -46,6 +47,9 @@ vserver top --once --sort m`,
 type topRow struct {
 	host.Usage
 	CPU float64 `json:"cpu"` // percent of one processor
+	// In and Out are bytes a second, received and sent.
+	In  float64 `json:"net_in"`
+	Out float64 `json:"net_out"`
 }
 
 // top shows the live table.
@@ -87,7 +91,7 @@ func (t *tool) topOnce(ctx context.Context, f topFlags, last []host.Usage) error
 	if t.json {
 		return writeJSON(t.out, rows)
 	}
-	_, err = t.out.WriteString(strings.Join(topLines(rows), "\n") + "\n")
+	_, err = t.out.WriteString(strings.Join(topLines(rows, textWidth), "\n") + "\n")
 	return err
 }
 
@@ -108,7 +112,7 @@ func (t *tool) topLive(ctx context.Context, f topFlags, last []host.Usage) error
 	rows := topRows(last, last, time.Second)
 	for {
 		sortTop(rows, by, turned)
-		t.drawTop(topLines(rows))
+		t.drawTop(rows)
 		select {
 		case <-ctx.Done():
 			return nil
@@ -148,12 +152,13 @@ func readKeys(in *os.File) <-chan byte {
 	return keys
 }
 
-// drawTop draws the lines from the top of the screen, as many as there is room for.
-func (t *tool) drawTop(lines []string) {
+// drawTop draws the table from the top of the screen, as much as there is room for.
+func (t *tool) drawTop(rows []topRow) {
 	width, height, err := term.GetSize(int(t.out.Fd()))
 	if err != nil || width < 1 || height < 1 {
 		width, height = textWidth, 24
 	}
+	lines := topLines(rows, width)
 	var b strings.Builder
 	b.WriteString("\x1b[H")
 	for i, l := range lines[:min(len(lines), height)] {
@@ -170,16 +175,25 @@ func (t *tool) drawTop(lines []string) {
 	t.out.WriteString(b.String())
 }
 
-// topLines is the table.
-func topLines(rows []topRow) []string {
-	lines := []string{"  XID  PROC   %CPU    VSZ    RSS     UPTIME NAME"}
+// topLines is the table. Where there is not much room, it is without traffic.
+func topLines(rows []topRow, width int) []string {
+	const enough = 72
+	head := "   IN/s  OUT/s"
+	if width < enough {
+		head = ""
+	}
+	lines := []string{"  XID  PROC   %CPU    VSZ    RSS" + head + "     UPTIME NAME"}
 	for _, r := range rows {
 		name := string(r.Name)
 		if r.XID == 0 {
 			name = "root server"
 		}
-		lines = append(lines, fmt.Sprintf("%5d %5d %6.1f%7s%7s %10s %s",
-			r.XID, r.Processes, r.CPU, statMem(uint64(r.VSZ)), statMem(uint64(r.RSS)), statTime(r.Uptime), name))
+		net := fmt.Sprintf("%7s%7s", "-", "-")
+		if r.Net != nil {
+			net = fmt.Sprintf("%7s%7s", statMem(uint64(r.In)), statMem(uint64(r.Out)))
+		}
+		lines = append(lines, fmt.Sprintf("%5d %5d %6.1f%7s%7s%s %10s %s",
+			r.XID, r.Processes, r.CPU, statMem(uint64(r.VSZ)), statMem(uint64(r.RSS)), net[:len(head)], statTime(r.Uptime), name))
 	}
 	return lines
 }
@@ -190,15 +204,24 @@ func topRows(last, now []host.Usage, apart time.Duration) []topRow {
 	rows := make([]topRow, 0, len(now))
 	for _, u := range now {
 		used := u.User + u.System
+		var net, before guest.NetStatus
+		if u.Net != nil {
+			net = *u.Net
+		}
 		for _, l := range last {
 			// One that runs for less time than before was started again meanwhile.
 			if l.XID == u.XID && l.Uptime <= u.Uptime {
 				// The host's sum falls when a process ends.
 				used = max(0, used-l.User-l.System)
+				if l.Net != nil {
+					before = *l.Net
+				}
 				break
 			}
 		}
-		rows = append(rows, topRow{u, 100 * used.Seconds() / apart.Seconds()})
+		rate := func(now, then uint64) float64 { return float64(now-min(now, then)) / apart.Seconds() }
+		rows = append(rows, topRow{u, 100 * used.Seconds() / apart.Seconds(),
+			rate(net.BytesIn, before.BytesIn), rate(net.BytesOut, before.BytesOut)})
 	}
 	return rows
 }
@@ -215,6 +238,8 @@ func sortTop(rows []topRow, by byte, turned bool) {
 			c = cmp.Compare(b.RSS, a.RSS)
 		case 'p':
 			c = cmp.Compare(b.Processes, a.Processes)
+		case 't':
+			c = cmp.Compare(b.In+b.Out, a.In+a.Out)
 		case 'n':
 			c = cmp.Compare(a.Name, b.Name)
 		}

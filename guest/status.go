@@ -32,18 +32,18 @@ type Status struct {
 	UptimeS   float64        `json:"uptime_s"`
 	Processes int            `json:"processes"`
 	LastExit  *Exit          `json:"last_exit"`
-	Net       *NetStatus     `json:"net,omitempty"`     // of a guest that runs in mode shared
+	Net       *NetStatus     `json:"net,omitempty"`     // of a guest that runs in mode shared or private
 	Problem   string         `json:"problem,omitempty"` // why State is Broken
 }
 
-// NetStatus is what a guest's sockets have done in the host's network since it
-// started.
+// NetStatus is what a guest has done in the network since it started: by its sockets
+// in mode shared, by its link in mode private.
 type NetStatus struct {
 	BytesIn     uint64 `json:"bytes_in"` // of packets, with their IP headers
 	BytesOut    uint64 `json:"bytes_out"`
 	PacketsIn   uint64 `json:"packets_in"`
 	PacketsOut  uint64 `json:"packets_out"`
-	Dropped     uint64 `json:"dropped"`     // packets that were not to or from an address of the guest's
+	Dropped     uint64 `json:"dropped"`     // packets that were not to or from an address of the guest's, or that the link had no room for
 	Sockets     uint64 `json:"sockets"`     // now
 	Connections uint64 `json:"connections"` // of TCP, now
 }
@@ -54,7 +54,7 @@ type Exit struct {
 	Code   int       `json:"code"`             // exit code, when Reason is Exited
 	Signal string    `json:"signal,omitempty"` // name, when Reason is Signalled
 	OOM    bool      `json:"oom,omitempty"`    // the kernel killed for want of memory meanwhile
-	Time   time.Time `json:"time,omitzero"`   // zero: it was a moment ago, and is not noted yet
+	Time   time.Time `json:"time,omitzero"`    // zero: it was a moment ago, and is not noted yet
 }
 
 // Reason is why a guest is no longer running.

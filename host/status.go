@@ -15,6 +15,8 @@ import (
 	"vserver/guest"
 	"vserver/kernel/cgroup"
 	"vserver/kernel/pidfd"
+	"vserver/kernel/proc"
+	"vserver/ncontext"
 	"vserver/store"
 )
 
@@ -119,10 +121,28 @@ func (h *Host) life(cg cgroup.Host, st *condition) {
 		return
 	}
 	st.InitPID, st.Started = was.PID, was.Started
-	if was.Mode == guest.NetShared {
+	switch was.Mode {
+	case guest.NetShared:
 		h.sharedStatus(st, was)
+	case guest.NetPrivate:
+		st.Net = h.privateStatus(g, was)
 	}
 	st.UptimeS = time.Since(was.Started).Seconds()
+}
+
+// privateStatus is what a guest of mode private did in the network.
+func (h *Host) privateStatus(g *cgroup.Group, was *note) *guest.NetStatus {
+	from, err := ncontext.OpenUsage(h.Dirs)
+	if err != nil {
+		return nil
+	}
+	defer from.Close()
+	d, err := proc.Open()
+	if err != nil {
+		return nil
+	}
+	defer d.Close()
+	return netUsage(from, d, g, was)
 }
 
 // Wait waits until a guest no longer runs.

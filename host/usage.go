@@ -12,6 +12,7 @@ import (
 	"vserver/guest"
 	"vserver/kernel/cgroup"
 	"vserver/kernel/proc"
+	"vserver/ncontext"
 )
 
 // Usage is what a guest, or the host itself, uses of the machine.
@@ -29,6 +30,9 @@ type Usage struct {
 	User   time.Duration `json:"user_ns"`
 	System time.Duration `json:"system_ns"`
 	Uptime time.Duration `json:"uptime_ns"`
+	// Net is what the guest did in the network, if that is its own or watched; nil of
+	// the host, and of guests of modes host and none.
+	Net *guest.NetStatus `json:"net,omitempty"`
 }
 
 // Process is a process of a guest.
@@ -44,6 +48,7 @@ type scan struct {
 	h   *Host
 	cg  cgroup.Host
 	old []cgroup.Hierarchy // that of the v1 memory controller, if any
+	net *ncontext.Usage    // only for Usage
 }
 
 func (h *Host) newScan() (*scan, error) {
@@ -52,7 +57,7 @@ func (h *Host) newScan() (*scan, error) {
 		return nil, err
 	}
 	old, err := cg.Legacy("memory")
-	return &scan{h, cg, old}, err
+	return &scan{h: h, cg: cg, old: old}, err
 }
 
 // each calls look for the group of each guest that runs, in several goroutines, each
@@ -139,6 +144,10 @@ func (h *Host) Usage() ([]Usage, error) {
 	if err != nil {
 		return nil, err
 	}
+	if s.net, err = ncontext.OpenUsage(h.Dirs); err != nil {
+		return nil, err
+	}
+	defer s.net.Close()
 	mine := make(map[int]bool) // processes of guests
 	var lock sync.Mutex
 	all, err := each(s, func(d *proc.Dir, g *cgroup.Group, n guest.Name) ([]Usage, error) {
@@ -177,7 +186,36 @@ func (s *scan) usage(d *proc.Dir, g *cgroup.Group, n guest.Name, pids []int, up 
 		return u, err
 	}
 	u.Memory = s.memory(g, n)
+	if was, err := s.h.readNote(n); err == nil && was != nil {
+		u.Net = netUsage(s.net, d, g, was)
+	}
 	return u, nil
+}
+
+// netUsage is what a guest did in the network; nil when it cannot be said, as of one
+// that is ending.
+func netUsage(from *ncontext.Usage, d *proc.Dir, g *cgroup.Group, was *note) *guest.NetStatus {
+	switch was.Mode {
+	case guest.NetShared:
+		id, err := inode(g.FD())
+		if err != nil {
+			return nil
+		}
+		st, _ := from.Shared(id)
+		return st
+	case guest.NetPrivate:
+		st, err := from.Private(was.XID)
+		if errors.Is(err, guest.ErrNotFound) {
+			st, err = new(guest.NetStatus), nil
+		}
+		own, procErr := d.Net(was.PID)
+		if err != nil || procErr != nil {
+			return nil
+		}
+		st.Sockets, st.Connections = uint64(own.Sockets), uint64(own.Connections)
+		return st
+	}
+	return nil
 }
 
 // add counts the processes in, and gives when the first of them began.
