@@ -20,7 +20,8 @@ type watched struct {
 	pidfd int
 	since time.Time // of its start, or of the first that we saw of it
 	src   *loop.Source
-	tries int // how often its exit status was asked for in vain
+	tries int    // how often its exit status was asked for in vain
+	leave func() // ends what attends its network
 }
 
 // The names under which the keeper holds a guest's files:
@@ -107,12 +108,14 @@ func (w *worker) watch(g *watched, con int, fresh bool) error {
 		return fmt.Errorf("%s: %w", g.Name, err)
 	}
 	g.src = src
+	w.attend(g)
 	return w.consoles.Get(g.Name).Open(g.Start, con)
 }
 
 // forget drops a guest without calling it ended.
 func (w *worker) forget(g *watched) {
 	w.loop.Drop(g.src)
+	g.unattend()
 	if w.guests[g.Name] == g {
 		delete(w.guests, g.Name)
 	}

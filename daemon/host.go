@@ -26,6 +26,7 @@ func hostActs(dirs guest.Dirs) acts {
 		OOM:     func(n guest.Name) bool { return oomKills(dirs.Cgroup+"/"+string(n)) > 0 },
 		Running: func(known func(guest.Name) bool) []proto.Start { return running(h, known) },
 		Reopen:  reopen,
+		Attend:  func(s proto.Start, say func(string, ...any)) func() { return h.Attend(s.Name, s.InitPID, say) },
 	}
 }
 

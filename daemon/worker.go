@@ -32,6 +32,9 @@ type acts struct {
 	Running func(known func(guest.Name) bool) []proto.Start
 	// Reopen gives a new read end of the log pipe of a guest, -1 when it has none.
 	Reopen func(proto.Start) int
+	// Attend looks after the network of a guest until leave is called. It does not take
+	// its time. May be nil.
+	Attend func(s proto.Start, say func(format string, args ...any)) (leave func())
 }
 
 // store is who holds our files: a keeper process, or systemd.

@@ -33,6 +33,7 @@ func (h *Host) Start(ctx context.Context, n guest.Name, o StartOptions) (*guest.
 		go r.child.Wait() // should we live that long, it must not stay a zombie
 		return nil, nil
 	}
+	defer r.attendHere()()
 	exit, err := r.wait(ctx)
 	return exit, fault.New(string(n), "wait", errors.Join(err, r.cleared(exit)))
 }
