@@ -99,22 +99,54 @@ func FindLayout() (l Layout, err error) {
 	if err != nil {
 		return l, err
 	}
-	for _, f := range []struct {
-		to       *int32
-		in, name string
-	}{
+	err = find(types, []field{
 		{&l.ExitCode, "task_struct", "exit_code"},
 		{&l.ThreadPID, "task_struct", "thread_pid"},
 		{&l.Level, "pid", "level"},
 		{&l.Numbers, "pid", "numbers"},
 		{&l.Namespace, "upid", "ns"},
 		{&l.Reboot, "pid_namespace", "reboot"},
-	} {
-		if *f.to, err = types.Field(f.in, f.name); err != nil {
-			return l, err
-		}
+	})
+	if err != nil {
+		return l, err
 	}
 	l.UpidSize, err = types.Size("upid")
 	l.Pointer = ebpf.Pointer(strconv.IntSize)
 	return l, err
+}
+
+// FindTasks reads the running kernel's type information, as FindLayout does. It is all
+// zeros on a kernel that has none.
+func FindTasks() (l Tasks, err error) {
+	types, err := btf.Kernel()
+	if errors.Is(err, fs.ErrNotExist) {
+		return l, nil
+	}
+	if err != nil {
+		return l, err
+	}
+	return l, find(types, []field{
+		{&l.Cred, "task_struct", "cred"},
+		{&l.Effective, "cred", "cap_effective"},
+		{&l.Cgroups, "task_struct", "cgroups"},
+		{&l.Group, "css_set", "dfl_cgrp"},
+		{&l.Ancestors, "cgroup", "ancestors"},
+		{&l.Node, "cgroup", "kn"},
+		{&l.NodeID, "kernfs_node", "id"},
+	})
+}
+
+// field is where to note the offset of a field.
+type field struct {
+	to       *int32
+	in, name string
+}
+
+func find(types *btf.Types, fields []field) (err error) {
+	for _, f := range fields {
+		if *f.to, err = types.Field(f.in, f.name); err != nil {
+			return err
+		}
+	}
+	return nil
 }

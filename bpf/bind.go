@@ -269,15 +269,7 @@ func (t *text) privileged() {
 		t.isnt(r0, 0, t.refusal(syscall.EACCES))
 		return
 	}
-	t.call(ebpf.CurrentTask)
-	for _, offset := range []int32{t.Cred, t.Effective} {
-		t.stack(r1, stackSaved)
-		t.set(r2, 8)
-		t.mov(r3, r0)
-		t.add(ebpf.AddImm(r3, offset))
-		t.call(ebpf.ProbeReadKernel)
-		t.load8(r0, fp, stackSaved)
-	}
+	t.chase(t.Cred, t.Effective)
 	t.add(ebpf.And32(r0, bindService))
 	t.is(r0, 0, t.refusal(syscall.EACCES))
 }

@@ -187,7 +187,14 @@ func SockOps(p Parts) []ebpf.Instruction {
 	t.is(r2, sockOpsPassive, "established")
 	t.is(r2, sockOpsState, "state")
 	t.isnt(r2, sockOpsListen, "pass")
-	t.guest("pass")
+	t.mov(ctx, r1)
+	if t.Ancestors == 0 {
+		t.set(r1, t.Level)
+		t.call(ebpf.CurrentAncestorCgroupID)
+	} else {
+		t.chase(t.Cgroups, t.Group, t.Ancestors+8*t.Level, t.Node, t.NodeID)
+	}
+	t.entry("pass")
 	t.listener()
 
 	t.here("established")

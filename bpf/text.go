@@ -15,9 +15,16 @@ type Parts struct {
 	Manifest, Guests, Owners, Accounts, Counts, Ports, Listeners, Notes int
 	// Level is how deep below the hierarchy's root the guests' cgroups are.
 	Level int32
-	// Cred is where task_struct has its cred, and Effective where that has the
-	// capabilities. Without them (0) the guest's root is known by its number.
-	Cred, Effective int32
+	Tasks
+}
+
+// Tasks says where this kernel keeps what programs read of a task: offsets in bytes.
+// Without them (all 0) the guest's root is known by its number alone, and a kernel older
+// than Linux 6.12 refuses the program SockOps.
+type Tasks struct {
+	Cred, Effective         int32 // cred in task_struct, cap_effective in cred
+	Cgroups, Group          int32 // cgroups in task_struct, dfl_cgrp in css_set
+	Ancestors, Node, NodeID int32 // ancestors and kn in cgroup, id in kernfs_node
 }
 
 // What the maps hold. The id of a guest's cgroup is what names the guest everywhere.
@@ -154,8 +161,14 @@ func (t *text) store8(dst ebpf.Register, off int16, src ebpf.Register) {
 	t.add(ebpf.Store(dst, off, src, ebpf.DWord))
 }
 
-// put stores a number of 32 bits.
+// put stores a number of 32 bits. In the context it takes r5, since before Linux 6.3
+// nothing but a register is stored there.
 func (t *text) put(dst ebpf.Register, off int16, value int32) {
+	if dst == ctx {
+		t.add(ebpf.MovImm32(r5, value))
+		t.store(ctx, off, r5)
+		return
+	}
 	t.add(ebpf.StoreImm(dst, off, value, ebpf.Word))
 }
 
@@ -235,6 +248,20 @@ func (t *text) entry(shut string) {
 	t.mov(entry, r0)
 	t.load(flags, entry, entryFlags)
 	t.flag(Open, "pass")
+}
+
+// chase follows pointers of the kernel's from the task: r0 is what is at the last
+// offset.
+func (t *text) chase(offsets ...int32) {
+	t.call(ebpf.CurrentTask)
+	for _, offset := range offsets {
+		t.stack(r1, stackSaved)
+		t.set(r2, 8)
+		t.mov(r3, r0)
+		t.add(ebpf.AddImm(r3, offset))
+		t.call(ebpf.ProbeReadKernel)
+		t.load8(r0, fp, stackSaved)
+	}
 }
 
 // note is r0 = the socket's note, or 0; one is made if create says so. The socket is

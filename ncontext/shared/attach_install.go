@@ -11,7 +11,6 @@ import (
 
 	"vserver/bpf"
 	"vserver/guest"
-	"vserver/kernel/btf"
 	"vserver/kernel/ebpf"
 	"vserver/kernel/mount"
 )
@@ -44,7 +43,7 @@ func (s *Set) install(others []uint64) error {
 		}
 	}
 	s.maps.Level = int32(strings.Count(filepath.Clean(s.dirs.Cgroup), "/")) + 2
-	if s.maps.Cred, s.maps.Effective, err = credentials(); err != nil {
+	if s.maps.Tasks, err = bpf.FindTasks(); err != nil {
 		return err
 	}
 	programs, err := s.loadAll()
@@ -245,23 +244,6 @@ func Detach(d guest.Dirs) error {
 		}
 	}
 	return errors.Join(append(errs, os.Remove(pins(d)))...)
-}
-
-// credentials finds where a task has its capabilities; zeros on a kernel that does not
-// describe its types.
-func credentials() (cred, effective int32, err error) {
-	types, err := btf.Kernel()
-	if errors.Is(err, fs.ErrNotExist) {
-		return 0, 0, nil
-	}
-	if err != nil {
-		return 0, 0, err
-	}
-	if cred, err = types.Field("task_struct", "cred"); err != nil {
-		return 0, 0, err
-	}
-	effective, err = types.Field("cred", "cap_effective")
-	return cred, effective, err
 }
 
 // possibleCPUs is how many values a map for each processor has: the last number in
