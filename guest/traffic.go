@@ -70,6 +70,13 @@ func (v *validator) traffic(n *Network) {
 	if len(n.Firewall) > MaxItems {
 		v.bad("network.firewall", "%d items: want at most %d", len(n.Firewall), MaxItems)
 	}
+	ranges := 0
+	for _, r := range n.Firewall {
+		ranges += len(r.Ports)
+	}
+	if ranges > MaxItems {
+		v.bad("network.firewall", "%d ports and ranges: want at most %d in all rules", ranges, MaxItems)
+	}
 	seen := map[string]bool{}
 	for i, r := range n.Firewall[:min(len(n.Firewall), MaxItems)] {
 		if seen[r.String()] {
@@ -84,7 +91,11 @@ func (v *validator) traffic(n *Network) {
 	if e := n.Egress; e.Rate > 0 && e.Reserved > e.Rate {
 		v.bad("network.egress.reserved", "%v: is above the rate %v", e.Reserved, e.Rate)
 	}
-	if n.Mode != NetHost && n.Mode != NetNone {
+	why := "mode: " + string(n.Mode)
+	switch {
+	case n.Mode == NetPrivate && (n.Link == LinkBridge || n.Link == LinkMacvlan):
+		why = "link: " + string(n.Link) + ", whose packets do not pass the host"
+	case n.Mode != NetHost && n.Mode != NetNone:
 		return
 	}
 	for _, k := range []struct {
@@ -92,7 +103,7 @@ func (v *validator) traffic(n *Network) {
 		set bool
 	}{{"firewall", len(n.Firewall) > 0}, {"egress", n.Egress.Asked()}, {"ingress", n.Ingress != Ingress{}}} {
 		if k.set {
-			v.bad("network."+k.key, "has no meaning with mode: %s", n.Mode)
+			v.bad("network."+k.key, "has no meaning with %s", why)
 		}
 	}
 }

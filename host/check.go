@@ -111,7 +111,7 @@ func openFiles() sysctl.Setting {
 
 // forwarding looks for firewalls that drop what private guests send and receive.
 func forwarding() []sysctl.Setting {
-	walls, err := ncontext.Firewalls()
+	walls, err := ncontext.Obstacles()
 	if err != nil {
 		return nil // no nftables, no such chains
 	}

@@ -168,8 +168,8 @@ func NewContext(xid guest.XID, addresses []guest.Address, flags guest.NetFlags, 
 	return c
 }
 
-// Firewall is a chain of other software that may drop what is forwarded to guests.
-type Firewall = private.Firewall
+// Obstacle is a chain of other software that may drop what is forwarded to guests.
+type Obstacle = firewall.Obstacle
 
-// Firewalls gives the chains that may drop what is forwarded to private guests.
-func Firewalls() ([]Firewall, error) { return private.Firewalls() }
+// Obstacles gives the chains that may drop what is forwarded to private guests.
+func Obstacles() ([]Obstacle, error) { return firewall.Obstacles() }

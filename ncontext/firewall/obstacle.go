@@ -1,4 +1,4 @@
-package private
+package firewall
 
 import (
 	"fmt"
@@ -7,16 +7,16 @@ import (
 	"github.com/google/nftables"
 )
 
-// Firewall is a chain of other software that may drop what is forwarded to guests.
-type Firewall struct {
+// Obstacle is a chain of other software that may drop what is forwarded to guests.
+type Obstacle struct {
 	Chain string // family, table and name, as nft(8) writes them
 	Allow string // the commands that let guests through
 }
 
-// Firewalls gives the base chains for forwarded packets whose policy is drop, and
+// Obstacles gives the base chains for forwarded packets whose policy is drop, and
 // those of firewalld, which refuse by rules. Other rules are not looked into. Chains
 // of iptables are seen when they are kept in nf_tables, as Debian does.
-func Firewalls() ([]Firewall, error) {
+func Obstacles() ([]Obstacle, error) {
 	conn, err := nftables.New()
 	if err != nil {
 		return nil, fmt.Errorf("nftables: %w", err)
@@ -25,7 +25,7 @@ func Firewalls() ([]Firewall, error) {
 	if err != nil {
 		return nil, fmt.Errorf("nftables: chains: %w", err)
 	}
-	var out []Firewall
+	var out []Obstacle
 	for _, c := range chains {
 		if c.Hooknum == nil || *c.Hooknum != *nftables.ChainHookForward || c.Table.Name == tableName {
 			continue
@@ -35,7 +35,7 @@ func Firewalls() ([]Firewall, error) {
 			continue
 		}
 		name := fmt.Sprintf("%s %s %s", familyName(c.Table.Family), c.Table.Name, c.Name)
-		out = append(out, Firewall{Chain: name, Allow: allow(chains, c)})
+		out = append(out, Obstacle{Chain: name, Allow: allow(chains, c)})
 	}
 	return out, nil
 }

@@ -1,4 +1,4 @@
-package private
+package firewall
 
 import (
 	"strings"
@@ -7,12 +7,12 @@ import (
 	"github.com/google/nftables"
 )
 
-// TestFirewalls makes the chains that others make and sees them found, with the
+// TestObstacles makes the chains that others make and sees them found, with the
 // command that lets guests through.
-func TestFirewalls(t *testing.T) {
-	w := newWorld(t)
-	w.guest(8, "192.0.2.10/24") // our own table does not count
-	if got, err := Firewalls(); err != nil || len(got) > 0 {
+func TestObstacles(t *testing.T) {
+	newWorld(t)
+	must(t, Up(Guest{XID: 8, Link: "vs8"})) // our own table does not count
+	if got, err := Obstacles(); err != nil || len(got) > 0 {
 		t.Errorf("on a clean host: %q, %v", got, err)
 	}
 	drop, accept := nftables.ChainPolicyDrop, nftables.ChainPolicyAccept
@@ -41,7 +41,7 @@ func TestFirewalls(t *testing.T) {
 			conn.AddChain(&nftables.Chain{Table: table, Name: c.more})
 		}
 		must(t, conn.Flush())
-		got, err := Firewalls()
+		got, err := Obstacles()
 		must(t, err)
 		if c.want == "" && len(got) > 0 || c.want != "" && (len(got) != 1 || !strings.Contains(got[0].Allow, c.want) || !strings.HasSuffix(got[0].Chain, c.table+" "+c.name)) {
 			t.Errorf("%s %s: %q, want %s", c.table, c.name, got, c.want)
