@@ -70,6 +70,7 @@ const (
 // Limits is what a guest may use. Zero means no limit of its own.
 type Limits struct {
 	Memory      Bytes             `yaml:"memory" doc:"memory, page cache included, before the guest's own are killed"`
+	Swap        Bytes             `yaml:"swap" doc:"swap space beyond the memory" default:"none for a guest with a limit of memory"`
 	CPUs        float64           `yaml:"cpus" doc:"processors' worth of time, such as 1.5"`
 	Pids        int               `yaml:"pids" doc:"processes and threads" default:"4096"`
 	OOMScoreAdj int               `yaml:"oom_score_adj" doc:"bias when the host runs out of memory, -1000 to 1000"`

@@ -50,7 +50,7 @@ func RangeOf(path string) (r Range, ok bool) {
 		return Range{1, 64}, true // _NSIG
 	case "init.stop_timeout":
 		return Range{0.001, 24 * 3600}, true
-	case "limits.memory":
+	case "limits.memory", "limits.swap":
 		return Range{1 << 20, 1 << 53}, true // a guest's init needs more; up to what a float64 holds exactly
 	case "limits.cpus":
 		return Range{0.01, 8192}, true // cpu.max takes 1 ms of 100 ms; NR_CPUS of the largest kernels
@@ -216,6 +216,10 @@ func (v *validator) limits(l *Limits) {
 		v.bad("limits.memory", "%d: is too few bytes; was %dM meant?", int64(l.Memory), int64(l.Memory))
 	} else {
 		v.within("limits.memory", l.Memory, float64(l.Memory))
+	}
+	v.within("limits.swap", l.Swap, float64(l.Swap))
+	if l.Swap > 0 && l.Memory == 0 {
+		v.bad("limits.swap", "has no meaning without limits.memory")
 	}
 	v.within("limits.cpus", l.CPUs, l.CPUs)
 	v.within("limits.pids", l.Pids, float64(l.Pids))

@@ -128,6 +128,7 @@ func TestValidateRest(t *testing.T) {
 		"search":            {Spec{Network: Network{Search: []string{"example.org", "lan."}}}, nil},
 		"search wrong":      {Spec{Network: Network{Search: []string{"a b", "x\nnameserver 1.2.3.4"}}}, []string{"network.search[0]", "network.search[1]"}},
 		"memory":            {Spec{Limits: Limits{Memory: 512}}, []string{"limits.memory"}},
+		"swap alone":        {Spec{Limits: Limits{Swap: 1 << 30}}, []string{"limits.swap"}},
 		"memory negative":   {Spec{Limits: Limits{Memory: -1}}, []string{"limits.memory"}},
 		"cpus":              {Spec{Limits: Limits{CPUs: 0.001}}, []string{"limits.cpus"}},
 		"pids":              {Spec{Limits: Limits{Pids: -1}}, []string{"limits.pids"}},
@@ -207,7 +208,7 @@ func TestWithDefaults(t *testing.T) {
 }
 
 func TestNearest(t *testing.T) {
-	words := []string{"memory", "cpus", "pids", "oom_score_adj", "rlimits"}
+	words := []string{"memory", "swap", "cpus", "pids", "oom_score_adj", "rlimits"}
 	for word, want := range map[string]string{
 		"memroy": "memory", "Memory": "memory", "cpu": "cpus", "pid": "pids", "rlimit": "rlimits",
 		"oom-score-adj": "oom_score_adj", "xid": "", "addresses": "", "": "",

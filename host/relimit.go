@@ -10,7 +10,7 @@ import (
 // limited tells the settings that a running guest gets at once, by its groups.
 func limited(path string) bool {
 	switch path {
-	case "limits.memory", "limits.cpus", "limits.pids":
+	case "limits.memory", "limits.swap", "limits.cpus", "limits.pids":
 		return true
 	}
 	return false

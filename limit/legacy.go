@@ -23,7 +23,11 @@ func legacy(cg cgroup.Host, path string, settings []setting, procs func() ([]int
 		return false, err
 	}
 	for i, s := range settings {
-		if err := groups[i].Write(s.oldFile, s.oldValue); err != nil {
+		err := widen(groups[i], s)
+		if err == nil {
+			err = groups[i].Write(s.oldFile, s.oldValue)
+		}
+		if err != nil && !(s.optional && errors.Is(err, fs.ErrNotExist)) {
 			return false, fmt.Errorf("limits.%s: %w", s.name, busy(err))
 		}
 	}
@@ -36,6 +40,18 @@ func legacy(cg cgroup.Host, path string, settings []setting, procs func() ([]int
 	}
 	n, err := join(groups, all)
 	return n > 0, err
+}
+
+// widen makes room for another limit of memory, which cannot be above that of memory
+// and swap.
+func widen(g *cgroup.Group, s setting) error {
+	if s.oldFile != "memory.limit_in_bytes" {
+		return nil
+	}
+	if err := g.Write(memsw, "-1"); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
 }
 
 // open makes and opens the v1 group of each setting.
@@ -136,7 +152,11 @@ func liftOld(tree cgroup.Hierarchy, path string, s setting) error {
 		return err
 	}
 	defer g.Close()
-	return g.Write(s.oldFile, s.oldValue)
+	err = errors.Join(widen(g, s), g.Write(s.oldFile, s.oldValue))
+	if s.optional && errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // busy names the reason for which a v1 memory limit below what is in use is refused.

@@ -9,7 +9,8 @@
 // for the kernel (KERNEL.md: an RCU grace period), those right after it 0.1 ms. A
 // guest without such limits has no v1 group and pays nothing.
 //
-// Swap is not bounded: memory counts what is in RAM.
+// A guest with a limit of memory gets no swap beside it unless that is asked for, as far
+// as the kernel counts swap: cgroup v2 does, v1 where it was booted with swapaccount=1.
 //
 // The one limit that every guest has is that of its processes. It is kept from costing
 // a hybrid host that wait by Nproc.
@@ -162,13 +163,17 @@ func unified(cg cgroup.Host, g *cgroup.Group, path string, settings []setting) (
 			enable = append(enable, s.controller)
 		}
 	}
-	if len(enable) == 0 {
-		return rest, nil
+	if len(enable) > 0 {
+		if err := cg.Enable(path, enable...); err != nil {
+			return nil, err
+		}
+		if rest, err = write(g, rest); err != nil {
+			return nil, err
+		}
 	}
-	if err := cg.Enable(path, enable...); err != nil {
-		return nil, err
-	}
-	return write(g, rest)
+	return slices.DeleteFunc(rest, func(s setting) bool {
+		return s.optional && slices.Contains(have, s.controller)
+	}), nil
 }
 
 // write writes the settings whose files are there, and gives the others.

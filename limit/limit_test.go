@@ -172,6 +172,9 @@ func TestLegacyOnlyWhenAsked(t *testing.T) {
 	if got := g.read("memory", "memory.limit_in_bytes"); got != "67108864" {
 		t.Errorf("memory: %s", got)
 	}
+	if got := g.read("memory", memsw); got != "67108864" {
+		t.Errorf("memory and swap: %s", got)
+	}
 	if got := g.read("pids", "pids.max"); got != "10" {
 		t.Errorf("pids: %s", got)
 	}
@@ -223,6 +226,39 @@ func TestChangeRunning(t *testing.T) {
 	g.change(guest.Limits{})
 	if got := g.pidsMax(); got != "max" {
 		t.Errorf("pids.max = %s after all limits were lifted", got)
+	}
+}
+
+// Memory and swap are changed together, in both directions, and lifted.
+func TestSwap(t *testing.T) {
+	g := newGround(t)
+	trees, err := g.host.Legacy("memory")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(trees) == 0 {
+		need.Controllers(t, "memory")
+	}
+	g.apply(guest.Limits{}, 0)
+	t.Cleanup(func() {
+		if err := Remove(g.host, g.path); err != nil {
+			t.Error(err)
+		}
+	})
+	const mib = 1 << 20
+	for _, l := range []guest.Limits{{Memory: 64 * mib}, {Memory: 256 * mib, Swap: 64 * mib}, {Memory: 128 * mib}, {Memory: 32 * mib, Swap: mib}, {}} {
+		g.change(l)
+		file, want := filepath.Join(g.g.Path(), "memory.swap.max"), strconv.Itoa(int(l.Swap))
+		if len(trees) > 0 {
+			file, want = filepath.Join(g.legacy("memory"), memsw), strconv.Itoa(int(l.Memory+l.Swap))
+		}
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.TrimSpace(string(text)); got != want && (l.Memory > 0 || got != "max" && got != "9223372036854771712") {
+			t.Errorf("%+v: %s", l, got)
+		}
 	}
 }
 

@@ -15,6 +15,7 @@ type setting struct {
 	value      string
 	oldFile    string // of cgroup v1
 	oldValue   string
+	optional   bool // a kernel that lacks it has nothing to bound
 }
 
 // cpuPeriod is the span in which a guest's processor time is counted, in µs: the
@@ -23,6 +24,10 @@ const cpuPeriod = 100_000
 
 // cpuLeast is the smallest quota in a period that the kernel takes, in µs.
 const cpuLeast = 1000
+
+// memsw is the v1 limit of memory and swap together, which may not be below that of
+// memory at any moment.
+const memsw = "memory.memsw.limit_in_bytes"
 
 // settings gives the settings of all limits; those of limits that are zero lift them.
 func settings(l guest.Limits) (set, lifted []setting) {
@@ -38,7 +43,14 @@ func settings(l guest.Limits) (set, lifted []setting) {
 		memory = strconv.FormatInt(int64(l.Memory), 10)
 		oldMemory = memory
 	}
-	add(l.Memory > 0, setting{"memory", "memory", "memory.max", memory, "memory.limit_in_bytes", oldMemory})
+	add(l.Memory > 0, setting{"memory", "memory", "memory.max", memory, "memory.limit_in_bytes", oldMemory, false})
+
+	swap, both := "max", "-1" // v1 counts memory and swap in one
+	if l.Memory > 0 {
+		swap = strconv.FormatInt(int64(l.Swap), 10)
+		both = strconv.FormatInt(int64(l.Memory+l.Swap), 10)
+	}
+	add(l.Memory > 0, setting{"memory", "memory", "memory.swap.max", swap, memsw, both, true})
 
 	quota, oldQuota := "max", "-1"
 	if l.CPUs > 0 {
@@ -46,13 +58,13 @@ func settings(l guest.Limits) (set, lifted []setting) {
 		oldQuota = quota
 	}
 	period := strconv.Itoa(cpuPeriod)
-	add(l.CPUs > 0, setting{"cpus", "cpu", "cpu.max", quota + " " + period, "cpu.cfs_quota_us", oldQuota})
+	add(l.CPUs > 0, setting{"cpus", "cpu", "cpu.max", quota + " " + period, "cpu.cfs_quota_us", oldQuota, false})
 
 	pids := "max"
 	if l.Pids > 0 {
 		pids = strconv.Itoa(l.Pids)
 	}
-	add(l.Pids > 0, setting{"pids", "pids", "pids.max", pids, "pids.max", pids})
+	add(l.Pids > 0, setting{"pids", "pids", "pids.max", pids, "pids.max", pids, false})
 	return set, lifted
 }
 

@@ -8,20 +8,22 @@ import (
 )
 
 func TestSettings(t *testing.T) {
-	got := wanted(guest.Limits{Memory: 512 << 20, CPUs: 1.5, Pids: 100})
+	got := wanted(guest.Limits{Memory: 512 << 20, Swap: 128 << 20, CPUs: 1.5, Pids: 100})
 	want := []setting{
-		{"memory", "memory", "memory.max", "536870912", "memory.limit_in_bytes", "536870912"},
-		{"cpus", "cpu", "cpu.max", "150000 100000", "cpu.cfs_quota_us", "150000"},
-		{"pids", "pids", "pids.max", "100", "pids.max", "100"},
+		{"memory", "memory", "memory.max", "536870912", "memory.limit_in_bytes", "536870912", false},
+		{"memory", "memory", "memory.swap.max", "134217728", memsw, "671088640", true},
+		{"cpus", "cpu", "cpu.max", "150000 100000", "cpu.cfs_quota_us", "150000", false},
+		{"pids", "pids", "pids.max", "100", "pids.max", "100", false},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %v", got)
 	}
 	set, lifted := settings(guest.Limits{})
 	want = []setting{
-		{"memory", "memory", "memory.max", "max", "memory.limit_in_bytes", "-1"},
-		{"cpus", "cpu", "cpu.max", "max 100000", "cpu.cfs_quota_us", "-1"},
-		{"pids", "pids", "pids.max", "max", "pids.max", "max"},
+		{"memory", "memory", "memory.max", "max", "memory.limit_in_bytes", "-1", false},
+		{"memory", "memory", "memory.swap.max", "max", memsw, "-1", true},
+		{"cpus", "cpu", "cpu.max", "max 100000", "cpu.cfs_quota_us", "-1", false},
+		{"pids", "pids", "pids.max", "max", "pids.max", "max", false},
 	}
 	if set != nil || !reflect.DeepEqual(lifted, want) {
 		t.Errorf("none: set %v, lifted %v", set, lifted)
