@@ -1,0 +1,115 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	"vserver/guest"
+	"vserver/internal/need"
+	"vserver/kernel/nft"
+	"vserver/step"
+)
+
+// filters names what our table has of guests: chains that are not of a part.
+func filters(t *testing.T) (out []string) {
+	t.Helper()
+	conn, err := nft.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	chains, err := conn.Chains(nft.Table{Family: nft.Inet, Name: "vserver"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range chains {
+		if strings.Contains(c, "-1") { // xids of the tests begin with 1
+			out = append(out, c)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func sameFilters(t *testing.T, when string, want ...string) {
+	t.Helper()
+	if got := filters(t); !slices.Equal(got, want) {
+		t.Errorf("%s: filters %q, want %q", when, got, want)
+	}
+}
+
+// withTraffic is a guest in the host's network with everything that is asked of the
+// packet filter and the queues.
+func withTraffic(s *guest.Spec) {
+	inShared("198.51.100.10/24 dev up0")(s)
+	s.Network.Firewall = []guest.Rule{{Way: guest.In, Protocol: guest.TCP, Ports: []guest.PortRange{{Low: 80, High: 80}}}, {Deny: true, Way: guest.In}}
+	s.Network.Egress, s.Network.Ingress = guest.Egress{Rate: 8e6}, guest.Ingress{Rate: 8e6}
+}
+
+// uplink makes a link of the host.
+func uplink(t *testing.T) {
+	for _, tool := range []string{"ip", "tc"} {
+		need.Command(t, tool)
+	}
+	for _, line := range []string{"link add up0 type veth peer name up1", "address add 198.51.100.1/24 dev up0", "link set up0 up", "link set up1 up"} {
+		if out, err := command("ip", strings.Fields(line)...); err != nil {
+			t.Fatalf("%s: %v: %s", line, err, out)
+		}
+	}
+}
+
+func TestTraffic(t *testing.T) {
+	w := newNet(t)
+	uplink(t)
+	n := w.guest("web1", withTraffic)
+	w.start(n)
+	sameFilters(t, "started", "guest-101", "in-101", "police-101")
+	set := func(change string) {
+		t.Helper()
+		c, err := w.Set(n, []string{change})
+		if err != nil || len(c.Restart) > 0 {
+			t.Errorf("%s: %+v, %v", change, c, err)
+		}
+	}
+	set(`network.firewall=["deny out udp port 53", "deny in"]`)
+	sameFilters(t, "changed", "guest-101", "in-101", "out-101", "police-101")
+	set("network.ingress.rate=")
+	set("network.firewall=")
+	sameFilters(t, "rules away", "guest-101")
+	set("network.egress.rate=")
+	sameFilters(t, "all away")
+	set("network.egress.share=20")
+	w.stop(n)
+	sameFilters(t, "stopped")
+}
+
+// A start with rules and rates that is killed leaves nothing of them behind the next
+// stop.
+func TestTrafficKilled(t *testing.T) {
+	w := newNet(t)
+	uplink(t)
+	n := w.guest("web1", withTraffic)
+	plan, err := w.PlanStart(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k := range plan {
+		if !strings.HasPrefix(plan[k].Name, "give the host") && k != len(plan)-1 {
+			continue
+		}
+		if out, err := w.program(fmt.Sprintf("%s=start:%d", step.DieVar, k), string(n), "start"); err == nil {
+			t.Fatalf("%s: was not killed: %s", plan[k], out)
+		}
+		sameFilters(t, "killed after "+plan[k].Name, "guest-101", "in-101", "police-101")
+		if err := w.Stop(t.Context(), n, StopOptions{Kill: true}); err != nil && !errors.Is(err, guest.ErrStopped) {
+			t.Error(err)
+		}
+		sameFilters(t, "stopped after that")
+		if out, err := command("tc", "qdisc", "show", "dev", "up0"); err != nil || strings.Contains(out, "htb") {
+			t.Error(out, err)
+		}
+	}
+}
