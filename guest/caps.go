@@ -97,6 +97,12 @@ func (s *Spec) Bounding() (Capset, error) {
 	} else {
 		c = usernsBounding()
 	}
+	// Who may make a tunnel must be able to give it an address; where that capability
+	// would count on the host as well, it has to be named.
+	caps, err := s.Network.NetCaps()
+	if err == nil && caps&TunCreate != 0 && s.Network.Mode == NetPrivate && s.Userns != UsernsNone {
+		c |= capset("net_admin")
+	}
 	return c.Change(s.Rights.Bcaps)
 }
 

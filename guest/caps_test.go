@@ -74,6 +74,9 @@ func TestBounding(t *testing.T) {
 			[]string{"sys_admin", "dac_read_search", "sys_ptrace", "mknod", "net_admin", "sys_resource", "sys_module"}},
 		"none, host's network": {Spec{Userns: UsernsNone, Network: Network{Mode: NetHost}}, nil, []string{"net_raw"}},
 		"none, shared":         {Spec{Userns: UsernsNone, Network: Network{Mode: NetShared}}, nil, []string{"net_raw"}},
+		"tunnels":              {Spec{Network: Network{Mode: NetPrivate, NCaps: []string{"tun_create"}}}, []string{"net_admin"}, nil},
+		"tunnels, shared":      {Spec{Network: Network{Mode: NetShared, NCaps: []string{"tun_create"}}}, nil, []string{"net_admin"}},
+		"tunnels, none":        {Spec{Userns: UsernsNone, Network: Network{Mode: NetPrivate, NCaps: []string{"tun_create"}}}, nil, []string{"net_admin"}},
 		"none, no filter":      {Spec{Userns: UsernsNone, Rights: Rights{Seccomp: SeccompNone}}, nil, []string{"sys_boot"}},
 		"changed":              {Spec{Rights: Rights{Bcaps: []string{"net_admin", "!sys_admin"}}}, []string{"net_admin"}, []string{"sys_admin"}},
 	} {

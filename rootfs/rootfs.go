@@ -46,6 +46,7 @@ type Mount struct {
 	Lower  []string // overlay: shared trees owned by 0-based ids, topmost first
 	Upper  string   // overlay: the private layer; dir: the tree
 	Work   string   // overlay: the kernel's own, beside Upper
+	Tun    bool     // dev: with /dev/net/tun
 }
 
 // String tells the mount in a line.
@@ -83,7 +84,7 @@ func Plan(spec *guest.Spec, dir string, image func(name string) string) []Mount 
 			Upper: filepath.Join(at, "upper"), Work: filepath.Join(at, "work")})
 	}
 	list = append(list,
-		Mount{Kind: Dev, Target: "/dev"},
+		Mount{Kind: Dev, Target: "/dev", Tun: tun(spec)},
 		Mount{Kind: Pts, Target: "/dev/pts"},
 		Mount{Kind: Run, Target: "/run"},
 	)
@@ -91,6 +92,12 @@ func Plan(spec *guest.Spec, dir string, image func(name string) string) []Mount 
 		list = append(list, Mount{Kind: Sys, Target: "/sys"})
 	}
 	return list
+}
+
+// tun tells whether the guest may make tun and tap devices.
+func tun(spec *guest.Spec) bool {
+	caps, err := spec.Network.NetCaps()
+	return err == nil && caps&guest.TunCreate != 0
 }
 
 // Owner is whose the mounts are.
@@ -107,7 +114,7 @@ func (m Mount) Make(o Owner) (fd int, err error) {
 	case Dir:
 		fd, err = mount.Clone(m.Upper)
 	case Dev:
-		fd, err = dev(int(o.Base))
+		fd, err = dev(int(o.Base), m.Tun)
 	case Pts:
 		fd, err = mount.New("devpts", mount.NoSuid|mount.NoExec, "ptmxmode=0666", "mode=0620",
 			"gid="+strconv.Itoa(int(o.Base)+ttyGroup), "max="+strconv.Itoa(maxTerminals))
@@ -192,13 +199,21 @@ var devLinks = [][2]string{
 
 // dev makes /dev. It is made by the host: nodes on a tmpfs of a user namespace
 // cannot be opened. The guest's root owns it but may make no nodes.
-func dev(uid int) (fd int, err error) {
+func dev(uid int, tun bool) (fd int, err error) {
 	fd, err = mount.New("tmpfs", mount.NoSuid|mount.NoExec, "mode=0755", "size=50%", "nr_inodes=65536",
 		"uid="+strconv.Itoa(uid), "gid="+strconv.Itoa(uid))
 	if err != nil {
 		return -1, err
 	}
-	if err := fillDev(fd, uid); err != nil {
+	err = fillDev(fd, uid)
+	if err == nil && tun {
+		// The node lets nobody do anything: the kernel asks for net_admin in the network
+		// of who uses it.
+		if err = mount.Mkdir(fd, "net", 0o755, uid); err == nil {
+			err = mount.CharDevice(fd, "net/tun", 10, 200, uid) // TUN_MINOR, linux/miscdevice.h
+		}
+	}
+	if err != nil {
 		syscall.Close(fd)
 		return -1, err
 	}

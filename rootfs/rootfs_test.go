@@ -43,7 +43,7 @@ func TestPlan(t *testing.T) {
 func TestDev(t *testing.T) {
 	need.Root(t)
 	const base = 3000000000
-	fd, err := Mount{Kind: Dev, Target: "/dev"}.Make(Owner{Base: base, Userns: -1})
+	fd, err := Mount{Kind: Dev, Target: "/dev", Tun: true}.Make(Owner{Base: base, Userns: -1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -57,7 +57,7 @@ func TestDev(t *testing.T) {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	want := []string{"console", "fd", "full", "mqueue", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"}
+	want := []string{"console", "fd", "full", "mqueue", "net", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"}
 	if !slices.Equal(names, want) {
 		t.Errorf("has %v, want %v", names, want)
 	}
@@ -74,6 +74,9 @@ func TestDev(t *testing.T) {
 		if st := info.Sys().(*syscall.Stat_t); st.Uid != base || st.Gid != base {
 			t.Errorf("%s belongs to %d:%d", name, st.Uid, st.Gid)
 		}
+	}
+	if info, err := root.Stat("net/tun"); err != nil || info.Mode()&os.ModeCharDevice == 0 {
+		t.Errorf("net/tun: %v, %v", info, err)
 	}
 	null, err := root.OpenFile("null", os.O_RDWR, 0)
 	if err != nil {
