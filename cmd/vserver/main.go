@@ -12,11 +12,13 @@ import (
 	"vserver/daemon"
 	"vserver/daemon/proto"
 	"vserver/guest"
+	"vserver/kernel/clock"
 )
 
 func main() {
 	if filepath.Base(os.Args[0]) == proto.Program {
 		os.Exit(daemon.Main(os.Args, guest.DefaultDirs(os.Getenv(cli.RootVar))))
 	}
+	clock.Relax()
 	os.Exit(cli.Main(os.Args))
 }
