@@ -117,7 +117,7 @@ func (r *run) askWith(ctx context.Context, in *inside, sig syscall.Signal, timeo
 			return err
 		}
 		soon, cancel := context.WithTimeout(ctx, askAgain)
-		err := in.group.WaitEmpty(soon)
+		err := in.group.WaitEmpty(soon, r.held.pidfd...)
 		cancel()
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
@@ -152,7 +152,7 @@ func (r *run) await(ctx context.Context, o StopOptions) error {
 	for {
 		elapsed := time.Since(r.since)
 		bounded, cancel := context.WithTimeout(ctx, min(often, o.Timeout-elapsed))
-		err := g.WaitEmpty(bounded)
+		err := g.WaitEmpty(bounded, r.held.pidfd...)
 		late := bounded.Err() != nil
 		cancel()
 		if ctx.Err() != nil {

@@ -28,8 +28,6 @@ func (r *run) hold() {
 	}
 }
 
-func (h held) pidfds() []int { return h.pidfd }
-
 // linger lets go of what is held.
 func (h held) linger() {
 	for _, fd := range h.pidfd {
