@@ -70,8 +70,9 @@ func Relink(link, program int) error {
 // namespace's inode, which is 0 when it is gone.
 func LinkedProgram(link int) (id, namespace uint32, err error) {
 	info := struct {
-		kind, id, program, netns, attach uint32
-		_                                [11]uint32 // of other kinds of links
+		kind, id, program, _ uint32
+		netns, attach        uint32
+		_                    [10]uint32 // of other kinds of links
 	}{}
 	attr := struct {
 		fd, size uint32
