@@ -109,6 +109,18 @@ func TestWhole(t *testing.T) {
 	if there, err := c.HasChain(table, "c"); there || err != nil {
 		t.Errorf("chain: %v, %v", there, err)
 	}
+	if there, err := Exists(table, "c"); there || err != nil {
+		t.Errorf("chain: %v, %v", there, err)
+	}
+	b = NewBatch(table)
+	b.AddTable()
+	b.AddChain("c", nil)
+	if err := c.Commit(b); err != nil {
+		t.Error(err)
+	}
+	if there, err := Exists(table, "c"); !there || err != nil {
+		t.Errorf("chain: %v, %v", there, err)
+	}
 	if names, err := c.Sets(table); names != nil || err != nil {
 		t.Errorf("sets: %v, %v", names, err)
 	}

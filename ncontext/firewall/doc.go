@@ -1,9 +1,10 @@
 // Package firewall is the one table of the host's packet filter that is ours: inet
 // vserver. It holds what concerns packets of guests outside their reach. Each part is
-// there while somebody uses it, and the table while there is a part:
+// there while somebody uses it, and the table while there is a part; only source stays
+// once it was made, since to take anything out of the table costs milliseconds:
 //
 //	source       drops packets out of guests' routed links that bear a source address
-//	             which the host would not reach by that link; set links: whose they are
+//	             which the host would not reach by that link
 //	input,       rules of guests (network.firewall). Verdict maps lead to the chains of
 //	output,      the guest: by its addresses (in4, out4, in6, out6) where these are the
 //	forward      host's, else by its link (in-link, out-link)

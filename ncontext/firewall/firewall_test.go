@@ -45,7 +45,7 @@ func TestShared(t *testing.T) {
 
 	must(t, Change(Guest{XID: 8, Addresses: addrs("198.51.100.8")}))
 	w.passes(out, w.host, "198.51.100.8:80")
-	if left := w.left(); left != nil {
+	if left := w.left(); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
 }
@@ -97,12 +97,9 @@ func TestPrivate(t *testing.T) {
 	w.blocked(end{two, "10.1.0.77"}, w.host, "198.51.100.1:81")
 	must(t, Down(8))
 	w.passes(end{two, ""}, one, "10.1.0.8:81")
-	if left := w.left(); !slices.Equal(left, []string{"guest-9", "links", "source"}) {
-		t.Errorf("left: %v", left)
-	}
 	must(t, Down(9))
 	must(t, Down(9))
-	if left := w.left(); left != nil {
+	if left := w.left(); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
 }

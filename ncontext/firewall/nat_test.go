@@ -59,7 +59,7 @@ func TestPublish(t *testing.T) {
 	for xid := guest.XID(6); xid < 10; xid++ {
 		must(t, Down(xid))
 	}
-	if left := w.left(); left != nil {
+	if left := w.left(); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
 }
@@ -94,7 +94,7 @@ func TestMasquerade(t *testing.T) {
 	must(t, Unmasquerade(other))
 	must(t, Unmasquerade(pool))
 	must(t, Unmasquerade(pool))
-	if left := w.left(); left != nil {
+	if left := w.left(); len(left) > 0 {
 		t.Errorf("left: %v", left)
 	}
 }

@@ -16,8 +16,9 @@ func table() nft.Table { return nft.Table{Family: nft.Inet, Name: tableName} }
 const (
 	tableName = "vserver"
 	// linkGroup is the group of the host's ends of guests' links: "vs" in ASCII.
-	linkGroup  = 0x7673
-	classChain = "class"
+	linkGroup   = 0x7673
+	classChain  = "class"
+	sourceChain = "source"
 )
 
 // feature is a part of the table that comes and goes as a whole: with the first guest
@@ -39,7 +40,7 @@ type rule []expr.Any
 
 // features are all parts that guests use.
 func features() []feature {
-	return []feature{shieldFeature(), filterFeature(), classFeature(), policeFeature(), publishFeature()}
+	return []feature{filterFeature(), classFeature(), policeFeature(), publishFeature()}
 }
 
 func (f feature) sets() []nft.Set { return append(f.users[:len(f.users):len(f.users)], f.more...) }
@@ -79,14 +80,10 @@ const (
 	srcnat = 100
 )
 
-func shieldFeature() feature {
-	return feature{
-		name:  "source",
-		users: []nft.Set{{Name: "links", Key: []nft.Kind{nft.LinkName()}}},
-		chains: []chain{{"source", nft.Base{Type: "filter", Hook: nft.Prerouting, Priority: raw}, []rule{
-			join(fromGuestLink(), falseSource(), rule{&expr.Counter{}}, drop()),
-		}}},
-	}
+// shield makes the one rule against false sources, for all links of guests.
+func shield(b *nft.Batch) {
+	b.AddChain(sourceChain, &nft.Base{Type: "filter", Hook: nft.Prerouting, Priority: raw})
+	b.AddRule(sourceChain, "", join(fromGuestLink(), falseSource(), rule{&expr.Counter{}}, drop())...)
 }
 
 func filterFeature() feature {
@@ -161,9 +158,6 @@ func publishChain(xid guest.XID) string { return fmt.Sprintf("publish-%d", xid) 
 func Class(xid guest.XID) uint32 { return linkGroup<<16 | uint32(xid) }
 
 func classData(xid guest.XID) []byte { return binary.NativeEndian.AppendUint32(nil, Class(xid)) }
-
-// linkKeyOf is the key of a guest's own link, whose name package private gives it.
-func linkKeyOf(xid guest.XID) []byte { return linkKey(fmt.Sprintf("vs%d", xid)) }
 
 // linkKey is the name of a link as the kernel keeps it.
 func linkKey(name string) []byte {

@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -135,7 +136,7 @@ func (w *world) private(xid guest.XID, addrs ...string) netns.NsHandle {
 	return h
 }
 
-func (g Guest) link() string { return strings.TrimRight(string(linkKeyOf(g.XID)), "\x00") }
+func (g Guest) link() string { return fmt.Sprintf("vs%d", g.XID) }
 
 // end is a place to listen at or to connect from.
 type end struct {
@@ -222,7 +223,7 @@ func (w *world) left() []string {
 	must(w.t, err)
 	sets, err := conn.Sets(table())
 	must(w.t, err)
-	out := slices.Concat(chains, sets)
+	out := slices.DeleteFunc(slices.Concat(chains, sets), func(s string) bool { return s == sourceChain }) // which stays
 	slices.Sort(out)
 	return out
 }
