@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"bytes"
+	"fmt"
 	"net/netip"
 	"slices"
 
@@ -44,7 +45,16 @@ func Masquerade(pool netip.Prefix) error { return setPool(pool, true) }
 // Unmasquerade ends that. It succeeds when it is not done.
 func Unmasquerade(pool netip.Prefix) error { return setPool(pool, false) }
 
+// poolChain is an empty chain that says that a network is hidden, for a question that
+// is quickly asked.
+func poolChain(pool netip.Prefix) string {
+	return fmt.Sprintf("pool-%s-%d", pool.Masked().Addr(), pool.Bits())
+}
+
 func setPool(pool netip.Prefix, want bool) error {
+	if has, err := nft.Exists(table(), poolChain(pool)); err != nil || has == want {
+		return unable(err)
+	}
 	unlock, err := ns.LockNet()
 	if err != nil {
 		return err
@@ -56,6 +66,10 @@ func setPool(pool netip.Prefix, want bool) error {
 	}
 	defer conn.Close()
 	sets, err := conn.Sets(table())
+	if err != nil {
+		return unable(err)
+	}
+	shielded, err := conn.HasChain(table(), sourceChain)
 	if err != nil {
 		return unable(err)
 	}
@@ -89,10 +103,13 @@ func setPool(pool netip.Prefix, want bool) error {
 			f.add(b)
 		}
 		b.AddElements(set, poolElements(pool)...)
+		b.AddChain(poolChain(pool), nil)
 	case count > 1:
 		b.DelElements(set, poolElements(pool)...)
-	case len(sets) > len(f.users):
+		b.DelChain(poolChain(pool))
+	case len(sets) > len(f.users) || shielded:
 		f.del(b)
+		b.DelChain(poolChain(pool))
 	default:
 		b.DelTable()
 	}
