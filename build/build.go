@@ -23,6 +23,7 @@ import (
 	"syscall"
 
 	"vserver/fault"
+	"vserver/image"
 	"vserver/kernel/file"
 )
 
@@ -37,6 +38,9 @@ type Source struct {
 	Name func(context.Context) (string, error)
 	// Fill makes the files in dir, which is empty, root's and 0755.
 	Fill func(ctx context.Context, dir string, p Progress) error
+	// Program gives, after Fill, what the files' maker says is to be run in them; nil
+	// when there never is one.
+	Program func() image.Config
 	// Cache says that Fill needs nothing but this host: the image may be thrown away
 	// when no guest uses it.
 	Cache bool

@@ -15,7 +15,7 @@ func Template(from image.From) Source {
 		text = i.Ref
 	}
 	return Source{
-		Method: "template", Text: text,
+		Method: "template", Text: text, Program: i.Config,
 		Name: func(ctx context.Context) (string, error) {
 			word, id, err := i.ID(ctx)
 			return imageName([]string{word}, "template 1", id), err

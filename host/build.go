@@ -189,6 +189,8 @@ func (b *builder) plain(ctx context.Context) error {
 	if err := b.make(ctx, tree); err != nil {
 		return err
 	}
+	b.adopt(tree, programOf(b.src))
+	b.full = b.spec.WithDefaults(b.n)
 	d, err := file.OpenDir(tree)
 	if err != nil {
 		return err
@@ -220,6 +222,9 @@ func (b *builder) image(ctx context.Context) (string, error) {
 		return "", err
 	}
 	meta := pool.Meta{Method: b.src.Method, Source: b.src.Text, Cache: b.src.Cache}
+	if b.src.Program != nil {
+		meta.Program = new(pool.Program)
+	}
 	p := b.h.pool()
 	if b.o.Keep {
 		p = p.Keeping()
@@ -239,13 +244,21 @@ func (b *builder) image(ctx context.Context) (string, error) {
 		b.release, err = p.Use(name)
 		if err == nil {
 			b.say.Say("image %s", name)
-			return name, nil
+			tree, err := p.Tree(name)
+			b.adopt(tree, p.Meta(name).Program)
+			return name, err
 		}
 		if !errors.Is(err, pool.ErrNoImage) && !errors.Is(err, file.ErrLocked) {
 			return "", err
 		}
 		b.say.Say("make image %s from %s", name, b.src.Text)
-		err = p.Add(ctx, name, meta, b.make)
+		err = p.Add(ctx, name, meta, func(ctx context.Context, dir string) error {
+			err := b.make(ctx, dir)
+			if says := programOf(b.src); says != nil {
+				*meta.Program = *says
+			}
+			return err
+		})
 		if err != nil && !errors.Is(err, guest.ErrExists) {
 			if b.o.Keep {
 				err = fault.Hint(err, "look at "+p.Kept(name))

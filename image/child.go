@@ -36,8 +36,14 @@ func imageTool() (string, error) {
 // waitDelay is how long a program that was killed may hold its output open.
 const waitDelay = 5 * time.Second
 
-// nobody is the user that reads what strangers made.
-const nobody = 65534
+// user is who a program runs as.
+type user int
+
+// nobody reads what strangers made; caller is us.
+const (
+	nobody user = 65534
+	caller user = -1
+)
 
 // child is a program that runs as nobody, its output to be read.
 type child struct {
@@ -47,9 +53,9 @@ type child struct {
 	name   string
 }
 
-// start runs tool with args as nobody, in being its input. It gets nothing of our
-// environment but how to reach the network.
-func start(ctx context.Context, tool string, in io.Reader, env []string, args ...string) (*child, error) {
+// start runs tool with args, in being its input. Nobody gets nothing of our environment
+// but how to reach the network.
+func start(ctx context.Context, tool string, in io.Reader, as user, args ...string) (*child, error) {
 	if tool == "" {
 		var err error
 		if tool, err = imageTool(); err != nil {
@@ -67,11 +73,13 @@ func start(ctx context.Context, tool string, in io.Reader, env []string, args ..
 	c.cmd.Args[0] = "vserver-image"
 	c.cmd.ExtraFiles = []*os.File{f}
 	c.cmd.Dir = "/"
-	c.cmd.Env = append(proxies(), env...)
+	if as != caller {
+		c.cmd.Env = proxies()
+	}
 	c.cmd.Stdin, c.cmd.Stderr = in, &limited{to: &c.errors, left: 4096}
 	c.cmd.WaitDelay = waitDelay
-	if os.Geteuid() == 0 {
-		c.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+	if os.Geteuid() == 0 && as != caller {
+		c.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(as), Gid: uint32(as)}}
 	}
 	if c.out, err = c.cmd.StdoutPipe(); err != nil {
 		return nil, err

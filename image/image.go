@@ -23,6 +23,7 @@ import (
 	"sync/atomic"
 
 	"vserver/archive"
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/file"
 )
@@ -35,8 +36,6 @@ type From struct {
 	Path string
 	// Ref is an image of a registry, as debian:bookworm or registry.example/app@sha256:….
 	Ref string
-	// User and Password log in to the registry; "" is nobody.
-	User, Password string
 	// Tool is the program vserver-image; "" is the one beside our own.
 	Tool string
 }
@@ -55,6 +54,7 @@ func Meant(word string) From {
 type Image struct {
 	From
 	sum    string       // of the archive, once ID was asked
+	says   Config       // once it is unpacked
 	packed atomic.Int64 // bytes of packed streams read so far
 }
 
@@ -116,15 +116,26 @@ func openArchive(p string) (*os.File, error) {
 	return d.Open(filepath.Base(p), os.O_RDONLY, 0)
 }
 
-func (t *Image) login() []string {
-	if t.User == "" {
-		return nil
+// login gives the standard input for who speaks to the registry: by what to log in, as
+// the caller's configuration of docker or podman has it.
+func (t *Image) login(ctx context.Context) (io.Reader, error) {
+	c, err := start(ctx, t.Tool, nil, caller, "login", t.Ref)
+	if err != nil {
+		return nil, err
 	}
-	return []string{"VSERVER_REGISTRY_USER=" + t.User, "VSERVER_REGISTRY_PASSWORD=" + t.Password}
+	text, err := io.ReadAll(c)
+	if err = c.end(err); err != nil {
+		return nil, fault.Hint(err, "~/.docker/config.json, or the directory $DOCKER_CONFIG, is read for it")
+	}
+	return bytes.NewReader(text), nil
 }
 
 func (t *Image) digest(ctx context.Context) (string, error) {
-	c, err := start(ctx, t.Tool, nil, t.login(), "digest", t.Ref, platform())
+	login, err := t.login(ctx)
+	if err != nil {
+		return "", err
+	}
+	c, err := start(ctx, t.Tool, login, nobody, "digest", t.Ref, platform())
 	if err != nil {
 		return "", err
 	}
@@ -196,7 +207,7 @@ func (t *Image) unzip(ctx context.Context, u *archive.Unpacker, r io.Reader, do 
 		}
 		return drain(in)
 	}
-	c, err := start(ctx, t.Tool, in, nil, "unzip")
+	c, err := start(ctx, t.Tool, in, nobody, "unzip")
 	if err != nil {
 		return err
 	}
@@ -281,7 +292,11 @@ func (t *Image) pull(ctx context.Context, u *archive.Unpacker, dir string, say f
 		ref = ref[:i]
 	}
 	say("fetch %s@%s", ref, digest)
-	c, err := start(ctx, t.Tool, nil, t.login(), "pull", ref+"@"+digest, platform())
+	login, err := t.login(ctx)
+	if err != nil {
+		return err
+	}
+	c, err := start(ctx, t.Tool, login, nobody, "pull", ref+"@"+digest, platform())
 	if err != nil {
 		return err
 	}

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"net/http"
 	"net/http/httptest"
 	"os"
 	"os/exec"
@@ -16,6 +17,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
 	"github.com/google/go-containerregistry/pkg/registry"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
@@ -26,6 +28,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/tarball"
 
 	"vserver/archive"
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/imagetool"
 	"vserver/internal/need"
@@ -192,6 +195,48 @@ func TestRegistry(t *testing.T) {
 	}
 }
 
+// TestLogin has a registry that wants a login, which is in a file that nobody cannot read.
+func TestLogin(t *testing.T) {
+	need.Root(t)
+	r := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if user, word, _ := q.BasicAuth(); user != "me" || word != "secret" {
+			w.Header().Set("WWW-Authenticate", `Basic realm="test"`)
+			w.WriteHeader(http.StatusUnauthorized)
+			return
+		}
+		r.ServeHTTP(w, q)
+	}))
+	defer s.Close()
+	at := strings.TrimPrefix(s.URL, "http://")
+	ref, err := name.ParseReference(at + "/app:v1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	login := authn.FromConfig(authn.AuthConfig{Username: "me", Password: "secret"})
+	if err := remote.Write(ref, testImage(t), remote.WithAuth(login)); err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	t.Setenv("DOCKER_CONFIG", dir)
+	if _, err := unpack(t, From{Ref: at + "/app:v1"}); err == nil || !strings.Contains(err.Error(), "401") {
+		t.Errorf("without a login: %v", err)
+	}
+	// "me:secret", as docker login writes it, beside another registry's.
+	text := `{"auths": {"` + at + `": {"auth": "bWU6c2VjcmV0"}, "other.example": {"auth": "eDp5"}}}`
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	out, err := unpack(t, From{Ref: at + "/app:v1"})
+	checkImage(t, out, err)
+	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte("{"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unpack(t, From{Ref: at + "/app:v1"}); err == nil || !strings.Contains(fault.HintOf(err), "config.json") {
+		t.Errorf("with a broken file: %v", err)
+	}
+}
+
 func TestCompressed(t *testing.T) {
 	need.Root(t)
 	plain := filepath.Join(t.TempDir(), "root.tar")
@@ -348,7 +393,7 @@ func TestHostileInside(t *testing.T) {
 // TestNobody has the tool say who it is: decoders must not run as root.
 func TestNobody(t *testing.T) {
 	need.Root(t)
-	c, err := start(t.Context(), need.Command(t, "sh"), strings.NewReader("id -u; id -G; pwd; umask >/dev/null; echo bad news >&2; exit 3"), nil)
+	c, err := start(t.Context(), need.Command(t, "sh"), strings.NewReader("id -u; id -G; pwd; umask >/dev/null; echo bad news >&2; exit 3"), nobody)
 	if err != nil {
 		t.Fatal(err)
 	}

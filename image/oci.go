@@ -35,6 +35,7 @@ const maxLayers = 1000
 // hold, bottom first.
 type manifest struct {
 	digest string // of the manifest; "" for docker save
+	says   Config
 	layers []layerFile
 }
 
@@ -53,7 +54,19 @@ type descriptor struct {
 	} `json:"platform"`
 }
 
+// Config is what an image says is to be run in it.
+type Config struct {
+	Entrypoint, Cmd, Env []string
+	WorkingDir, User     string
+	StopSignal           string // its name
+}
+
+// Config gives what the image says is to be run in it, once it is unpacked: nothing for
+// an archive of a mere root.
+func (t *Image) Config() Config { return t.says }
+
 type imageConfig struct {
+	Config Config `json:"config"`
 	RootFS struct {
 		DiffIDs []string `json:"diff_ids"`
 	} `json:"rootfs"`
@@ -181,7 +194,7 @@ func (l layout) read(digest string) (manifest, error) {
 	if err := l.json(blobPath(m.Config.Digest), m.Config.Digest, &c); err != nil {
 		return manifest{}, err
 	}
-	out := manifest{digest: digest}
+	out := manifest{digest: digest, says: c.Config}
 	for _, d := range m.Layers {
 		if _, err := checkDigest(d.Digest); err != nil {
 			return manifest{}, err
@@ -222,7 +235,7 @@ func (l layout) dockerSave() (manifest, error) {
 	if err := l.json(list[0].Config, "", &c); err != nil {
 		return manifest{}, err
 	}
-	var out manifest
+	out := manifest{says: c.Config}
 	for _, p := range list[0].Layers {
 		out.layers = append(out.layers, layerFile{path: p})
 	}
@@ -245,6 +258,7 @@ func (t *Image) layoutDir(ctx context.Context, u *archive.Unpacker, dir, digest 
 	if digest != "" && m.digest != digest {
 		return fmt.Errorf("image: manifest %s instead of %s: %w", m.digest, digest, archive.ErrHostile)
 	}
+	t.says = m.says
 	for i, f := range m.layers {
 		say("unpack layer %d of %d", i+1, len(m.layers))
 		if err := t.layer(ctx, u, l, f); err != nil {

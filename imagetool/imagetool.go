@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"syscall"
 
 	"vserver/codec"
@@ -16,6 +15,9 @@ import (
 // memory is the address space in bytes that the program may have: a stream can ask a
 // decoder for gigabytes. Go itself reserves about 1 GiB of it.
 const memory = 4 << 30
+
+// maxLogin is the longest login in bytes: tokens of the large registries take some 3,000.
+const maxLogin = 64 << 10
 
 // Run does what the arguments say.
 func Run(ctx context.Context, args []string, in io.Reader, out io.Writer) error {
@@ -30,9 +32,18 @@ func Run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 		}
 		_, err = io.Copy(out, r)
 		return err
+	case len(args) == 2 && args[0] == "login":
+		login, err := registry.Login(ctx, args[1])
+		if err == nil {
+			_, err = out.Write(login)
+		}
+		return err
 	case len(args) == 3 && (args[0] == "pull" || args[0] == "digest"):
-		img, err := registry.Reference(ctx, args[1], args[2],
-			os.Getenv("VSERVER_REGISTRY_USER"), os.Getenv("VSERVER_REGISTRY_PASSWORD"))
+		login, err := io.ReadAll(io.LimitReader(in, maxLogin))
+		if err != nil {
+			return err
+		}
+		img, err := registry.Reference(ctx, args[1], args[2], login)
 		if err != nil {
 			return err
 		}
@@ -45,11 +56,15 @@ func Run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 		}
 		return err
 	}
-	return errors.New("usage: vserver-image unzip | pull REF PLATFORM | digest REF PLATFORM")
+	return errors.New("usage: vserver-image unzip | login REF | pull REF PLATFORM | digest REF PLATFORM")
 }
 
-// bound limits what this process can do to the machine: its memory, and no core files.
+// bound limits what this process can do to the machine, its memory, and what others that
+// run as nobody can do to it: they may not look into it.
 func bound() error {
+	if _, _, e := syscall.RawSyscall(syscall.SYS_PRCTL, syscall.PR_SET_DUMPABLE, 0, 0); e != 0 {
+		return e
+	}
 	for _, l := range []struct {
 		what int
 		max  uint64

@@ -44,6 +44,18 @@ type Meta struct {
 	Made   time.Time `json:"made"`            // set by Add
 	Guest  string    `json:"guest,omitempty"` // the one guest it was made for; "" for any
 	Cache  bool      `json:"cache,omitempty"` // can be made again from this host alone
+	// Program is what its maker wants run in it; nil when there is no such wish. Add's
+	// fill may still change what it points to.
+	Program *Program `json:"program,omitempty"`
+}
+
+// Program is what is run in an image, by the words of a stranger.
+type Program struct {
+	Command     []string `json:"command,omitempty"`
+	Environment []string `json:"environment,omitempty"` // NAME=VALUE
+	Dir         string   `json:"dir,omitempty"`
+	User        string   `json:"user,omitempty"`
+	StopSignal  string   `json:"stop_signal,omitempty"`
 }
 
 // Image is one image of the pool.
@@ -234,6 +246,15 @@ func (p *Pool) Use(name string) (release func(), err error) {
 	return func() { d.Close() }, nil
 }
 
+// Meta gives what is known of an image; nothing of one whose image.json is lost.
+func (p *Pool) Meta(name string) (m Meta) {
+	text, err := os.ReadFile(filepath.Join(p.image(name), "image.json"))
+	if err != nil || json.Unmarshal(text, &m) != nil {
+		return Meta{}
+	}
+	return m
+}
+
 // List gives all images, sorted by name. One whose image.json cannot be read is
 // listed with an empty Meta.
 func (p *Pool) List() ([]Image, error) {
@@ -243,13 +264,7 @@ func (p *Pool) List() ([]Image, error) {
 	}
 	var out []Image
 	for _, e := range entries {
-		im := Image{Name: e.Name()}
-		if text, err := os.ReadFile(filepath.Join(p.image(im.Name), "image.json")); err == nil {
-			if json.Unmarshal(text, &im.Meta) != nil {
-				im.Meta = Meta{}
-			}
-		}
-		out = append(out, im)
+		out = append(out, Image{Name: e.Name(), Meta: p.Meta(e.Name())})
 	}
 	return out, err
 }

@@ -18,9 +18,9 @@ import (
 )
 
 // Reference finds the image that ref ("debian:bookworm", "registry.example/app@sha256:…")
-// names for this platform ("linux/amd64", "linux/arm/v7"). user and password log in; ""
+// names for this platform ("linux/amd64", "linux/arm/v7"). login is what Login gave; ""
 // is nobody.
-func Reference(ctx context.Context, ref, platform, user, password string) (v1.Image, error) {
+func Reference(ctx context.Context, ref, platform string, login []byte) (v1.Image, error) {
 	r, err := name.ParseReference(ref)
 	if err != nil {
 		return nil, err
@@ -30,10 +30,33 @@ func Reference(ctx context.Context, ref, platform, user, password string) (v1.Im
 		return nil, err
 	}
 	auth := authn.Anonymous
-	if user != "" {
-		auth = authn.FromConfig(authn.AuthConfig{Username: user, Password: password})
+	if len(login) > 0 {
+		var c authn.AuthConfig
+		if err := json.Unmarshal(login, &c); err != nil {
+			return nil, fmt.Errorf("login: %w", err)
+		}
+		auth = authn.FromConfig(c)
 	}
 	return remote.Image(r, remote.WithContext(ctx), remote.WithPlatform(*p), remote.WithAuth(auth))
+}
+
+// Login finds by what to log in to the registry of ref, in the places where docker and
+// podman keep that for the calling user: the registry's own entry alone, as JSON. nil is
+// nothing.
+func Login(ctx context.Context, ref string) ([]byte, error) {
+	r, err := name.ParseReference(ref)
+	if err != nil {
+		return nil, err
+	}
+	found, err := authn.Resolve(ctx, authn.DefaultKeychain, r.Context())
+	if err != nil || found == authn.Anonymous {
+		return nil, err
+	}
+	c, err := authn.Authorization(ctx, found)
+	if err != nil || *c == (authn.AuthConfig{}) {
+		return nil, err
+	}
+	return json.Marshal(c)
 }
 
 // Archive writes an image as a tar archive of the OCI image layout. Digests are checked

@@ -5,7 +5,10 @@
 //	vserver-image digest REF PLATFORM       the image's digest
 //	vserver-image pull REF PLATFORM         the image as an archive of the OCI layout
 //
-// VSERVER_REGISTRY_USER and VSERVER_REGISTRY_PASSWORD log in to a registry.
+//	vserver-image login REF                 what docker's configuration has for its registry
+//
+// The last one runs as the caller, whose configuration it reads, and hears nothing of
+// strangers. What it prints is the standard input of digest and pull.
 package main
 
 import (
