@@ -52,11 +52,13 @@ func sections() []section {
 		{"list", "vserver list", (*bench).list},
 		{"memory", "memory of idle guests", (*bench).memory},
 		{"density", "start to end of a guest beside many", (*bench).density},
+		{"context", "sockets in network contexts (mode shared)", (*bench).context},
 		{"boot", "Debian with systemd until multi-user.target", (*bench).boot},
 	}
 }
 
 func main() {
+	netEnd()
 	b := &bench{}
 	flag.IntVar(&b.rounds, "rounds", 30, "rounds of each table")
 	flag.IntVar(&b.few, "few", 50, "guests in the tables sequence and memory")
