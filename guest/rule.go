@@ -258,6 +258,20 @@ func (r Rule) String() string {
 	return strings.Join(words, " ")
 }
 
+// Items cuts a list of rules with commas between them. Those within a list of ports do
+// not count: a rule begins with allow or deny.
+func (Rule) Items(list string) (items []string) {
+	for part := range strings.SplitSeq(list, ",") {
+		word, _, _ := strings.Cut(strings.TrimSpace(part), " ")
+		if last := len(items) - 1; last >= 0 && word != "allow" && word != "deny" {
+			items[last] += "," + part
+			continue
+		}
+		items = append(items, part)
+	}
+	return items
+}
+
 // UnmarshalText reads a rule as ParseRule does.
 func (r *Rule) UnmarshalText(text []byte) (err error) {
 	*r, err = ParseRule(string(text))

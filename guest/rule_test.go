@@ -60,6 +60,17 @@ func TestParseRuleRefuses(t *testing.T) {
 	}
 }
 
+func TestItems(t *testing.T) {
+	for list, want := range map[string][]string{
+		"deny in": {"deny in"}, "allow tcp port 80,443, deny": {"allow tcp port 80,443", " deny"}, "deny udp port 1,2,allow": {"deny udp port 1,2", "allow"},
+		"80, deny": {"80", " deny"},
+	} {
+		if got := (Rule{}).Items(list); !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %q, want %q", list, got, want)
+		}
+	}
+}
+
 func FuzzParseRule(f *testing.F) {
 	for _, line := range []string{"allow tcp from 10.0.0.0/8 port 22", "deny all", "deny out icmpv6 to fe80::/10", "allow 7 ports 1,2-3"} {
 		f.Add(line)

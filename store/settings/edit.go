@@ -123,7 +123,7 @@ func (to target) wanted(value string) (wanted, error) {
 	switch {
 	case to.List() && !strings.HasPrefix(value, "["):
 		n = &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
-		for item := range strings.SplitSeq(value, ",") {
+		for _, item := range itemsOf(to.typ.Elem(), value) {
 			n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: strings.TrimSpace(item)})
 		}
 	case to.List(), to.Map() && strings.HasPrefix(value, "{"):
@@ -149,6 +149,15 @@ func (to target) wanted(value string) (wanted, error) {
 	w := wanted{value: v}
 	w.text, w.items = oneLine(n, to.typ)
 	return w, nil
+}
+
+// itemsOf cuts a list as it is written without brackets: at commas, unless the type has
+// commas within and says otherwise.
+func itemsOf(t reflect.Type, list string) []string {
+	if own, ok := reflect.Zero(t).Interface().(interface{ Items(string) []string }); ok {
+		return own.Items(list)
+	}
+	return strings.Split(list, ",")
 }
 
 // oneLine writes a value on one line as the user spelled it ("2m", not "2m0s").
