@@ -30,7 +30,7 @@ func (w *worker) ended(g *watched) {
 		})
 		return
 	}
-	g.unattend()
+	g.leave()
 	w.consoles.Get(g.Name).Shut()
 	exit := exitOf(status, err)
 	exit.Time = time.Now()

@@ -78,6 +78,7 @@ func (w *worker) complete(g *watched, s proto.Start, con int) error {
 // watch waits for the end of a guest and reads its console. fresh is false for what
 // the keeper holds already.
 func (w *worker) watch(g *watched, con int, fresh bool) error {
+	g.leave = w.acts.Attend(g.Start, w.say)
 	if old := w.guests[g.Name]; old != nil {
 		w.forget(old) // its end was not seen, and is of no interest any more
 	}
@@ -108,14 +109,13 @@ func (w *worker) watch(g *watched, con int, fresh bool) error {
 		return fmt.Errorf("%s: %w", g.Name, err)
 	}
 	g.src = src
-	w.attend(g)
 	return w.consoles.Get(g.Name).Open(g.Start, con)
 }
 
 // forget drops a guest without calling it ended.
 func (w *worker) forget(g *watched) {
 	w.loop.Drop(g.src)
-	g.unattend()
+	g.leave()
 	if w.guests[g.Name] == g {
 		delete(w.guests, g.Name)
 	}

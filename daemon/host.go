@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"vserver/daemon/proto"
@@ -23,9 +22,10 @@ func hostActs(dirs guest.Dirs) acts {
 	return acts{
 		Ended:   h.Ended,
 		Start:   func(n guest.Name) error { return startAside(dirs, n) },
-		OOM:     func(n guest.Name) bool { return oomKills(dirs.Cgroup+"/"+string(n)) > 0 },
+		OOM:     func(n guest.Name) bool { return cgroup.OOMKills(dirs.Cgroup+"/"+string(n)) > 0 },
 		Running: func(known func(guest.Name) bool) []proto.Start { return running(h, known) },
 		Reopen:  reopen,
+		Prune:   h.Prune,
 		Attend:  func(s proto.Start, say func(string, ...any)) func() { return h.Attend(s.Name, s.InitPID, say) },
 	}
 }
@@ -99,44 +99,6 @@ func startHere(dirs guest.Dirs, n guest.Name, say func(string, ...any)) int {
 		return exitNotFound
 	}
 	return 1
-}
-
-// oomKills counts the processes of a group that the kernel killed for want of memory.
-func oomKills(group string) int {
-	cg, err := cgroup.Find()
-	if err != nil {
-		return 0
-	}
-	if n := oomKillsIn(cg.Unified, group, "memory.events"); n > 0 {
-		return n
-	}
-	legacy, _ := cg.Legacy("memory")
-	for _, m := range legacy {
-		if n := oomKillsIn(m, group, "memory.oom_control"); n > 0 {
-			return n
-		}
-	}
-	return 0
-}
-
-// oomKillsIn reads the counter oom_kill, which v1 and v2 have under the same name.
-func oomKillsIn(m cgroup.Hierarchy, group, file string) int {
-	g, err := m.Open(group)
-	if err != nil {
-		return 0
-	}
-	defer g.Close()
-	text, err := g.Read(file)
-	if err != nil {
-		return 0
-	}
-	for line := range strings.Lines(text) {
-		if v, ok := strings.CutPrefix(line, "oom_kill "); ok {
-			n, _ := strconv.Atoi(strings.TrimSpace(v))
-			return n
-		}
-	}
-	return 0
 }
 
 // reopen gives a new read end of the pipe that the guest's init has as its standard

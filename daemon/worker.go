@@ -32,9 +32,10 @@ type acts struct {
 	Running func(known func(guest.Name) bool) []proto.Start
 	// Reopen gives a new read end of the log pipe of a guest, -1 when it has none.
 	Reopen func(proto.Start) int
-	// Attend looks after the network of a guest until leave is called. It does not take
-	// its time. May be nil.
+	// Attend looks after the network of a guest until leave is called.
 	Attend func(s proto.Start, say func(format string, args ...any)) (leave func())
+	// Prune removes what stands for all guests when there is none; nil is nothing.
+	Prune func() error
 }
 
 // store is who holds our files: a keeper process, or systemd.
@@ -119,6 +120,11 @@ func (w *worker) run(files map[string]int) (end bool, err error) {
 	for !w.over && !w.renew {
 		if err := w.loop.Turn(); err != nil {
 			return false, err
+		}
+	}
+	if w.over && len(w.guests) == 0 && w.acts.Prune != nil {
+		if err := w.acts.Prune(); err != nil {
+			w.say("%v", err)
 		}
 	}
 	return w.over, nil
