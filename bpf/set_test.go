@@ -1,6 +1,10 @@
 package bpf
 
 import (
+	"fmt"
+	"hash/fnv"
+	"os"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -43,5 +47,38 @@ func TestSetLoads(t *testing.T) {
 			}
 			syscall.Close(fd)
 		}
+	}
+}
+
+// The texts of the programs change only on purpose, and with them the version.
+func TestSetText(t *testing.T) {
+	p := Parts{Manifest: 1, Guests: 2, Owners: 3, Accounts: 4, Counts: 5, Ports: 6, Listeners: 7, Notes: 8, Level: 2}
+	p.Tasks = Tasks{Cred: 100, Effective: 200, Cgroups: 300, Group: 400, Ancestors: 500, Node: 600, NodeID: 700}
+	all := fnv.New64a()
+	for _, prog := range Set() {
+		_, name, _ := strings.Cut(prog.Name, "_")
+		got := ebpf.Text(prog.Text(p))
+		all.Write([]byte(got))
+		golden(t, name, got)
+	}
+	golden(t, "version", fmt.Sprintf("%d %x\n", Version, all.Sum64()))
+}
+
+// golden holds a text against a file, or writes it.
+func golden(t *testing.T, name, got string) {
+	t.Helper()
+	path := "testdata/" + name + ".golden"
+	want, err := os.ReadFile(path)
+	if string(want) == got {
+		return
+	}
+	if *update {
+		err = os.WriteFile(path, []byte(got), 0o644)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !*update {
+		t.Errorf("%s changed (a new Version, and go test -update):\n%s", name, got)
 	}
 }

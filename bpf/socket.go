@@ -65,8 +65,8 @@ func Create(p Parts) []ebpf.Instruction {
 	t.isnt(r2, syscall.IPPROTO_TCP, bad)
 
 	t.here("count")
-	t.account(nil, SocketsEver)
 	t.flag(Limited, "limited")
+	t.account(nil, SocketsEver)
 	t.jump("pass")
 	t.here("limited")
 	t.lookup(t.Counts, stackID)
@@ -85,6 +85,7 @@ func Create(p Parts) []ebpf.Instruction {
 	t.put(r0, 8, noteCounted)
 	t.set(r1, 1)
 	t.add(ebpf.AtomicAdd(addr, 0, r1, ebpf.DWord))
+	t.account(nil, SocketsEver)
 	return t.end(1)
 }
 

@@ -1,7 +1,10 @@
 package shared
 
 import (
+	"io/fs"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -10,7 +13,7 @@ import (
 	"vserver/kernel/cgroup"
 )
 
-// context4 is a guest of one IPv4 address.
+// guestContext is a guest with these addresses, as by default.
 func guestContext(lback string, addresses ...string) *Context {
 	c := &Context{Remap: true, HideLback: true, RawICMP: true, Lback: netip.MustParseAddr(lback)}
 	for _, a := range addresses {
@@ -34,6 +37,7 @@ func stage(t testing.TB, contexts map[string]*Context) (*Set, map[string]*agent.
 		hostAddr(t, "lo", a)
 	}
 	settled(t)
+	must(t, os.WriteFile("/proc/sys/net/ipv4/ping_group_range", []byte("0 1000000"), 0))
 	d := need.Dirs(t)
 	h, err := cgroup.Find()
 	must(t, err)
@@ -63,6 +67,29 @@ func stage(t testing.TB, contexts map[string]*Context) (*Set, map[string]*agent.
 		agents[name] = agent.Start(t, g.FD(), agent.Root)
 	}
 	return s, agents, ids
+}
+
+// groupOf opens the cgroup of this number.
+func groupOf(t testing.TB, id uint64) int {
+	t.Helper()
+	root := need.Cgroup2(t)
+	fd := -1
+	must(t, filepath.WalkDir(root, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.IsDir() {
+			return nil // gone meanwhile
+		}
+		var st syscall.Stat_t
+		if syscall.Stat(path, &st) == nil && st.Ino == id {
+			fd, err = syscall.Open(path, syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
+			if err != nil {
+				return err
+			}
+			return fs.SkipAll
+		}
+		return nil
+	}))
+	t.Cleanup(func() { syscall.Close(fd) })
+	return fd
 }
 
 func TestTCP4(t *testing.T) {
