@@ -9,6 +9,7 @@ import (
 	"path"
 	"path/filepath"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -163,4 +164,24 @@ func (w *world) reach(t testing.TB, addr string) (c net.Conn, err error) {
 		return err
 	})
 	return c, err
+}
+
+// address gives the host a further address of its network.
+func (w *world) address(prefix string) {
+	w.t.Helper()
+	err := w.inNet(func() error {
+		up, err := netlink.LinkByName("up0")
+		if err != nil {
+			return err
+		}
+		p := netip.MustParsePrefix(prefix)
+		addr := &netlink.Addr{IPNet: &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}}
+		if p.Addr().Is6() {
+			addr.Flags = syscall.IFA_F_NODAD
+		}
+		return netlink.AddrAdd(up, addr)
+	})
+	if err != nil {
+		w.t.Fatal(err)
+	}
 }

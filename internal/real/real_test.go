@@ -26,6 +26,7 @@ import (
 	"vserver/guest"
 	"vserver/internal/need"
 	"vserver/kernel/cgroup"
+	"vserver/ncontext/shared"
 )
 
 func TestMain(m *testing.M) { need.Main(m) }
@@ -65,7 +66,7 @@ func (w *world) end() {
 			w.t.Errorf("stop --all: exit code %d: %s", r.code, r.err)
 		}
 	}
-	if err := proto.Quit(w.dirs); err != nil {
+	if err := errors.Join(proto.Quit(w.dirs), shared.Detach(w.dirs)); err != nil {
 		w.t.Error(err)
 	}
 	cg, err := cgroup.Find()
