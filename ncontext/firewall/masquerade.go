@@ -65,38 +65,31 @@ func setPool(pool netip.Prefix, want bool) error {
 		return unable(err)
 	}
 	defer conn.Close()
-	sets, err := conn.Sets(table())
+	b, err := poolBatch(conn, pool, want)
 	if err != nil {
 		return unable(err)
+	}
+	return unable(conn.Commit(b))
+}
+
+// poolBatch is what is to be done for a network to be hidden or not.
+func poolBatch(conn *nft.Conn, pool netip.Prefix, want bool) (*nft.Batch, error) {
+	sets, err := conn.Sets(table())
+	if err != nil {
+		return nil, err
 	}
 	shielded, err := conn.HasChain(table(), sourceChain)
 	if err != nil {
-		return unable(err)
+		return nil, err
 	}
 	f, there := poolFeature(), slices.Contains(sets, poolSet4)
-	count, has := 0, false
-	first := pool.Masked().Addr().AsSlice()
-	for _, set := range f.users {
-		if !there {
-			break
-		}
-		list, err := conn.Elements(table(), set.Name)
-		if err != nil {
-			return err
-		}
-		for _, e := range list {
-			if !e.End {
-				count++
-				has = has || bytes.Equal(e.Key, first)
-			}
-		}
+	count, has, err := hidden(conn, pool, there)
+	if err != nil {
+		return nil, err
 	}
-	if has == want {
-		return nil
-	}
-	b := nft.NewBatch(table())
-	set := byFamily("pool", pool.Addr())
+	b, set := nft.NewBatch(table()), byFamily("pool", pool.Addr())
 	switch {
+	case has == want:
 	case want:
 		b.AddTable()
 		if !there {
@@ -113,7 +106,27 @@ func setPool(pool netip.Prefix, want bool) error {
 	default:
 		b.DelTable()
 	}
-	return unable(conn.Commit(b))
+	return b, nil
+}
+
+// hidden counts the networks that are hidden, and tells whether one is among them.
+func hidden(conn *nft.Conn, pool netip.Prefix, there bool) (count int, has bool, err error) {
+	if !there {
+		return 0, false, nil
+	}
+	for _, set := range poolFeature().users {
+		list, err := conn.Elements(table(), set.Name)
+		if err != nil {
+			return 0, false, err
+		}
+		for _, e := range list {
+			if !e.End {
+				count++
+				has = has || bytes.Equal(e.Key, pool.Masked().Addr().AsSlice())
+			}
+		}
+	}
+	return count, has, nil
 }
 
 // poolElements are the bounds of a network.
