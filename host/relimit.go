@@ -20,7 +20,7 @@ func limited(path string) bool {
 // filter and queues.
 func filtered(path string) bool {
 	switch path {
-	case "network.firewall", "network.egress.rate", "network.egress.reserved", "network.egress.share", "network.ingress.rate":
+	case "network.firewall", "network.publish", "network.egress.rate", "network.egress.reserved", "network.egress.share", "network.ingress.rate":
 		return true
 	}
 	return false
@@ -41,7 +41,7 @@ func (h *Host) refilter(n guest.Name) error {
 	if was.Mode == guest.NetShared {
 		spec.Network.Addresses = was.Addrs
 	}
-	return ncontext.Refresh(&ncontext.Guest{Name: n, Spec: spec})
+	return ncontext.Refresh(&ncontext.Guest{Name: n, Spec: spec, Dirs: h.Dirs, Netns: -1})
 }
 
 // relimit gives a running guest the limits of its spec, and says which of them it

@@ -10,13 +10,21 @@ import (
 	"vserver/ncontext/shape"
 )
 
-// Refresh gives a guest that runs the firewall and the rates of its spec, for its
-// addresses as the spec has them. Packets see the old rules or the new ones.
+// Refresh gives a guest that runs the firewall, the published ports and the rates of its
+// spec, for its addresses as the spec has them. Packets see the old rules or the new
+// ones.
 func Refresh(g *Guest) error {
-	if g.link() == "" && g.Spec.Network.Mode != guest.NetShared {
+	switch {
+	case g.Spec.Network.Mode == guest.NetPrivate:
+		err := private.Refresh(private.Guest{Spec: g.Spec, Name: g.Name, Netns: g.Netns, Dirs: g.Dirs})
+		if g.link() == "" {
+			return err
+		}
+		return errors.Join(err, shape.Change(g.shaping()))
+	case g.Spec.Network.Mode != guest.NetShared:
 		return nil
 	}
-	return errors.Join(firewall.Change(firewall.Of(g.Spec, g.link(), g.addrs())), shape.Change(g.shaping()))
+	return errors.Join(firewall.Change(firewall.Of(g.Spec, "", g.addrs())), shape.Change(g.shaping()))
 }
 
 // link is the host's end of the guest's routed link, "" when it has none.

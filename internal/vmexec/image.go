@@ -42,7 +42,7 @@ func lazy() []string {
 	return []string{
 		"overlay", "erofs", "squashfs", "isofs", "veth", "dummy", "bridge", "macvlan", "tun", "unix_diag", "inet_diag", "tcp_diag",
 		"nf_tables", "nft_ct", "nft_nat", "nft_masq", "nft_chain_nat", "nft_fib", "nft_fib_ipv4",
-		"nft_fib_ipv6", "nft_fib_inet", "nft_limit", "nft_reject_inet", "sch_htb", "sch_fq_codel", "br_netfilter", "crc32c_generic", "quota_v2", "quota_tree",
+		"nft_fib_ipv6", "nft_fib_inet", "nft_meta_bridge", "nft_limit", "nft_reject_inet", "sch_htb", "sch_fq_codel", "br_netfilter", "crc32c_generic", "quota_v2", "quota_tree",
 		"binfmt_misc", "autofs4", "configs", "af_packet", "ipv6",
 	}
 }

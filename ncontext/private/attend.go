@@ -214,11 +214,9 @@ func (t *tenant) republish(host *netlink.Handle, addrs []netip.Addr) error {
 	for _, a := range addrs {
 		u.addrs = append(u.addrs, newAddr(netip.PrefixFrom(a, a.BitLen())))
 	}
-	link, err := host.LinkByName(u.bridgeName())
-	if err != nil {
-		return fmt.Errorf("bridge %s: %w", u.bridgeName(), err)
+	if err := u.joined(); err != nil {
+		return err
 	}
-	u.over, u.own = &uplink{link.Attrs().Index, link.Attrs().Name, link.Attrs().MTU}, isOurs(link)
 	return u.shield()
 }
 

@@ -166,6 +166,26 @@ func TestPublish(t *testing.T) {
 				t.Errorf("a port of another's: %v", err)
 			}
 			must(t, Down(10, w.dirs))
+			// Other ports while it runs, and none.
+			s := spec(8, "192.0.2.10/24", "2001:db8:1::10/64")
+			if link == guest.LinkBridge {
+				s = bridged(8, "198.51.100.10/24", "2001:db8:2::10/64")
+			}
+			running := Guest{published(s, "8088:80"), "g8", -1, w.dirs}
+			must(t, Refresh(running))
+			if seen := w.asks(w.outside, "tcp", "192.0.2.1:8088", long); seen != "192.0.2.9" {
+				t.Errorf("newly published: seen as %q", seen)
+			}
+			if seen := w.asks(w.outside, "tcp", "192.0.2.1:8080", short); seen != "" {
+				t.Errorf("published no more: seen as %q", seen)
+			}
+			s.Network.Publish = nil
+			must(t, Refresh(running))
+			if seen := w.asks(w.outside, "tcp", "192.0.2.1:8088", short); seen != "" {
+				t.Errorf("published no more: seen as %q", seen)
+			}
+			running.Spec = published(s, "8080:80")
+			must(t, Refresh(running))
 			must(t, Down(8, w.dirs))
 			if seen := w.asks(w.outside, "tcp", "192.0.2.1:8080", short); seen != "" {
 				t.Errorf("still published: seen as %q", seen)

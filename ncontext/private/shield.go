@@ -2,10 +2,15 @@ package private
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/netip"
 	"slices"
+	"syscall"
 
+	"github.com/vishvananda/netlink"
+
+	"vserver/guest"
 	"vserver/ncontext/firewall"
 )
 
@@ -16,7 +21,47 @@ const tableName = "vserver"
 // source address, enforce the guest's rules and lead published ports to it. Strict
 // reverse path filtering, which is set on each link as well, does not do against false
 // sources: it knows no IPv6, and systemd's udev loosens it on every new link.
-func (u *up) shield() error {
+func (u *up) shield() error { return u.filter(firewall.Up) }
+
+// Refresh gives a guest that runs the rules and published ports of its spec, in one
+// step. A guest with a lease waits for its next start with that.
+func Refresh(g Guest) error {
+	n := &g.Spec.Network
+	u := &up{Guest: g, xid: g.Spec.XID, net: n}
+	for _, p := range n.Addresses {
+		u.addrs = append(u.addrs, newAddr(p.Prefix))
+	}
+	if len(u.addrs) == 0 || n.DHCP || n.Link == guest.LinkMacvlan {
+		return nil
+	}
+	host, err := netlink.NewHandle(syscall.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("netlink: %w", err)
+	}
+	defer host.Close()
+	u.host = host
+	if err := u.joined(); err != nil {
+		return err
+	}
+	return u.filter(firewall.Change)
+}
+
+// joined finds the bridge of a guest that is at one.
+func (u *up) joined() error {
+	name := u.bridgeName()
+	if name == "" {
+		return nil
+	}
+	link, err := u.host.LinkByName(name)
+	if err != nil {
+		return fmt.Errorf("bridge %s: %w", name, err)
+	}
+	u.over, u.own = &uplink{link.Attrs().Index, name, link.Attrs().MTU}, isOurs(link)
+	return nil
+}
+
+// filter has the packet filter told of the guest.
+func (u *up) filter(tell func(firewall.Guest) error) error {
 	g := firewall.Of(u.Spec, Link(u.xid), addrsOf(u.addrs))
 	if u.over != nil {
 		g.Rules, g.Shaped = nil, false // packets between ports are not seen there
@@ -36,7 +81,7 @@ func (u *up) shield() error {
 	if err := u.passable(); err != nil {
 		return err
 	}
-	if err := firewall.Up(g); err != nil {
+	if err := tell(g); err != nil {
 		return err
 	}
 	// What the host says to 127.0.0.1 may leave by the link, as the table leads it; what
