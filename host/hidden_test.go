@@ -1,0 +1,181 @@
+package host
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"vserver/guest"
+	"vserver/kernel/cgroup"
+)
+
+// hidden makes a guest with hide_netif that runs the script.
+func (w *world) hidden(n guest.Name, script string) guest.Name {
+	return w.guest(n, func(s *guest.Spec) {
+		a, err := guest.ParseAddress("10.1.2.3/24")
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		s.Network = guest.Network{Mode: guest.NetShared, Flags: []string{"hide_netif"}, Addresses: []guest.Address{a}}
+		s.Init.Command = []string{"/bin/sh", "-c", script}
+	})
+}
+
+// servers gives the pids of a guest's servers of sockets.
+func (w *world) servers(n guest.Name) []int {
+	w.t.Helper()
+	cg, err := cgroup.Find()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	g, err := cg.Open(w.group(n))
+	if err != nil {
+		return nil
+	}
+	defer g.Close()
+	pids, err := g.Servers()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return pids
+}
+
+// eventually waits until ok says so.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatal("not in time: " + what)
+		}
+	}
+}
+
+// A guest with hide_netif sees its own addresses and nothing else, and reaches the
+// host's network by sockets that are handed in.
+func TestHidden(t *testing.T) {
+	w := newNet(t)
+	sh(t, "ip link add hostonly type bridge; ip addr add 10.9.9.9/24 dev hostonly; ip link set hostonly up")
+	n := w.hidden("web1", "sleep 1000")
+	w.start(n)
+	for line, want := range map[string]string{
+		"ip -o addr | grep -v inet6 | awk '{print $2, $4}'": "lo 127.0.0.1/8\neth0 10.1.2.3/24\n",
+		"ip route":                       "default dev eth0 scope link  src 10.1.2.3 \n",
+		"ls /sys/class/net":              "eth0\nlo\n",
+		"grep -c : /proc/net/tcp":        "0\n",
+		"ifconfig | grep 'inet addr'":    "          inet addr:10.1.2.3  Bcast:10.1.2.255  Mask:255.255.255.0\n          inet addr:127.0.0.1  Mask:255.0.0.0\n",
+		"nc 127.0.0.1 1 2>&1":            "nc: can't connect to remote host (127.0.0.1): Connection refused\n",
+		"ip link set hostonly down 2>&1": "ip: SIOCGIFFLAGS: No such device\n",
+	} {
+		if out, _ := w.sh(n, line); out != want {
+			t.Errorf("%s: %q, want %q", line, out, want)
+		}
+	}
+	w.talks(n)
+	// The guest has one server, and its commands' are gone with them.
+	eventually(t, "one server", func() bool { return len(w.servers(n)) == 1 })
+	if st, err := w.Status(n); err != nil || st.State != guest.Running || st.Processes != 2 {
+		t.Errorf("status: %+v, %v", st, err)
+	}
+	w.stop(n)
+	w.nothing(n)
+}
+
+// talks has the host and the guest call each other: the guest's sockets are the host's,
+// under the guest's network context.
+func (w *world) talks(n guest.Name) {
+	w.t.Helper()
+	w.sh(n, "nc -l -p 7080 </dev/null >/tmp/got 2>&1 &") // outlives the command that began it
+	var c net.Conn
+	eventually(w.t, "a listener", func() (ok bool) {
+		var err error
+		c, err = net.Dial("tcp", "10.1.2.3:7080")
+		return err == nil
+	})
+	if _, err := net.Dial("tcp", "10.9.9.9:7080"); err == nil {
+		w.t.Error("the guest listens on the host's address")
+	}
+	c.Write([]byte("hello"))
+	c.Close()
+	eventually(w.t, "the host's greeting", func() bool {
+		got, _ := w.sh(n, "cat /tmp/got")
+		return got == "hello"
+	})
+	l, err := net.Listen("tcp", "10.9.9.9:81")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer l.Close()
+	w.sh(n, "nc 10.9.9.9 81 </dev/null >/dev/null 2>&1 &")
+	from, err := l.Accept()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer from.Close()
+	if at := from.RemoteAddr().(*net.TCPAddr).IP.String(); at != "10.1.2.3" {
+		w.t.Errorf("the guest came as %s", at)
+	}
+}
+
+// A server that is killed is replaced by vserverd, also by the next one when vserverd
+// was killed as a whole before; the guest waits, and nothing goes wrong in it.
+func TestHiddenServersKilled(t *testing.T) {
+	w := newNet(t)
+	// Each round makes a socket; whatever comes but a refused connection is noted.
+	n := w.hidden("web1", "cd /tmp; i=0; while :; do nc 127.0.0.1 1 2>&1 | grep -v refused >> bad; i=$((i+1)); echo $i > n; done")
+	w.start(n)
+	tmp := filepath.Join(w.Dirs.Guest(n), "upper/tmp")
+	count := func() int {
+		text, _ := os.ReadFile(filepath.Join(tmp, "n"))
+		i, _ := strconv.Atoi(strings.TrimSpace(string(text)))
+		return i
+	}
+	goesOn := func(what string) {
+		t.Helper()
+		before := count()
+		eventually(t, "another socket after "+what, func() bool { return count() > before+3 })
+	}
+	goesOn("the start")
+	for range 5 {
+		for _, pid := range w.servers(n) {
+			syscall.Kill(pid, syscall.SIGKILL)
+		}
+		goesOn("a server's death")
+	}
+	for _, pid := range w.supervisors() {
+		syscall.Kill(pid, syscall.SIGKILL)
+	}
+	eventually(t, "no vserverd", func() bool { return len(w.supervisors()) == 0 })
+	goesOn("vserverd's death")
+	if out, code := w.sh(n, "nc 127.0.0.1 1 2>&1"); !strings.Contains(out, "refused") { // wakes vserverd
+		t.Errorf("exec: %q, %d", out, code)
+	}
+	eventually(t, "one server", func() bool { return len(w.servers(n)) == 1 })
+	old := w.servers(n)[0]
+	time.Sleep(500 * time.Millisecond) // vserverd looks for guests after adoptPause
+	syscall.Kill(old, syscall.SIGKILL)
+	goesOn("a server's death under the next vserverd")
+	w.stop(n)
+	w.nothing(n)
+	if bad, err := os.ReadFile(filepath.Join(tmp, "bad")); err != nil || len(bad) > 0 {
+		t.Errorf("went wrong: %s, %v", bad, err)
+	}
+}
+
+// supervisors are the processes of the world's vserverd.
+func (w *world) supervisors() []int {
+	var out []int
+	procs, _ := filepath.Glob("/proc/[0-9]*/cmdline")
+	for _, p := range procs {
+		line, _ := os.ReadFile(p)
+		if strings.HasPrefix(string(line), "vserverd\x00") && strings.Contains(string(line), "="+w.root+"/") {
+			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(p)))
+			out = append(out, pid)
+		}
+	}
+	return out
+}
