@@ -34,7 +34,7 @@ type acts struct {
 	Reopen func(proto.Start) int
 	// Attend looks after the network of a guest until leave is called.
 	Attend func(s proto.Start, say func(format string, args ...any)) (leave func())
-	// Prune removes what stands for all guests when there is none; nil is nothing.
+	// Prune removes what stands for all guests, if there is none; nil is nothing.
 	Prune func() error
 }
 
@@ -122,7 +122,7 @@ func (w *worker) run(files map[string]int) (end bool, err error) {
 			return false, err
 		}
 	}
-	if w.over && len(w.guests) == 0 && w.acts.Prune != nil {
+	if w.over && w.acts.Prune != nil {
 		if err := w.acts.Prune(); err != nil {
 			w.say("%v", err)
 		}

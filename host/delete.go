@@ -34,7 +34,7 @@ func (h *Host) Delete(ctx context.Context, n guest.Name, o DeleteOptions) error 
 		}
 	}
 	if err == nil {
-		err = h.pruneGroup()
+		err = h.Prune()
 	}
 	return fault.New(string(n), "delete", err)
 }

@@ -52,7 +52,7 @@ func (w *world) end() {
 			w.t.Error(err)
 		}
 	}
-	if err := proto.Quit(w.Dirs); err != nil {
+	if err := errors.Join(proto.Quit(w.Dirs), w.Prune()); err != nil {
 		w.t.Error(err)
 	}
 	if cg, err := cgroup.Find(); err == nil {

@@ -28,11 +28,17 @@ func (r *run) networkSteps() []step.Step {
 	if r.spec.Network.Hidden() {
 		list = append(list, step.Step{Name: "show the guest its addresses", Do: r.showAddresses})
 	}
+	return list
+}
+
+// encloseStep comes before the guest has a process: none may make a socket that the
+// programs do not know what to do with, not even the first one for its own loopback.
+func (r *run) encloseStep() step.Step {
 	name := "let the network pass"
 	if r.spec.Network.Mode == guest.NetShared {
 		name = "keep the guest to its addresses"
 	}
-	return append(list, step.Step{Name: name, Do: r.enclose, Undo: r.disclose})
+	return step.Step{Name: name, Do: r.enclose, Undo: r.disclose}
 }
 
 // addressWords are addresses as a line of the plan.

@@ -111,6 +111,7 @@ func (r *run) steps() []step.Step {
 			return r.hook(ctx, "pre-start", r.spec.Hooks.PreStart)
 		}},
 		{Name: "make control group " + r.h.group(r.name), Do: r.makeGroup, Undo: r.removeGroup},
+		r.encloseStep(),
 		{Name: "make console of type " + string(r.spec.Console.Type), Do: r.makeConsole, Undo: r.closeConsole},
 		{Name: "clone first process: " + r.namespaces(), Do: r.clone, Undo: r.abandon},
 	}

@@ -5,11 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/cgroup"
+	"vserver/ncontext/shared"
 	"vserver/step"
 )
 
@@ -18,21 +20,30 @@ import (
 func (h *Host) Stop(ctx context.Context, n guest.Name, o StopOptions) error {
 	err := h.stop(ctx, n, o)
 	if err == nil || errors.Is(err, guest.ErrStopped) {
-		if group := h.pruneGroup(); group != nil {
-			err = errors.Join(group, err)
+		// vserverd, which stays for a while, does it when it ends: who starts again soon
+		// should not have to attach programs anew (some 20 ms).
+		if awake, _ := exists(h.Dirs.Socket()); !awake || !shared.Attached(h.Dirs) {
+			err = errors.Join(h.Prune(), err)
 		}
 	}
 	return fault.New(string(n), "stop", err)
 }
 
-// pruneGroup removes the group above those of all guests when no guest has one. It is not
-// part of a guest's end: who starts again at once should find it.
-func (h *Host) pruneGroup() error {
+// Prune removes what stands for all guests, when there is none: the group above theirs,
+// and with it the programs of the shared network. That the group is not empty is no
+// error. It is not part of a guest's end: who starts again at once should find it.
+func (h *Host) Prune() error {
 	cg, err := cgroup.Find()
 	if err != nil {
 		return err
 	}
-	return cg.Unified.Prune(h.Dirs.Cgroup)
+	if err := cg.Unified.Prune(h.Dirs.Cgroup); err != nil {
+		return err
+	}
+	if there, err := exists(filepath.Join(cg.Unified.Mount, h.Dirs.Cgroup)); there || err != nil {
+		return err
+	}
+	return shared.Detach(h.Dirs)
 }
 
 func (h *Host) stop(ctx context.Context, n guest.Name, o StopOptions) error {

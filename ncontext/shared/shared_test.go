@@ -158,6 +158,38 @@ func TestPutTake(t *testing.T) {
 	same(t, before)
 }
 
+// TestKill closes the connections on one address and no others; a group that none of
+// them is in saves them.
+func TestKill(t *testing.T) {
+	ground(t)
+	dial := func(at string) net.Conn {
+		l, err := net.Listen("tcp", at+":0")
+		must(t, err)
+		t.Cleanup(func() { l.Close() })
+		from := &net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(at)}}
+		c, err := from.Dial("tcp", l.Addr().String())
+		must(t, err)
+		t.Cleanup(func() { c.Close() })
+		return c
+	}
+	hostAddr(t, "eth0", "192.0.2.2/24")
+	one, other := dial("192.0.2.1"), dial("192.0.2.2")
+	if n, err := Kill(addr("192.0.2.1"), []uint64{1 << 40}); err != nil || n != 0 {
+		t.Errorf("of another group: %d, %v", n, err)
+	}
+	if n, err := Kill(addr("192.0.2.1"), nil); errors.Is(err, syscall.EOPNOTSUPP) {
+		t.Skip("CONFIG_INET_DIAG_DESTROY")
+	} else if err != nil || n == 0 {
+		t.Errorf("%d, %v", n, err)
+	}
+	if _, err := one.Write([]byte("x")); err == nil {
+		t.Error("still connected")
+	}
+	if _, err := other.Write([]byte("x")); err != nil {
+		t.Errorf("the other address: %v", err)
+	}
+}
+
 func TestPool(t *testing.T) {
 	ground(t)
 	path := filepath.Join(t.TempDir(), "pool")
