@@ -9,18 +9,24 @@ import (
 // Offsets in struct __sk_buff.
 const (
 	skbLength   = 0
+	skbMark     = 8
 	skbProtocol = 16
 	skbData     = 76
 	skbDataEnd  = 80
 )
 
+// loopMark is on packets that guests send to their own loopback: "vslo" in ASCII.
+const loopMark = 0x76736c6f
+
 // Egress is every packet that a socket of a guest sends, whatever hook it passed or
 // did not pass: it is dropped unless its source is the guest's; one to or from a loopback
-// address stays among the guest's own addresses.
+// address stays among the guest's own addresses, and one to it bears loopMark.
 func Egress(p Parts) []ebpf.Instruction { return packet(p, true) }
 
 // Ingress is every packet that comes to a socket of a guest: it is dropped unless its
-// destination is the guest's, or a group or broadcast that the guest may get.
+// destination is the guest's, or a group or broadcast that the guest may get. What comes
+// to its loopback must be marked, or at least not begin anything: any user of the host
+// can bind to an address of the host's, and would else be taken for one of the guest.
 func Ingress(p Parts) []ebpf.Instruction { return packet(p, false) }
 
 // packet is Egress or Ingress. What is the guest's in it, and what is somebody's, are
@@ -43,6 +49,9 @@ func packet(p Parts, out bool) []ebpf.Instruction {
 	t.isnt(r1, ethernet(0x86dd), "drop")
 
 	t.header(40)
+	if !out {
+		t.first(6, 40+13)
+	}
 	for half := int16(0); half < 16; half += 8 {
 		t.load8(r1, r2, own6+half)
 		t.store8(fp, stackAddr+half, r1)
@@ -53,10 +62,25 @@ func packet(p Parts, out bool) []ebpf.Instruction {
 
 	t.here("four")
 	t.header(20)
+	if !out {
+		t.first(9, 20+13)
+	}
 	t.load(addr, r2, own)
 	t.load(r1, r2, other)
 	t.store(fp, stackSaved, r1)
 	t.packet4(out)
+
+	// Among the guest's own addresses, one of which is loopback.
+	t.here("loop")
+	if out {
+		t.put(ctx, skbMark, loopMark)
+	} else {
+		t.load(r1, ctx, skbMark)
+		t.is(r1, loopMark, "count")
+		t.load(r1, fp, stackNote)
+		t.isnt(r1, 0, "drop")
+	}
+	t.jump("count")
 
 	t.here("drop")
 	t.account(nil, Dropped)
@@ -81,6 +105,27 @@ func (t *text) header(size int32) {
 	t.add(ebpf.JumpIfReg(r1, ebpf.Above, r3, "drop"))
 }
 
+// first notes on the stack whether the packet in r2 can be the first that its receiver
+// hears of its sender: all but TCP whose header says that it goes on. The protocol and,
+// without options of IP, TCP's flags are at these offsets.
+func (t *text) first(protocol, tcpFlags int16) {
+	const syn, ack = 2, 16
+	done := t.label("first")
+	t.put(fp, stackNote, 1)
+	t.add(ebpf.Load(r1, r2, protocol, ebpf.Byte))
+	t.isnt(r1, syscall.IPPROTO_TCP, done)
+	if protocol == 9 {
+		t.add(ebpf.Load(r1, r2, 0, ebpf.Byte))
+		t.isnt(r1, 0x45, done) // options
+	}
+	t.mov(r1, r2)
+	t.add(ebpf.AddImm(r1, int32(tcpFlags)+1), ebpf.JumpIfReg(r1, ebpf.Above, r3, done))
+	t.add(ebpf.Load(r1, r2, tcpFlags, ebpf.Byte), ebpf.And32(r1, syn|ack))
+	t.is(r1, syn, done)
+	t.put(fp, stackNote, 0)
+	t.here(done)
+}
+
 // packet4 judges the packet: to count or to drop.
 func (t *text) packet4(out bool) {
 	t.own4("own4")
@@ -100,7 +145,7 @@ func (t *text) packet4(out bool) {
 	t.load(r2, fp, stackSaved)
 	t.masked(r1, r2, net(0xff000000))
 	t.isnt(r1, net(0x7f000000), "other4")
-	t.lback4(r2, "count")
+	t.lback4(r2, "loop")
 	t.flag(LbackAllow, "count")
 	t.jump("drop")
 	t.here("other4")
@@ -115,8 +160,8 @@ func (t *text) packet4(out bool) {
 	// From or to the guest's loopback: the other is the guest's.
 	t.here("lback4")
 	t.load(addr, fp, stackSaved)
-	t.lback4(addr, "count")
-	t.own4("count")
+	t.lback4(addr, "loop")
+	t.own4("loop")
 	t.jump("drop")
 
 	// The host's loopback, where that is allowed.
@@ -142,6 +187,7 @@ func (t *text) packet6(out bool) {
 
 	t.here("own6")
 	t.other6()
+	t.lback6("loop")
 	t.loopback6("hosts6")
 	if out {
 		t.kind6("count", "drop")
@@ -150,8 +196,8 @@ func (t *text) packet6(out bool) {
 
 	t.here("lback6")
 	t.other6()
-	t.lback6("count")
-	t.own6("count")
+	t.lback6("loop")
+	t.own6("loop")
 	t.jump("drop")
 
 	t.here("hosts6")

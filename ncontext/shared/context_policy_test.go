@@ -303,3 +303,78 @@ func TestOpen(t *testing.T) {
 		t.Errorf("nowhere: %v", err)
 	}
 }
+
+func TestUDP6(t *testing.T) {
+	a := guestContext("127.0.8.1", "192.0.2.10/24", "2001:db8:1::10/64")
+	b := guestContext("127.0.9.1", "2001:db8:1::11/64")
+	a.Lback6, b.Lback6 = netip.MustParseAddr("fd76::a"), netip.MustParseAddr("fd76::b")
+	_, agents, _ := stage(t, map[string]*Context{"a": a, "b": b})
+	agent.Play(t, agents, `
+		a udp6 s
+		a set s 41 26 1
+		a bind s [::]:53
+		a name s = [::]:53
+		a udp4 t
+		a bind t 0.0.0.0:53
+		b udp6 s
+		b bind s [::]:53
+		b bind s [2001:db8:1::10]:54 = EADDRNOTAVAIL
+		host udp6 c
+		host send c [2001:db8:1::10]:53 one
+		a recv s = one [2001:db8:1::*
+		host send c [::ffff:192.0.2.10]:53 two
+		a recv t = two 192.0.2.1
+		host send c [2001:db8:1::11]:53 three
+		b recv s = three [2001:db8:1::*
+		b udp6 c
+		b send c [2001:db8:1::10]:53 four
+		a recv s = four [2001:db8:1::11]
+		b send c [2001:db8:1::10]:53 no 2001:db8:1::1 = EADDRNOTAVAIL
+		b send c [::ffff:192.0.2.10]:53 no = ENETUNREACH
+		b udp6 k
+		b connect k [2001:db8:1::10]:53
+		b name k = [2001:db8:1::11]:*
+		a udp6 c
+		a send c [::1]:53 five
+		a recv s = five [::1]
+		a udp6 l
+		a bind l [::1]:53
+		a name l = [::1]:53
+		a send c [::1]:53 six
+		a recv l = six [::1]
+		a send c [ff02::1]:53 no = EACCES
+		host send c [fd76::a]:53 no
+		a recv l = EAGAIN
+		a tcp6 tl
+		a bind tl [::1]:99
+		a listen tl
+		a tcp6 tc
+		a connect tc [::1]:99
+		a tcp6 td
+		a connect td [::1]:98 = ECONNREFUSED
+		host tcp6 hc
+		host connect hc [fd76::a]:99 = EINPROGRESS
+		# for both families, from a port that the kernel finds
+		a udp6 d
+		a send d [2001:db8:1::11]:53 seven
+		b recv s = seven [2001:db8:1::10]
+		host udp4 e
+		host bind e 192.0.2.1:7
+		a send d [::ffff:192.0.2.1]:7 eight
+		host recv e = eight 192.0.2.10
+	`)
+}
+
+// Echo requests leave from the guest's address or not at all.
+func TestPing(t *testing.T) {
+	_, agents, _ := stage(t, map[string]*Context{"a": guestContext("127.0.8.1", "192.0.2.10/24")})
+	agent.Play(t, agents, `
+		a icmp4 p
+		a connect p 192.0.2.1:0
+		a name p = 192.0.2.10:*
+		a icmp4 f
+		a connect f 127.0.0.1:0
+		a name f = 127.0.0.1:*
+		a bind p 192.0.2.10:0 = EINVAL
+	`)
+}

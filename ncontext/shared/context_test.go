@@ -156,6 +156,9 @@ func TestTCP4(t *testing.T) {
 		host tcp4 e
 		host bind e 127.0.0.1:5432
 		host listen e
+		host tcp4 f
+		host bind f 127.0.8.1:0
+		host connect f 127.0.8.1:5432 = EINPROGRESS
 		b close d
 		b tcp4 e
 		b connect e 127.0.0.1:5432 = ECONNREFUSED
@@ -346,6 +349,10 @@ func TestUDP4(t *testing.T) {
 		a send k 127.0.0.1:53 ten
 		a recv l = ten 127.0.0.1
 		host send c 127.0.8.1:53 no
+		a recv l = EAGAIN
+		host udp4 f
+		host bind f 127.0.8.1:0
+		host send f 127.0.8.1:53 no
 		a recv l = EAGAIN
 		a bind c 192.0.2.1:54 = EADDRNOTAVAIL
 		a udp4 x
