@@ -29,6 +29,8 @@
 //
 // What the guest's processes may do with the addresses, the programs decide that are
 // attached to the group of all guests.
+//
+//house:allow addresses and routes on one side, the programs and their maps on the other: two halves of one context
 package shared
 
 import (
