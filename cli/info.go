@@ -71,7 +71,8 @@ func (t *tool) infoText(s guest.Status) string {
 			add("received:", fmt.Sprintf("%d bytes in %d packets", s.Net.BytesIn, s.Net.PacketsIn))
 			add("sent:", fmt.Sprintf("%d bytes in %d packets", s.Net.BytesOut, s.Net.PacketsOut))
 			add("dropped:", strconv.FormatUint(s.Net.Dropped, 10))
-			add("sockets:", fmt.Sprintf("%d, %d connections", s.Net.Sockets, s.Net.Connections))
+			add("sockets:", strconv.FormatUint(s.Net.Sockets, 10))
+			add("connections:", fmt.Sprintf("%d made, %d there", s.Net.Made, s.Net.Connections))
 		}
 		add("started:", s.Started.Local().Format(time.DateTime))
 		add("uptime:", span(seconds(s.UptimeS)))

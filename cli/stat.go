@@ -20,8 +20,9 @@ virtual and resident memory, the processor time spent in user and system mode, a
 how long it has been up. The columns are those of Linux-VServer's vserver-stat,
 whose name this command answers to.
 
-With --net it shows what each guest has in the network: sockets and connections now,
-and since its start bytes and packets in and out (of IP, as the guest sees them) and
+With --net it shows what each guest has in the network: sockets and connections now
+(in mode shared of guests with a limit of them, else 0), and since its start
+connections made, bytes and packets in and out (of IP, as the guest sees them) and
 packets dropped. Guests without a network of their own have no line there.`, `
 vserver-stat
 vserver stat --net
@@ -56,10 +57,10 @@ func (t *tool) stat(net bool, args []string) error {
 // netText is the table of what guests do in the network.
 func netText(all []host.Usage) string {
 	var b strings.Builder
-	b.WriteString("CTX   SOCK   CONN     IN    OUT  PKT-IN PKT-OUT    DROP NAME\n")
+	b.WriteString("CTX   SOCK   CONN   MADE     IN    OUT  PKT-IN PKT-OUT    DROP NAME\n")
 	for _, u := range all {
 		if n := u.Net; n != nil {
-			fmt.Fprintf(&b, "%-5d%5d%7d%7s%7s%8s%8s%8s %.20s\n", u.XID, n.Sockets, n.Connections, statMem(n.BytesIn), statMem(n.BytesOut),
+			fmt.Fprintf(&b, "%-5d%5d%7d%7s%7s%7s%8s%8s%8s %.20s\n", u.XID, n.Sockets, n.Connections, statMem(n.Made), statMem(n.BytesIn), statMem(n.BytesOut),
 				statMem(n.PacketsIn), statMem(n.PacketsOut), statMem(n.Dropped), u.Name)
 		}
 	}

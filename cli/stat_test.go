@@ -103,9 +103,9 @@ func TestExitOf(t *testing.T) {
 
 func TestNetText(t *testing.T) {
 	all := []host.Usage{{Name: ""}, {XID: 8, Name: "web1", Net: &guest.NetStatus{
-		Sockets: 12, Connections: 3, BytesIn: 1 << 30, BytesOut: 5000, PacketsIn: 70000, PacketsOut: 9}}}
-	want := "CTX   SOCK   CONN     IN    OUT  PKT-IN PKT-OUT    DROP NAME\n" +
-		"8       12      3     1G   4.8K   68.3K      9       0  web1\n"
+		Sockets: 12, Connections: 3, Made: 44, BytesIn: 1 << 30, BytesOut: 5000, PacketsIn: 70000, PacketsOut: 9}}}
+	want := "CTX   SOCK   CONN   MADE     IN    OUT  PKT-IN PKT-OUT    DROP NAME\n" +
+		"8       12      3    44      1G   4.8K   68.3K      9       0  web1\n"
 	if got := netText(all); got != want {
 		t.Errorf("got\n%s", got)
 	}

@@ -39,13 +39,16 @@ type Status struct {
 // NetStatus is what a guest has done in the network since it started: by its sockets
 // in mode shared, by its link in mode private.
 type NetStatus struct {
-	BytesIn     uint64 `json:"bytes_in"` // of packets, with their IP headers
-	BytesOut    uint64 `json:"bytes_out"`
-	PacketsIn   uint64 `json:"packets_in"`
-	PacketsOut  uint64 `json:"packets_out"`
-	Dropped     uint64 `json:"dropped"`     // packets that were not to or from an address of the guest's, or that the link had no room for
-	Sockets     uint64 `json:"sockets"`     // now
-	Connections uint64 `json:"connections"` // of TCP, now
+	BytesIn    uint64 `json:"bytes_in"` // of packets, with their IP headers
+	BytesOut   uint64 `json:"bytes_out"`
+	PacketsIn  uint64 `json:"packets_in"`
+	PacketsOut uint64 `json:"packets_out"`
+	Dropped    uint64 `json:"dropped"` // packets that were not to or from an address of the guest's, or that the link had no room for
+	// Sockets and Connections, those of TCP, are there now. In mode shared they are
+	// counted for guests with network.sockets or network.connections alone, and 0 else.
+	Sockets     uint64 `json:"sockets"`
+	Connections uint64 `json:"connections"`
+	Made        uint64 `json:"connections_made"` // of TCP, ever
 }
 
 // Exit is how a guest's init ended.

@@ -227,8 +227,5 @@ func (h *Host) netStatus(group string) (*guest.NetStatus, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &guest.NetStatus{
-		BytesIn: s.BytesIn, BytesOut: s.BytesOut, PacketsIn: s.PacketsIn, PacketsOut: s.PacketsOut,
-		Dropped: s.Dropped, Sockets: s.SocketsNow, Connections: s.ConnectionsNow,
-	}, nil
+	return ncontext.Status(s), nil
 }

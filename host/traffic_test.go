@@ -3,9 +3,12 @@ package host
 import (
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"vserver/guest"
 	"vserver/internal/need"
@@ -67,6 +70,17 @@ func TestTraffic(t *testing.T) {
 	n := w.guest("web1", withTraffic)
 	w.start(n)
 	sameFilters(t, "started", "guest-101", "in-101", "police-101")
+	for _, port := range []string{"80", "81"} {
+		if out, code := w.sh(n, "nc -ll -p "+port+" -e echo served >/dev/null 2>&1 &"); code != 0 {
+			t.Fatalf("server: %s", out)
+		}
+	}
+	served(t, "198.51.100.10:80")
+	unserved(t, "198.51.100.10:81")
+	before, err := w.Usage()
+	if err != nil || before[1].Net == nil || before[1].Net.PacketsIn == 0 || before[1].Net.BytesOut == 0 || before[1].Net.Made == 0 {
+		t.Errorf("counts %+v, %v", before[1].Net, err)
+	}
 	set := func(change string) {
 		t.Helper()
 		c, err := w.Set(n, []string{change})
@@ -76,6 +90,17 @@ func TestTraffic(t *testing.T) {
 	}
 	set(`network.firewall=["deny out udp port 53", "deny in"]`)
 	sameFilters(t, "changed", "guest-101", "in-101", "out-101", "police-101")
+	unserved(t, "198.51.100.10:80")
+	set("network.firewall=deny out tcp port 82")
+	served(t, "198.51.100.10:81")
+	l, err := net.Listen("tcp", "198.51.100.1:82")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if out, code := w.sh(n, "nc 198.51.100.1 82 </dev/null"); code == 0 {
+		t.Errorf("denied, and yet %q", out)
+	}
 	set("network.ingress.rate=")
 	set("network.firewall=")
 	sameFilters(t, "rules away", "guest-101")
@@ -84,6 +109,39 @@ func TestTraffic(t *testing.T) {
 	set("network.egress.share=20")
 	w.stop(n)
 	sameFilters(t, "stopped")
+}
+
+// served waits for an answer, which takes as long as the server takes to begin.
+func served(t *testing.T, addr string) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+		answer, err := dial(addr, 20*time.Second)
+		if answer == "served\n" {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("%s: %q, %v", addr, answer, err)
+		}
+	}
+}
+
+// unserved sees that there is no answer, for a moment.
+func unserved(t *testing.T, addr string) {
+	t.Helper()
+	if answer, err := dial(addr, 200*time.Millisecond); err == nil {
+		t.Errorf("%s: %q", addr, answer)
+	}
+}
+
+func dial(addr string, patience time.Duration) (string, error) {
+	c, err := net.DialTimeout("tcp", addr, patience)
+	if err != nil {
+		return "", err
+	}
+	defer c.Close()
+	c.SetDeadline(time.Now().Add(patience))
+	b, err := io.ReadAll(c)
+	return string(b), err
 }
 
 // A start with rules and rates that is killed leaves nothing of them behind the next

@@ -212,7 +212,7 @@ func netUsage(from *ncontext.Usage, d *proc.Dir, g *cgroup.Group, was *note) *gu
 		if err != nil || procErr != nil {
 			return nil
 		}
-		st.Sockets, st.Connections = uint64(own.Sockets), uint64(own.Connections)
+		st.Sockets, st.Connections, st.Made = uint64(own.Sockets), uint64(own.Connections), uint64(own.Made)
 		return st
 	}
 	return nil

@@ -59,10 +59,15 @@ func (u *Usage) Shared(cgroup uint64) (*guest.NetStatus, error) {
 	if err != nil {
 		return nil, err
 	}
+	return Status(s), nil
+}
+
+// Status is what the programs count of a guest, as it is shown.
+func Status(s shared.Stats) *guest.NetStatus {
 	return &guest.NetStatus{
 		BytesIn: s.BytesIn, BytesOut: s.BytesOut, PacketsIn: s.PacketsIn, PacketsOut: s.PacketsOut,
-		Dropped: s.Dropped, Sockets: s.SocketsNow, Connections: s.ConnectionsNow,
-	}, nil
+		Dropped: s.Dropped, Sockets: s.SocketsNow, Connections: s.ConnectionsNow, Made: s.Connections,
+	}
 }
 
 // Private gives the counts of the link of a guest of mode private, as its host's end

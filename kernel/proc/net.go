@@ -11,6 +11,7 @@ import (
 type Net struct {
 	Sockets     int // of IP
 	Connections int // of TCP, established or half closed
+	Made        int // of TCP, ever
 }
 
 // Net gives the counts of the network namespace that a process is in.
@@ -25,7 +26,9 @@ func (d *Dir) Net(pid int) (Net, error) {
 			return Net{}, err
 		}
 		n.Sockets += ParseSockets(text)
-		n.Connections += ParseConnections(text)
+		if file == "net/snmp" {
+			n.Connections, n.Made = ParseConnections(text)
+		}
 	}
 	return n, nil
 }
@@ -43,9 +46,10 @@ func ParseSockets(text []byte) (sum int) {
 	return sum
 }
 
-// ParseConnections reads CurrEstab of the two lines about TCP of net/snmp, one of names
+// ParseConnections reads how many connections there are and how many were ever made,
+// from here and from elsewhere, from the two lines about TCP of net/snmp, one of names
 // and one of numbers.
-func ParseConnections(text []byte) int {
+func ParseConnections(text []byte) (now, made int) {
 	var names [][]byte
 	for line := range bytes.Lines(text) {
 		words := bytes.Fields(line)
@@ -57,11 +61,14 @@ func ParseConnections(text []byte) int {
 			continue
 		}
 		for i, name := range names[:min(len(names), len(words))] {
-			if string(name) == "CurrEstab" {
-				n, _ := strconv.Atoi(string(words[i]))
-				return n
+			n, _ := strconv.Atoi(string(words[i]))
+			switch string(name) {
+			case "CurrEstab":
+				now = n
+			case "ActiveOpens", "PassiveOpens":
+				made += n
 			}
 		}
 	}
-	return 0
+	return now, made
 }

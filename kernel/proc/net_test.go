@@ -44,13 +44,13 @@ func TestParseNet(t *testing.T) {
 	if n := ParseSockets([]byte("sockets: used 18\nTCP: inuse 4 orphan 0\nUDP: inuse 2 mem 1\nUDP6: inuse 1\nFRAG: inuse 9 memory 0\nRAW: inuse\n")); n != 7 {
 		t.Error(n)
 	}
-	text := "Ip: Forwarding\nIp: 1\nTcp: RtoMin CurrEstab InSegs\nTcp: 200 3 7\n"
-	if n := ParseConnections([]byte(text)); n != 3 {
-		t.Error(n)
+	text := "Ip: Forwarding\nIp: 1\nTcp: RtoMin ActiveOpens PassiveOpens CurrEstab InSegs\nTcp: 200 10 4 3 7\n"
+	if now, made := ParseConnections([]byte(text)); now != 3 || made != 14 {
+		t.Error(now, made)
 	}
 	for _, text := range []string{"", "Tcp: CurrEstab\nTcp:\n", "Tcp: CurrEstab\nTcp: many\n"} {
-		if n := ParseConnections([]byte(text)); n != 0 {
-			t.Errorf("%q: %d", text, n)
+		if now, made := ParseConnections([]byte(text)); now != 0 || made != 0 {
+			t.Errorf("%q: %d, %d", text, now, made)
 		}
 	}
 }
