@@ -53,12 +53,15 @@ func sections() []section {
 		{"memory", "memory of idle guests", (*bench).memory},
 		{"density", "start to end of a guest beside many", (*bench).density},
 		{"context", "sockets in network contexts (mode shared)", (*bench).context},
+		{"private", "links of guests with a network of their own (mode private)", (*bench).private},
+		{"facade", "sockets that are handed in (hide_netif)", (*bench).facade},
 		{"boot", "Debian with systemd until multi-user.target", (*bench).boot},
 	}
 }
 
 func main() {
 	netEnd()
+	facadeEnd()
 	b := &bench{}
 	flag.IntVar(&b.rounds, "rounds", 30, "rounds of each table")
 	flag.IntVar(&b.few, "few", 50, "guests in the tables sequence and memory")

@@ -82,6 +82,7 @@ func (s *Spec) Validate() []Problem {
 	v.root(&s.Root)
 	v.init(&s.Init)
 	v.network(&s.Network)
+	v.hidden(s)
 	v.limits(&s.Limits)
 	v.rights(&s.Rights)
 	v.console(&s.Console)

@@ -116,6 +116,8 @@ func TestValidateRest(t *testing.T) {
 			[]string{"network.gateway[0]", "network.gateway[1]", "network.gateway[2]", "network.gateway[3]", "network.gateway[4]"}},
 		"table":       {Spec{Network: Network{Table: 254}}, []string{"network.table"}},
 		"flags":       {Spec{Network: Network{Flags: []string{"single_ip", "!NXF_HIDE_LBACK", "~lback_remap"}, NCaps: []string{"NXC_multicast"}}}, nil},
+		"hidden":      {Spec{Network: Network{Flags: []string{"hide_netif"}}, Userns: UsernsPrivate}, nil},
+		"hidden none": {Spec{Network: Network{Flags: []string{"hide_netif"}}, Userns: UsernsNone, Rights: Rights{Seccomp: SeccompNone}}, []string{"network.flags", "network.flags"}},
 		"flags wrong": {Spec{Network: Network{Flags: []string{"single_ip", "hide_if"}, NCaps: []string{"net_raw"}}}, []string{"network.flags[1]", "network.ncaps[0]"}},
 		"lback":       {Spec{Network: Network{Lback: netip.MustParseAddr("127.0.0.1")}}, []string{"network.lback"}},
 		"lback high":  {Spec{Network: Network{Lback: netip.MustParseAddr("127.156.65.1")}}, nil},
