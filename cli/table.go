@@ -32,6 +32,7 @@ func table() []entry {
 		{"build", groupMake, "make a guest", newBuild},
 		{"rename", groupMake, "give a stopped guest another name", newRename},
 		{"delete", groupMake, "remove a guest and its files", newDelete},
+		{"image", groupMake, "list or delete what guests' roots lie over", newImage},
 
 		{"start", groupRun, "start guests", newStart},
 		{"stop", groupRun, "stop guests", newStop},

@@ -89,7 +89,7 @@ func waitingFor(all map[guest.Name]host.Waiting) string {
 	slices.Sort(names)
 	const few = 3
 	if len(names) > 1 {
-		return fmt.Sprintf("%s still run, %s (Ctrl-C leaves them ending)", list(names, few), span(longest))
+		return fmt.Sprintf("%s still run, %s (Ctrl-C leaves them ending)", joined(names, few), span(longest))
 	}
 	w := all[guest.Name(names[0])]
 	var comms []string
@@ -97,11 +97,11 @@ func waitingFor(all map[guest.Name]host.Waiting) string {
 		comms = append(comms, strings.Map(printable, c))
 	}
 	return fmt.Sprintf("%s: waiting for %s, %s of %s (Ctrl-C leaves it ending)",
-		names[0], list(comms, few), span(w.Elapsed), span(w.Limit))
+		names[0], joined(comms, few), span(w.Elapsed), span(w.Limit))
 }
 
-// list joins words, at most some of them.
-func list(words []string, most int) string {
+// joined joins words, at most some of them.
+func joined(words []string, most int) string {
 	if len(words) > most {
 		return strings.Join(words[:most], ", ") + fmt.Sprintf(" and %d more", len(words)-most)
 	}

@@ -64,7 +64,7 @@ func (n *Name) UnmarshalText(b []byte) (err error) {
 // `vserver ... WORD` would be ambiguous. cli tests them against its command table.
 var Verbs = []string{
 	"build", "check", "completion", "condrestart", "config", "console", "create",
-	"delete", "edit", "enter", "exec", "help", "info", "kill", "list", "logs", "man",
+	"delete", "edit", "enter", "exec", "help", "image", "info", "kill", "list", "logs", "man",
 	"net", "ps", "rename", "restart", "running", "set", "start", "stat", "status", "stop",
 	"suexec", "top", "version", "wait",
 }
