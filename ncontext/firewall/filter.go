@@ -118,12 +118,13 @@ func (g Guest) police(b *nft.Batch, use func(string, ...nft.Element)) {
 	}
 	name := policeChain(g.XID)
 	bytes := uint64(g.Ingress) / 8
-	// A tenth of a second's worth, and at least two of the largest packets that the
-	// kernel puts together: with less TCP does not get up to the rate.
-	burst := min(max(bytes/10, 2<<16), 1<<30)
+	// The kernel's bucket holds what the rate makes in a second and this above it: two of
+	// the largest packets that it puts together, without which TCP does not get up to a
+	// low rate.
+	const burst = 2 << 16
 	b.AddChain(name, nil)
 	b.AddRule(name, g.Ingress.String()+"bit/s", &expr.Limit{
-		Type: expr.LimitTypePktBytes, Rate: bytes, Unit: expr.LimitTimeSecond, Burst: uint32(burst), Over: true,
+		Type: expr.LimitTypePktBytes, Rate: bytes, Unit: expr.LimitTimeSecond, Burst: burst, Over: true,
 	}, &expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop})
 	for _, a := range g.Addresses {
 		use(byFamily("police", a), nft.Element{Key: a.AsSlice(), Chain: name})

@@ -173,3 +173,44 @@ func TestCompile(t *testing.T) {
 		t.Errorf("nothing is denied, and yet %v", got)
 	}
 }
+
+// TestPolice sends a guest much more than it may be sent: what comes is no more than a
+// bucket and what the rate allows in the time it took; what comes over lo is not counted.
+func TestPolice(t *testing.T) {
+	w := newWorld(t)
+	w.address("up0", "198.51.100.8/24")
+	const rate = 1_000_000
+	must(t, Up(Guest{XID: 8, Addresses: addrs("198.51.100.8"), Ingress: rate}))
+	send := func(from end, count int) (got int) {
+		l, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.ParseIP("198.51.100.8")})
+		must(t, err)
+		defer l.Close()
+		var c net.Conn
+		w.in(from.ns, func() { c, err = net.Dial("udp", l.LocalAddr().String()) })
+		must(t, err)
+		defer c.Close()
+		packet := make([]byte, 1400)
+		for range count {
+			c.Write(packet)
+			l.SetReadDeadline(time.Now().Add(time.Millisecond)) // it is there already, or never comes
+			for {
+				n, err := l.Read(packet)
+				if err != nil {
+					break
+				}
+				got += n
+				l.SetReadDeadline(time.Now())
+			}
+		}
+		return got
+	}
+	began := time.Now()
+	const count = 600 // 840 KB, three buckets
+	got := send(end{w.outside, ""}, count)
+	if most := 2<<16 + rate/8 + int(time.Since(began).Seconds()*rate/8) + 1400; got > most || got < 1<<16 {
+		t.Errorf("got %d bytes, want at most %d", got, most)
+	}
+	if got := send(end{w.host, ""}, count); got != count*1400 {
+		t.Errorf("over lo got %d bytes of %d", got, count*1400)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os"
 	"runtime"
 	"syscall"
 	"testing"
@@ -27,6 +28,7 @@ func TestMain(m *testing.M) { need.Main(m) }
 type world struct {
 	t      testing.TB
 	router netns.NsHandle
+	inner  netns.NsHandle // where 10.1.0.8 is, if anywhere
 	up     netlink.Link
 }
 
@@ -58,13 +60,15 @@ func newWorld(t testing.TB) *world {
 }
 
 // in does something in the router's namespace.
-func (w *world) in(do func()) {
+func (w *world) in(do func()) { w.within(w.router, do) }
+
+func (w *world) within(h netns.NsHandle, do func()) {
 	w.t.Helper()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
 		runtime.LockOSThread()
-		if err := netns.Set(w.router); err != nil {
+		if err := netns.Set(h); err != nil {
 			w.t.Error(err)
 			return
 		}
@@ -125,7 +129,14 @@ func (w *world) flood(total int64, from ...string) []int64 {
 			w.t.Fatal("no sink")
 		}
 		defer sink.Close()
-		c, err := net.DialUDP("udp", &net.UDPAddr{IP: net.ParseIP(a)}, sink.LocalAddr().(*net.UDPAddr))
+		var c *net.UDPConn
+		var err error
+		dial := func() { c, err = net.DialUDP("udp", &net.UDPAddr{IP: net.ParseIP(a)}, sink.LocalAddr().(*net.UDPAddr)) }
+		if a == "10.1.0.8" {
+			w.within(w.inner, dial)
+		} else {
+			dial()
+		}
 		must(w.t, err)
 		defer c.Close()
 		go func() {
@@ -241,6 +252,32 @@ func TestIngress(t *testing.T) {
 	if root := w.root(w.up); root != "noqueue none" {
 		t.Errorf("discipline %q", root)
 	}
+}
+
+// TestForwarded shapes a guest behind a link of its own where its packets leave the host.
+func TestForwarded(t *testing.T) {
+	w := newWorld(t)
+	h, err := netns.Get()
+	must(t, err)
+	defer h.Close()
+	inner, err := netns.New()
+	must(t, err)
+	defer inner.Close()
+	must(t, netns.Set(h))
+	veth := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: "eth0", PeerNamespace: netlink.NsFd(inner)}
+	veth.Name, veth.Group = "vs8", group
+	must(t, netlink.LinkAdd(veth))
+	w.address("vs8", "10.1.0.1/24")
+	must(t, os.WriteFile("/proc/sys/net/ipv4/conf/all/forwarding", []byte("1"), 0))
+	w.within(inner, func() {
+		w.address("eth0", "10.1.0.8/24")
+		must(t, netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP("10.1.0.1")}))
+	})
+	w.in(func() { must(t, netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP("198.51.100.1")})) })
+	w.guest(8, guest.Egress{Rate: 4e6}, "10.1.0.8")
+	w.guest(9, guest.Egress{Rate: 16e6}, "198.51.100.9")
+	w.inner = inner
+	w.ratio(w.flood(3e6, "10.1.0.8", "198.51.100.9"), 4)
 }
 
 // A discipline of the host's own stays, and the guest is told.
