@@ -81,7 +81,7 @@ func statText(all []host.Usage) string {
 			name = "root server"
 		}
 		fmt.Fprintf(&b, "%-5d%5d%7s%7s%10s%10s%10s %.20s\n", u.XID, u.Processes, statMem(uint64(u.VSZ)), statMem(uint64(u.RSS)),
-			statTime(u.User), statTime(u.System), statTime(u.Uptime), name)
+			statTime(time.Duration(u.User)), statTime(time.Duration(u.System)), statTime(time.Duration(u.Uptime)), name)
 	}
 	return b.String()
 }

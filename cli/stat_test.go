@@ -12,12 +12,12 @@ import (
 func TestStatText(t *testing.T) {
 	day := 24 * time.Hour
 	got := statText([]host.Usage{
-		{Processes: 71, VSZ: 1127 << 20, RSS: 101<<20 + 120<<10, User: 2*time.Hour + 33*time.Minute + 3*time.Second,
-			System: 7*time.Minute + 39*time.Second + 140*time.Millisecond, Uptime: 4*day + time.Hour + 3*time.Minute},
+		{Processes: 71, VSZ: 1127 << 20, RSS: 101<<20 + 120<<10, User: host.Seconds(2*time.Hour + 33*time.Minute + 3*time.Second),
+			System: host.Seconds(7*time.Minute + 39*time.Second + 140*time.Millisecond), Uptime: host.Seconds(4*day + time.Hour + 3*time.Minute)},
 		{XID: 49159, Name: "deb-vserv1", Processes: 2, VSZ: 14<<20 + 820<<10, RSS: 286,
-			Uptime: 29*time.Minute + 9*time.Second + 200*time.Millisecond},
+			Uptime: host.Seconds(29*time.Minute + 9*time.Second + 200*time.Millisecond)},
 		{XID: 40001, Name: "a-name-of-more-than-twenty", Processes: 12345, VSZ: 3 << 20, RSS: 0,
-			Uptime: 1200 * day},
+			Uptime: host.Seconds(1200 * day)},
 	})
 	want := "CTX   PROC    VSZ    RSS  userTIME   sysTIME    UPTIME NAME\n" +
 		"0       71   1.1G 101.1M   2h33m03   7m39s14   4d01h03 root server\n" +
@@ -112,11 +112,11 @@ func TestNetText(t *testing.T) {
 }
 
 func TestTopRows(t *testing.T) {
-	last := []host.Usage{{XID: 8, User: time.Second}, {XID: 9, User: time.Minute, Uptime: time.Hour}, {XID: 0, User: time.Hour}}
-	now := []host.Usage{{XID: 8, User: 2 * time.Second, System: time.Second}, // works
-		{XID: 9, User: time.Second, Uptime: time.Minute}, // was started again
-		{XID: 10, RSS: 5},           // is new
-		{XID: 0, User: time.Minute}} // a process that had used much has ended
+	last := []host.Usage{{XID: 8, User: host.Seconds(time.Second)}, {XID: 9, User: host.Seconds(time.Minute), Uptime: host.Seconds(time.Hour)}, {XID: 0, User: host.Seconds(time.Hour)}}
+	now := []host.Usage{{XID: 8, User: host.Seconds(2 * time.Second), System: host.Seconds(time.Second)}, // works
+		{XID: 9, User: host.Seconds(time.Second), Uptime: host.Seconds(time.Minute)}, // was started again
+		{XID: 10, RSS: 5},                         // is new
+		{XID: 0, User: host.Seconds(time.Minute)}} // a process that had used much has ended
 	rows := topRows(last, now, 2*time.Second)
 	if rows[0].CPU != 100 || rows[1].CPU != 50 || rows[2].CPU != 0 || rows[3].CPU != 0 {
 		t.Errorf("got %+v", rows)

@@ -193,7 +193,7 @@ func topLines(rows []topRow, width int) []string {
 			net = fmt.Sprintf("%7s%7s", statMem(uint64(r.In)), statMem(uint64(r.Out)))
 		}
 		lines = append(lines, fmt.Sprintf("%5d %5d %6.1f%7s%7s%s %10s %s",
-			r.XID, r.Processes, r.CPU, statMem(uint64(r.VSZ)), statMem(uint64(r.RSS)), net[:len(head)], statTime(r.Uptime), name))
+			r.XID, r.Processes, r.CPU, statMem(uint64(r.VSZ)), statMem(uint64(r.RSS)), net[:len(head)], statTime(time.Duration(r.Uptime)), name))
 	}
 	return lines
 }
@@ -220,7 +220,7 @@ func topRows(last, now []host.Usage, apart time.Duration) []topRow {
 			}
 		}
 		rate := func(now, then uint64) float64 { return float64(now-min(now, then)) / apart.Seconds() }
-		rows = append(rows, topRow{u, 100 * used.Seconds() / apart.Seconds(),
+		rows = append(rows, topRow{u, 100 * float64(used) / float64(apart),
 			rate(net.BytesIn, before.BytesIn), rate(net.BytesOut, before.BytesOut)})
 	}
 	return rows

@@ -69,16 +69,6 @@ func (h *Host) settle() error {
 	return errors.Join(append(errs, h.pool().Sweep())...)
 }
 
-// locked runs do while the guest's lock is held.
-func (h *Host) locked(n guest.Name, wait time.Duration, do func(guest.Name) error) error {
-	release, err := store.Lock(h.Dirs.Lock(n), wait)
-	if err != nil {
-		return err
-	}
-	defer release()
-	return do(n)
-}
-
 // tidy puts right what a killed build or deletion left of a guest, whose lock is
 // held.
 func (h *Host) tidy(n guest.Name) error {

@@ -2,6 +2,8 @@ package host
 
 import (
 	"errors"
+	"os"
+	"path/filepath"
 	"syscall"
 	"testing"
 
@@ -63,4 +65,24 @@ func TestKillDeadInit(t *testing.T) {
 		t.Errorf("exec beside a dead init: %d, %v", code, err)
 	}
 	r.child.Wait()
+}
+
+// The lock of a guest goes with it.
+func TestLockGoes(t *testing.T) {
+	w := newWorld(t)
+	n := w.guest("web1", nil)
+	w.start(n)
+	w.stop(n)
+	if there, err := exists(w.Dirs.Lock(n)); err != nil || !there {
+		t.Errorf("the lock of a guest: %v, %v", there, err)
+	}
+	if err := w.Rename(t.Context(), n, "web2"); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Delete(t.Context(), "web2", DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if left, err := os.ReadDir(filepath.Dir(w.Dirs.Lock(n))); err != nil || len(left) > 0 {
+		t.Errorf("left: %v, %v", left, err)
+	}
 }

@@ -15,6 +15,14 @@ import (
 	"vserver/ncontext"
 )
 
+// Seconds is a time span that JSON has in seconds.
+type Seconds time.Duration
+
+// MarshalJSON writes the seconds, to the microsecond.
+func (s Seconds) MarshalJSON() ([]byte, error) {
+	return strconv.AppendFloat(nil, time.Duration(s).Round(time.Microsecond).Seconds(), 'f', -1, 64), nil
+}
+
 // Usage is what a guest, or the host itself, uses of the machine.
 type Usage struct {
 	XID       guest.XID  `json:"xid"`  // 0 for the host itself
@@ -27,9 +35,9 @@ type Usage struct {
 	Memory int64 `json:"memory,omitempty"`
 	// User and System are processor time: of a guest since its start, its ended
 	// processes included; of the host, of those processes that live.
-	User   time.Duration `json:"user_ns"`
-	System time.Duration `json:"system_ns"`
-	Uptime time.Duration `json:"uptime_ns"`
+	User   Seconds `json:"user_s"`
+	System Seconds `json:"system_s"`
+	Uptime Seconds `json:"uptime_s"`
 	// Net is what the guest did in the network, if that is its own or watched; nil of
 	// the host, and of guests of modes host and none.
 	Net *guest.NetStatus `json:"net,omitempty"`
@@ -181,8 +189,10 @@ func (s *scan) usage(d *proc.Dir, g *cgroup.Group, n guest.Name, pids []int, up 
 		return u, err
 	}
 	first := u.add(stats, up)
-	u.Uptime = up - first
-	if u.User, u.System, err = g.CPUTime(); err != nil {
+	u.Uptime = Seconds(up - first)
+	user, system, err := g.CPUTime()
+	u.User, u.System = Seconds(user), Seconds(system)
+	if err != nil {
 		return u, err
 	}
 	u.Memory = s.memory(g, n)
@@ -224,8 +234,8 @@ func (u *Usage) add(stats []proc.Stat, up time.Duration) time.Duration {
 		u.Processes++
 		u.VSZ += st.VSize
 		u.RSS += st.RSS
-		u.User += st.User
-		u.System += st.System
+		u.User += Seconds(st.User)
+		u.System += Seconds(st.System)
 		up = min(up, st.Start)
 	}
 	return up
@@ -249,7 +259,7 @@ func (s *scan) memory(g *cgroup.Group, n guest.Name) int64 {
 
 // hostUsage adds up all processes but those of guests.
 func hostUsage(d *proc.Dir, guests map[int]bool, up time.Duration) (Usage, error) {
-	u := Usage{Uptime: up}
+	u := Usage{Uptime: Seconds(up)}
 	pids, err := d.PIDs()
 	if err != nil {
 		return u, err

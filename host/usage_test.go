@@ -65,11 +65,12 @@ func TestUsage(t *testing.T) {
 		t.Fatalf("usage %+v", all)
 	}
 	up := all[0].Uptime
-	if all[0].Processes < 1 || all[0].RSS <= all[1].RSS || up < time.Second {
+	if all[0].Processes < 1 || all[0].RSS <= all[1].RSS || up < Seconds(time.Second) {
 		t.Errorf("host %+v", all[0])
 	}
 	for _, u := range all[1:] {
-		if u.Processes != 1 || u.VSZ < u.RSS || u.RSS < 4096 || u.Uptime < 0 || u.Uptime > time.Minute || u.User+u.System > time.Second {
+		// Kernels since 6.2 count pages by processor and add up late: a few can show as none.
+		if u.Processes != 1 || u.VSZ < 4096 || u.RSS < 0 || u.VSZ < u.RSS || u.Uptime < 0 || u.Uptime > Seconds(time.Minute) || u.User+u.System > Seconds(time.Second) {
 			t.Errorf("guest %+v", u)
 		}
 	}
@@ -116,7 +117,7 @@ func TestUsageOfEnded(t *testing.T) {
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
-	if len(all) != 2 || all[1].User+all[1].System < 10*time.Millisecond {
+	if len(all) != 2 || all[1].User+all[1].System < Seconds(10*time.Millisecond) {
 		t.Errorf("usage %+v", all)
 	}
 }

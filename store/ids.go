@@ -228,11 +228,11 @@ func changeRecords(d guest.Dirs, change func([]Record) ([]Record, error)) error 
 	if err := os.MkdirAll(d.Data, 0o700); err != nil {
 		return err
 	}
-	release, err := Lock(recordsFile(d)+".lock", idsWait)
+	lock, err := Lock(recordsFile(d)+".lock", idsWait)
 	if err != nil {
 		return err
 	}
-	defer release()
+	defer lock.Release()
 	old, err := Records(d)
 	if err != nil {
 		return err

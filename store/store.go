@@ -18,6 +18,7 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/kernel/file"
 	"vserver/store/settings"
 )
 
@@ -122,13 +123,16 @@ func WriteText(path string, text []byte) error {
 // so the file beside can have one name, and what a killed tool left under it is
 // overwritten by the next and never adds up.
 func replace(path string, text []byte, mode fs.FileMode) error {
-	dir, err := openDir(filepath.Dir(path))
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return err
+	}
+	dir, err := file.OpenDir(filepath.Dir(path))
 	if err != nil {
 		return err
 	}
 	defer dir.Close()
-	if err := hold(dir, writeWait); err != nil {
-		return fmt.Errorf("lock %s: %w", dir.Name(), err)
+	if err := seize(dir, writeWait); err != nil {
+		return err
 	}
 	if err := writeSynced(beside(path), text, mode); err != nil {
 		return errors.Join(err, removeIfThere(beside(path)))
@@ -136,7 +140,7 @@ func replace(path string, text []byte, mode fs.FileMode) error {
 	if err := os.Rename(beside(path), path); err != nil {
 		return err
 	}
-	return dir.Sync()
+	return file.Sync(dir)
 }
 
 // writeWait is how long others may take to write a file of a few KiB.
@@ -144,13 +148,6 @@ const writeWait = 10 * time.Second
 
 func beside(path string) string {
 	return filepath.Join(filepath.Dir(path), "."+filepath.Base(path)+".new")
-}
-
-func openDir(path string) (*os.File, error) {
-	if err := os.MkdirAll(path, 0o755); err != nil {
-		return nil, err
-	}
-	return os.Open(path)
 }
 
 func writeSynced(path string, text []byte, mode fs.FileMode) error {

@@ -264,7 +264,7 @@ func TestRenameRemove(t *testing.T) {
 
 func TestLock(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "run", "locks", "web1")
-	release, err := Lock(path, 0)
+	held, err := Lock(path, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -274,13 +274,13 @@ func TestLock(t *testing.T) {
 	}
 	go func() {
 		time.Sleep(20 * time.Millisecond)
-		release()
+		held.Release()
 	}()
 	again, err := Lock(path, 10*time.Second)
 	if err != nil {
 		t.Fatal(err)
 	}
-	again()
+	again.Release()
 }
 
 // TestAll reads good and bad ones side by side.

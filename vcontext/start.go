@@ -208,7 +208,7 @@ func (s *Start) attach(t *spawn.Table, made []spawn.Reg, o own) {
 // to the owner of those files; what is left are things that everybody may read and
 // that tell of the host.
 var (
-	telling     = []string{"/proc/interrupts", "/proc/keys", "/proc/kallsyms"}
+	telling     = []string{"/proc/cmdline", "/proc/interrupts", "/proc/keys", "/proc/kallsyms"}
 	tellingDirs = []string{"/proc/acpi", "/proc/scsi", "/proc/asound", "/sys/firmware", "/sys/devices/virtual/dmi"}
 
 	// Without a user namespace.

@@ -62,6 +62,14 @@ func WaitLock(ctx context.Context, path string) (*Lock, error) {
 	}
 }
 
+// Release releases the lock and leaves its file.
+func (l *Lock) Release() error {
+	if l == nil {
+		return nil
+	}
+	return l.f.Close()
+}
+
 // Unlock releases the lock and removes its file.
 func (l *Lock) Unlock() error {
 	if l == nil {
