@@ -16,6 +16,7 @@ import (
 	"github.com/vishvananda/netns"
 
 	"vserver/guest"
+	"vserver/ncontext/private/announce"
 	"vserver/ncontext/private/port"
 )
 
@@ -196,6 +197,53 @@ func TestBridgeFalseSource(t *testing.T) {
 		}
 		in.Close()
 		out.Close()
+	}
+}
+
+// TestBridgeFalseNeighbour has a guest on a bridge say that it is the router, and that
+// it is itself.
+func TestBridgeFalseNeighbour(t *testing.T) {
+	w := newWorld(t)
+	g := w.on(bridged(8, "198.51.100.10/24", "2001:db8:2::10/64"))
+	other := w.on(bridged(9, "198.51.100.20/24", "2001:db8:2::20/64"))
+	old, _ := net.ParseMAC("02:00:00:00:00:99")
+	var eth netlink.Link
+	heard := []string{"198.51.100.10", "2001:db8:2::10"}
+	lies := []string{"198.51.100.1", "2001:db8:2::1", "198.51.100.77", "2001:db8:2::77"}
+	w.in(other, func() {
+		var err error
+		eth, err = netlink.LinkByName("eth0")
+		must(t, err)
+		for _, a := range append(lies, heard...) {
+			must(t, netlink.NeighSet(&netlink.Neigh{LinkIndex: eth.Attrs().Index, IP: net.ParseIP(a), HardwareAddr: old, State: netlink.NUD_STALE}))
+		}
+	})
+	w.in(g, func() {
+		l, err := netlink.LinkByName("eth0")
+		must(t, err)
+		for _, a := range append(lies, heard...) {
+			must(t, announce.At(l.Attrs().Index, l.Attrs().HardwareAddr, netip.MustParseAddr(a)))
+		}
+	})
+	known := func(a string) (hw string) {
+		w.in(other, func() {
+			list, err := netlink.NeighList(eth.Attrs().Index, netlink.FAMILY_ALL)
+			must(t, err)
+			for _, n := range list {
+				if n.IP.Equal(net.ParseIP(a)) {
+					hw = n.HardwareAddr.String()
+				}
+			}
+		})
+		return hw
+	}
+	for _, a := range heard { // sent last
+		w.until(a+" is heard of", func() bool { return known(a) == station(w.dirs, 8).String() })
+	}
+	for _, a := range lies {
+		if got := known(a); got != old.String() {
+			t.Errorf("%s is believed to be at %s", a, got)
+		}
 	}
 }
 

@@ -11,9 +11,10 @@
 //	  }
 //	  chain vs8 {
 //	    ether saddr != 02:... drop
+//	    ether type ip   ip saddr 192.0.2.10 accept
+//	    ether type ip6  ip6 saddr 2001:db8::10 meta l4proto != icmpv6 accept
 //	    ether type arp  arp saddr ether != 02:... drop
 //	    ether type arp  arp saddr ip { 192.0.2.10, 0.0.0.0 } accept
-//	    ether type ip   ip saddr 192.0.2.10 accept
 //	    ether type ip6  icmpv6 type { nd-router-advert, nd-redirect } drop
 //	    ether type ip6  icmpv6 type nd-neighbor-advert, target not its own: drop
 //	    ether type ip6  ip6 saddr { 2001:db8::10, fe80::..., :: } accept
@@ -55,22 +56,28 @@ type Rules struct {
 	Free      bool // may have any address
 }
 
-// Guard makes or replaces the rules of the port with that link, all at once.
+// Guard makes or replaces the rules of the port with that link, all at once. Two at a
+// time must be kept apart by the caller.
 func Guard(name string, r Rules) error {
 	conn, err := nft.Open()
 	if err != nil {
 		return err
 	}
 	defer conn.Close()
+	there, err := conn.HasChain(bridges(), sourceChain)
+	if err != nil {
+		return err
+	}
 	b := nft.NewBatch(bridges())
-	b.AddTable()
-	b.AddSet(nft.Set{Name: portsMap, Key: []nft.Kind{nft.LinkName()}, Data: nft.Verdict()})
-	b.AddChain(sourceChain, &nft.Base{Type: "filter", Hook: nft.Prerouting, Priority: rawPriority})
-	b.FlushChain(sourceChain)
-	b.AddRule(sourceChain, "", append(fromGroup(),
-		&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
-		&expr.Lookup{SourceRegister: 1, IsDestRegSet: true, SetName: portsMap})...)
-	b.AddRule(sourceChain, "", append(fromGroup(), &expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop})...)
+	if !there { // what is removed, to be made again, has to be waited for
+		b.AddTable()
+		b.AddSet(nft.Set{Name: portsMap, Key: []nft.Kind{nft.LinkName()}, Data: nft.Verdict()})
+		b.AddChain(sourceChain, &nft.Base{Type: "filter", Hook: nft.Prerouting, Priority: rawPriority})
+		b.AddRule(sourceChain, "", append(fromGroup(),
+			&expr.Meta{Key: expr.MetaKeyIIFNAME, Register: 1},
+			&expr.Lookup{SourceRegister: 1, IsDestRegSet: true, SetName: portsMap})...)
+		b.AddRule(sourceChain, "", append(fromGroup(), &expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop})...)
+	}
 	b.AddChain(name, nil)
 	b.FlushChain(name)
 	for _, rule := range r.list() {
@@ -112,32 +119,43 @@ func (r Rules) list() (rules [][]expr.Any) {
 		return rules
 	}
 	arp, ip4, ip6 := ether(0x0806), ether(0x0800), ether(0x86dd)
+	// What there is most of comes first.
+	local := linkLocal(hw)
+	for _, a := range r.Addresses {
+		if a.Is4() {
+			add(accept, ip4, is(network, 12, a.AsSlice()))
+		} else {
+			add(accept, ip6, is(network, 8, a.AsSlice()), notProto(syscall.IPPROTO_ICMPV6))
+		}
+	}
 	add(drop, arp, differs(network, 8, hw))
 	add(accept, arp, is(network, 14, make([]byte, 4))) // asks whether somebody has it
-	local := linkLocal(hw)
-	add(drop, ip6, proto(syscall.IPPROTO_ICMPV6), is(transport, 0, []byte{134}))
-	add(drop, ip6, proto(syscall.IPPROTO_ICMPV6), is(transport, 0, []byte{137}))
-	advert := slices.Concat(ip6, proto(syscall.IPPROTO_ICMPV6), is(transport, 0, []byte{136}))
 	for _, a := range r.Addresses {
 		if a.Is4() {
 			add(accept, arp, is(network, 14, a.AsSlice()))
-			add(accept, ip4, is(network, 12, a.AsSlice()))
-			continue
 		}
-		add(accept, advert, is(transport, 8, a.AsSlice()), is(network, 8, a.AsSlice()))
-		add(accept, advert, is(transport, 8, a.AsSlice()), is(network, 8, local))
 	}
-	add(accept, advert, is(transport, 8, local), is(network, 8, local))
 	if r.DHCP {
-		// Ports 68 to 67; and what the kernel makes of advertisements: any prefix, and
-		// the hardware address.
 		add(accept, ip4, is(network, 12, make([]byte, 4)), proto(syscall.IPPROTO_UDP), is(transport, 0, []byte{0, 68, 0, 67}))
+	}
+	add(drop, ip6, proto(syscall.IPPROTO_ICMPV6), is(transport, 0, []byte{134})) // a router's advertisement
+	add(drop, ip6, proto(syscall.IPPROTO_ICMPV6), is(transport, 0, []byte{137})) // a redirect
+	advert := slices.Concat(ip6, proto(syscall.IPPROTO_ICMPV6), is(transport, 0, []byte{136}))
+	sources := append(slices.Clone(r.Addresses), netip.AddrFrom16([16]byte(local)))
+	for _, a := range sources {
+		if a.Is6() {
+			add(accept, advert, is(transport, 8, a.AsSlice()), is(network, 8, a.AsSlice()))
+			add(accept, advert, is(transport, 8, a.AsSlice()), is(network, 8, local))
+		}
+	}
+	if r.DHCP { // what the kernel makes of advertisements: any prefix, and the hardware address
 		add(accept, advert, is(transport, 16, local[8:]), is(network, 16, local[8:]))
-		add(drop, advert)
-		add(accept, ip6, is(network, 16, local[8:]))
 	}
 	add(drop, advert)
-	for _, a := range append(slices.Clone(r.Addresses), netip.AddrFrom16([16]byte(local)), netip.IPv6Unspecified()) {
+	if r.DHCP {
+		add(accept, ip6, is(network, 16, local[8:]))
+	}
+	for _, a := range append(sources, netip.IPv6Unspecified()) {
 		if a.Is6() {
 			add(accept, ip6, is(network, 8, a.AsSlice()))
 		}
@@ -176,11 +194,15 @@ func ether(kind uint16) []expr.Any {
 	}
 }
 
-// proto matches the protocol above IP, behind what headers of IPv6 there may be.
-func proto(number byte) []expr.Any {
+// proto and notProto match the protocol above IP, behind what headers of IPv6 there may
+// be.
+func proto(number byte) []expr.Any    { return l4(expr.CmpOpEq, number) }
+func notProto(number byte) []expr.Any { return l4(expr.CmpOpNeq, number) }
+
+func l4(op expr.CmpOp, number byte) []expr.Any {
 	return []expr.Any{
 		&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: 1},
-		&expr.Cmp{Op: expr.CmpOpEq, Register: 1, Data: []byte{number}},
+		&expr.Cmp{Op: op, Register: 1, Data: []byte{number}},
 	}
 }
 
