@@ -1,0 +1,122 @@
+package threats_test
+
+// row is what must come of an attempt; of several rows that fit, the first counts.
+type row struct {
+	number  int    // in the list of threats that the tests follow
+	pattern string // of the attempts' names, as path.Match takes it
+	want    string // words of the answer that are right, with a "|" between
+	hidden  string // with hide_netif, if that is another
+	why     string
+}
+
+// gaps are answers that are not right yet, by the beginnings of attempts' names. Who
+// closes one takes its line away: an attempt that answers rightly has no gap.
+func gaps() map[string]string {
+	return map[string]string{
+		// UDP sockets stay at the port that they ask for, and a wildcard becomes the
+		// first address: a host's own wildcard is in the way, and answers where no
+		// socket of the guest does.
+		"share own udp": "EADDRINUSE", "share any udp": "EADDRINUSE", "own port of host udp": "EADDRINUSE",
+		"reach host any 127.0.0.1 udp": "EAGAIN", "reach host any 127.0.0.1 sendto": "EAGAIN",
+		"reach host any ::1 udp": "ok host *", "reach host any ::1 sendto": "ok host *",
+		"reach host any by own4 udp": "EAGAIN", "reach host any by own4 sendto": "ok host OWN4",
+		"reach host any by own6 udp": "ok host OWN6", "reach host any by own6 sendto": "ok host OWN6",
+		"reach host any by lback udp": "EAGAIN", "reach host any by lback sendto": "EAGAIN",
+		"reach near any 4 udp": "ECONNREFUSED", "reach near any 4 sendto": "ECONNREFUSED",
+		// The kernel asks no hook where a ping comes from that is not bound.
+		"ping4 none": "EPERM", "ping6 none": "EAGAIN",
+		"option udp encapsulation": "ok",
+	}
+}
+
+// table is the list. "closed under hide_netif" is said of what no stock kernel can hide
+// in a shared network: whoever wants it hidden sets that flag.
+func table() []row {
+	const foreign = "EADDRNOTAVAIL"
+	return []row{
+		{1, "bind ???4 near lback", "ok 127.0.0.1", "", "all of 127.0.0.0/8 is the guest's own loopback"},
+		{1, "bind ???4 loopback 53", "ok 127.0.0.53", "", "a stub resolver of the guest's own"},
+		{1, "bind ???4 loopback far", "ok 127.0.0.1", "", "as above"},
+		{2, "bind ???6 mapped *", foreign, "", "bind6 decodes what is mapped"},
+		{1, "bind ???[46] *", foreign, "", "membership in the bind hook"},
+		{1, "bind ??? unspec any", "EAFNOSUPPORT|ok 0.0.0.0", "", "AF_UNSPEC is the wildcard only while it is one"},
+		{1, "bind ??? unspec host", foreign, "", ""},
+		{9, "freebind *", foreign, "", "the hook asks whether it is the guest's, not whether it is local"},
+		{9, "transparent *", "EPERM", "", "asks for a capability over the host's network"},
+		{10, "noport *", foreign, "", ""},
+		{29, "own port of host *", "ok", "", "a host's service on all addresses is not in the way"},
+		{30, "share host *", foreign, "", ""},
+		{30, "share *", "ok", "", "its own address alone; the uids are not those of the host"},
+		{12, "ping? own", "ok", "", ""},
+		{12, "ping? none", "ok", "", "the source is the guest's though it asked for none"},
+		{12, "ping? out", foreign, "", "not an address of this machine"},
+		{12, "ping? nobody", foreign, "", ""},
+		{12, "ping? *", "EPERM|EAGAIN|EADDRNOTAVAIL|EINVAL", "", "bind of such a socket has no hook; what it sends is dropped"},
+		{4, "send udp6 mapped", "ok out OWN4", "", ""},
+		{7, "send udp4", "ok out OWN4", "", "the hook chooses the source"},
+		{7, "send udp6", "ok out OWN6", "", ""},
+		{7, "dissolved udp4", "ok out OWN4", "", "a connection that was given up takes the source along"},
+		{7, "dissolved udp6", "ok out OWN6", "", ""},
+		{8, "cmsg link udp4", "ok out OWN4|EPERM", "", "a link may be named, the source stays"},
+		{32, "cmsg mark udp4", "EPERM", "", ""},
+		{8, "cmsg *", "EADDRNOTAVAIL|EINVAL", "", ""},
+		{8, "cmsg4 *", foreign, "", ""},
+		{8, "sticky udp6 *", "ok out OWN6|EADDRNOTAVAIL|EINVAL", "", "the source is the guest's whatever was asked for"},
+		{27, "reach host only *", "ECONNREFUSED", "", "127.0.0.1, ::1 and the wildcard are the guest's own loopback"},
+		{28, "reach host any by *", "ECONNREFUSED", "", "the guest's addresses lead to the guest"},
+		{27, "reach host any 127.0.0.1 *", "ECONNREFUSED", "", ""},
+		{27, "reach host any ::1 *", "ECONNREFUSED", "", ""},
+		{27, "reach near only *", "ECONNREFUSED", "", ""},
+		{27, "reach near any lback *", "ECONNREFUSED", "", ""},
+		{6, "reach near any 4 *", "ok near OWN4", "", "a neighbour's service for all is one"},
+		{6, "reach near any 6 *", "ok near OWN6", "", ""},
+		{6, "reach host any 4 *", "ok host OWN4", "", "so is the host's; network.firewall refuses it"},
+		{6, "reach host any 6 udp", "ok host OWN6|EAGAIN", "", "the host may answer from the address it was asked by"},
+		{6, "reach host any 6 *", "ok host OWN6", "", ""},
+		{6, "connect tcp4", "ok out OWN4", "", ""},
+		{6, "connect tcp6", "ok out OWN6", "", ""},
+		{3, "connect tcp6 mapped", "ok out OWN4", "", ""},
+		{11, "fastopen * host only", "ECONNREFUSED", "", "sending passes the hook of connecting"},
+		{11, "fastopen *tcp4 out", "ok out OWN4", "", ""},
+		{11, "fastopen *tcp6 out", "ok out OWN6", "", ""},
+		{5, "listen tcp?", "ok", "", "reached by the guest's addresses alone: the matrix sees to it"},
+		{5, "relisten tcp?", "ok", "", ""},
+		{25, "option bindto*", "EPERM", "", ""},
+		{25, "option *cast_if*", "EPERM", "", ""},
+		{31, "option flow label", "EPERM", "", "a table that all share"},
+		{32, "option debug", "EACCES|EPERM", "", ""},
+		{32, "option header included", "ENOPROTOOPT", "", ""},
+		{32, "option routing header", "EINVAL|EPERM", "", ""},
+		{32, "option udp encapsulation", "EPERM|ENOPROTOOPT", "", "packets would go to the host's IPsec"},
+		{32, "option *", "EPERM", "", ""},
+		{26, "group send *", "EACCES|EPERM|ENETUNREACH", "", ""},
+		{26, "group *", "EPERM", "", ""},
+		{16, "socket? raw*", "EPERM", "EPROTONOSUPPORT", "asks for a capability over the host's network"},
+		{15, "socket? *", "EPROTONOSUPPORT|ESOCKTNOSUPPORT", "", "a list of what is let in"},
+		{18, "family *", "EAFNOSUPPORT", "", "likewise; 16 is AF_PACKET with the others"},
+		{33, "io_uring", "EPERM", "", ""},
+		{15, "socketpair inet", "ENOTSUP", "", ""},
+		{35, "bpf", "EPERM", "", ""},
+		{15, "netlink *", "EPROTONOSUPPORT", "", ""},
+		{19, "abstract own", "ok", "", ""},
+		{19, "abstract connect *", "ok|EPERM", "ECONNREFUSED", "names of no file belong to the network: closed under hide_netif"},
+		{19, "abstract sendto", "ok|EPERM", "ECONNREFUSED", "as above"},
+		{19, "abstract bind *", "EADDRINUSE", "ok", "as above"},
+		{20, "dump neighbours", "ok the host's|ok nothing", "ok nothing|ok own", "closed under hide_netif"},
+		{20, "dump *", "ok the host's", "ok own", "closed under hide_netif"},
+		{22, "sock_diag *", "ok the host's", "ok nothing|ok own", "closed under hide_netif"},
+		{22, "read /*/arp", "ok own|ok the host's", "ok nothing|ok own", ""},
+		{24, "read /sys/class/net", "ok own|ok the host's", "ok own", "sysfs shows the network that it was mounted in"},
+		{22, "read /*", "ok the host's", "ok nothing|ok own", "closed under hide_netif"},
+		{23, "siocgif*", "ok the host's", "ok own", "closed under hide_netif"},
+		{21, "change *", "EPERM", "", "asks for a capability over the host's network"},
+		{21, "ioctl *", "EPERM", "", ""},
+		{24, "sysctl *", "EROFS|EACCES", "", ""},
+		{34, "escape descriptors", "ok 0 sockets", "", "no socket of the host's comes with exec"},
+		{36, "escape setns", "EPERM|EADDRNOTAVAIL", "", "the same network already"},
+		{35, "escape cgroup", "EADDRNOTAVAIL|EACCES", "", "the programs are at the group above all guests"},
+		{35, "escape cgroup above", "EACCES|ENOENT|EROFS", "", ""},
+		{37, "escape new user", "EPERM|ENOSPC", "", ""},
+		{37, "escape new net", "EPERM|unshare *", "", "no cable out of a network of its own"},
+	}
+}
