@@ -11,6 +11,7 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/cgroup"
+	"vserver/ncontext"
 	"vserver/ncontext/shared"
 	"vserver/step"
 )
@@ -30,7 +31,7 @@ func (h *Host) Stop(ctx context.Context, n guest.Name, o StopOptions) error {
 }
 
 // Prune removes what stands for all guests, when there is none: the group above theirs,
-// and with it the programs of the shared network. That the group is not empty is no
+// and with it the programs of the shared network and the packet filter's table. That the group is not empty is no
 // error. It is not part of a guest's end: who starts again at once should find it.
 func (h *Host) Prune() error {
 	cg, err := cgroup.Find()
@@ -43,7 +44,7 @@ func (h *Host) Prune() error {
 	if there, err := exists(filepath.Join(cg.Unified.Mount, h.Dirs.Cgroup)); there || err != nil {
 		return err
 	}
-	return shared.Detach(h.Dirs)
+	return errors.Join(shared.Detach(h.Dirs), ncontext.Prune())
 }
 
 func (h *Host) stop(ctx context.Context, n guest.Name, o StopOptions) error {

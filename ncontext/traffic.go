@@ -60,3 +60,6 @@ func unshape(xid guest.XID) error {
 	}
 	return shape.Down(xid)
 }
+
+// Prune removes what of the packet filter stays for the next guest, when there is none.
+func Prune() error { return firewall.Prune() }

@@ -21,10 +21,10 @@ func Exists(t Table, chain string) (bool, error) {
 	}
 	errno, err := one(append(header(t.Family, 0), data...), uint16(messageType(unix.NFT_MSG_GETCHAIN)))
 	switch {
+	case err == unix.EPROTONOSUPPORT, errno == unix.EINVAL, errno == unix.ENOENT:
+		return false, nil // the first two: the kernel has no nf_tables, so nobody has a table
 	case err != nil:
 		return false, fmt.Errorf("nf_tables: %w", err)
-	case errno == unix.ENOENT:
-		return false, nil
 	case errno != 0:
 		return false, fmt.Errorf("table %s: chain %s: %w", t.Name, chain, errno)
 	}

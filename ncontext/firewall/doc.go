@@ -1,7 +1,8 @@
 // Package firewall is the one table of the host's packet filter that is ours: inet
 // vserver. It holds what concerns packets of guests outside their reach. Each part is
-// there while somebody uses it, and the table while there is a part; only source stays
-// once it was made, since to take anything out of the table costs milliseconds:
+// there while somebody uses it, and the table while there is a part; source and
+// masquerade stay for the next guest until there is none at all ([Prune]), since to
+// take anything out of the table costs milliseconds:
 //
 //	source       drops packets out of guests' routed links that bear a source address
 //	             which the host would not reach by that link

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/google/nftables/binaryutil"
 	"github.com/google/nftables/expr"
@@ -17,6 +18,8 @@ import (
 const (
 	poolSet4 = "pool4"
 	poolSet6 = "pool6"
+	// masqueradeChain is where that is done.
+	masqueradeChain = "masquerade"
 )
 
 // poolFeature hides what comes from pools behind the address of the link that it
@@ -31,7 +34,7 @@ func poolFeature() feature {
 		name: "pool",
 		users: []nft.Set{{Name: poolSet4, Key: []nft.Kind{nft.IPv4()}, Interval: true},
 			{Name: poolSet6, Key: []nft.Kind{nft.IPv6()}, Interval: true}},
-		chains: []chain{{"masquerade", nft.Base{Type: "nat", Hook: nft.Postrouting, Priority: srcnat}, rules(
+		chains: []chain{{masqueradeChain, nft.Base{Type: "nat", Hook: nft.Postrouting, Priority: srcnat}, rules(
 			join(ip4(), source4(), in(poolSet4, false), destination4(), in(poolSet4, true), away, masquerade()),
 			join(ip6(), source6(), in(poolSet6, false), destination6(), in(poolSet6, true), away, masquerade()),
 		)}},
@@ -49,6 +52,17 @@ func Unmasquerade(pool netip.Prefix) error { return setPool(pool, false) }
 // is quickly asked.
 func poolChain(pool netip.Prefix) string {
 	return fmt.Sprintf("pool-%s-%d", pool.Masked().Addr(), pool.Bits())
+}
+
+// parsePoolChain reads the name of such a chain.
+func parsePoolChain(name string) (netip.Prefix, bool) {
+	text, ok := strings.CutPrefix(name, "pool-")
+	at := strings.LastIndexByte(text, '-')
+	if !ok || at < 0 {
+		return netip.Prefix{}, false
+	}
+	pool, err := netip.ParsePrefix(text[:at] + "/" + text[at+1:])
+	return pool, err == nil
 }
 
 func setPool(pool netip.Prefix, want bool) error {

@@ -2,6 +2,7 @@ package firewall
 
 import (
 	"errors"
+	"net"
 	"net/netip"
 	"syscall"
 	"testing"
@@ -10,6 +11,7 @@ import (
 	"github.com/vishvananda/netlink/nl"
 
 	"vserver/guest"
+	"vserver/kernel/nft"
 )
 
 // TestPublish reaches guests through ports of the host: from another machine, from the
@@ -124,4 +126,40 @@ func published(t testing.TB, lines ...string) (out []guest.Publish) {
 		out = append(out, p)
 	}
 	return out
+}
+
+// TestPrune leaves the table as long as a guest has a link, or an address of the host's.
+func TestPrune(t *testing.T) {
+	w := newWorld(t)
+	must(t, Prune())
+	pool := netip.MustParsePrefix("10.7.0.0/16")
+	use := func() {
+		t.Helper()
+		must(t, Up(Guest{XID: 9, Link: "vs9"}))
+		must(t, Masquerade(pool))
+	}
+	stays := func(want bool) {
+		t.Helper()
+		must(t, Prune())
+		for _, c := range []string{sourceChain, masqueradeChain, poolChain(pool)} {
+			if there, err := nft.Exists(table(), c); err != nil || there != want {
+				t.Errorf("%s: %v, %v, want %v", c, there, err, want)
+			}
+		}
+	}
+	use()
+	w.shared(7, "198.51.100.7")
+	stays(true)
+	up, err := netlink.LinkByName("up0")
+	must(t, err)
+	must(t, netlink.AddrDel(up, &netlink.Addr{IPNet: &net.IPNet{IP: net.ParseIP("198.51.100.7").To4(), Mask: net.CIDRMask(24, 32)}}))
+	must(t, netlink.LinkSetGroup(up, linkGroup))
+	stays(true)
+	must(t, netlink.LinkSetGroup(up, 0))
+	must(t, Up(Guest{XID: 9, Addresses: addrs("198.51.100.9"), Rules: parsed(t, "deny")}))
+	stays(true)
+	must(t, Down(9))
+	stays(false)
+	use()
+	stays(false)
 }
