@@ -25,14 +25,26 @@
 // by one rule for all guests (table inet vserver), since rp_filter can be loosened by
 // a host-wide setting and does not exist for IPv6.
 //
-// Nothing is announced to the link: a gratuitous ARP needs a packet socket, whose end
-// the kernel lets wait for 5 to 10 ms. A router that remembers an address at another
-// machine finds out by itself, or is told by `arping -U` in a post-start hook.
+// The host's end gets the next hop as an address of its own when the host has none to
+// speak to the guest from. Published ports and the guest's rules are package firewall's.
+//
+// With link bridge the host's end is a port of a bridge, in group 0x7674, for which
+// package port has rules. A bridge that is not there is made, in group 0x7673 when it has
+// the guest's gateway as an address, else 0x7675; by that it is known again, and removed
+// with its last port. The rules of a port are the first thing of a guest that is made and
+// the last that goes: by them [Down] knows that there may be more. With link macvlan there
+// is nothing on the host but the guest's link itself. Both have neighbours: the hardware
+// address is made of the host's machine id and the xid, and told when the link comes up
+// (arp_notify, ndisc_notify).
+//
+// A start has no time for a packet socket, whose end the kernel lets wait for 5 to 10 ms.
+// What needs one is left to [Attend], by vserverd: telling the neighbours of a routed
+// guest, and leases.
 //
 // All names derive from the xid and all marks are constants, so [Down] needs no
 // memory: it asks the kernel for routes and proxies that bear protocol 118. The links
 // themselves end with the guest's namespace: to delete one here would wait 10 to 30 ms
-// for the kernel.
+// for the kernel. What several guests share is changed under a lock.
 //
 // Decided 2026-11: vishvananda/netlink and google/nftables, which cost the command
 // 1.4 MB and nothing at its start.
