@@ -31,8 +31,9 @@ func (h *Host) Stop(ctx context.Context, n guest.Name, o StopOptions) error {
 }
 
 // Prune removes what stands for all guests, when there is none: the group above theirs,
-// and with it the programs of the shared network and the packet filter's table. That the group is not empty is no
-// error. It is not part of a guest's end: who starts again at once should find it.
+// the programs of the shared network, the packet filter's table. That the group is not
+// empty is no error. It is not part of a guest's end: who starts again at once should
+// find it.
 func (h *Host) Prune() error {
 	cg, err := cgroup.Find()
 	if err != nil {
