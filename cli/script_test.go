@@ -69,6 +69,8 @@ func grounds(t *testing.T, file string) {
 			need.Overlay(t)
 		case "long":
 			need.Long(t)
+		case "vm":
+			need.VM(t)
 		case "nobody":
 			need.Unprivileged(t)
 		default:

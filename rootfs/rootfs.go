@@ -152,7 +152,7 @@ func (m Mount) overlay(o Owner) (int, error) {
 		}
 		lower = append(lower, fd)
 		if err := mount.SetAttr(fd, mount.ReadOnly, o.Userns); err != nil {
-			return -1, fmt.Errorf("%s: %w", path, err)
+			return -1, noIDs(path, o, err)
 		}
 	}
 	upper, err := os.Open(m.Upper)

@@ -54,6 +54,11 @@ func roots() []feature {
 			Brings: "Linux 5.19",
 			Lost:   "`root.kind: overlay` with a user namespace"},
 			idmapped},
+		{Result{Name: "idmapped-usr",
+			Gives:  "guests made of this host's own system: `vserver build --method host`",
+			Brings: "/usr on ext4, xfs or btrfs; on tmpfs Linux 6.3",
+			Lost:   "that method"},
+			idmappedUsr},
 		{Result{Name: "detached-layers",
 			Gives:  "a start saves a mount namespace, about 0.2 ms",
 			Brings: "Linux 6.15",
@@ -154,6 +159,24 @@ func idmapped(g *ground) (string, error) {
 		}
 		defer userns.Close()
 		return overlay(g.dir, int(userns.Fd()), mount.Overlay)
+	})
+}
+
+// idmappedUsr probes for a clone of the host's /usr with the ids of another user
+// namespace.
+func idmappedUsr(*ground) (string, error) {
+	return "", held(func(pid int) error {
+		userns, err := ns.Open(pid, "user")
+		if err != nil {
+			return err
+		}
+		defer userns.Close()
+		usr, err := mount.Clone("/usr")
+		if err != nil {
+			return err
+		}
+		defer unix.Close(usr)
+		return mount.SetAttr(usr, mount.ReadOnly, int(userns.Fd()))
 	})
 }
 
