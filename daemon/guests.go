@@ -181,7 +181,10 @@ func (w *worker) adopt() {
 		if err := w.watch(g, w.acts.Reopen(s), true); err != nil {
 			w.say("%v", err)
 		}
-		w.sockets.Adopt(s.Name)
+	}
+	// The keeper of a worker that died with its own may know the one and not the other.
+	for name := range w.guests {
+		w.sockets.Adopt(name)
 	}
 }
 

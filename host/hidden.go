@@ -57,3 +57,10 @@ func serve(dirs guest.Dirs, n guest.Name, group *cgroup.Group, init int, child *
 	defer tree.Close()
 	return proto.Serves(dirs, n, tree.Files()), nil
 }
+
+// hiddenStatus says when nobody is there who makes sockets for the guest.
+func hiddenStatus(st *condition, g *cgroup.Group) {
+	if pids, err := g.Servers(); err == nil && len(pids) == 0 && st.Problem == "" {
+		st.Problem = "nobody hands sockets to it; vserverd or a restart of the guest mends that"
+	}
+}

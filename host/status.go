@@ -127,6 +127,9 @@ func (h *Host) life(cg cgroup.Host, st *condition) {
 	case guest.NetPrivate:
 		st.Net = h.privateStatus(g, was)
 	}
+	if was.Hidden {
+		hiddenStatus(st, g)
+	}
 	st.UptimeS = time.Since(was.Started).Seconds()
 }
 

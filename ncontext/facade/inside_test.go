@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
 	"syscall"
@@ -20,6 +21,10 @@ func inside(what string, args []string) {
 		os.Stdout.Write(elf())
 	case "probe":
 		probe(args[0])
+	case "wait":
+		fmt.Println("begin")
+		s, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
+		fmt.Println(s, err)
 	case "bench":
 		n, _ := strconv.Atoi(args[0])
 		bench(n)
@@ -110,11 +115,11 @@ func probe(listener string) {
 	report("setting", e)
 	uid := make(chan int)
 	go func() {
-		// A thread with another file system user.
+		// A thread with another file system user, which ends with this.
+		runtime.LockOSThread()
 		syscall.RawSyscall(unix.SYS_SETFSUID, 1000, 0, 0)
 		s, _ := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
 		uid <- owner(s)
-		select {}
 	}()
 	report("other owner", <-uid)
 	s, _ = syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)

@@ -11,8 +11,6 @@ import (
 	"syscall"
 	"testing"
 
-	"golang.org/x/sys/unix"
-
 	"vserver/guest"
 	"vserver/internal/need"
 	"vserver/kernel/cgroup"
@@ -94,7 +92,13 @@ func newGroup(t testing.TB) *cgroup.Group {
 // start starts the test binary in a box, with its first process's filter served.
 func start(t testing.TB, args ...string) *box {
 	t.Helper()
-	b := launch(t, newGroup(t), program(t), args...)
+	return begin(t, newGroup(t), program(t), args...)
+}
+
+// begin is start in a group that is there, with a program that is there.
+func begin(t testing.TB, group *cgroup.Group, path string, args ...string) *box {
+	t.Helper()
+	b := launch(t, group, path, args...)
 	listener, err := b.child.Listener()
 	if err != nil {
 		t.Fatal(err)
@@ -183,10 +187,7 @@ func (b *box) kill() {
 	if err := pidfd.Signal(b.tree.Server, syscall.SIGKILL); err != nil && !errors.Is(err, syscall.ESRCH) {
 		b.t.Fatal(err)
 	}
-	p := []unix.PollFd{{Fd: int32(b.tree.Server), Events: unix.POLLIN}}
-	for n := 0; n == 0; {
-		n, _ = unix.Poll(p, -1)
-	}
+	readable(b.t, b.tree.Server)
 }
 
 func lines(s string) []string { return strings.Split(strings.TrimSpace(s), "\n") }
