@@ -2,7 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"os"
+	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -221,9 +223,25 @@ func (t *tool) source(f buildFlags, method string) (build.Source, error) {
 		if f.from == "" {
 			return lacks("--from SOURCE")
 		}
+		if err := t.isSource(f.from); err != nil {
+			return build.Source{}, err
+		}
 		return build.Rsync(f.from), nil
 	}
 	return build.Source{}, usageHint("vserver "+t.verb+" --help", "--method %s: no such method", method)
+}
+
+// isSource refuses what --from cannot copy.
+func (t *tool) isSource(from string) error {
+	switch {
+	case strings.HasPrefix(from, "/"):
+		if _, err := os.Stat(from); err != nil {
+			return usagef("--from %s: %v", from, errors.Unwrap(err))
+		}
+	case !strings.Contains(from, ":"):
+		return usageHint("vserver list shows the guests", "--from %s: no such guest, and no absolute path or root@HOST:DIR", from)
+	}
+	return nil
 }
 
 // options are the rest of the flags as the host wants them.
@@ -246,14 +264,20 @@ func (f buildFlags) options() (o host.BuildOptions, err error) {
 func readKeyFile(file string) ([]string, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return nil, err
+		return nil, usageHint("ssh-keygen -t ed25519 makes a key; the public one is then ~/.ssh/id_ed25519.pub",
+			"--ssh-key %s: %v", file, errors.Unwrap(err))
 	}
 	if strings.Contains(string(text), "PRIVATE KEY-----") {
 		return nil, fault.Hint(usagef("--ssh-key %s: is a private key", file), "the public one is in "+file+".pub")
 	}
 	var keys []string
 	for line := range strings.Lines(string(text)) {
-		if line = strings.TrimSpace(line); line != "" && line[0] != '#' {
+		line = strings.TrimSpace(line)
+		switch {
+		case line == "" || line[0] == '#':
+		case !isKey(line):
+			return nil, usagef("--ssh-key %s: %.40q is no public key", file, line)
+		default:
 			keys = append(keys, line)
 		}
 	}
@@ -263,11 +287,21 @@ func readKeyFile(file string) ([]string, error) {
 	return keys, nil
 }
 
+// isKey tells a line of an authorized_keys file, sshd(8): a kind and a key, behind
+// options perhaps.
+func isKey(line string) bool {
+	words := strings.Fields(line)
+	i := slices.IndexFunc(words, func(w string) bool {
+		return strings.HasPrefix(w, "ssh-") || strings.HasPrefix(w, "ecdsa-sha2-") || strings.HasPrefix(w, "sk-")
+	})
+	return i >= 0 && i+1 < len(words)
+}
+
 // readPassword reads a password from a file and gives a hash of it.
 func readPassword(file string) (string, error) {
 	text, err := os.ReadFile(file)
 	if err != nil {
-		return "", err
+		return "", usagef("--root-password-file %s: %v", file, errors.Unwrap(err))
 	}
 	word := strings.TrimRight(string(text), "\r\n")
 	switch {

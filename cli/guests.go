@@ -195,6 +195,11 @@ func (t *tool) about(n guest.Name, err error) error {
 		if e.Guest != "" && n == "" {
 			return err
 		}
+		if e.Op == "exec" && (t.verb == "enter" || t.verb == "suexec") {
+			own := *e
+			own.Op = t.verb // how it is done is nobody's business
+			err = &own
+		}
 	}
 	err = fault.New(string(n), t.verb, err)
 	if n != "" && errors.Is(err, guest.ErrNotFound) {

@@ -2,6 +2,9 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -109,7 +112,16 @@ func (e entry) construct(t *tool) *cobra.Command {
 
 // flagComplaint puts a parser's complaint in our words.
 func flagComplaint(err error) string {
-	return strings.ReplaceAll(err.Error(), "shorthand flag", "option")
+	var bad *pflag.InvalidValueError
+	if errors.As(err, &bad) {
+		cause := errors.Unwrap(bad).Error()
+		var number *strconv.NumError
+		if errors.As(err, &number) {
+			cause = fmt.Sprintf("%q: want a number", bad.GetValue())
+		}
+		return "--" + bad.GetFlag().Name + ": " + cause
+	}
+	return strings.NewReplacer("shorthand flag", "option", "flag needs an argument", "option needs a value", "flag", "option").Replace(err.Error())
 }
 
 // run is the function behind a command: the flags are parsed, args are what is left.
