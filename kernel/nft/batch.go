@@ -251,7 +251,11 @@ func (b *Batch) AddSet(s Set) {
 		if s.Key[0] == LinkName() {
 			order = 1
 		}
-		ae.Bytes(unix.NFTA_SET_USERDATA, binary.NativeEndian.AppendUint32([]byte{0, 4}, order))
+		text := binary.NativeEndian.AppendUint32([]byte{0, 4}, order)
+		if s.Data == Class() { // NFTNL_UDATA_SET_DATABYTEORDER
+			text = binary.NativeEndian.AppendUint32(append(text, 1, 4), 1)
+		}
+		ae.Bytes(unix.NFTA_SET_USERDATA, text)
 	})
 }
 
