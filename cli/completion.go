@@ -14,7 +14,8 @@ import (
 
 func newCompletion(t *tool) *cobra.Command {
 	c := command("completion bash|zsh|fish", `
-Prints the completion of a shell: verbs, options, guests' names and settings' keys.`, `
+Prints the completion of a shell: verbs, options, guests' names and settings' keys.
+That of bash wants the package bash-completion.`, `
 vserver completion bash > /usr/share/bash-completion/completions/vserver
 vserver completion zsh > /usr/share/zsh/vendor-completions/_vserver
 vserver completion fish > /usr/share/fish/vendor_completions.d/vserver.fish`,

@@ -29,7 +29,7 @@ type selection struct {
 // flags adds --all and --mark.
 func (s *selection) flags(c *cobra.Command) {
 	c.Flags().BoolVarP(&s.all, "all", "a", false, "all guests")
-	c.Flags().StringSliceVar(&s.marks, "mark", nil, "all guests with this mark (boot.marks)")
+	c.Flags().StringSliceVar(&s.marks, "mark", nil, "all guests with this `MARK` (boot.marks)")
 }
 
 // several says whether guests were not named one by one; that one of them is as
