@@ -11,6 +11,7 @@ import (
 	"vserver/guest"
 	"vserver/ncontext/firewall"
 	"vserver/ncontext/private/port"
+	"vserver/ncontext/private/route"
 	"vserver/ncontext/private/rtm"
 )
 
@@ -35,7 +36,7 @@ func Down(xid guest.XID, dirs guest.Dirs) error {
 	for _, f := range []family{ipv4(), ipv6()} {
 		errs = append(errs, sweep(host, f, index))
 	}
-	errs = append(errs, leave(host, xid, dirs))
+	errs = append(errs, route.Down(host, xid), leave(host, xid, dirs))
 	if err := firewall.Down(xid); !errors.Is(err, guest.ErrUnsupported) { // else nobody ever was there
 		errs = append(errs, err)
 	}

@@ -3,6 +3,7 @@ package private
 import (
 	"errors"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -13,6 +14,7 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/ncontext/private/rtm"
 )
 
 // TestReach opens connections between all who should reach each other, and looks at
@@ -178,6 +180,71 @@ func TestFalseSource(t *testing.T) {
 		in.Close()
 		out.Close()
 	}
+}
+
+// TestRouters has two guests leave by two routers, and reach each other without either.
+func TestRouters(t *testing.T) {
+	w := newWorld(t)
+	second := w.namespace()
+	veth := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: "eth", PeerNamespace: netlink.NsFd(second)}
+	veth.Name = "up1"
+	must(t, netlink.LinkAdd(veth))
+	w.address("up1", "203.0.113.1/24", "2001:db8:9::1/64")
+	w.in(second, func() { w.address("eth", "203.0.113.9/24", "2001:db8:9::9/64") })
+	w.ready("up1")
+	for _, h := range []netns.NsHandle{w.outside, second} {
+		w.in(h, func() { w.address("lo", "10.99.0.1/32", "2001:db8:99::1/128") })
+	}
+	routed := func(xid guest.XID, gateways []string, addrs ...string) netns.NsHandle {
+		s := spec(xid, addrs...)
+		for _, g := range gateways {
+			s.Network.Gateway = append(s.Network.Gateway, netip.MustParseAddr(g))
+		}
+		return w.on(s)
+	}
+	a := routed(8, []string{"192.0.2.9", "2001:db8:1::9"}, "192.0.2.10/24", "2001:db8:1::10/64")
+	b := routed(9, []string{"203.0.113.9", "2001:db8:9::9"}, "203.0.113.10/24", "2001:db8:9::10/64")
+	w.served(w.outside, "tcp", "81")
+	w.served(second, "tcp", "82")
+	w.served(a, "tcp", "80")
+	for _, c := range []struct {
+		from     netns.NsHandle
+		to, seen string
+	}{
+		{a, "10.99.0.1:81", "192.0.2.10"},
+		{a, "[2001:db8:99::1]:81", "2001:db8:1::10"},
+		{b, "10.99.0.1:82", "203.0.113.10"},
+		{b, "[2001:db8:99::1]:82", "2001:db8:9::10"},
+		{b, "192.0.2.10:80", "203.0.113.10"},
+		{b, "[2001:db8:1::10]:80", "2001:db8:9::10"},
+		{w.host, "192.0.2.10:80", "192.0.2.1"},
+	} {
+		if seen := w.asks(c.from, "tcp", c.to, long); seen != c.seen {
+			t.Errorf("to %s: seen as %q, want %q", c.to, seen, c.seen)
+		}
+	}
+	must(t, Down(8, w.dirs))
+	must(t, Down(9, w.dirs))
+	for _, f := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
+		rules, err := netlink.RuleList(f)
+		must(t, err)
+		routes, err := netlink.RouteListFiltered(f, &netlink.Route{Protocol: rtm.Protocol}, netlink.RT_FILTER_PROTOCOL|netlink.RT_FILTER_TABLE)
+		must(t, err)
+		for _, r := range rules {
+			if r.Protocol == rtm.Protocol {
+				t.Errorf("left: %v", r)
+			}
+		}
+		if len(routes) > 0 {
+			t.Errorf("left: %v", routes)
+		}
+	}
+	s := spec(10, "192.0.2.30/24")
+	s.Network.Gateway = []netip.Addr{netip.MustParseAddr("10.1.2.3")}
+	if err := w.up(s, w.namespace()); !errors.Is(err, guest.ErrInvalid) || fault.HintOf(err) == "" {
+		t.Errorf("a router on no link: %v", err)
+	}
+	must(t, Down(10, w.dirs))
 }
 
 func TestDown(t *testing.T) {

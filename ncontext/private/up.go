@@ -48,7 +48,7 @@ func Up(g Guest) error {
 	for _, p := range n.Addresses {
 		u.addrs = append(u.addrs, newAddr(p.Prefix))
 	}
-	steps := []func() error{u.survey, u.link, u.shield, u.outside, u.inside, u.forward, u.source, u.ready}
+	steps := []func() error{u.survey, u.link, u.shield, u.outside, u.lead, u.inside, u.forward, u.source, u.ready}
 	switch n.Link {
 	case guest.LinkBridge:
 		steps = []func() error{u.survey, u.bridge, u.outlet, u.settle, u.inlet, u.forward}

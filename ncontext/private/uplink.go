@@ -14,6 +14,7 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/ncontext/private/route"
 	"vserver/ncontext/private/rtm"
 )
 
@@ -54,6 +55,15 @@ func (u *up) survey() error {
 			away = append(away, link)
 		}
 	}
+	for _, gw := range u.net.Gateway {
+		link, _, err := u.way(gw.AsSlice())
+		if err != nil {
+			return err
+		}
+		if link.index != 0 && u.routed() {
+			away = append(away, link)
+		}
+	}
 	for i, l := range append(onlink, away...) {
 		if i == 0 {
 			u.mtu = l.mtu
@@ -63,6 +73,15 @@ func (u *up) survey() error {
 		}
 	}
 	return nil
+}
+
+// lead has what the guest sends leave by its own routers.
+func (u *up) lead() error {
+	table := u.net.Table
+	if table == 0 && len(u.net.Gateway) > 0 {
+		table = u.xid.Table()
+	}
+	return route.Up(u.host, u.xid, addrsOf(u.addrs), u.net.Gateway, table)
 }
 
 // kind is what stands at the end of a route.
