@@ -44,6 +44,22 @@ func (h *Host) refilter(n guest.Name) error {
 	return ncontext.Refresh(&ncontext.Guest{Name: n, Spec: spec, Dirs: h.Dirs, Netns: -1})
 }
 
+// unfiltered says what is wrong when a running guest's rules are not in the packet
+// filter, as after `nft flush ruleset`; "" when they are, or there are none.
+func (h *Host) unfiltered(n guest.Name, spec *guest.Spec) string {
+	missing, err := ncontext.Unfiltered(&ncontext.Guest{Name: n, Spec: spec})
+	if err != nil {
+		return err.Error()
+	}
+	if !missing {
+		return ""
+	}
+	if was, err := h.readNote(n); err != nil || was == nil || was.Mode != spec.Network.Mode {
+		return "" // it has another network than its spec says
+	}
+	return "its rules are gone from the host's packet filter (flushed?): restart it, or change network.firewall"
+}
+
 // relimit gives a running guest the limits of its spec, and says which of them it
 // gets only when it is started again.
 func (h *Host) relimit(n guest.Name) (wait []string, err error) {

@@ -88,6 +88,9 @@ func (h *Host) status(cg cgroup.Host, n guest.Name) condition {
 		st.Mode, st.Addresses = spec.Network.Mode, spec.Network.Prefixes()
 	}
 	h.life(cg, &st)
+	if st.State != guest.Stopped && st.Problem == "" && spec != nil {
+		st.Problem = h.unfiltered(n, spec)
+	}
 	if st.LastExit, err = h.lastEnd(n, st.State == guest.Running || st.State == guest.Frozen); err != nil && st.Problem == "" {
 		st.Problem = err.Error()
 	}

@@ -81,6 +81,10 @@ func TestTraffic(t *testing.T) {
 	if err != nil || before[1].Net == nil || before[1].Net.PacketsIn == 0 || before[1].Net.BytesOut == 0 || before[1].Net.Made == 0 {
 		t.Errorf("counts %+v, %v", before[1].Net, err)
 	}
+	flush(t)
+	if st, err := w.Status(n); err != nil || !strings.Contains(st.Problem, "packet filter") {
+		t.Errorf("flushed, and the status is %+v, %v", st, err)
+	}
 	set := func(change string) {
 		t.Helper()
 		c, err := w.Set(n, []string{change})
@@ -90,6 +94,9 @@ func TestTraffic(t *testing.T) {
 	}
 	set(`network.firewall=["deny out udp port 53", "deny in"]`)
 	sameFilters(t, "changed", "guest-101", "in-101", "out-101", "police-101")
+	if st, err := w.Status(n); err != nil || st.Problem != "" {
+		t.Errorf("whole again, and the status is %+v, %v", st, err)
+	}
 	unserved(t, "198.51.100.10:80")
 	set("network.firewall=deny out tcp port 82")
 	served(t, "198.51.100.10:81")
@@ -109,6 +116,21 @@ func TestTraffic(t *testing.T) {
 	set("network.egress.share=20")
 	w.stop(n)
 	sameFilters(t, "stopped")
+}
+
+// flush removes all rules, as a careless nftables.conf does.
+func flush(t *testing.T) {
+	t.Helper()
+	conn, err := nft.Open()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	b := nft.NewBatch(nft.Table{Family: nft.Inet, Name: "vserver"})
+	b.DelTable()
+	if err := conn.Commit(b); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // served waits for an answer, which takes as long as the server takes to begin.

@@ -61,5 +61,15 @@ func unshape(xid guest.XID) error {
 	return shape.Down(xid)
 }
 
+// Unfiltered tells that a guest that runs needs the packet filter, which has nothing of
+// it: somebody else has flushed it.
+func Unfiltered(g *Guest) (bool, error) {
+	if !firewall.Of(g.Spec, g.link(), nil).Asked() {
+		return false, nil
+	}
+	there, err := firewall.Holds(g.Spec.XID)
+	return !there, err
+}
+
 // Prune removes what of the packet filter stays for the next guest, when there is none.
 func Prune() error { return firewall.Prune() }

@@ -86,6 +86,10 @@ func Down(xid guest.XID) error {
 	return change(Guest{XID: xid})
 }
 
+// Holds tells whether the table has something of a guest. It has not when somebody has
+// flushed all rules of the host.
+func Holds(xid guest.XID) (bool, error) { return nft.Exists(table(), markChain(xid)) }
+
 // Shaping tells whether packets of any guest are given classes.
 func Shaping() (bool, error) { return nft.Exists(table(), classChain) }
 
