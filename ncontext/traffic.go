@@ -1,8 +1,8 @@
 package ncontext
 
 import (
-	"errors"
 	"net/netip"
+	"slices"
 
 	"vserver/guest"
 	"vserver/ncontext/firewall"
@@ -14,17 +14,32 @@ import (
 // spec, for its addresses as the spec has them. Packets see the old rules or the new
 // ones.
 func Refresh(g *Guest) error {
+	steps := []func() error{
+		func() error { return refilter(g) },
+		func() error { return shape.Change(g.shaping()) },
+	}
 	switch {
-	case g.Spec.Network.Mode == guest.NetPrivate:
-		err := private.Refresh(private.Guest{Spec: g.Spec, Name: g.Name, Netns: g.Netns, Dirs: g.Dirs})
-		if g.link() == "" {
+	case g.Spec.Network.Mode == guest.NetPrivate && g.link() == "":
+		steps = steps[:1]
+	case g.Spec.Network.Mode != guest.NetPrivate && g.Spec.Network.Mode != guest.NetShared:
+		return nil
+	case !g.Spec.Network.Egress.Asked():
+		slices.Reverse(steps) // a stop looks at links while packets have classes
+	}
+	for _, do := range steps {
+		if err := do(); err != nil {
 			return err
 		}
-		return errors.Join(err, shape.Change(g.shaping()))
-	case g.Spec.Network.Mode != guest.NetShared:
-		return nil
 	}
-	return errors.Join(firewall.Change(firewall.Of(g.Spec, "", g.addrs())), shape.Change(g.shaping()))
+	return nil
+}
+
+// refilter gives the guest the part of Refresh that is the packet filter's.
+func refilter(g *Guest) error {
+	if g.Spec.Network.Mode == guest.NetPrivate {
+		return private.Refresh(private.Guest{Spec: g.Spec, Name: g.Name, Netns: g.Netns, Dirs: g.Dirs})
+	}
+	return firewall.Change(firewall.Of(g.Spec, "", g.addrs()))
 }
 
 // link is the host's end of the guest's routed link, "" when it has none.
