@@ -133,7 +133,19 @@ func FindTasks() (l Tasks, err error) {
 		{&l.Ancestors, "cgroup", "ancestors"},
 		{&l.Node, "cgroup", "kn"},
 		{&l.NodeID, "kernfs_node", "id"},
+		{&l.State, "sock_common", "skc_state"},
 	})
+}
+
+// SteerHook is where Steer is loaded for: the iterator over sockets of UDP.
+func SteerHook() (ebpf.Hook, error) {
+	types, err := btf.Kernel()
+	if err != nil {
+		return ebpf.Hook{}, err
+	}
+	const tracing, iterator = 26, 28 // BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER
+	number, err := types.Func("bpf_iter_udp")
+	return ebpf.Hook{Type: tracing, Attach: iterator, Target: number}, err
 }
 
 // field is where to note the offset of a field.

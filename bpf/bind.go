@@ -173,9 +173,11 @@ func (t *text) wild4(set string) {
 }
 
 // wild6 is wild4 for IPv6. A socket that the kernel finds a port for keeps the
-// wildcard, as it may be one for IPv4 too.
+// wildcard, as it may be one for IPv4 too. One of UDP that is for both gets the address
+// of IPv4: the kernel makes one that is bound to an address of IPv6 a socket for IPv6
+// alone.
 func (t *text) wild6() {
-	four, udp, loop := t.label("four"), t.label("udp"), t.label("loop")
+	four, udp, loop, six := t.label("four"), t.label("udp"), t.label("loop"), t.label("six")
 	t.load(r2, ctx, saPort)
 	t.is(r2, 0, "port")
 	t.load(r1, ctx, saType)
@@ -183,9 +185,14 @@ func (t *text) wild6() {
 	t.jump("port")
 	t.here(udp)
 	t.flag(Multicast|Broadcast, "port")
-	t.put(fp, stackNote, noteWild)
+	t.put(fp, stackNote, noteWild|noteSix)
 	t.load8(r1, entry, entryV6)
 	t.null(r1, four)
+	t.load(r1, entry, entryV4)
+	t.is(r1, 0, six)
+	t.alone6(six)
+	t.jump(four)
+	t.here(six)
 	t.copyEntry(entryV6)
 	t.jump("port")
 	t.here(four)
@@ -275,7 +282,8 @@ func (t *text) privileged() {
 }
 
 // PostBind is the end of a bind that succeeded. A parked socket is counted at its
-// hidden port, which the first one makes known.
+// hidden port, which the first one makes known. One of UDP that wanted the wildcard is
+// an event for Steer.
 func PostBind(p Parts) []ebpf.Instruction {
 	t := write(p)
 	t.mov(ctx, r1)
@@ -285,7 +293,22 @@ func PostBind(p Parts) []ebpf.Instruction {
 	t.mov(entry, r0) // the note
 	t.load(flags, entry, 8)
 	t.masked(r1, flags, noteParked|noteBound)
-	t.isnt(r1, noteParked, "pass")
+	t.is(r1, noteParked, "parked")
+	t.add(ebpf.JumpIf(flags, ebpf.Any, noteWild, "wild"))
+	t.jump("pass")
+	t.here("wild")
+	t.load(r1, ctx, skType)
+	t.isnt(r1, syscall.SOCK_DGRAM, "pass")
+	t.load(r1, entry, 12)
+	t.is(r1, 0, "pass")
+	t.put8(fp, stackKey, 0)
+	t.add(ebpf.Map(r1, t.Events)...)
+	t.stack(r2, stackKey)
+	t.set(r3, 8)
+	t.set(r4, 0)
+	t.call(ebpf.RingBufferOutput)
+	t.jump("pass")
+	t.here("parked")
 	t.load8(r1, entry, 0)
 	t.load(r2, entry, 12)
 	t.portKey(r1, r2)
@@ -311,68 +334,4 @@ func PostBind(p Parts) []ebpf.Instruction {
 	t.add(ebpf.Or(flags, noteBound))
 	t.store(entry, 8, flags)
 	return t.end(1)
-}
-
-// copyIn copies an IPv6 address from an offset of the context to the stack.
-func (t *text) copyIn(at int16) {
-	for i := int16(0); i < 16; i += 4 {
-		t.load(r1, ctx, at+i)
-		t.store(fp, stackAddr+i, r1)
-	}
-}
-
-// copyOut is copyIn backward.
-func (t *text) copyOut(at int16) {
-	for i := int16(0); i < 16; i += 4 {
-		t.load(r1, fp, stackAddr+i)
-		t.store(ctx, at+i, r1)
-	}
-}
-
-// copyEntry copies an address of the entry to the context and the stack.
-func (t *text) copyEntry(from int16) {
-	for i := int16(0); i < 16; i += 4 {
-		t.load(r1, entry, from+i)
-		t.store(ctx, saAddr6+i, r1)
-		t.store(fp, stackAddr+i, r1)
-	}
-}
-
-// mapped goes to yes when the address on the stack is an IPv4 one in IPv6's form.
-func (t *text) mapped(yes string) {
-	no := t.label("six")
-	t.load8(r1, fp, stackAddr)
-	t.set(r2, 0)
-	t.add(ebpf.JumpIfReg(r1, ebpf.Differs, r2, no))
-	t.load(r1, fp, stackAddr+8)
-	t.is(r1, net(0xffff), yes)
-	t.here(no)
-}
-
-// loopback6 goes to yes when the address on the stack is ::1.
-func (t *text) loopback6(yes string) {
-	no := t.label("other")
-	t.load8(r1, fp, stackAddr)
-	t.set(r2, 0)
-	t.add(ebpf.JumpIfReg(r1, ebpf.Differs, r2, no))
-	t.load(r1, fp, stackAddr+8)
-	t.isnt(r1, 0, no)
-	t.load(r1, fp, stackAddr+12)
-	t.is(r1, net(1), yes)
-	t.here(no)
-}
-
-// remap6 turns ::1 on the stack into what it is to the guest; where it is the host's,
-// it goes to real.
-func (t *text) remap6(real string) {
-	bad, allowed := t.refusal(syscall.EADDRNOTAVAIL), t.label("allowed")
-	t.flag(Remap, allowed)
-	t.flag(LbackAllow, real)
-	t.jump(bad)
-	t.here(allowed)
-	t.load8(r1, entry, entryLback6)
-	t.load8(r2, entry, entryLback6+8)
-	t.null(r2, bad)
-	t.store8(fp, stackAddr, r1)
-	t.store8(fp, stackAddr+8, r2)
 }

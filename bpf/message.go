@@ -99,6 +99,7 @@ func (t *text) source6(upper, lower ebpf.Register) {
 	t.load8(r2, fp, stackAddr+8)
 	t.add(ebpf.OrReg(r1, r2))
 	t.null(r1, none)
+	t.mapped(none) // of a socket for both families
 	t.own6("pass")
 	t.lback6("pass")
 	t.refuse(syscall.EADDRNOTAVAIL)

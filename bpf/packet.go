@@ -70,18 +70,7 @@ func packet(p Parts, out bool) []ebpf.Instruction {
 	t.store(fp, stackSaved, r1)
 	t.packet4(out)
 
-	// Among the guest's own addresses, one of which is loopback.
-	t.here("loop")
-	if out {
-		t.put(ctx, skbMark, loopMark)
-	} else {
-		t.load(r1, ctx, skbMark)
-		t.is(r1, loopMark, "count")
-		t.load(r1, fp, stackNote)
-		t.isnt(r1, 0, "drop")
-	}
-	t.jump("count")
-
+	t.loop(out)
 	t.here("drop")
 	t.account(nil, Dropped)
 	t.jump("shut")
@@ -93,6 +82,21 @@ func packet(p Parts, out bool) []ebpf.Instruction {
 		t.account(map[int16]ebpf.Register{BytesIn: addr}, BytesIn, PacketsIn)
 	}
 	return t.end(1)
+}
+
+// loop marks a packet among the guest's own addresses, one of which is loopback, or
+// wants it marked.
+func (t *text) loop(out bool) {
+	t.here("loop")
+	if out {
+		t.put(ctx, skbMark, loopMark)
+	} else {
+		t.load(r1, ctx, skbMark)
+		t.is(r1, loopMark, "count")
+		t.load(r1, fp, stackNote)
+		t.isnt(r1, 0, "drop")
+	}
+	t.jump("count")
 }
 
 // ethernet is a protocol as an skb has it.
@@ -228,12 +232,19 @@ const (
 // that guests share. One for an address of a guest is for the guest's listener at the
 // address, or at a wildcard, whatever port that is hidden at; when there is none it
 // is refused, unless the host has the address too. So a service of the host never
-// answers on a guest's address.
+// answers on a guest's address. What comes by UDP finds its socket without help, but for
+// those that Steer has entered.
 func Lookup(p Parts) []ebpf.Instruction {
 	t := write(p)
 	t.load(r2, r1, lookupProtocol)
-	t.isnt(r2, syscall.IPPROTO_TCP, "pass")
 	t.mov(ctx, r1)
+	t.is(r2, syscall.IPPROTO_TCP, "search")
+	t.put(fp, stackKey, 0)
+	t.lookup(t.Manifest, stackKey)
+	t.null(r0, "pass")
+	t.load(r1, r0, Steering)
+	t.is(r1, 0, "pass")
+	t.here("search")
 	t.load(r2, ctx, lookupFamily)
 	t.isnt(r2, familyFour, "six")
 	t.load(r1, ctx, lookupLocal4)
@@ -255,7 +266,8 @@ func Lookup(p Parts) []ebpf.Instruction {
 	t.stranger()
 	t.load8(r1, fp, stackID)
 	t.store8(fp, stackKey, r1)
-	t.put(fp, stackKey+28, 0)
+	t.load(r1, ctx, lookupProtocol)
+	t.store(fp, stackKey+28, r1)
 	t.load(addr, ctx, lookupPort)
 	t.add(ebpf.Swap16(addr))
 	for slot := range int32(listenerSlots) {
@@ -343,8 +355,10 @@ func (t *text) try() {
 }
 
 // shared goes on when several sockets have the port: only then can a slot behind the
-// first one hold a listener.
+// first one hold a listener. UDP has no other.
 func (t *text) shared() {
+	t.load(r1, ctx, lookupProtocol)
+	t.isnt(r1, syscall.IPPROTO_TCP, "pass")
 	t.load8(r1, fp, stackKey)
 	t.store8(fp, stackBind, r1)
 	t.store(fp, stackBind+8, addr)

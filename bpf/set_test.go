@@ -50,10 +50,24 @@ func TestSetLoads(t *testing.T) {
 	}
 }
 
+// So does it take Steer.
+func TestSteerLoads(t *testing.T) {
+	p := parts(t)
+	h, err := SteerHook()
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := ebpf.LoadProgram(h, "steer", Steer(p))
+	if err != nil {
+		t.Fatal(err)
+	}
+	syscall.Close(fd)
+}
+
 // The texts of the programs change only on purpose, and with them the version.
 func TestSetText(t *testing.T) {
 	p := Parts{Manifest: 1, Guests: 2, Owners: 3, Accounts: 4, Counts: 5, Ports: 6, Listeners: 7, Notes: 8, Level: 2}
-	p.Tasks = Tasks{Cred: 100, Effective: 200, Cgroups: 300, Group: 400, Ancestors: 500, Node: 600, NodeID: 700}
+	p.Tasks = Tasks{Cred: 100, Effective: 200, Cgroups: 300, Group: 400, Ancestors: 500, Node: 600, NodeID: 700, State: 18}
 	all := fnv.New64a()
 	for _, prog := range Set() {
 		_, name, _ := strings.Cut(prog.Name, "_")

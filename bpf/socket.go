@@ -284,7 +284,7 @@ func (t *text) listener() {
 	t.load8(r1, fp, stackID)
 	t.store8(fp, stackKey, r1)
 	t.localKey(stackKey + 8)
-	t.put8(fp, stackKey+24, 0)
+	t.put(fp, stackKey+28, syscall.IPPROTO_TCP)
 	t.load(addr, ctx, opsPort)
 	t.add(ebpf.Swap16(addr))
 	t.load8(r2, ctx, opsSock)

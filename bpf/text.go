@@ -12,7 +12,7 @@ import (
 type Parts struct {
 	// The maps, by descriptors; see Maps. Manifest comes first: every program holds it,
 	// so that any of them leads to all else.
-	Manifest, Guests, Owners, Accounts, Counts, Ports, Listeners, Notes int
+	Manifest, Guests, Owners, Accounts, Counts, Ports, Listeners, Notes, Events int
 	// Level is how deep below the hierarchy's root the guests' cgroups are.
 	Level int32
 	Tasks
@@ -25,6 +25,7 @@ type Tasks struct {
 	Cred, Effective         int32 // cred in task_struct, cap_effective in cred
 	Cgroups, Group          int32 // cgroups in task_struct, dfl_cgrp in css_set
 	Ancestors, Node, NodeID int32 // ancestors and kn in cgroup, id in kernfs_node
+	State                   int32 // skc_state in sock_common, a byte before skc_ipv6only
 }
 
 // What the maps hold. The id of a guest's cgroup is what names the guest everywhere.
@@ -37,7 +38,8 @@ type Tasks struct {
 //	ports      u64 id, u16 port (network order), u16 0, u32 0
 //	           -> u16 hidden port (network order), u16 0, u32 sockets bound to it
 //	listeners  u64 id, 16 bytes address or zeros, u16 port (network order), u16 slot,
-//	           u32 0 -> listening socket of TCP
+//	           u32 protocol -> listening socket of TCP, socket of UDP bound to the wildcard
+//	events     something happened that Steer is for
 //	notes      socket -> u64 id, u32 flags (note*), u32 port asked for (network order)
 const (
 	idSize       = 8
@@ -69,11 +71,16 @@ const (
 	noteWild                // bound to one address in place of the wildcard
 	noteBound               // its hidden port counts it
 	noteCounted             // counts.sockets counts it
+	noteSix                 // the wildcard was that of IPv6
 )
 
 // ManifestSize is the size of the one value of the map manifest, in which the tool
-// notes what belongs together; no program reads it.
+// notes what belongs together.
 const ManifestSize = 256
+
+// Steering is the offset in the manifest of a u32 that is not 0 when there are sockets
+// of UDP in the map of listeners: the one thing there that a program reads.
+const Steering = ManifestSize - 4
 
 // Maps are the maps for Parts, in its order.
 func Maps() []ebpf.MapSpec {
@@ -87,6 +94,7 @@ func Maps() []ebpf.MapSpec {
 		{Name: "vs_ports", Kind: ebpf.Hash, Key: portSize, Value: portValue, Entries: sockets},
 		{Name: "vs_listeners", Kind: ebpf.SockHash, Key: listenerSize, Value: 8, Entries: sockets},
 		{Name: "vs_notes", Kind: ebpf.SkStorage, Key: 4, Value: noteSize16},
+		{Name: "vs_events", Kind: ebpf.RingBuffer, Entries: 1 << 16},
 	}
 }
 
@@ -283,7 +291,10 @@ func net(n uint32) int32 {
 // LastOfTool is the place in Maps of the last map that the tool uses itself.
 const LastOfTool = 4
 
+// EventsMap is the place in Maps of the map events.
+const EventsMap = 8
+
 // Descriptors are the places for the descriptors of Maps, in its order.
 func (p *Parts) Descriptors() []*int {
-	return []*int{&p.Manifest, &p.Guests, &p.Owners, &p.Accounts, &p.Counts, &p.Ports, &p.Listeners, &p.Notes}
+	return []*int{&p.Manifest, &p.Guests, &p.Owners, &p.Accounts, &p.Counts, &p.Ports, &p.Listeners, &p.Notes, &p.Events}
 }

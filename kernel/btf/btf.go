@@ -142,6 +142,18 @@ func (t *Types) Size(of string) (int32, error) {
 	return 0, fmt.Errorf("struct %s: %w", of, syscall.ENOENT)
 }
 
+// Func gives the number of the type of a function. The error is ENOENT when the kernel
+// describes none of this name.
+func (t *Types) Func(name string) (uint32, error) {
+	const kindFunc = 12
+	for number := range t.at {
+		if at := t.at[number]; number > 0 && word(t.types, at+4)>>24&0x1f == kindFunc && t.is(word(t.types, at), name) {
+			return uint32(number), nil
+		}
+	}
+	return 0, fmt.Errorf("func %s: %w", name, syscall.ENOENT)
+}
+
 func (t *Types) isStruct(number int, name string) bool {
 	at := t.at[number]
 	return word(t.types, at+4)>>24&0x1f == kindStruct && t.is(word(t.types, at), name)

@@ -52,6 +52,7 @@ func access(op string, cmd uintptr, fd int, key, value []byte, flags uint64) err
 type Hook struct {
 	Type   uint32 // BPF_PROG_TYPE_*
 	Attach uint32 // BPF_CGROUP_*, BPF_SK_LOOKUP; 0 for those that have none
+	Target uint32 // for BPF_TRACE_ITER: the number of the iterator's function in BTF
 }
 
 // LoadRawTracepoint loads a program for a raw tracepoint, as LoadProgram does.
@@ -75,7 +76,9 @@ func LoadProgram(h Hook, name string, program []Instruction) (fd int, err error)
 		version, flags    uint32
 		name              [maxName + 1]byte
 		ifindex, attach   uint32
-	}{kind: h.Type, attach: h.Attach, count: uint32(len(code) / 8),
+		_                 [9]uint32 // what describes the program's own types
+		target            uint32
+	}{kind: h.Type, attach: h.Attach, target: h.Target, count: uint32(len(code) / 8),
 		code: address(code), license: address(license), name: object(name)}
 	what := "program " + name
 	fd, err = call(what, unix.BPF_PROG_LOAD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))

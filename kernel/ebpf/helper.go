@@ -24,6 +24,7 @@ const (
 	ProbeReadKernel         Helper = 113
 	CurrentAncestorCgroupID Helper = 123
 	SkAssign                Helper = 124
+	RingBufferOutput        Helper = 130
 	SetRetval               Helper = 187
 )
 
@@ -64,6 +65,8 @@ func (h Helper) String() string {
 		return "get_current_ancestor_cgroup_id"
 	case SkAssign:
 		return "sk_assign"
+	case RingBufferOutput:
+		return "ringbuf_output"
 	case SetRetval:
 		return "set_retval"
 	}

@@ -19,6 +19,7 @@ const (
 	PerCPUHash Kind = unix.BPF_MAP_TYPE_PERCPU_HASH
 	SockHash   Kind = unix.BPF_MAP_TYPE_SOCKHASH
 	SkStorage  Kind = unix.BPF_MAP_TYPE_SK_STORAGE
+	RingBuffer Kind = unix.BPF_MAP_TYPE_RINGBUF // Entries is its size in bytes
 )
 
 // MapSpec is a map to be made.

@@ -1,0 +1,43 @@
+package bpf
+
+import "vserver/kernel/ebpf"
+
+// Steer is called for every socket of UDP in the namespace of who reads the iterator.
+// One that wanted the wildcard, and got an address, is entered into the map of
+// listeners, so that Lookup finds it for all addresses of its guest:
+//
+//	if the socket's note says that, and has a port:
+//		listeners[guest, wildcard of its family, port, UDP] = socket
+//
+// It leaves the map when it is closed. TCP needs nothing of that sort, as a socket that
+// begins to listen passes SockOps; for UDP no hook may enter a socket.
+func Steer(p Parts) []ebpf.Instruction {
+	const udpSock = 8 // in struct bpf_iter__udp
+	t := write(p)
+	t.load8(r2, r1, udpSock)
+	t.null(r2, "shut")
+	t.mov(ctx, r2)
+	t.note(0)
+	t.null(r0, "shut")
+	t.load(flags, r0, 8)
+	t.add(ebpf.JumpIf(flags, ebpf.Any, noteWild, "wild"))
+	t.jump("shut")
+	t.here("wild")
+	t.load(r1, r0, 12)
+	t.is(r1, 0, "shut")
+	t.store(fp, stackKey+24, r1)
+	t.put(fp, stackKey+28, protocolUDP)
+	t.load8(r1, r0, 0)
+	t.store8(fp, stackKey, r1)
+	t.put8(fp, stackKey+8, 0)
+	t.put8(fp, stackKey+16, 0)
+	t.add(ebpf.JumpIf(flags, ebpf.Any, noteSix, "enter"))
+	t.put(fp, stackKey+16, net(0xffff))
+	t.here("enter")
+	t.add(ebpf.Map(r1, t.Listeners)...)
+	t.stack(r2, stackKey)
+	t.mov(r3, ctx)
+	t.set(r4, 0) // BPF_ANY
+	t.call(ebpf.MapUpdate)
+	return t.end(0)
+}
