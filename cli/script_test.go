@@ -22,7 +22,7 @@ import (
 func TestMain(m *testing.M) { need.Main(m) }
 
 // names are what the program is called by.
-var names = []string{"vserver", "vserver-stat", "vps", "vtop", "vkill", "vwait", "vserverd"}
+var names = []string{"vserver", "vserver-stat", "vps", "vtop", "vkill", "vwait", "vserverd", "chbind", "ncontext", "naddress", "nattribute"}
 
 // TestScript runs the manual: each file of testdata/script drives the real program
 // under all its names, in a world of its own. Its first line names what it needs of

@@ -63,6 +63,10 @@ func table() []entry {
 		{"net", groupSpec, "add, delete or list addresses of a guest, while it runs", newNet},
 		{"edit", groupSpec, "edit a guest's settings, checked before they count", newEdit},
 
+		{"chbind", groupTools, "run a command with some of the host's addresses only", newChbind},
+		{"ncontext", groupTools, "make or join a network context, and run a command in it", newNcontext},
+		{"naddress", groupTools, "change the addresses of a network context", newNaddress},
+		{"nattribute", groupTools, "show or change what a network context may do", newNattribute},
 		{"check", groupTools, "what this host can do for guests, and what bites", newCheck},
 		{"completion", groupTools, "completion for bash, zsh or fish", newCompletion},
 		{"man", groupTools, "show or write the manual pages", newMan},

@@ -63,9 +63,9 @@ func (n *Name) UnmarshalText(b []byte) (err error) {
 // Verbs are the words that no guest may be called, because `vserver WORD ...` and
 // `vserver ... WORD` would be ambiguous. cli tests them against its command table.
 var Verbs = []string{
-	"build", "check", "completion", "condrestart", "config", "console", "create",
+	"build", "chbind", "check", "completion", "condrestart", "config", "console", "create",
 	"delete", "edit", "enter", "exec", "help", "image", "info", "kill", "list", "logs", "man",
-	"net", "ps", "rename", "restart", "running", "set", "start", "stat", "status", "stop",
+	"naddress", "nattribute", "ncontext", "net", "ps", "rename", "restart", "running", "set", "start", "stat", "status", "stop",
 	"suexec", "top", "version", "wait",
 }
 

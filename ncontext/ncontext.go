@@ -146,26 +146,10 @@ func (g *Guest) context() (*shared.Context, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := NewContext(g.Spec.XID, n.Addresses, flags, caps)
+	c := shared.NewContext(g.Spec.XID, n.Addresses, flags, caps)
 	c.Lback = n.Lback
 	c.Sockets, c.Connections = uint32(n.Sockets), uint32(n.Conns)
 	return c, nil
-}
-
-// NewContext is the context of these addresses, flags and capabilities, with the
-// loopback addresses of a number.
-func NewContext(xid guest.XID, addresses []guest.Address, flags guest.NetFlags, caps guest.NetCaps) *shared.Context {
-	has := func(f guest.NetFlags) bool { return flags&f != 0 }
-	can := func(c guest.NetCaps) bool { return caps&c != 0 }
-	c := &shared.Context{
-		Lback: xid.Lback(), Lback6: shared.Loopback(xid),
-		SingleIP: has(guest.SingleIP), Remap: has(guest.LbackRemap), LbackAllow: has(guest.LbackAllow), HideLback: has(guest.HideLback),
-		RawICMP: can(guest.RawICMP), Multicast: can(guest.Multicast), Broadcast: can(guest.Broadcast),
-	}
-	for _, a := range addresses {
-		c.Addresses = append(c.Addresses, shared.Address{Prefix: a.Prefix, Host: a.NoDev})
-	}
-	return c
 }
 
 // Obstacle is a chain of other software that may drop what is forwarded to guests.

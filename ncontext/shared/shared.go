@@ -108,3 +108,19 @@ func Take(xid guest.XID, a netip.Addr) error {
 	defer c.close()
 	return errors.Join(c.unrule(xid, a), c.take(xid, a))
 }
+
+// NewContext is the context of these addresses, flags and capabilities, with the
+// loopback addresses of a number.
+func NewContext(xid guest.XID, addresses []guest.Address, flags guest.NetFlags, caps guest.NetCaps) *Context {
+	has := func(f guest.NetFlags) bool { return flags&f != 0 }
+	can := func(c guest.NetCaps) bool { return caps&c != 0 }
+	c := &Context{
+		Lback: xid.Lback(), Lback6: Loopback(xid),
+		SingleIP: has(guest.SingleIP), Remap: has(guest.LbackRemap), LbackAllow: has(guest.LbackAllow), HideLback: has(guest.HideLback),
+		RawICMP: can(guest.RawICMP), Multicast: can(guest.Multicast), Broadcast: can(guest.Broadcast),
+	}
+	for _, a := range addresses {
+		c.Addresses = append(c.Addresses, Address{Prefix: a.Prefix, Host: a.NoDev})
+	}
+	return c
+}

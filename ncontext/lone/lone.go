@@ -1,0 +1,284 @@
+// Package lone is the network context without a guest: any command of the host locked
+// to addresses that the host has, as chbind does it.
+//
+// A context has a number, which gives its loopback address as a guest's does, and is a
+// control group .nid-N beside those of the guests, under the same programs. The kernel
+// knows who is in it. What it may do is written down in Run/nids/N, because the programs
+// cannot be asked for all of it. A context ends when its last process has ended and
+// somebody looks: whoever ran the command, or else the next tool that deals with
+// contexts.
+package lone
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"vserver/guest"
+	"vserver/kernel/cgroup"
+	"vserver/kernel/file"
+	"vserver/ncontext/shared"
+)
+
+// The range of numbers, and where those begin that are chosen here, as in Linux-VServer.
+const (
+	MinID     guest.XID = 2
+	DynamicID guest.XID = 49152
+	MaxID     guest.XID = 65535
+)
+
+// prefix begins the names of the groups; no guest's name begins with a dot.
+const prefix = ".nid-"
+
+// lockWait bounds the wait for another tool that makes or ends a context.
+const lockWait = 5 * time.Second
+
+// Config is what the processes of a context may do in the host's network.
+type Config struct {
+	Addresses []netip.Prefix // of the host
+	Flags     guest.NetFlags
+	Caps      guest.NetCaps
+	Lback     netip.Addr // not valid: by the number
+}
+
+// Context is a context, open.
+type Context struct {
+	ID    guest.XID
+	dirs  guest.Dirs
+	cg    cgroup.Host
+	group *cgroup.Group
+}
+
+// Create makes a context; with the number 0 one is chosen. The error is guest.ErrExists
+// when the number has one.
+func Create(d guest.Dirs, id guest.XID, c Config) (*Context, error) {
+	unlock, err := lock(d)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	cg, err := cgroup.Find()
+	if err != nil {
+		return nil, err
+	}
+	if err := sweep(d, cg); err != nil {
+		return nil, err
+	}
+	if id == 0 {
+		id = free(d, cg)
+	}
+	if id < MinID || id > MaxID {
+		return nil, fmt.Errorf("network context %d: want %d to %d: %w", id, MinID, MaxID, guest.ErrInvalid)
+	}
+	x := &Context{ID: id, dirs: d, cg: cg}
+	if there(cg, x.path()) {
+		return nil, fmt.Errorf("network context %d: %w", id, guest.ErrExists)
+	}
+	if x.group, err = cg.Create(x.path()); err != nil {
+		return nil, err
+	}
+	err = shared.Up(shared.Want{XID: id})
+	if err == nil {
+		err = x.set(c)
+	}
+	if err != nil {
+		return nil, errors.Join(err, x.drop(), x.Close())
+	}
+	return x, nil
+}
+
+// Open opens a context. The error is guest.ErrNotFound when there is none.
+func Open(d guest.Dirs, id guest.XID) (*Context, error) {
+	cg, err := cgroup.Find()
+	if err != nil {
+		return nil, err
+	}
+	x := &Context{ID: id, dirs: d, cg: cg}
+	if x.group, err = cg.Open(x.path()); errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("network context %d: %w", id, guest.ErrNotFound)
+	}
+	return x, err
+}
+
+// Own gives the number of the context that this process is in, and of a guest's process
+// the guest's name instead; both are zero outside.
+func Own(d guest.Dirs) (guest.XID, guest.Name) {
+	text, _ := os.ReadFile("/proc/self/cgroup")
+	for line := range strings.Lines(string(text)) {
+		path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::/"+d.Cgroup+"/")
+		if !ok {
+			continue
+		}
+		name, _, _ := strings.Cut(path, "/")
+		if n, ok := number(name); ok {
+			return n, ""
+		}
+		return 0, guest.Name(name)
+	}
+	return 0, ""
+}
+
+// FD is the descriptor of the control group, for a process that is born into it.
+func (x *Context) FD() int { return x.group.FD() }
+
+// Close closes the context, which stays.
+func (x *Context) Close() error { return x.group.Close() }
+
+// Config reads what the context may do.
+func (x *Context) Config() (Config, error) { return read(x.note()) }
+
+// Change changes what the context may do, with effect on all that its processes do next.
+func (x *Context) Change(change func(*Config) error) error {
+	unlock, err := lock(x.dirs)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	c, err := x.Config()
+	if err != nil {
+		return err
+	}
+	if err := change(&c); err != nil {
+		return err
+	}
+	return x.set(c)
+}
+
+// End ends the context if no process is in it any more.
+func (x *Context) End() error {
+	unlock, err := lock(x.dirs)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if err := x.drop(); err != nil {
+		return err
+	}
+	return prune(x.dirs, x.cg)
+}
+
+func (x *Context) path() string { return x.dirs.Cgroup + "/" + prefix + strconv.Itoa(int(x.ID)) }
+
+func (x *Context) note() string {
+	return filepath.Join(x.dirs.Run, "nids", strconv.Itoa(int(x.ID)))
+}
+
+func (x *Context) set(c Config) error {
+	var st syscall.Stat_t
+	if err := syscall.Fstat(x.group.FD(), &st); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	set, err := shared.Attach(x.dirs)
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	list := make([]guest.Address, len(c.Addresses))
+	for i, p := range c.Addresses {
+		list[i] = guest.Address{Prefix: p, NoDev: true}
+	}
+	k := shared.NewContext(x.ID, list, c.Flags, c.Caps)
+	if c.Lback.IsValid() {
+		k.Lback = c.Lback
+	}
+	if err := set.Put(st.Ino, k); err != nil {
+		return err
+	}
+	return c.write(x.note())
+}
+
+// drop takes all of the context away, unless a process is in it.
+func (x *Context) drop() error {
+	var st syscall.Stat_t
+	if err := syscall.Fstat(x.group.FD(), &st); err != nil {
+		return os.NewSyscallError("fstat", err)
+	}
+	if err := x.cg.Unified.Prune(x.path()); err != nil || there(x.cg, x.path()) {
+		return err
+	}
+	errs := []error{shared.Down(x.ID)}
+	set, err := shared.Find(x.dirs)
+	if err == nil {
+		errs = append(errs, set.Delete(st.Ino), set.Close())
+	} else if !errors.Is(err, guest.ErrNotFound) {
+		errs = append(errs, err)
+	}
+	if err := os.Remove(x.note()); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		errs = append(errs, err)
+	}
+	return errors.Join(errs...)
+}
+
+// sweep ends the contexts that nobody is in.
+func sweep(d guest.Dirs, cg cgroup.Host) error {
+	entries, err := os.ReadDir(filepath.Join(cg.Unified.Mount, d.Cgroup))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var errs []error
+	for _, e := range entries {
+		id, ok := number(e.Name())
+		if !ok {
+			continue
+		}
+		x := &Context{ID: id, dirs: d, cg: cg}
+		if x.group, err = cg.Open(x.path()); err == nil {
+			errs = append(errs, x.drop(), x.Close())
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// prune removes what stands for all, when nothing of it is needed any more.
+func prune(d guest.Dirs, cg cgroup.Host) error {
+	if _, err := os.Stat(d.Socket()); err == nil {
+		return nil // vserverd does it when it ends
+	}
+	if err := cg.Unified.Prune(d.Cgroup); err != nil || there(cg, d.Cgroup) {
+		return err
+	}
+	return shared.Detach(d)
+}
+
+// free gives the lowest number that has no context.
+func free(d guest.Dirs, cg cgroup.Host) guest.XID {
+	for id := DynamicID; id <= MaxID; id++ {
+		if x := (&Context{ID: id, dirs: d}); !there(cg, x.path()) {
+			return id
+		}
+	}
+	return MaxID + 1
+}
+
+func there(cg cgroup.Host, path string) bool {
+	_, err := os.Stat(filepath.Join(cg.Unified.Mount, path))
+	return err == nil
+}
+
+func number(group string) (guest.XID, bool) {
+	digits, ok := strings.CutPrefix(group, prefix)
+	n, err := strconv.ParseUint(digits, 10, 16)
+	return guest.XID(n), ok && err == nil
+}
+
+func lock(d guest.Dirs) (unlock func(), err error) {
+	dir := filepath.Join(d.Run, "nids")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
+	defer cancel()
+	l, err := file.WaitLock(ctx, filepath.Join(dir, "lock"))
+	if err != nil {
+		return nil, err
+	}
+	return func() { l.Unlock() }, nil
+}
