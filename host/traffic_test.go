@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"slices"
 	"strings"
 	"testing"
@@ -131,6 +132,38 @@ func flush(t *testing.T) {
 	if err := conn.Commit(b); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestTrafficPrivate: a guest behind a link of its own has its rules and counts as well.
+func TestTrafficPrivate(t *testing.T) {
+	w := newNet(t)
+	uplink(t)
+	n := w.guest("web1", func(s *guest.Spec) {
+		s.Network = guest.Network{Mode: guest.NetPrivate, Egress: guest.Egress{Rate: 8e6}, Ingress: guest.Ingress{Rate: 8e6}}
+		s.Network.Addresses = []guest.Address{{Prefix: netip.MustParsePrefix("10.1.0.8/32")}}
+	})
+	w.start(n)
+	sameFilters(t, "started", "guest-101")
+	ping := func(seconds string) int {
+		_, code := w.sh(n, "ping -c 1 -W "+seconds+" 198.51.100.1")
+		return code
+	}
+	if code := ping("20"); code != 0 {
+		t.Errorf("ping: code %d", code)
+	}
+	all, err := w.Usage()
+	if err != nil || all[1].Net == nil || all[1].Net.PacketsIn == 0 || all[1].Net.BytesOut < 84 { // a ping
+		t.Errorf("counts %+v, %v", all[1].Net, err)
+	}
+	if _, err := w.Set(n, []string{"network.firewall=deny out icmp"}); err != nil {
+		t.Error(err)
+	}
+	sameFilters(t, "changed", "guest-101", "out-101")
+	if code := ping("1"); code == 0 {
+		t.Error("ping: not denied")
+	}
+	w.stop(n)
+	sameFilters(t, "stopped")
 }
 
 // served waits for an answer, which takes as long as the server takes to begin.
