@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vserver/internal/need"
 	"vserver/kernel/pidfd"
 )
 
@@ -48,6 +49,13 @@ no socket inappropriate ioctl for device
 no memory bad address
 setting operation not permitted
 ` + owners
+	if !knowsCallers() {
+		// A kernel before 6.9 has no descriptors of threads: the socket that is asked is not
+		// looked at.
+		unseen := strings.NewReplacer("no file bad file descriptor", "no file no such device",
+			"no socket inappropriate ioctl for device", "no socket no such device")
+		want, got = unseen.Replace(want), unseen.Replace(got)
+	}
 	if got != want {
 		t.Errorf("got:\n%s\nwant:\n%s", got, want)
 	}
@@ -69,7 +77,11 @@ func knowsCallers() bool {
 // sees nothing but a delay. No socket is lost in its table, no number is wrong.
 func TestKilled(t *testing.T) {
 	quiet := lines(start(t, "loop", "10").said())
-	b := start(t, "loop", "20000")
+	calls := "20000"
+	if need.InVM() {
+		calls = "1000" // emulated
+	}
+	b := start(t, "loop", calls)
 	done, over := make(chan string), false
 	go func() { done <- b.said() }()
 	kills := 0
@@ -143,7 +155,10 @@ func readable(t testing.TB, fd int) {
 // Fifty guests at once; those whose servers stand still keep no other waiting.
 func TestMany(t *testing.T) {
 	g, path := newGroup(t), program(t)
-	const many = 50
+	many := 50
+	if need.InVM() {
+		many = 10
+	}
 	var boxes []*box
 	for range many {
 		boxes = append(boxes, begin(t, g, path, "loop", "200"))
