@@ -20,9 +20,7 @@ import (
 	"io"
 	"io/fs"
 	"strings"
-	"syscall"
 
-	"vserver/fault"
 	"vserver/image"
 	"vserver/kernel/file"
 )
@@ -133,16 +131,6 @@ func mkdir(root *file.Dir, p string, mode, uid, gid uint32) error {
 	return e.Chmod(mode)
 }
 
-// fullDisk adds a hint to an error that says that the disk is full.
-func fullDisk(err error, dir string) error {
-	if isFull(err) {
-		return fault.Hint(err, "the file system of "+dir+" is full: see `df -h "+dir+"`")
-	}
-	return err
-}
-
 func isExist(err error) bool { return errors.Is(err, fs.ErrExist) }
-
-func isFull(err error) bool { return errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) }
 
 func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

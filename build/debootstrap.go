@@ -60,7 +60,7 @@ func Debootstrap(o DebootstrapOptions) Source {
 			if err != nil {
 				return err
 			}
-			return fullDisk(s.fill(ctx, dir, p), dir)
+			return s.fill(ctx, dir, p)
 		},
 	}
 }

@@ -162,20 +162,20 @@ func (h hostTree) fill(ctx context.Context, dir string, p Progress) error {
 	}
 	defer d.Close()
 	if err := mkdirs(d, rootDirs); err != nil {
-		return fullDisk(err, dir)
+		return err
 	}
 	p.Say("copy a cleaned /etc")
 	if err := h.etc(ctx, d); err != nil {
-		return fullDisk(err, dir)
+		return err
 	}
 	p.Say("copy the package database")
 	if err := h.packages(ctx, d); err != nil {
-		return fullDisk(err, dir)
+		return err
 	}
 	if err := mkdirs(d, hostDirs); err != nil {
-		return fullDisk(err, dir)
+		return err
 	}
-	return fullDisk(h.links(d), dir)
+	return h.links(d)
 }
 
 // links makes the mount points of the shared directories, and the links that stand in

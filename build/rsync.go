@@ -26,7 +26,7 @@ func Rsync(from string) Source {
 			return "", err
 		},
 		Fill: func(ctx context.Context, dir string, p Progress) error {
-			return fullDisk(rsync(ctx, from, dir, p), dir)
+			return rsync(ctx, from, dir, p)
 		},
 	}
 }

@@ -22,7 +22,7 @@ func Template(from image.From) Source {
 		},
 		Fill: func(ctx context.Context, dir string, p Progress) error {
 			if err := i.Unpack(ctx, dir, p.Say); err != nil {
-				return fullDisk(err, dir)
+				return err
 			}
 			d, err := file.OpenDir(dir)
 			if err != nil {

@@ -160,7 +160,7 @@ func (b *builder) keep() error {
 }
 
 func (b *builder) reserve(context.Context) error {
-	err := store.Reserve(b.h.Dirs, b.n, b.spec)
+	err := hintFull(store.Reserve(b.h.Dirs, b.n, b.spec), b.h.Dirs.Data)
 	b.full = b.spec.WithDefaults(b.n)
 	return err
 }
