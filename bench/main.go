@@ -13,6 +13,8 @@
 //	chrt -f 1 go run ./bench
 //
 // puts the commands of all rows before that.
+//
+//house:allow a file for each table, and the ends of connections
 package main
 
 import (

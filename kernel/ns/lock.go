@@ -6,11 +6,18 @@ import (
 	"syscall"
 )
 
-// LockNet keeps others that call it off the network namespace of the calling thread:
-// the lock is on the namespace's own file, needs no place on disk, and holds whatever
-// directories a tool works in. It waits as long as it takes, and ends with the process.
+// lockPath is a directory of the host's first process. The kernel has one of it for all
+// who look, and lets only root look: a guest's is that of its own first process. The
+// namespace's own file, which would be nearer, can be opened and locked by everybody
+// who is in the namespace, as all guests of mode shared are: one that never let go
+// would keep all others from starting.
+const lockPath = "/proc/1/fd"
+
+// LockNet keeps others that call it off the network of the host, whatever namespace and
+// directories they work in. The lock needs no place on disk. It waits as long as it
+// takes, and ends with the process.
 func LockNet() (unlock func(), err error) {
-	f, err := os.Open("/proc/thread-self/ns/net")
+	f, err := os.Open(lockPath)
 	if err != nil {
 		return nil, err
 	}

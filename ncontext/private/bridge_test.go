@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -16,6 +17,8 @@ import (
 	"github.com/vishvananda/netns"
 
 	"vserver/guest"
+	"vserver/internal/need"
+	"vserver/ncontext/firewall"
 	"vserver/ncontext/private/announce"
 	"vserver/ncontext/private/port"
 )
@@ -100,6 +103,49 @@ func TestBridge(t *testing.T) {
 	}
 	if there, err := port.Guarded(Link(9)); there || err != nil {
 		t.Error("left: rules of a port", err)
+	}
+}
+
+// TestBridgeFails has starts fail half-way, and be killed: nothing is left, and the next
+// start is none the wiser.
+func TestBridgeFails(t *testing.T) {
+	w := newWorld(t)
+	bad := bridged(8, "198.51.100.10/24")
+	bad.Network.Gateway = []netip.Addr{netip.MustParseAddr("203.0.113.1")}
+	h := w.namespace()
+	if err := w.up(bad, h); !errors.Is(err, guest.ErrInvalid) {
+		t.Errorf("a gateway elsewhere: %v", err)
+	}
+	must(t, Down(8, w.dirs))
+	h.Close()
+	if got := w.marks(); len(got) > 0 {
+		t.Errorf("left: %q", got)
+	}
+	holder := w.on(published(bridged(7, "198.51.100.7/24"), "8080:80"))
+	clash := published(bridged(8, "198.51.100.10/24"), "8080:80")
+	h = w.namespace()
+	if err := w.up(clash, h); !errors.Is(err, guest.ErrBusy) {
+		t.Errorf("a port of another's: %v", err)
+	}
+	must(t, Down(8, w.dirs))
+	h.Close()
+	w.until("the end of the link", func() bool { return !slices.Contains(w.marks(), "link vs8") })
+	for range 2 { // the first is killed: nobody takes it down
+		g := w.on(bridged(8, "198.51.100.10/24"))
+		if _, err := w.reaches(g, holder, "198.51.100.7"); err != nil {
+			t.Error(err)
+		}
+	}
+	must(t, Down(8, w.dirs))
+	must(t, Down(7, w.dirs))
+	if got := w.marks(); slices.Contains(got, "link vsbr0") {
+		t.Errorf("left: %q", got)
+	}
+	must(t, firewall.Prune())
+	for _, table := range []string{"inet", "bridge"} {
+		if out, err := exec.Command(need.Command(t, "nft"), "list", "tables", table).CombinedOutput(); err != nil || len(out) > 0 {
+			t.Errorf("left: %s %v", out, err)
+		}
 	}
 }
 

@@ -248,7 +248,7 @@ func Unguard(name string, last bool) error {
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { go conn.Close() }() // it waits until the kernel has let go of the rules
 	b := nft.NewBatch(bridges())
 	if last {
 		b.DelTable()
