@@ -41,10 +41,12 @@ bench: build ## our times beside the kernel's floor and other tools; as root
 
 cross: ## build for arm64 and armv7 and see that the programs start
 	scripts/deps cross
-	GOARCH=arm64 $(GOBUILD) -o $(DIST)/vserver-arm64 ./cmd/vserver
-	qemu-aarch64-static $(DIST)/vserver-arm64 --version
-	GOARCH=arm GOARM=7 $(GOBUILD) -o $(DIST)/vserver-armv7 ./cmd/vserver
-	qemu-arm-static $(DIST)/vserver-armv7 --version
+	GOARCH=arm64 $(GOBUILD) -o $(DIST)/arm64/ ./cmd/vserver ./cmd/vserver-image
+	qemu-aarch64-static $(DIST)/arm64/vserver --version
+	echo unpacked | gzip | qemu-aarch64-static $(DIST)/arm64/vserver-image unzip
+	GOARCH=arm GOARM=7 $(GOBUILD) -o $(DIST)/armv7/ ./cmd/vserver ./cmd/vserver-image
+	qemu-arm-static $(DIST)/armv7/vserver --version
+	echo unpacked | gzip | qemu-arm-static $(DIST)/armv7/vserver-image unzip
 
 fmt: ## format the source
 	gofmt -w $$($(GO) list -f '{{.Dir}}' ./...)
