@@ -164,3 +164,41 @@ func (t *text) account(adds map[int16]ebpf.Register, words ...int16) {
 	}
 	t.here(none)
 }
+
+// Offsets in struct bpf_sock of the address that a socket is bound to.
+const (
+	sockSource4 = 24
+	sockSource6 = 28
+)
+
+// bound4 goes to yes when the socket that sends is bound to an address of the guest's.
+func (t *text) bound4(yes string) {
+	no := t.label("unbound")
+	t.sender(no)
+	t.load(addr, r0, sockSource4)
+	t.is(addr, 0, no)
+	t.own4(yes)
+	t.here(no)
+}
+
+// bound6 is bound4 for IPv6.
+func (t *text) bound6(yes string) {
+	no := t.label("unbound")
+	t.sender(no)
+	for i := int16(0); i < 16; i += 4 {
+		t.load(r1, r0, sockSource6+i)
+		t.store(fp, stackAddr+i, r1)
+	}
+	t.load8(r1, fp, stackAddr)
+	t.null(r1, no) // no address of a guest's begins so
+	t.own6(yes)
+	t.here(no)
+}
+
+// sender is r0 = the socket that sends the packet, or goes to none.
+func (t *text) sender(none string) {
+	t.load8(r1, ctx, skbSocket)
+	t.null(r1, none)
+	t.call(ebpf.SkFullsock)
+	t.null(r0, none)
+}

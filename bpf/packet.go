@@ -13,6 +13,7 @@ const (
 	skbProtocol = 16
 	skbData     = 76
 	skbDataEnd  = 80
+	skbSocket   = 168
 )
 
 // loopMark is on packets that guests send to their own loopback: "vslo" in ASCII.
@@ -20,7 +21,9 @@ const loopMark = 0x76736c6f
 
 // Egress is every packet that a socket of a guest sends, whatever hook it passed or
 // did not pass: it is dropped unless its source is the guest's; one to or from a loopback
-// address stays among the guest's own addresses, and one to it bears loopMark.
+// address stays among the guest's own addresses, and one to it bears loopMark. The host
+// may have put another source into it on the way (NAT, which comes before): then the
+// address counts that the socket is bound to, as connected ones are.
 func Egress(p Parts) []ebpf.Instruction { return packet(p, true) }
 
 // Ingress is every packet that comes to a socket of a guest: it is dropped unless its
@@ -137,6 +140,7 @@ func (t *text) packet4(out bool) {
 	if out {
 		t.masked(r1, addr, net(0xff000000))
 		t.is(r1, net(0x7f000000), "hosts4")
+		t.bound4("own4")
 	} else {
 		t.kind4("count", "drop")
 		t.masked(r1, addr, net(0xff000000))
@@ -187,6 +191,9 @@ func (t *text) packet6(out bool) {
 		t.here("unicast6")
 	}
 	t.loopback6("hosts6")
+	if out {
+		t.bound6("own6")
+	}
 	t.jump("drop")
 
 	t.here("own6")

@@ -20,6 +20,7 @@ const (
 	SkbAncestorCgroup       Helper = 83
 	SkLookupUDP             Helper = 85
 	SkRelease               Helper = 86
+	SkFullsock              Helper = 95
 	SkStorageGet            Helper = 107
 	ProbeReadKernel         Helper = 113
 	CurrentAncestorCgroupID Helper = 123
@@ -57,6 +58,8 @@ func (h Helper) String() string {
 		return "sk_lookup_udp"
 	case SkRelease:
 		return "sk_release"
+	case SkFullsock:
+		return "sk_fullsock"
 	case SkStorageGet:
 		return "sk_storage_get"
 	case ProbeReadKernel:
