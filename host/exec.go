@@ -88,13 +88,11 @@ func (in *inside) exec(ctx context.Context, c Command) (int, error) {
 	}
 	defer child.Close()
 	io.started()
-	if plan.Listened {
-		// Unwatched it serves as well; its guest's own server is the one that matters.
-		if _, err := serve(in.dirs, in.name, in.group, in.pidfd, child); err != nil {
-			child.Kill()
-			return 0, err
-		}
+	done, err := in.serve(plan, child)
+	if err != nil {
+		return 0, err
 	}
+	defer done()
 	if err := child.Finish(); err != nil {
 		child.Wait()
 		return notRun(err, c)

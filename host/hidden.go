@@ -3,13 +3,14 @@ package host
 import (
 	"context"
 	"syscall"
+	"time"
 
 	"vserver/daemon/proto"
-	"vserver/guest"
 	"vserver/kernel/cgroup"
 	"vserver/kernel/ns"
 	"vserver/ncontext/facade"
 	"vserver/spawn"
+	"vserver/vcontext"
 )
 
 // showAddresses puts the addresses of a guest whose sockets are handed in where it
@@ -36,26 +37,55 @@ func (r *run) serve() error {
 	if err != nil {
 		return err
 	}
-	warning, err := serve(r.h.Dirs, r.name, r.group, pidfd, r.child)
-	r.complain(warning)
-	return err
+	tree, err := serve(r.group, pidfd, r.child)
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	// Unwatched it serves as well, but nobody would replace it.
+	return r.complain(proto.Serves(r.h.Dirs, r.name, tree.Files()))
 }
 
 // serve starts a server for the processes that come of child, a process of the guest
-// about to execute, and has vserverd watch it. group and init are the guest's. The
-// warning is that the server serves, but nobody is there who would replace it.
-func serve(dirs guest.Dirs, n guest.Name, group *cgroup.Group, init int, child *spawn.Child) (warning, err error) {
+// about to execute. group and init are the guest's.
+func serve(group *cgroup.Group, init int, child *spawn.Child) (*facade.Tree, error) {
 	listener, err := child.Listener()
 	if err != nil {
 		return nil, err
 	}
 	defer syscall.Close(listener)
-	tree, err := facade.Serve(group, listener, init)
+	return facade.Serve(group, listener, init)
+}
+
+// unwatched is how long the server of a command is nobody's but ours: most commands
+// have ended by then, and vserverd needs not hear of them.
+const unwatched = 100 * time.Millisecond
+
+// serve starts a server for a command, if the guest's sockets are handed in. done is
+// called when the command has ended: what it left running keeps the server.
+func (in *inside) serve(plan *vcontext.Enter, child *spawn.Child) (done func(), err error) {
+	if !plan.Listened {
+		return func() {}, nil
+	}
+	tree, err := serve(in.group, in.pidfd, child)
 	if err != nil {
+		child.Kill()
 		return nil, err
 	}
-	defer tree.Close()
-	return proto.Serves(dirs, n, tree.Files()), nil
+	told := make(chan bool)
+	tell := time.AfterFunc(unwatched, func() {
+		proto.Serves(in.dirs, in.name, tree.Files()) // else it serves unwatched
+		close(told)
+	})
+	return func() {
+		switch {
+		case !tell.Stop():
+			<-told
+		case !tree.Over():
+			proto.Serves(in.dirs, in.name, tree.Files())
+		}
+		tree.Close()
+	}, nil
 }
 
 // hiddenStatus says when nobody is there who makes sockets for the guest.

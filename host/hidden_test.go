@@ -152,7 +152,7 @@ func TestHiddenServersKilled(t *testing.T) {
 	}
 	w.killSupervisors()
 	goesOn("vserverd's death")
-	if out, code := w.sh(n, "nc 127.0.0.1 1 2>&1"); !strings.Contains(out, "refused") { // wakes vserverd
+	if out, code := w.sh(n, "nc 127.0.0.1 1 2>&1; sleep 0.5"); !strings.Contains(out, "refused") { // long enough to wake vserverd
 		t.Errorf("exec: %q, %d", out, code)
 	}
 	eventually(t, "one server", func() bool { return len(w.servers(n)) == 1 })

@@ -21,7 +21,7 @@
 // A guest has a server for its init's processes and one for each `vserver exec` that
 // still has any: a filter, and so its listener, belongs to one tree of processes. The
 // server is a program of some 700 bytes in the Go assembler's language (program_*.s,
-// see package reaper for the manner), which costs a guest 60 KiB. It is in the group
+// see package reaper for the manner), which costs a guest less than 100 KiB. It is in the group
 // cgroup.ServerLeaf below the guest's: the guest's limits hold for it, its sockets'
 // memory is the guest's, it ends, freezes and is killed with the guest. It has the
 // guest's root ids, as the user namespace above the guest's knows them, and of that
