@@ -38,6 +38,6 @@
 // sends itself, is never denied. What a guest may not send is refused, so that its
 // programs know at once; what it may not be sent is dropped.
 //
-// Two tools at once keep out of each other's way by a lock of the host (ns.LockNet),
-// which needs no place on disk and holds for all installations.
+// Two tools at once keep out of each other's way by [ns.LockNet], which needs no place
+// on disk and holds for all installations.
 package firewall
