@@ -56,6 +56,7 @@ func (w *worker) tookDown(g *watched, exit guest.Exit, err error) {
 	if wantsRestart(g.Restart, exit) {
 		w.again(g, exit, exit.Time.Sub(g.since))
 	}
+	w.name()
 	w.forget(g)
 	if c := w.consoles.Get(g.Name); w.due[g.Name] == nil {
 		c.Notice("%s %s", g.Name, describe(exit))

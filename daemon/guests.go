@@ -79,6 +79,7 @@ func (w *worker) complete(g *watched, s proto.Start, con int) error {
 // the keeper holds already.
 func (w *worker) watch(g *watched, con int, fresh bool) error {
 	g.leave = w.acts.Attend(g.Start, w.say)
+	w.name()
 	if old := w.guests[g.Name]; old != nil {
 		w.forget(old) // its end was not seen, and is of no interest any more
 	}

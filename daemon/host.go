@@ -26,6 +26,7 @@ func hostActs(dirs guest.Dirs) acts {
 		Running: func(known func(guest.Name) bool) []proto.Start { return running(h, known) },
 		Reopen:  reopen,
 		Prune:   h.Prune,
+		Named:   h.Named,
 		Attend:  func(s proto.Start, say func(string, ...any)) func() { return h.Attend(s.Name, s.InitPID, say) },
 	}
 }

@@ -34,6 +34,8 @@ type acts struct {
 	Reopen func(proto.Start) int
 	// Attend looks after the network of a guest until leave is called.
 	Attend func(s proto.Start, say func(format string, args ...any)) (leave func())
+	// Named tells all guests the names of those that run; nil is nothing.
+	Named func() error
 	// Prune removes what stands for all guests, if there is none; nil is nothing.
 	Prune func() error
 }
@@ -74,6 +76,7 @@ type worker struct {
 	waiting []func() // jobs beyond maxJobs
 	rested  time.Time
 	next    *loop.Timer // of tick
+	naming  bool        // guests are about to be told names
 	over    bool        // the loop shall end
 	renew   bool        // this process shall end, another comes
 }
@@ -269,4 +272,20 @@ func (w *worker) job(do func()) {
 			w.rest()
 		})
 	}()
+}
+
+// name has the guests told each other's names, soon: many that start are one round.
+func (w *worker) name() {
+	if w.naming || w.acts.Named == nil {
+		return
+	}
+	w.naming = true
+	w.loop.After(500*time.Millisecond, func() {
+		w.naming = false
+		w.job(func() {
+			if err := w.acts.Named(); err != nil {
+				w.loop.Post(func() { w.say("%v", err) })
+			}
+		})
+	})
 }

@@ -266,3 +266,37 @@ func command(name string, args ...string) (string, error) {
 	out, err := exec.Command(name, args...).CombinedOutput()
 	return string(out), err
 }
+
+// TestNamed: guests that run find each other in their hosts files; what a guest has
+// written there stays, and a link leads nobody outside.
+func TestNamed(t *testing.T) {
+	w := newNet(t)
+	web, db, evil := w.guest("web1", inShared("198.51.100.10/24", "2001:db8::10/64")), w.guest("db", inShared()), w.guest("evil", inShared())
+	outside := filepath.Join(t.TempDir(), "outside")
+	for _, n := range []guest.Name{web, db, evil} {
+		w.start(n)
+	}
+	w.sh(web, "echo 10.0.0.1 mine > /etc/hosts")
+	w.sh(db, ": > /etc/hosts")
+	w.sh(evil, "ln -s /proc/self/cwd"+outside+" /etc/hosts")
+	if err := w.Named(); err != nil {
+		t.Fatal(err)
+	}
+	if out, _ := w.sh(web, "cat /etc/hosts; stat -c own-%u-%g /etc/hosts"); !strings.HasPrefix(out, "10.0.0.1 mine\n#") ||
+		!strings.Contains(out, "10.118.0.102\tdb db.vs\n") || !strings.Contains(out, "2001:db8::10\tweb1 web1.vs\n") || !strings.Contains(out, "own-0-0") {
+		t.Errorf("web1: %q", out)
+	}
+	if out, _ := w.sh(db, "cat /etc/hosts"); !strings.Contains(out, "198.51.100.10\tweb1 web1.vs\n") {
+		t.Errorf("db: %q", out)
+	}
+	if _, err := os.Lstat(outside); err == nil {
+		t.Error("written outside")
+	}
+	w.stop(web)
+	if err := w.Named(); err != nil {
+		t.Fatal(err)
+	}
+	if out, _ := w.sh(db, "cat /etc/hosts"); strings.Contains(out, "web1") || !strings.Contains(out, "evil") {
+		t.Errorf("db, web1 stopped: %q", out)
+	}
+}
