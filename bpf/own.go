@@ -1,6 +1,10 @@
 package bpf
 
-import "vserver/kernel/ebpf"
+import (
+	"syscall"
+
+	"vserver/kernel/ebpf"
+)
 
 // own4 goes to yes when addr is one of the guest's addresses, its loopback not among
 // them: the listed ones first, then those that owners knows.
@@ -165,32 +169,39 @@ func (t *text) account(adds map[int16]ebpf.Register, words ...int16) {
 	t.here(none)
 }
 
-// Offsets in struct bpf_sock of the address that a socket is bound to.
-const (
-	sockSource4 = 24
-	sockSource6 = 28
-)
-
-// bound4 goes to yes when the socket that sends is bound to an address of the guest's.
+// bound4 goes to yes when the socket that sends is bound to an address of the guest's,
+// or is one of UDP that is bound to none: what that sends has passed Sendmsg4, which saw
+// to the source.
 func (t *text) bound4(yes string) {
-	no := t.label("unbound")
+	no, bound := t.label("unbound"), t.label("bound")
 	t.sender(no)
-	t.load(addr, r0, sockSource4)
-	t.is(addr, 0, no)
+	t.load(addr, r0, skSource4)
+	t.isnt(addr, 0, bound)
+	t.load(r1, r0, skProtocol)
+	t.is(r1, syscall.IPPROTO_UDP, yes)
+	t.jump(no)
+	t.here(bound)
 	t.own4(yes)
 	t.here(no)
 }
 
 // bound6 is bound4 for IPv6.
 func (t *text) bound6(yes string) {
-	no := t.label("unbound")
+	no, bound := t.label("unbound"), t.label("bound")
 	t.sender(no)
 	for i := int16(0); i < 16; i += 4 {
-		t.load(r1, r0, sockSource6+i)
+		t.load(r1, r0, skSource6+i)
 		t.store(fp, stackAddr+i, r1)
 	}
 	t.load8(r1, fp, stackAddr)
-	t.null(r1, no) // no address of a guest's begins so
+	t.load8(r2, fp, stackAddr+8)
+	t.add(ebpf.OrReg(r1, r2))
+	t.set(r2, 0)
+	t.add(ebpf.JumpIfReg(r1, ebpf.Differs, r2, bound))
+	t.load(r1, r0, skProtocol)
+	t.is(r1, syscall.IPPROTO_UDP, yes)
+	t.jump(no)
+	t.here(bound)
 	t.own6(yes)
 	t.here(no)
 }

@@ -23,7 +23,7 @@ const loopMark = 0x76736c6f
 // did not pass: it is dropped unless its source is the guest's; one to or from a loopback
 // address stays among the guest's own addresses, and one to it bears loopMark. The host
 // may have put another source into it on the way (NAT, which comes before): then the
-// address counts that the socket is bound to, as connected ones are.
+// address counts that the socket is bound to; see bound4.
 func Egress(p Parts) []ebpf.Instruction { return packet(p, true) }
 
 // Ingress is every packet that comes to a socket of a guest: it is dropped unless its

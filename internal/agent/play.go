@@ -54,7 +54,7 @@ func Start(t testing.TB, cgroup int, r Rights) *Agent {
 		t.Fatal(err)
 	}
 	if err := c.Start(); err != nil {
-		t.Fatal(err)
+		t.Fatalf("agent with rights %d in cgroup %d: %v", r, cgroup, err)
 	}
 	t.Cleanup(func() {
 		in.Close()

@@ -3,6 +3,7 @@ package shared
 import (
 	"context"
 	"net/netip"
+	"os/exec"
 	"runtime"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/vishvananda/netns"
 
 	"vserver/internal/agent"
+	"vserver/internal/need"
 )
 
 // A socket on the wildcard gets what is sent to any of the guest's addresses.
@@ -88,4 +90,40 @@ func drain(agents ...*agent.Agent) {
 		for a.Do("recv s") != "EAGAIN" {
 		}
 	}
+}
+
+// The host may change the source of what a guest sends, as with a masqueraded pool.
+func TestTranslated(t *testing.T) {
+	nft := need.Command(t, "nft")
+	_, agents, _ := stage(t, map[string]*Context{"a": guestContext("127.0.8.1", "192.0.2.10/24", "198.51.100.10/24", "2001:db8:1::10/64")})
+	rules := `table inet test { chain out { type nat hook postrouting priority 100;
+		ip saddr 192.0.2.10 snat ip to 192.0.2.1
+		ip6 saddr 2001:db8:1::10 snat ip6 to 2001:db8:1::1;
+	}; }`
+	if out, err := exec.Command(nft, rules).CombinedOutput(); err != nil {
+		t.Fatalf("nft: %v\n%s", err, out)
+	}
+	agent.Play(t, agents, `
+		host tcp4 l
+		host bind l 192.0.2.1:80
+		host listen l
+		a tcp4 c
+		a connect c 192.0.2.1:80
+		host accept l s = 192.0.2.1
+		a name c = 192.0.2.10:*
+		host udp6 e
+		host bind e [::]:7
+		a udp4 u
+		a send u 192.0.2.1:7 one
+		host recv e = one [::ffff:192.0.2.1]
+		a udp6 v
+		a send v [::ffff:192.0.2.1]:7 two
+		host recv e = two [::ffff:192.0.2.1]
+		a send v [2001:db8:1::1]:7 three
+		host recv e = three [2001:db8:1::1]
+		a udp4 k
+		a connect k 192.0.2.1:7
+		a send k 192.0.2.1:7 four
+		host recv e = four [::ffff:192.0.2.1]
+	`)
 }
