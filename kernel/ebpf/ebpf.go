@@ -1,6 +1,10 @@
-// Package ebpf is the bpf(2) system call, as far as programs of a few dozen
-// instructions need it: maps, loading, raw tracepoints. See package btf for why no
-// library is used.
+// Package ebpf is the bpf(2) system call, as far as our programs need it: words to write
+// them in, maps, loading, places to attach them.
+//
+// 2026-11: written by hand, also the assembler. Importing cilium/ebpf/asm alone, without
+// the rest of that library, made every start of a small program 0.12 ms longer (the
+// least of 300 starts; the median 0.24 ms) and 1 MB larger, for what its packages
+// initialise.
 package ebpf
 
 import (
