@@ -18,11 +18,14 @@ import (
 // hidden makes a guest with hide_netif that runs the script.
 func (w *world) hidden(n guest.Name, script string) guest.Name {
 	return w.guest(n, func(s *guest.Spec) {
-		a, err := guest.ParseAddress("10.1.2.3/24")
-		if err != nil {
-			w.t.Fatal(err)
+		s.Network = guest.Network{Mode: guest.NetShared, Flags: []string{"hide_netif"}}
+		for _, word := range []string{"10.1.2.3/24", "2001:db8::3/64"} {
+			a, err := guest.ParseAddress(word)
+			if err != nil {
+				w.t.Fatal(err)
+			}
+			s.Network.Addresses = append(s.Network.Addresses, a)
 		}
-		s.Network = guest.Network{Mode: guest.NetShared, Flags: []string{"hide_netif"}, Addresses: []guest.Address{a}}
 		s.Init.Command = []string{"/bin/sh", "-c", script}
 	})
 }
@@ -64,7 +67,9 @@ func TestHidden(t *testing.T) {
 	n := w.hidden("web1", "sleep 1000")
 	w.start(n)
 	for line, want := range map[string]string{
-		"ip -o addr | grep -v inet6 | awk '{print $2, $4}'": "lo 127.0.0.1/8\neth0 10.1.2.3/24\n",
+		"ip -o addr | grep -v inet6 | awk '{print $2, $4}'":     "lo 127.0.0.1/8\neth0 10.1.2.3/24\n",
+		"ip -o addr | grep inet6 | awk '{print $2, $4}'":        "lo ::1/128\neth0 2001:db8::3/64\n",
+		"ip -6 route | grep default | awk '{print $1, $2, $3}'": "default dev eth0\n",
 		"ip route":                       "default dev eth0 scope link  src 10.1.2.3 \n",
 		"ls /sys/class/net":              "eth0\nlo\n",
 		"grep -c : /proc/net/tcp":        "0\n",

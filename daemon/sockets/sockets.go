@@ -190,6 +190,10 @@ func (set *Set) Inherit(files map[string]int) {
 		}
 		if s.tree, ok = facade.FromFiles(fds); ok {
 			set.watch(s)
+			continue
+		}
+		for n := range fds {
+			set.Unkeep(s.kept(n))
 		}
 	}
 	for name, fd := range files {
