@@ -2,6 +2,7 @@ package agent
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -32,7 +33,24 @@ const (
 // directory is open at the descriptor, unless that is negative. It ends with the test.
 func Start(t testing.TB, cgroup int, r Rights) *Agent {
 	t.Helper()
-	c := exec.Command("/proc/self/exe")
+	c, in, out, err := start(cgroup, r)
+	// An emulated machine with Linux 6.1 refuses a fork now and then, and not the next.
+	for tries := 0; errors.Is(err, syscall.EINVAL) && tries < 5; tries++ {
+		t.Logf("agent: %v", err)
+		c, in, out, err = start(cgroup, r)
+	}
+	if err != nil {
+		t.Fatalf("agent with rights %d in cgroup %d: %v", r, cgroup, err)
+	}
+	t.Cleanup(func() {
+		in.Close()
+		c.Wait()
+	})
+	return &Agent{in, bufio.NewScanner(out)}
+}
+
+func start(cgroup int, r Rights) (c *exec.Cmd, in io.WriteCloser, out io.ReadCloser, err error) {
+	c = exec.Command("/proc/self/exe")
 	c.Env = append(os.Environ(), variable+"=1")
 	c.Stderr = os.Stderr
 	c.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: cgroup >= 0, CgroupFD: cgroup}
@@ -45,22 +63,13 @@ func Start(t testing.TB, cgroup int, r Rights) *Agent {
 			c.SysProcAttr.Credential = &syscall.Credential{Uid: 1000, Gid: 1000}
 		}
 	}
-	in, err := c.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
+	if in, err = c.StdinPipe(); err != nil {
+		return nil, nil, nil, err
 	}
-	out, err := c.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
+	if out, err = c.StdoutPipe(); err != nil {
+		return nil, nil, nil, err
 	}
-	if err := c.Start(); err != nil {
-		t.Fatalf("agent with rights %d in cgroup %d: %v", r, cgroup, err)
-	}
-	t.Cleanup(func() {
-		in.Close()
-		c.Wait()
-	})
-	return &Agent{in, bufio.NewScanner(out)}
+	return c, in, out, c.Start()
 }
 
 // Do has the agent obey a command, and gives its answer.
