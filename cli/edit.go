@@ -3,6 +3,7 @@ package cli
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -42,13 +43,15 @@ func (t *tool) edit(ctx context.Context, args []string) error {
 		return t.about(n, err)
 	}
 	for {
-		if err := t.openEditor(ctx, file); err != nil {
-			return t.about(n, kept(err, file))
-		}
+		failed := t.openEditor(ctx, file)
 		after, err := os.ReadFile(file)
 		switch {
 		case err != nil:
 			return t.about(n, err)
+		case failed != nil && bytes.Equal(before, after):
+			return t.about(n, errors.Join(failed, os.Remove(file)))
+		case failed != nil:
+			return t.about(n, kept(failed, file))
 		case bytes.Equal(before, after):
 			fmt.Fprintf(t.err, "%s: unchanged\n", n)
 			return os.Remove(file)
@@ -84,11 +87,15 @@ func kept(err error, file string) error { return fault.Hint(err, "what you wrote
 // openEditor runs the user's editor on the file. The variables hold a command line,
 // as "code --wait", so a shell reads it.
 func (t *tool) openEditor(ctx context.Context, file string) error {
-	editor := "vi"
+	const vi = "vi"
+	editor := vi
 	for _, v := range []string{"EDITOR", "VISUAL"} {
 		if s := os.Getenv(v); s != "" {
 			editor = s
 		}
+	}
+	if editor == vi && !isTerminal(t.in) {
+		return usageHint("vserver set --help", "vi wants a terminal; other programs can stand in $EDITOR")
 	}
 	c := exec.CommandContext(ctx, "sh", "-c", editor+` "$1"`, filepath.Base(editor), file)
 	c.Stdin, c.Stdout, c.Stderr = t.in, t.out, t.err

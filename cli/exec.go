@@ -63,7 +63,7 @@ func (t *tool) runIn(n guest.Name, f execFlags, args []string) error {
 		return t.about(n, err)
 	}
 	if err != nil { // it could not be executed: the code is that of a shell then
-		t.report(t.about(n, err))
+		return coded{t.about(n, err), status}
 	}
 	return code(status)
 }

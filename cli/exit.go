@@ -55,6 +55,15 @@ type code int
 // Error gives the number.
 func (c code) Error() string { return "exit code " + strconv.Itoa(int(c)) }
 
+// coded is an error with an exit code of its own.
+type coded struct {
+	error
+	code int
+}
+
+// Unwrap gives the error.
+func (c coded) Unwrap() error { return c.error }
+
 // usage is a command line that makes no sense.
 type usage struct{ text string }
 
@@ -94,6 +103,10 @@ func exitCode(err error) int {
 	var c code
 	if errors.As(err, &c) {
 		return int(c)
+	}
+	var own coded
+	if errors.As(err, &own) {
+		return own.code
 	}
 	var u usage
 	if errors.As(err, &u) {

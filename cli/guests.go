@@ -184,7 +184,7 @@ func (t *tool) about(n guest.Name, err error) error {
 		return nil
 	}
 	switch e := err.(type) {
-	case code:
+	case code, coded:
 		return err
 	case many:
 		for i := range e {

@@ -44,7 +44,7 @@ func (h *Host) exec(ctx context.Context, n guest.Name, c Command) (int, error) {
 		return code, nil
 	}
 	if dead, _ := pidfd.Ended(in.pidfd); dead {
-		return code, guest.ErrStopped // whatever could not be done for that reason
+		return 0, guest.ErrStopped // whatever could not be done for that reason
 	}
 	return code, h.hintPids(n, err)
 }

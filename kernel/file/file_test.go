@@ -365,3 +365,29 @@ func TestSharedLock(t *testing.T) {
 		t.Errorf("seized what others share: %v", err)
 	}
 }
+
+// A lock that was let go of is free, though a process born meanwhile has its file open.
+func TestUnlockWithCopies(t *testing.T) {
+	for name, letGo := range map[string]func(*Lock) error{"Release": (*Lock).Release, "Unlock": (*Lock).Unlock} {
+		path := filepath.Join(t.TempDir(), "lock")
+		l, err := TryLock(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		copied, err := unix.Dup(int(l.f.Fd()))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(copied)
+		if err := letGo(l); err != nil {
+			t.Error(err)
+		}
+		again, err := TryLock(path)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if err := again.Unlock(); err != nil {
+			t.Error(err)
+		}
+	}
+}

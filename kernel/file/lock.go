@@ -67,7 +67,13 @@ func (l *Lock) Release() error {
 	if l == nil {
 		return nil
 	}
-	return l.f.Close()
+	return errors.Join(l.free(), l.f.Close())
+}
+
+// free lets go of the lock. To close the file is not enough: a process that is being
+// cloned by another thread of ours may have it open for a while.
+func (l *Lock) free() error {
+	return retry(func() error { return unix.Flock(int(l.f.Fd()), unix.LOCK_UN) })
 }
 
 // Unlock releases the lock and removes its file.
@@ -75,7 +81,7 @@ func (l *Lock) Unlock() error {
 	if l == nil {
 		return nil
 	}
-	return errors.Join(os.Remove(l.path), l.f.Close())
+	return errors.Join(os.Remove(l.path), l.free(), l.f.Close())
 }
 
 // Share takes a shared lock on an open directory, until the Dir is closed. It gives

@@ -30,5 +30,10 @@ func LockNet() (unlock func(), err error) {
 		f.Close()
 		return nil, fmt.Errorf("lock %s: %w", f.Name(), err)
 	}
-	return func() { f.Close() }, nil
+	return func() {
+		// To close it is not enough: a guest's first process, cloned meanwhile by another
+		// start of this program, has it open too, waits at its gate, and its start for us.
+		syscall.Flock(int(f.Fd()), syscall.LOCK_UN)
+		f.Close()
+	}, nil
 }
