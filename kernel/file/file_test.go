@@ -374,11 +374,11 @@ func TestUnlockWithCopies(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		copied, err := unix.Dup(int(l.f.Fd()))
+		copied, err := syscall.Dup(int(l.f.Fd()))
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer unix.Close(copied)
+		defer syscall.Close(copied)
 		if err := letGo(l); err != nil {
 			t.Error(err)
 		}
