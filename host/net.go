@@ -180,7 +180,8 @@ func (r *run) again() error {
 		return &fs.PathError{Op: "stat", Path: r.groupPath(), Err: err}
 	}
 	g.Cgroup = st.Ino
-	return ncontext.Enclose(g)
+	_, err := ncontext.Enclose(g)
+	return err
 }
 
 func (r *run) groupPath() string { return filepath.Join(r.cg.Unified.Mount, r.h.group(r.name)) }
@@ -197,8 +198,8 @@ func (r *run) groups() (out []uint64) {
 	return append(out, 0)
 }
 
-// sharedStatus fills in what the programs say of a guest of mode shared that runs: when
-// one is missing they shut its network, and that is its problem.
+// sharedStatus fills in what the programs say of a guest of mode shared that runs. When
+// one that holds guests in is missing, the network of all is shut here and now.
 func (h *Host) sharedStatus(st *condition, was *note) {
 	st.Addresses = nil
 	for _, a := range was.Addrs {
@@ -206,12 +207,42 @@ func (h *Host) sharedStatus(st *condition, was *note) {
 	}
 	var err error
 	if st.Net, err = h.netStatus(st.Cgroup); err != nil {
-		st.Problem = "network is shut: " + err.Error()
+		st.Problem = "network: " + err.Error()
 	}
+}
+
+// mendOthers gives the guests of mode shared that run what they had, after programs were
+// missing and have come back with this guest's start.
+func (r *run) mendOthers() error {
+	names, err := r.h.Names()
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for _, n := range names {
+		was, err := r.h.readNote(n)
+		if err != nil || was == nil || was.Mode != guest.NetShared || n == r.name {
+			continue
+		}
+		if alive, err := r.h.runs(n); err != nil || !alive {
+			continue
+		}
+		other, err := r.h.remains(n)
+		if err == nil {
+			err = other.again()
+		}
+		if err != nil {
+			errs = append(errs, fmt.Errorf("network of %s: %w", n, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 func (h *Host) netStatus(group string) (*guest.NetStatus, error) {
 	set, err := shared.Find(h.Dirs)
+	if errors.Is(err, guest.ErrNotFound) {
+		return nil, errors.New("the programs are gone, nothing holds the guest in; start any guest of mode shared, or restart this one")
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -220,8 +251,8 @@ func (h *Host) netStatus(group string) (*guest.NetStatus, error) {
 	if err := syscall.Stat(group, &st); err != nil {
 		return nil, &fs.PathError{Op: "stat", Path: group, Err: err}
 	}
-	if err := set.Health(); err != nil {
-		return nil, err
+	if err := set.Exposed(); err != nil {
+		return nil, errors.Join(fmt.Errorf("is shut until a guest of mode shared starts: %w", err), set.Shut())
 	}
 	s, err := set.Stats(st.Ino)
 	if err != nil {

@@ -113,7 +113,11 @@ func (r *run) enclose(context.Context) error {
 	if g.Cgroup, err = inode(r.group.FD()); err != nil {
 		return err
 	}
-	return ncontext.Enclose(g)
+	mended, err := ncontext.Enclose(g)
+	if err == nil && mended {
+		err = r.mendOthers()
+	}
+	return err
 }
 
 // disclose undoes enclose. It is the undoing of every guest: of one whose network is

@@ -15,6 +15,7 @@ import (
 
 	"vserver/guest"
 	"vserver/internal/need"
+	contexts "vserver/ncontext/shared"
 	"vserver/step"
 	"vserver/store"
 )
@@ -298,5 +299,26 @@ func TestNamed(t *testing.T) {
 	}
 	if out, _ := w.sh(db, "cat /etc/hosts"); strings.Contains(out, "web1") || !strings.Contains(out, "evil") {
 		t.Errorf("db, web1 stopped: %q", out)
+	}
+}
+
+// TestSharedMended: that the programs are gone is said, and the next start of a guest
+// brings them back for all.
+func TestSharedMended(t *testing.T) {
+	w := newNet(t)
+	web, db := w.guest("web1", inShared("198.51.100.10/24")), w.guest("db", inShared())
+	w.start(web)
+	if st, err := w.Status(web); err != nil || st.Problem != "" || st.Net == nil {
+		t.Fatalf("%+v, %v", st, err)
+	}
+	if err := contexts.Detach(w.Dirs); err != nil {
+		t.Fatal(err)
+	}
+	if st, err := w.Status(web); err != nil || !strings.Contains(st.Problem, "programs are gone") {
+		t.Errorf("%+v, %v", st, err)
+	}
+	w.start(db)
+	if st, err := w.Status(web); err != nil || st.Problem != "" || st.Net == nil {
+		t.Errorf("mended: %+v, %v", st, err)
 	}
 }

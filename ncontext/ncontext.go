@@ -89,22 +89,23 @@ func Want(g *Guest) shared.Want {
 // Enclose has the programs know the guest: one of mode shared gets its addresses and
 // nothing else, any other is let pass. It comes before the guest's first process runs,
 // and again whenever its addresses change: there is no moment between the old ones and
-// the new.
-func Enclose(g *Guest) error {
+// the new. mended tells that programs had to be put there: guests that were enclosed
+// before must be again.
+func Enclose(g *Guest) (mended bool, err error) {
 	if g.Spec.Network.Mode != guest.NetShared {
 		if !shared.Attached(g.Dirs) {
-			return nil
+			return false, nil
 		}
 		set, err := shared.Find(g.Dirs)
 		if err != nil {
-			return err
+			return false, err
 		}
 		defer set.Close()
-		return set.Put(g.Cgroup, &shared.Context{Open: true})
+		return false, set.Put(g.Cgroup, &shared.Context{Open: true})
 	}
 	c, err := g.context()
 	if err != nil {
-		return err
+		return false, err
 	}
 	var others []uint64
 	if !shared.Attached(g.Dirs) && g.Others != nil {
@@ -112,10 +113,10 @@ func Enclose(g *Guest) error {
 	}
 	set, err := shared.Attach(g.Dirs, others...)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer set.Close()
-	return set.Put(g.Cgroup, c)
+	return set.Mended, set.Put(g.Cgroup, c)
 }
 
 // Release takes from the programs what they know of the guest. It succeeds when they

@@ -26,6 +26,10 @@ import (
 // Set is the programs at a world's cgroup and their maps, by descriptors. It may be
 // used by several goroutines at once.
 type Set struct {
+	// Mended tells that Attach had to put programs there: guests that had a context
+	// before need a Put.
+	Mended bool
+
 	dirs     guest.Dirs
 	group    *cgroup.Group // the parent of all guests
 	maps     bpf.Parts     // -1 where a map is not open
@@ -56,6 +60,7 @@ func Attach(d guest.Dirs, others ...uint64) (*Set, error) {
 	}
 	found, err := s.find(false)
 	if err == nil && (!found || s.manifest.version != bpf.Version || s.Health() != nil) {
+		s.Mended = true
 		err = s.install(others)
 	}
 	if err == nil {
@@ -119,11 +124,18 @@ func (s *Set) Close() error {
 // Health tells what is missing, as an error that names the programs: one was taken
 // off, or the pin is gone. Then nobody may be told that guests are shut in; Shut takes
 // their network, and Attach mends it.
-func (s *Set) Health() error {
+func (s *Set) Health() error { return s.missing(true) }
+
+// Exposed is Health of the programs that hold guests in: without the one that leads
+// connections to them, which is a matter of the network namespace that one looks from,
+// they are but hard to reach.
+func (s *Set) Exposed() error { return s.missing(false) }
+
+func (s *Set) missing(lookup bool) error {
 	var missing []string
 	for i, p := range bpf.Set() {
 		if p.Hook.Attach == bpf.LookupHook {
-			if !s.linked(s.manifest.programs[i]) {
+			if lookup && !s.linked(s.manifest.programs[i]) {
 				missing = append(missing, p.Name)
 			}
 			continue
