@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strconv"
@@ -80,6 +81,7 @@ func (w *worker) complete(g *watched, s proto.Start, con int) error {
 func (w *worker) watch(g *watched, con int, fresh bool) error {
 	g.leave = w.acts.Attend(g.Start, w.say)
 	w.name()
+	w.steer()
 	if old := w.guests[g.Name]; old != nil {
 		w.forget(old) // its end was not seen, and is of no interest any more
 	}
@@ -120,12 +122,38 @@ func (w *worker) forget(g *watched) {
 	if w.guests[g.Name] == g {
 		delete(w.guests, g.Name)
 	}
+	if len(w.guests) == 0 && w.steered != nil {
+		w.steered()
+	}
 	if w.notes != nil {
 		w.notes.Forget(g.InitPID)
 	}
 	w.unkeep(g.kept())
 	w.unkeep(g.keptConsole())
 	syscall.Close(g.pidfd)
+}
+
+// steer has the sockets of guests in the host's network served, if nobody does it yet.
+func (w *worker) steer() {
+	if w.steered != nil || w.acts.Steer == nil {
+		return
+	}
+	ctx, end := context.WithCancel(context.Background())
+	w.steered = end
+	go func() {
+		err := w.acts.Steer(ctx)
+		w.loop.Post(func() {
+			idle := ctx.Err() != nil // the last guest was gone
+			end()
+			w.steered = nil
+			if err != nil {
+				w.say("%v", err)
+			}
+			if idle && len(w.guests) > 0 {
+				w.steer()
+			}
+		})
+	}()
 }
 
 // inherit takes up what the keeper held over the death of the worker before.

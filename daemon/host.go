@@ -27,6 +27,7 @@ func hostActs(dirs guest.Dirs) acts {
 		Reopen:  reopen,
 		Prune:   h.Prune,
 		Named:   h.Named,
+		Steer:   h.Steer,
 		Attend:  func(s proto.Start, say func(string, ...any)) func() { return h.Attend(s.Name, s.InitPID, say) },
 	}
 }

@@ -1,6 +1,7 @@
 package daemon
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
@@ -34,6 +35,9 @@ type acts struct {
 	Reopen func(proto.Start) int
 	// Attend looks after the network of a guest until leave is called.
 	Attend func(s proto.Start, say func(format string, args ...any)) (leave func())
+	// Steer serves the sockets of guests in the host's network until ctx ends; it returns
+	// at once when there are no such guests. Nil is nothing.
+	Steer func(ctx context.Context) error
 	// Named tells all guests the names of those that run; nil is nothing.
 	Named func() error
 	// Prune removes what stands for all guests, if there is none; nil is nothing.
@@ -77,6 +81,7 @@ type worker struct {
 	rested  time.Time
 	next    *loop.Timer // of tick
 	naming  bool        // guests are about to be told names
+	steered func()      // ends what acts.Steer does; nil while nobody does it
 	over    bool        // the loop shall end
 	renew   bool        // this process shall end, another comes
 }

@@ -38,6 +38,10 @@ func (h *Host) Attend(n guest.Name, pid int, say func(format string, args ...any
 	return cancel
 }
 
+// Steer serves the sockets of all guests that share the host's network until ctx ends; it
+// returns at once when there are none. vserverd calls it.
+func (h *Host) Steer(ctx context.Context) error { return ncontext.Steer(ctx, h.Dirs) }
+
 // networkOf opens the network namespace of a guest's init, and of nobody who has its
 // number by now.
 func networkOf(pid int) (*os.File, error) {

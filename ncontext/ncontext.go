@@ -1,6 +1,7 @@
 package ncontext
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -134,6 +135,21 @@ func Release(g *Guest) error {
 	}
 	defer set.Close()
 	return set.Delete(g.Cgroup)
+}
+
+// Steer has the datagrams for guests of several addresses find their sockets, until ctx
+// ends. Somebody who is awake must do so, once in a network namespace; see
+// shared.Set.Steer. It returns at once when no guest shares the host's network.
+func Steer(ctx context.Context, dirs guest.Dirs) error {
+	set, err := shared.Find(dirs)
+	if errors.Is(err, guest.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	return set.Steer(ctx)
 }
 
 // context is what the guest may do in the host's network.
