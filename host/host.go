@@ -14,6 +14,8 @@ import (
 )
 
 // Host is one machine with its guests.
+//
+//house:allow a method for each verb, as commands and supervisor ask for them
 type Host struct {
 	Dirs guest.Dirs
 }
