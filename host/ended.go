@@ -51,7 +51,7 @@ func (h *Host) Ended(n guest.Name, exit guest.Exit) error {
 
 // cleared undoes the steps of a start after the guest's end and records the end.
 func (r *run) cleared(exit *guest.Exit) error {
-	unlock, err := r.h.lock(r.name)
+	unlock, leave, err := r.h.lockToLeave(r.name)
 	if err != nil {
 		return err
 	}
@@ -63,7 +63,7 @@ func (r *run) cleared(exit *guest.Exit) error {
 	for i := range r.fds {
 		r.fds[i] = -1
 	}
-	defer linger(held)
+	defer linger(held, leave)
 	if was, err := r.h.readNote(r.name); err == nil && was != nil && was.Stopping {
 		exit.Reason = guest.StoppedBy
 	}

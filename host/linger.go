@@ -29,21 +29,21 @@ func (r *run) hold() {
 }
 
 // linger lets go of what is held.
-func (h held) linger() {
+func (h held) linger(leave func()) {
 	for _, fd := range h.pidfd {
 		syscall.Close(fd)
 	}
 	if len(h.root) > 0 {
-		linger(h.root)
+		linger(h.root, leave)
 	}
 }
 
 // linger lets go of descriptors that are the last to hold a guest's mounts, without
 // waiting for what comes of it: an overlay that ends has all of its upper file system
 // written out, and waits for several grace periods of the kernel's, 0.5 ms and more. A
-// process of its own does that. It has the guest's lock from us, whoever wants to start
-// the guest again waits for it. When there can be no such process, we are the one.
-func linger(fds []int) {
+// process of its own does that, and leave leaves it the guest's lock: whoever wants to
+// start the guest again waits for it. When there can be no such process, we are the one.
+func linger(fds []int, leave func()) {
 	t := &spawn.Table{}
 	t.Close(0, 1, 2) // nobody who reads our output waits for it
 	t.Await("the other holder")
@@ -56,6 +56,7 @@ func linger(fds []int) {
 	if err != nil {
 		return
 	}
+	leave()
 	c.Open()
 	go func() { // should we live that long
 		c.Wait()

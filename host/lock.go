@@ -11,16 +11,27 @@ import (
 // lock takes the lock of a guest, waiting a while for another operation on it. unlock
 // may be called twice.
 func (h *Host) lock(n guest.Name) (unlock func(), err error) {
+	unlock, _, err = h.lockToLeave(n)
+	return unlock, err
+}
+
+// lockToLeave is lock for an operation that may end before all of its work is done:
+// leave, called before unlock, has a process cloned meanwhile keep the lock.
+func (h *Host) lockToLeave(n guest.Name) (unlock, leave func(), err error) {
 	l, err := store.Lock(h.Dirs.Lock(n), lockWait)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
+	}
+	leave = func() {
+		l.Leave()
+		l = nil
 	}
 	return func() {
 		if l != nil {
 			h.unlock(n, l)
 			l = nil
 		}
-	}, nil
+	}, leave, nil
 }
 
 // locked runs do while the guest's lock is held.

@@ -54,7 +54,7 @@ func (h *Host) stop(ctx context.Context, n guest.Name, o StopOptions) error {
 			return guest.ErrNotFound
 		}
 	}
-	unlock, err := h.lock(n)
+	unlock, leave, err := h.lockToLeave(n)
 	if err != nil {
 		return err
 	}
@@ -77,7 +77,7 @@ func (h *Host) stop(ctx context.Context, n guest.Name, o StopOptions) error {
 		o.Timeout = time.Duration(r.spec.Init.StopTimeout)
 	}
 	r.hold()
-	defer r.held.linger()
+	defer r.held.linger(leave)
 	return step.Run(ctx, "stop", r.stopping(o))
 }
 

@@ -76,6 +76,10 @@ func (l *Lock) free() error {
 	return retry(func() error { return unix.Flock(int(l.f.Fd()), unix.LOCK_UN) })
 }
 
+// Leave closes the file and no more: a process cloned from this one has the lock until
+// it ends.
+func (l *Lock) Leave() error { return l.f.Close() }
+
 // Unlock releases the lock and removes its file.
 func (l *Lock) Unlock() error {
 	if l == nil {
