@@ -72,7 +72,7 @@ func testActs(dirs guest.Dirs) acts {
 			}
 			return all
 		},
-		Reopen: reopen,
+		Reopen: console.Reopen,
 	}
 }
 

@@ -1,4 +1,4 @@
-package daemon
+package console
 
 import (
 	"io"
@@ -56,7 +56,7 @@ func TestReopenTakesNobodysPipe(t *testing.T) {
 			}
 			w.Close()
 			defer func() { stop.Close(); c.Process.Kill(); c.Wait() }()
-			fd := reopen(proto.Start{Name: "web1", InitPID: c.Process.Pid, Console: guest.ConsoleLog})
+			fd := Reopen(proto.Start{Name: "web1", InitPID: c.Process.Pid, Console: guest.ConsoleLog})
 			if got := fd >= 0; got != tt.want {
 				exe, _ := os.Readlink("/proc/" + strconv.Itoa(c.Process.Pid) + "/exe")
 				t.Errorf("taken: %v, want %v (%s)", got, tt.want, exe)
