@@ -22,6 +22,7 @@ const (
 	skFamily   = 4
 	skType     = 8
 	skProtocol = 12
+	skMark     = 16
 	skSource4  = 24
 	skSource6  = 28
 	skPort     = 44 // the machine's order

@@ -46,7 +46,9 @@ const (
 // Create is socket(2) of the families of IP. TCP, UDP and, with RawICMP, ICMP without
 // raw packets are there, all else is EPROTONOSUPPORT, as on a kernel that lacks it:
 // MPTCP, SCTP and UDP-Lite know addresses that no hook sees. What is made is counted; a
-// guest with a limit that has reached it gets ENOBUFS.
+// guest with a limit that has reached it gets ENOBUFS. One for pings is marked with the
+// guest's address, which package firewall makes the source of what is sent unbound: no
+// hook could.
 func Create(p Parts) []ebpf.Instruction {
 	t := write(p)
 	bad := t.refusal(syscall.EPROTONOSUPPORT)
@@ -59,8 +61,14 @@ func Create(p Parts) []ebpf.Instruction {
 	t.is(r2, syscall.IPPROTO_ICMP, "icmp")
 	t.isnt(r2, protocolICMP6, bad)
 	t.here("icmp")
-	t.flag(RawICMP, "count")
+	t.flag(RawICMP, "ping")
 	t.refuse(syscall.EPERM)
+	t.here("ping")
+	t.load(r1, ctx, skFamily)
+	t.isnt(r1, familyFour, "count")
+	t.load(r1, entry, entryV4)
+	t.store(ctx, skMark, r1)
+	t.jump("count")
 	t.here("stream")
 	t.isnt(r2, syscall.IPPROTO_TCP, bad)
 

@@ -72,6 +72,11 @@ func (g *Guest) share() (warning, err error) {
 			warning = fmt.Errorf("the guest reaches this host only: %w", err)
 		}
 	}
+	if caps, err := g.Spec.Network.NetCaps(); err == nil && caps&guest.RawICMP != 0 {
+		if err := firewall.Ping(); err != nil {
+			warning = errors.Join(warning, fmt.Errorf("the guest cannot ping: %w", err))
+		}
+	}
 	if err := firewall.Up(firewall.Of(g.Spec, "", addrs)); err != nil {
 		return warning, err
 	}
