@@ -36,7 +36,7 @@ func Show(netnsFD int, addresses []guest.Address) error {
 		err = h.LinkAdd(&netlink.Bridge{LinkAttrs: attrs})
 	}
 	if errors.Is(err, syscall.EOPNOTSUPP) {
-		return fault.Hint(fmt.Errorf("guest's link %s: neither dummies nor bridges: %w", Device, guest.ErrUnsupported), "modprobe dummy")
+		return fault.Hint(fmt.Errorf("guest's link %s: neither dummies nor bridges: %w", Device, guest.ErrUnsupported), "`modprobe dummy` brings dummies")
 	}
 	if err != nil {
 		return fmt.Errorf("guest's link %s: %w", Device, err)
