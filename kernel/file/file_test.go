@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -285,6 +286,39 @@ func TestCopySparse(t *testing.T) {
 			t.Errorf("at %d: %q, %v", at, b, err)
 		}
 	}
+}
+
+// TestLeave has another process keep a lock until it ends.
+func TestLeave(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "lock")
+	l, err := TryLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	other := exec.Command("/bin/cat")
+	other.ExtraFiles = []*os.File{l.f}
+	in, err := other.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := other.Start(); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Leave(); err != nil {
+		t.Error(err)
+	}
+	if _, err := TryLock(path); !errors.Is(err, ErrLocked) {
+		t.Errorf("while the other lives: %v", err)
+	}
+	in.Close()
+	if err := other.Wait(); err != nil {
+		t.Error(err)
+	}
+	last, err := TryLock(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	last.Unlock()
 }
 
 func TestLocks(t *testing.T) {
