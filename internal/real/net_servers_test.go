@@ -31,8 +31,8 @@ func TestNetServers(t *testing.T) {
 	keys := newKeys(t)
 	here := *w
 	here.net = -1
-	here.do(t, "build", "image", "-d", "bookworm", "--packages", serverPackages)
-	tree := filepath.Join(w.dirs.Pool(), "images", strings.TrimSpace(strings.TrimPrefix(w.do(t, "config", "image", "root.lower"), "- ")), "tree")
+	here.do(t, "build", "origin", "-d", "bookworm", "--packages", serverPackages)
+	tree := filepath.Join(w.dirs.Pool(), "images", strings.TrimSpace(strings.TrimPrefix(w.do(t, "config", "origin", "root.lower"), "- ")), "tree")
 
 	sides := []*server{{world: w, name: "host", addr: gateway, keys: keys}}
 	w.machine(t, tree, keys)
