@@ -74,11 +74,17 @@ func explain(fs int, what string, err error) error {
 }
 
 // Clone makes a detached mount of the directory or file at path, without what is
-// mounted below it.
+// mounted below it. It is nobody's peer: what a guest mounts on a clone of a shared mount,
+// as all are on a host with systemd, would appear on the host as well.
 func Clone(path string) (fd int, err error) {
 	fd, err = unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
 	if err != nil {
 		return -1, fmt.Errorf("clone mount %s: %w", path, err)
+	}
+	alone := unix.MountAttr{Propagation: unix.MS_PRIVATE}
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &alone); err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("clone mount %s: private: %w", path, err)
 	}
 	return fd, nil
 }
