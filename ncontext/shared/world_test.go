@@ -104,18 +104,20 @@ func must(t testing.TB, err error) {
 // state is all addresses, rules and routes of the namespace, a line for each.
 func state(t testing.TB) (out []string) {
 	t.Helper()
-	addrs, err := netlink.AddrList(nil, netlink.FAMILY_ALL)
+	addrs, err := complete(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_ALL) })
 	must(t, err)
 	for _, a := range addrs {
 		out = append(out, fmt.Sprintf("address %s %d", a.IPNet, a.LinkIndex))
 	}
 	for _, f := range []int{netlink.FAMILY_V4, netlink.FAMILY_V6} {
-		rules, err := netlink.RuleList(f)
+		rules, err := complete(func() ([]netlink.Rule, error) { return netlink.RuleList(f) })
 		must(t, err)
 		for _, r := range rules {
 			out = append(out, "rule "+r.String())
 		}
-		routes, err := netlink.RouteListFiltered(f, &netlink.Route{Table: syscall.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+		routes, err := complete(func() ([]netlink.Route, error) {
+			return netlink.RouteListFiltered(f, &netlink.Route{Table: syscall.RT_TABLE_UNSPEC}, netlink.RT_FILTER_TABLE)
+		})
 		must(t, err)
 		for _, r := range routes {
 			if r.Dst != nil && r.Dst.IP.IsMulticast() {
@@ -126,6 +128,16 @@ func state(t testing.TB) (out []string) {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// complete asks again when the answer changed while it was given.
+func complete[T any](ask func() ([]T, error)) (list []T, err error) {
+	for range 20 {
+		if list, err = ask(); !errors.Is(err, netlink.ErrDumpInterrupted) {
+			break
+		}
+	}
+	return list, err
 }
 
 // same fails when the state is another than before.
