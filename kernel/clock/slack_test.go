@@ -14,6 +14,7 @@ func TestMain(m *testing.M) { need.Main(m) }
 // TestRelax sees that one thread may wake up later, and that it is not the main one,
 // whose slack the processes that it makes inherit.
 func TestRelax(t *testing.T) {
+	need.Root(t) // CAP_SYS_NICE, for another thread
 	slack := func(thread string) string {
 		text, err := os.ReadFile(filepath.Join("/proc", thread, "timerslack_ns"))
 		if err != nil {
