@@ -16,7 +16,18 @@ var none = arg{}
 // ends.
 func (t *Table) Await(what string) {
 	buf := new([8]byte)
-	t.call("wait for "+what, unix.SYS_READ, regGate.arg(), ptr(t, buf), num(1)).want = 1
+	t.listen(what)
+	t.call("wait for "+what, unix.SYS_RECVFROM, regGate.arg(), ptr(t, buf), num(1), num(unix.MSG_DONTWAIT), num(0), num(0)).want = 1
+}
+
+// listen waits until there is something at the gate or the parent is dead. The end of
+// the gate alone does not tell: a child that the parent cloned at the same time has it
+// open as well, and two such children would wait for each other for ever.
+func (t *Table) listen(what string) {
+	if t.polled == nil {
+		t.polled = &[2]unix.PollFd{{Events: unix.POLLIN}, {Events: unix.POLLIN}}
+	}
+	t.call("listen for "+what, unix.SYS_PPOLL, ptr(t, &t.polled[0]), num(len(t.polled)), num(0), num(0), num(0))
 }
 
 // Receive waits until the parent calls Send with n files and gives their registers.
@@ -30,7 +41,8 @@ func (t *Table) Receive(what string, n int) []Reg {
 	msg.SetIovlen(1)
 	msg.SetControllen(space)
 	t.keep = append(t.keep, control, data, iov)
-	t.call("wait for "+what, unix.SYS_RECVMSG, regGate.arg(), ptr(t, msg), num(unix.MSG_CMSG_CLOEXEC)).want = 1
+	t.listen(what)
+	t.call("wait for "+what, unix.SYS_RECVMSG, regGate.arg(), ptr(t, msg), num(unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)).want = 1
 	regs := make([]Reg, n)
 	for i := range regs {
 		at := (*int32)(unsafe.Pointer(&control[unix.CmsgLen(0)+4*i]))

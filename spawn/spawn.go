@@ -111,6 +111,14 @@ func (c *Child) clone(o Options, e ends) (int, error) {
 		args.flags |= shareFlags
 		args.giveStack(t)
 	}
+	if t.polled != nil {
+		parent, err := unix.PidfdOpen(unix.Getpid(), 0)
+		if err != nil {
+			return 0, fmt.Errorf("pidfd of ours: %w", err)
+		}
+		defer unix.Close(parent)
+		t.polled[0].Fd, t.polled[1].Fd = int32(e.gate), int32(parent)
+	}
 	c.regs = make([]uintptr, max(t.nregs, int(regsFixed)))
 	c.regs[regGate], c.regs[regOurGate], c.regs[regReport] = uintptr(e.gate), c.gate.Fd(), uintptr(e.report)
 	c.runners[0], c.runners[1] = t.split(c.regs, e.report)

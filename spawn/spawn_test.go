@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"sync"
@@ -184,6 +185,57 @@ func TestGateCloses(t *testing.T) {
 			}
 		})
 	}
+}
+
+// dying makes TestGateOfTheDead a parent that ends with nothing done.
+const dying = "SPAWN_TEST_DYING"
+
+// A child ends with its parent though somebody else has the parent's end of its gate
+// open, as a child that was cloned at the same time has.
+func TestGateOfTheDead(t *testing.T) {
+	if os.Getenv(dying) != "" {
+		die()
+	}
+	cmd := exec.Command(os.Args[0], "-test.run=^TestGateOfTheDead$")
+	cmd.Env = append(os.Environ(), dying+"=1")
+	out, err := cmd.Output()
+	if !cmd.ProcessState.Sys().(syscall.WaitStatus).Signaled() {
+		t.Fatalf("the parent: %q, %v", out, err)
+	}
+	var child, other int
+	if _, err := fmt.Sscan(string(out), &child, &other); err != nil {
+		t.Fatalf("%q: %v", out, err)
+	}
+	defer syscall.Kill(other, syscall.SIGKILL)
+	for began := time.Now(); syscall.Kill(child, 0) == nil; time.Sleep(time.Millisecond) {
+		if time.Since(began) > time.Minute {
+			syscall.Kill(child, syscall.SIGKILL)
+			t.Fatal("the child still waits")
+		}
+	}
+}
+
+// die starts a child that waits, and another process that holds the gate, tells their
+// pids and kills us.
+func die() {
+	table := &Table{}
+	table.Await("the word")
+	table.End()
+	c, err := Start(table, Options{Cgroup: -1})
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	other := exec.Command("sleep", "100")
+	other.ExtraFiles = []*os.File{c.gate}
+	if err := other.Start(); err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	os.Remove(os.TempDir()) // it is ours: need.Main does not end here
+	fmt.Println(c.First(), other.Process.Pid)
+	syscall.Kill(os.Getpid(), syscall.SIGKILL)
+	select {}
 }
 
 // The maker of a user namespace can be another than root, without root losing

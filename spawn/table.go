@@ -42,6 +42,8 @@ type Table struct {
 	// at is the entry that forks, and skip how many entries after it are the old
 	// process's.
 	at, skip int
+	// polled are the gate and the parent's pidfd; nil when the table does not wait.
+	polled *[2]unix.PollFd
 	// handed names what a program that the report pipe was handed to was to do.
 	handed string
 }

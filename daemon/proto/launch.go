@@ -1,6 +1,7 @@
 package proto
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -11,6 +12,7 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/kernel/file"
 	"vserver/kernel/seqpacket"
 )
 
@@ -99,21 +101,13 @@ func Lock(dirs guest.Dirs) (unlock func(), err error) {
 	if err := os.MkdirAll(dirs.Run, 0o711); err != nil {
 		return nil, err
 	}
-	path := filepath.Join(dirs.Run, "vserverd.lock")
-	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	lock, err := file.WaitLock(ctx, filepath.Join(dirs.Run, "vserverd.lock"))
 	if err != nil {
 		return nil, err
 	}
-	for {
-		if err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX); err != syscall.EINTR {
-			break
-		}
-	}
-	if err != nil {
-		f.Close()
-		return nil, &os.PathError{Op: "lock", Path: path, Err: err}
-	}
-	return func() { f.Close() }, nil
+	return func() { lock.Release() }, nil
 }
 
 // Listen makes vserverd's socket anew. The caller holds the Lock and knows that
