@@ -15,14 +15,14 @@ func (c *code) checks(p Policy, more extra) func(verdict) label {
 	pairs := c.loaded(low(0), c.jump(unix.BPF_JEQ, unix.AF_UNIX, yes, c.ret(errno(unix.EOPNOTSUPP))))
 	clones := c.loaded(low(0), c.jump(unix.BPF_JSET, p.namespaces(), no, yes))
 	unshares := clones
-	if !p.Private {
+	if !p.Private || p.NoNew {
 		// In clone(2) this bit belongs to the number of a signal.
 		unshares = c.loaded(low(0), c.jump(unix.BPF_JSET, p.namespaces()|unix.CLONE_NEWTIME, no, yes))
 	}
 	personalities := c.personality(yes, no)
 	keys := c.loaded(high(2), c.jump(unix.BPF_JEQ, 0, yes, no))
 	keys = c.loaded(low(2), c.jump(unix.BPF_JEQ, 0, keys, no))
-	ioctls := c.oneOf(requests(), no, yes)
+	ioctls := c.oneOf(p.requests(), no, yes)
 	if p.Notify {
 		ioctls = c.interfaces(ioctls, no)
 	}
@@ -50,6 +50,9 @@ func (c *code) checks(p Policy, more extra) func(verdict) label {
 		case ioctl:
 			return ioctls
 		}
+		if l, ok := c.narrow(v, yes, no); ok {
+			return l
+		}
 		return no
 	}
 }
@@ -58,7 +61,7 @@ func (c *code) checks(p Policy, more extra) func(verdict) label {
 // of its own the guest has no right to make the others, unless a capability was
 // given that has a wider meaning on the host.
 func (p Policy) namespaces() uint32 {
-	if p.Private {
+	if p.Private && !p.NoNew {
 		return unix.CLONE_NEWUSER
 	}
 	return unix.CLONE_NEWUSER | unix.CLONE_NEWNS | unix.CLONE_NEWCGROUP | unix.CLONE_NEWUTS |
@@ -152,6 +155,10 @@ func (c *code) interfaces(rest, no label) label {
 // requests are the ioctls that are refused: typing into a terminal (TIOCSTI,
 // TIOCLINUX), taking the console's output, and changing a terminal's line
 // discipline, which loads kernel modules by number.
-func requests() []uint32 {
-	return []uint32{unix.TIOCSTI, unix.TIOCLINUX, unix.TIOCCONS, unix.TIOCSETD}
+func (p Policy) requests() []uint32 {
+	list := []uint32{unix.TIOCSTI, unix.TIOCLINUX, unix.TIOCCONS, unix.TIOCSETD}
+	if p.TypeAhead {
+		return list[1:]
+	}
+	return list
 }

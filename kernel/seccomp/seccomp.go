@@ -24,6 +24,7 @@ type Policy struct {
 	// ioctl. All else that it may have is of its own network namespace. The filter must be
 	// installed with a listener.
 	Notify bool
+	Narrow
 }
 
 // Bits32 is the word of [Policy].Extra that lets programs of the machine's 32-bit
@@ -70,7 +71,7 @@ func (p Policy) settle(v verdict) verdict {
 	switch {
 	case v == admin && (p.Private || p.Nesting), v == private && p.Private,
 		v == clone3 && (p.Nesting || p.Capped && p.Private),
-		(v == clone || v == unshare) && p.Nesting:
+		(v == clone || v == unshare) && p.Nesting && !p.NoNew:
 		return allow
 	case v == admin, v == private, v == requestKey && !p.Private:
 		return refuse
@@ -110,6 +111,7 @@ func Compile(p Policy) (Filter, error) {
 func (c *code) search(p Policy, a abi, more extra, checks func(verdict) label) label {
 	spans := make([]span, 0, 128)
 	var ioctlNr uint32
+	special := p.specials(a, a.arch == native().arch)
 	for _, b := range a.blocks {
 		if b.verdicts == "" {
 			continue
@@ -117,7 +119,7 @@ func (c *code) search(p Policy, a abi, more extra, checks func(verdict) label) l
 		spans = add(spans, b.first, absent) // the gap ends here, see below
 		for i := range len(b.verdicts) {
 			nr := b.first + uint32(i)
-			v := p.settle(verdict(b.verdicts[i]))
+			v := settled(special, nr, p.settle(verdict(b.verdicts[i])))
 			if more.has(a.arch, nr) {
 				v = allow
 			}
