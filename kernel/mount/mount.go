@@ -26,6 +26,15 @@ const (
 // New makes a file system of the type fstype, owned by the caller's user namespace,
 // and a detached mount of it. options are "key" or "key=value".
 func New(fstype string, attr int, options ...string) (fd int, err error) {
+	return made(fstype, attr, append([]string{source}, options...))
+}
+
+// Disk makes a detached mount of the file system on a block device.
+func Disk(fstype, device string, attr int, options ...string) (fd int, err error) {
+	return made(fstype, attr, append([]string{"source=" + device}, options...))
+}
+
+func made(fstype string, attr int, options []string) (fd int, err error) {
 	fs, err := open(fstype, options)
 	if err != nil {
 		return -1, err
@@ -41,7 +50,7 @@ func open(fstype string, options []string) (fs int, err error) {
 	if fs, err = unix.Fsopen(fstype, unix.FSOPEN_CLOEXEC); err != nil {
 		return -1, fmt.Errorf("file system %s: %w", fstype, err)
 	}
-	for _, o := range append([]string{source}, options...) {
+	for _, o := range options {
 		key, value, has := strings.Cut(o, "=")
 		if has {
 			err = unix.FsconfigSetString(fs, key, value)

@@ -1,0 +1,87 @@
+package need
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Disk asks for root, loop devices, a file system type and the mkfs of it, and gives a
+// directory where one of that type and of size bytes is mounted for the test, made by
+// mkfs with these arguments and mounted with these options ("usrquota,prjquota"). What is
+// in it goes with it.
+func Disk(t testing.TB, kind string, size int64, options string, mkfs ...string) string {
+	t.Helper()
+	Loop(t)
+	Filesystem(t, kind)
+	Command(t, "mkfs."+kind)
+	dir := TempDir(t)
+	image, at := filepath.Join(dir, "image"), filepath.Join(dir, "disk")
+	if err := mountImage(image, at, kind, size, options, mkfs); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(at, 0); err != nil {
+			t.Errorf("unmount %s: %v", at, err)
+		}
+	})
+	return at
+}
+
+func mountImage(image, at, kind string, size int64, options string, mkfs []string) error {
+	f, err := os.Create(image)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	if err := errors.Join(f.Truncate(size), os.Mkdir(at, 0o755)); err != nil {
+		return err
+	}
+	args := append([]string{"-q"}, append(mkfs, image)...)
+	if out, err := exec.Command("mkfs."+kind, args...).CombinedOutput(); err != nil {
+		return fmt.Errorf("mkfs.%s %s: %w\n%s", kind, strings.Join(args, " "), err, out)
+	}
+	dev, err := loopDevice(f)
+	if err != nil {
+		return err
+	}
+	defer dev.Close()
+	if err := unix.Mount(dev.Name(), at, kind, 0, options); err != nil {
+		return fmt.Errorf("mount %s (%s): %w", kind, options, err)
+	}
+	return nil
+}
+
+// loopDevice gives a device that shows f, which the kernel lets go with its last user.
+func loopDevice(f *os.File) (*os.File, error) {
+	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	defer control.Close()
+	for range 64 {
+		n, err := unix.IoctlRetInt(int(control.Fd()), unix.LOOP_CTL_GET_FREE)
+		if err != nil {
+			return nil, err
+		}
+		dev, err := os.OpenFile(fmt.Sprintf("/dev/loop%d", n), os.O_RDWR, 0)
+		if err != nil {
+			return nil, err
+		}
+		c := unix.LoopConfig{Fd: uint32(f.Fd()), Info: unix.LoopInfo64{Flags: unix.LO_FLAGS_AUTOCLEAR}}
+		if err = unix.IoctlLoopConfigure(int(dev.Fd()), &c); err == nil {
+			return dev, nil
+		}
+		dev.Close()
+		if !errors.Is(err, unix.EBUSY) {
+			return nil, err
+		}
+	}
+	return nil, unix.EBUSY
+}
