@@ -64,6 +64,8 @@ func flagName(key string) string {
 		return "console"
 	case "boot.marks":
 		return "mark"
+	case "limits.ceilings":
+		return "ceiling"
 	case "limits.rlimits":
 		return "rlimit"
 	}

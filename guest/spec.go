@@ -74,6 +74,7 @@ type Limits struct {
 	CPUs        float64           `yaml:"cpus" doc:"processors' worth of time, such as 1.5"`
 	Pids        int               `yaml:"pids" doc:"processes and threads" default:"4096"`
 	OOMScoreAdj int               `yaml:"oom_score_adj" doc:"bias when the host runs out of memory, -1000 to 1000"`
+	Ceilings    map[string]int    `yaml:"ceilings" doc:"the most of what the host's kernel has one pool of for everybody, by the names in doc/limits.md, as inotify_instances: 512"`
 	Rlimits     map[string]Rlimit `yaml:"rlimits" doc:"limits of each process by their name in setrlimit(2), as nofile: 1024:1048576"`
 }
 

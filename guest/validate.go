@@ -41,6 +41,9 @@ type Range struct{ Min, Max float64 }
 // ranges catch slips of the pen (512 instead of 512M), not every unwise wish. Zero
 // means the default and is not within them.
 func RangeOf(path string) (r Range, ok bool) {
+	if strings.HasPrefix(path, "limits.ceilings.") {
+		return ceilingRange(path), true
+	}
 	switch path {
 	case "xid":
 		return Range{float64(MinXID), float64(MaxXID)}, true
@@ -84,6 +87,7 @@ func (s *Spec) Validate() []Problem {
 	v.network(&s.Network)
 	v.hidden(s)
 	v.limits(&s.Limits)
+	v.ceilings(s)
 	v.rights(&s.Rights)
 	v.console(&s.Console)
 	v.boot(&s.Boot)

@@ -100,6 +100,7 @@ func (r *run) context() error {
 		Base:     s.IDBase,
 		Hostname: s.Hostname,
 		Pids:     int(pids),
+		Ceilings: s.Limits.Ceilings,
 		Offsets:  clock.ZeroOffsets(),
 		TTY:      s.Console.Type == guest.ConsoleTTY,
 		Init:     program(s),

@@ -30,15 +30,6 @@ import (
 	"vserver/kernel/cgroup"
 )
 
-// The groups that a guest may make below its own: a bound for the kernel memory that
-// they take, about 5 KiB each without controllers, far above what systemd (50 to 100
-// groups, 6 deep) or a few dozens of containers in a guest make. The files that hold
-// them are not given to the guest with the group.
-const (
-	MaxDescendants = 2048
-	MaxDepth       = 32
-)
-
 // Nproc takes the ceiling of processes out of l when RLIMIT_NPROC should hold it
 // instead of a cgroup, and gives it; 0 when a cgroup does.
 //
@@ -71,10 +62,7 @@ func Apply(cg cgroup.Host, path string, l guest.Limits, pid int) error {
 		return err
 	}
 	defer g.Close()
-	if err := g.Write("cgroup.max.descendants", strconv.Itoa(MaxDescendants)); err != nil {
-		return err
-	}
-	if err := g.Write("cgroup.max.depth", strconv.Itoa(MaxDepth)); err != nil {
+	if err := subgroups(g, l); err != nil {
 		return err
 	}
 	rest, err := unified(cg, g, path, wanted(l))
@@ -100,6 +88,9 @@ func Change(cg cgroup.Host, path string, l guest.Limits) error {
 		return err
 	}
 	defer g.Close()
+	if err := subgroups(g, l); err != nil {
+		return err
+	}
 	rest, err := unified(cg, g, path, wanted(l))
 	if err != nil {
 		return err
@@ -143,6 +134,14 @@ func Remove(cg cgroup.Host, path string) error {
 		errs = append(errs, err)
 	}
 	return errors.Join(append(errs, err)...)
+}
+
+// subgroups bounds the groups that a guest makes below its own: the kernel memory that
+// they take, about 5 KiB each without controllers. The files that hold the bounds are
+// not given to the guest with the group.
+func subgroups(g *cgroup.Group, l guest.Limits) error {
+	return errors.Join(g.Write("cgroup.max.descendants", strconv.Itoa(l.Ceiling("cgroups"))),
+		g.Write("cgroup.max.depth", strconv.Itoa(l.Ceiling("cgroup_depth"))))
 }
 
 // unified writes the settings to the v2 group g and gives those that no v2 controller

@@ -128,13 +128,13 @@ func (g *ground) change(l guest.Limits) {
 func TestGroupsBounded(t *testing.T) {
 	g := newGround(t)
 	g.apply(guest.Limits{}, 0)
-	for file, want := range map[string]int{"cgroup.max.descendants": MaxDescendants, "cgroup.max.depth": MaxDepth} {
+	for file, want := range map[string]int{"cgroup.max.descendants": 2048, "cgroup.max.depth": 32} {
 		if got, err := g.g.Read(file); err != nil || got != strconv.Itoa(want) {
 			t.Errorf("%s: %q, %v", file, got, err)
 		}
 	}
 	deep := g.g.Path()
-	for range MaxDepth {
+	for range 32 {
 		deep += "/a"
 		if err := os.Mkdir(deep, 0o755); err != nil {
 			t.Fatal(err)
@@ -142,6 +142,14 @@ func TestGroupsBounded(t *testing.T) {
 	}
 	if err := os.Mkdir(deep+"/a", 0o755); !errors.Is(err, syscall.EAGAIN) {
 		t.Errorf("one level too many: %v", err)
+	}
+	g.change(guest.Limits{Ceilings: map[string]int{"cgroups": 33}})
+	if err := errors.Join(os.Mkdir(g.g.Path()+"/b", 0o755), os.Remove(g.g.Path()+"/b")); err != nil {
+		t.Error(err)
+	}
+	g.change(guest.Limits{Ceilings: map[string]int{"cgroups": 32}})
+	if err := os.Mkdir(g.g.Path()+"/b", 0o755); !errors.Is(err, syscall.EAGAIN) {
+		t.Errorf("one group too many: %v", err)
 	}
 	if err := Remove(g.host, g.path); err != nil {
 		t.Error(err)

@@ -47,6 +47,7 @@ type Mount struct {
 	Upper  string   // overlay: the private layer; dir: the tree
 	Work   string   // overlay: the kernel's own, beside Upper
 	Tun    bool     // dev: with /dev/net/tun
+	Ptys   int      // devpts: the most terminals
 }
 
 // String tells the mount in a line.
@@ -85,7 +86,7 @@ func Plan(spec *guest.Spec, dir string, image func(name string) string) []Mount 
 	}
 	list = append(list,
 		Mount{Kind: Dev, Target: "/dev", Tun: tun(spec)},
-		Mount{Kind: Pts, Target: "/dev/pts"},
+		Mount{Kind: Pts, Target: "/dev/pts", Ptys: spec.Limits.Ceiling("ptys")},
 		Mount{Kind: Run, Target: "/run"},
 	)
 	if !spec.Network.OwnNet() {
@@ -117,7 +118,7 @@ func (m Mount) Make(o Owner) (fd int, err error) {
 		fd, err = dev(int(o.Base), m.Tun)
 	case Pts:
 		fd, err = mount.New("devpts", mount.NoSuid|mount.NoExec, "ptmxmode=0666", "mode=0620",
-			"gid="+strconv.Itoa(int(o.Base)+ttyGroup), "max="+strconv.Itoa(maxTerminals))
+			"gid="+strconv.Itoa(int(o.Base)+ttyGroup), "max="+strconv.Itoa(m.Ptys))
 	case Run:
 		fd, err = run(int(o.Base))
 	case Sys:
@@ -129,10 +130,7 @@ func (m Mount) Make(o Owner) (fd int, err error) {
 	return fd, nil
 }
 
-const (
-	ttyGroup     = 5    // group tty in every distribution that follows Debian's or Red Hat's base ids
-	maxTerminals = 1024 // of kernel.pty.max, 4096 for the whole host
-)
+const ttyGroup = 5 // group tty in every distribution that follows Debian's or Red Hat's base ids
 
 func (m Mount) overlay(o Owner) (int, error) {
 	lower := make([]int, 0, len(m.Lower))

@@ -19,11 +19,12 @@ type Start struct {
 	OwnNet   bool   // a network namespace of its own
 	Base     uint32 // host id of the guest's root
 	Hostname string
-	Pids     int      // ceiling of processes; 0 for none
-	Offsets  string   // for /proc/self/timens_offsets; "" without a time namespace
-	Targets  []string // of the mounts that Send brings, in order, the root first
-	TTY      bool     // the console is a terminal
-	Reaper   bool     // Send brings the reaper's program after the mounts and the console
+	Pids     int            // ceiling of processes; 0 for none
+	Ceilings map[string]int // as in guest.Limits
+	Offsets  string         // for /proc/self/timens_offsets; "" without a time namespace
+	Targets  []string       // of the mounts that Send brings, in order, the root first
+	TTY      bool           // the console is a terminal
+	Reaper   bool           // Send brings the reaper's program after the mounts and the console
 	Init     Program
 	Rights
 }
@@ -135,26 +136,61 @@ func (s *Start) exec(t *spawn.Table, rest []spawn.Reg) {
 	t.ExecFile("reaper", program, s.Init.Argv, s.Init.Env)
 }
 
-// ceilings are the most namespaces of each kind that a guest may hold at once,
-// itself included: enough for the sandboxed units of a distribution, far from what
-// hurts the host. They sit in the outer user namespace.
+// ceilings sets those of the guest in the outer user namespace, where its root has no
+// rights. That of a namespace which holds a user namespace for somebody is counted there
+// too, so nothing that the guest makes within its own escapes them.
 func (s *Start) ceilings(t *spawn.Table) {
-	users := 1
-	if s.Nesting {
-		users = 512
-	}
-	for _, c := range []struct {
-		kind string
-		max  int
-	}{{"user", users}, {"net", 128}, {"mnt", 4096}, {"pid", 1024}, {"uts", 1024}, {"ipc", 1024}, {"cgroup", 1024}, {"time", 128}} {
-		t.WriteFile("/proc/sys/user/max_"+c.kind+"_namespaces", strconv.Itoa(c.max))
+	for _, c := range guest.Ceilings() {
+		limit, rlimit := guest.RlimitNumber(c.Name)
+		switch n := s.ceiling(c); {
+		case n == 0 || c.Shared:
+		case rlimit:
+			// The limit in force when the inner namespace is made holds for all its
+			// processes together (5.14).
+			t.Rlimit(c.Name, limit, uint64(n), uint64(n))
+		default:
+			t.WriteFile(ceilingFile(c.Name), strconv.Itoa(n))
+		}
 	}
 	if s.Pids > 0 {
-		// The limit in force when the inner namespace is made holds for all its
-		// processes together (5.14).
 		nproc, _ := guest.RlimitNumber("nproc")
 		t.Rlimit("nproc", nproc, uint64(s.Pids), uint64(s.Pids))
 	}
+}
+
+// ceiling is what the guest has of one; 0 leaves it at the host's own.
+func (s *Start) ceiling(c guest.Ceiling) int {
+	switch n := s.Ceilings[c.Name]; {
+	case n != 0:
+		return n
+	case c.Name == "user_namespaces" && s.Nesting:
+		return guest.NestedUsers
+	}
+	return c.Default
+}
+
+// ceilingFile is the setting of the user namespace that its reader is in.
+func ceilingFile(name string) string { return "/proc/sys/user/max_" + name }
+
+// Raise gives what a process does that changes ceilings of a guest which runs; userns is
+// the outer user namespace. Those that are limits of setrlimit(2) stay as they were when
+// the guest's own namespace was made. A ceiling of 0 in spec is the default, and no
+// change where that is the host's own.
+func Raise(userns int, spec *guest.Spec) *spawn.Table {
+	s := Start{Nesting: spec.Rights.Nesting, Ceilings: spec.Limits.Ceilings}
+	t := &spawn.Table{}
+	t.Hide()
+	t.Setns(userns, spawn.NewUser)
+	for _, c := range guest.Ceilings() {
+		if _, rlimit := guest.RlimitNumber(c.Name); rlimit || c.Shared {
+			continue
+		}
+		if n := s.ceiling(c); n != 0 {
+			t.WriteFile(ceilingFile(c.Name), strconv.Itoa(n))
+		}
+	}
+	t.End()
+	return t
 }
 
 // own are the mounts that the first process makes itself, since they belong to its

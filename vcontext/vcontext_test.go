@@ -34,6 +34,9 @@ func TestTables(t *testing.T) {
 	bare.Userns, bare.OwnNet, bare.TTY, bare.NoNewPrivs = false, false, false, false
 	nested := fixed()
 	nested.Nesting = true
+	capped := fixed()
+	capped.Ceilings = map[string]int{"inotify_instances": 99, "net_namespaces": 7, "msgqueue": 1000, "ptys": 5}
+	raise := guest.Spec{Limits: guest.Limits{Ceilings: capped.Ceilings}}
 	reaped := fixed()
 	reaped.Reaper = true
 	listened := fixed()
@@ -42,12 +45,14 @@ func TestTables(t *testing.T) {
 		Dir: "/var/www", Stdio: [3]int{0, 1, 2},
 		Program: Program{Paths: []string{"/bin/id"}, Argv: []string{"id"}}, Rights: fixed().Rights}
 	for name, lines := range map[string][]string{
-		"start":      plain.Table().Strings(),
-		"start-bare": bare.Table().Strings(),
-		"start-nest": nested.Table().Strings(),
-		"start-reap": reaped.Table().Strings(),
-		"start-told": listened.Table().Strings(),
-		"enter":      enter.Table().Strings(),
+		"start":        plain.Table().Strings(),
+		"start-bare":   bare.Table().Strings(),
+		"start-nest":   nested.Table().Strings(),
+		"start-capped": capped.Table().Strings(),
+		"raise":        Raise(9, &raise).Strings(),
+		"start-reap":   reaped.Table().Strings(),
+		"start-told":   listened.Table().Strings(),
+		"enter":        enter.Table().Strings(),
 	} {
 		golden(t, name, strings.Join(lines, "\n")+"\n")
 	}

@@ -16,7 +16,7 @@ import (
 )
 
 // maxDepth is how deep groups below a group are followed. A guest may not make them
-// that deep (limit.MaxDepth).
+// that deep (the ceiling cgroup_depth).
 const maxDepth = 128
 
 // RemoveWait is how long Remove waits for processes that are about to end.

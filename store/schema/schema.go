@@ -215,6 +215,9 @@ func names(path string) object {
 	if path == "limits.rlimits" {
 		return object{{"enum", guest.Rlimits()}}
 	}
+	if path == "limits.ceilings" {
+		return object{{"enum", guest.CeilingNames()}}
+	}
 	return object{{"pattern", `^[A-Za-z_][A-Za-z0-9._-]*$`}, {"maxLength", 254}}
 }
 
