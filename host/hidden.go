@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"vserver/daemon/proto"
+	"vserver/guest"
 	"vserver/kernel/cgroup"
 	"vserver/kernel/ns"
 	"vserver/ncontext/facade"
@@ -26,6 +27,17 @@ func (r *run) showAddresses(context.Context) error {
 	}
 	defer netns.Close()
 	return facade.Show(int(netns.Fd()), r.spec.Network.Addresses)
+}
+
+// showChange is showAddresses for a guest that runs, with that init: it had the
+// addresses before.
+func showChange(init int, before, addresses []guest.Address) error {
+	netns, err := networkOf(init)
+	if err != nil {
+		return err
+	}
+	defer netns.Close()
+	return facade.Repaint(int(netns.Fd()), before, addresses)
 }
 
 // serve has the first process's calls answered, if its filter leaves any to a server.

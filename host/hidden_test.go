@@ -82,6 +82,7 @@ func TestHidden(t *testing.T) {
 		}
 	}
 	w.talks(n)
+	w.repainted(n)
 	// The guest has one server, and its commands' are gone with them.
 	eventually(t, "one server", func() bool { return len(w.servers(n)) == 1 })
 	if st, err := w.Status(n); err != nil || st.State != guest.Running || st.Processes != 2 {
@@ -89,6 +90,34 @@ func TestHidden(t *testing.T) {
 	}
 	w.stop(n)
 	w.nothing(n)
+}
+
+// repainted changes the guest's addresses: it sees that.
+func (w *world) repainted(n guest.Name) {
+	w.t.Helper()
+	look := func(want ...string) {
+		w.t.Helper()
+		if out, _ := w.sh(n, "ip -o addr show eth0 | awk '{print $4}'; ip route"); out != strings.Join(want, "\n")+"\n" {
+			w.t.Errorf("the guest sees %q, want %q", out, want)
+		}
+	}
+	change := func(err error) {
+		w.t.Helper()
+		if err != nil {
+			w.t.Error(err)
+		}
+	}
+	more, err := guest.ParseAddress("10.1.2.4/24 dev hostonly")
+	change(err)
+	first, err := guest.ParseAddress("10.1.2.3/24")
+	change(err)
+	change(w.NetAdd(n, more, NetOptions{}))
+	look("10.1.2.3/24", "10.1.2.4/24", "2001:db8::3/64", "default dev eth0 scope link  src 10.1.2.3 ")
+	change(w.NetDel(n, first.Addr(), NetOptions{}))
+	look("10.1.2.4/24", "2001:db8::3/64", "default dev eth0 scope link  src 10.1.2.4 ")
+	change(w.NetAdd(n, first, NetOptions{}))
+	change(w.NetDel(n, more.Addr(), NetOptions{}))
+	look("10.1.2.3/24", "2001:db8::3/64", "default dev eth0 scope link  src 10.1.2.3 ")
 }
 
 // talks has the host and the guest call each other: the guest's sockets are the host's,

@@ -153,7 +153,8 @@ func (h *Host) changeRunning(n guest.Name, change func([]guest.Address) ([]guest
 		return fault.Hint(fmt.Errorf("network mode %s: addresses of a running guest change in mode shared only: %w", was.Mode, guest.ErrInvalid),
 			"`vserver set "+string(n)+" network.addresses+=ADDRESS`, then `vserver restart "+string(n)+"`")
 	}
-	list, err := change(was.Addrs)
+	before := was.Addrs
+	list, err := change(before)
 	if err != nil {
 		return err
 	}
@@ -169,7 +170,11 @@ func (h *Host) changeRunning(n guest.Name, change func([]guest.Address) ([]guest
 		return err
 	}
 	was.Addrs = list
-	return was.replace(h.notePath(n))
+	err = was.replace(h.notePath(n))
+	if was.Hidden {
+		err = errors.Join(err, showChange(was.PID, before, list))
+	}
+	return err
 }
 
 // again tells the programs what the guest has now.

@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
+	"slices"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -57,6 +59,38 @@ func Show(netnsFD int, addresses []guest.Address) error {
 	return paint(h, link, addresses)
 }
 
+// Repaint changes the picture in the network namespace at the descriptor to the
+// addresses, of which before were there. What the guest's root has painted beside them
+// stays; there is nothing to do when it has taken the link away.
+func Repaint(netnsFD int, before, addresses []guest.Address) error {
+	h, err := netlink.NewHandleAt(netns.NsHandle(netnsFD), syscall.NETLINK_ROUTE)
+	if err != nil {
+		return fmt.Errorf("netlink of the guest: %w", err)
+	}
+	defer h.Close()
+	link, err := h.LinkByName(Device)
+	if errors.As(err, new(netlink.LinkNotFoundError)) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("guest's link %s: %w", Device, err)
+	}
+	for _, a := range before {
+		if slices.Contains(addresses, a) {
+			continue
+		}
+		// The default route goes with the address that it names as its source.
+		if err := h.AddrDel(link, &netlink.Addr{IPNet: network(a.Prefix)}); err != nil && !errors.Is(err, syscall.EADDRNOTAVAIL) {
+			return fmt.Errorf("guest's address %s: %w", a.Prefix, err)
+		}
+	}
+	return paint(h, link, addresses)
+}
+
+func network(p netip.Prefix) *net.IPNet {
+	return &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), p.Addr().BitLen())}
+}
+
 // genNone is IN6_ADDR_GEN_MODE_NONE of linux/if_link.h.
 const genNone = 1
 
@@ -69,7 +103,7 @@ func paint(h *netlink.Handle, link netlink.Link, addresses []guest.Address) erro
 			six, flags = 1, syscall.IFA_F_NODAD
 		}
 		bits := p.Addr().BitLen()
-		ip := &net.IPNet{IP: p.Addr().AsSlice(), Mask: net.CIDRMask(p.Bits(), bits)}
+		ip := network(p)
 		err := h.AddrAdd(link, &netlink.Addr{IPNet: ip, Flags: flags | noPrefixRoute})
 		if err != nil && !errors.Is(err, syscall.EEXIST) {
 			return fmt.Errorf("guest's address %s: %w", p, err)
