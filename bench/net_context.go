@@ -185,7 +185,7 @@ func (b *bench) contexts() (groups [2]int, undo func() error, err error) {
 		return groups, nil, err
 	}
 	begin := time.Now()
-	set, err := shared.Attach(d)
+	set, err := shared.Attach(d, nil)
 	if err != nil {
 		return groups, nil, err
 	}
@@ -214,7 +214,7 @@ func (b *bench) contexts() (groups [2]int, undo func() error, err error) {
 		}
 		for range 200 {
 			begin := time.Now()
-			again, err := shared.Attach(d)
+			again, err := shared.Attach(d, nil)
 			if err != nil {
 				return groups, undo, err
 			}

@@ -125,6 +125,7 @@ func FindTasks() (l Tasks, err error) {
 	if err != nil {
 		return l, err
 	}
+	l.Unix = findSockets(types)
 	return l, find(types, []field{
 		{&l.Cred, "task_struct", "cred"},
 		{&l.Effective, "cred", "cap_effective"},

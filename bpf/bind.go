@@ -34,7 +34,7 @@ const unprivileged = 1024
 
 // Bind4 is bind(2) of an IPv4 address:
 //
-//	the wildcard   stays, for TCP with a port; else see wild4
+//	the wildcard   see wild4
 //	127.N.N.N      the guest's own of its /24
 //	one's own      stays
 //	multicast, broadcast  stay when allowed
@@ -112,6 +112,14 @@ func (t *text) bind4(at int16) {
 	t.wild4(set)
 	t.here(set)
 	t.store(ctx, at, addr)
+	first := t.label("first")
+	t.is(addr, 0, first)
+	t.load(r1, entry, entryV4)
+	t.add(ebpf.JumpIfReg(r1, ebpf.Equal, addr, first))
+	t.load(r1, fp, stackNote)
+	t.isnt(r1, 0, first)
+	t.put(fp, stackNote, noteOther)
+	t.here(first)
 }
 
 // kind4 goes to yes when addr is a group or a broadcast and the guest may use these,
@@ -145,28 +153,24 @@ func (t *text) kind4(yes, no string) {
 
 // wild4 is what the wildcard becomes, in addr:
 //
-//	TCP with a port: the wildcard. Its port is a hidden one, and Lookup steers there
-//	    what comes for an address of the guest. Not with SingleIP.
+//	TCP: the first address, or what 127.0.0.1 is when there is none, so that the socket
+//	    may connect as well; what the program asked for is noted. With a port Lookup
+//	    steers there what comes for any address of the guest.
 //	UDP: the wildcard where the guest may get groups and broadcasts, which reach no
 //	    other socket; and without a port when there are several addresses, since the
-//	    port that the kernel finds is nobody else's.
-//	else: the first address, or what 127.0.0.1 is when there is none; what the
-//	    program asked for is noted
+//	    port that the kernel finds is nobody else's. Else as TCP.
 func (t *text) wild4(set string) {
-	one, udp := t.label("one"), t.label("udp")
+	one := t.label("one")
 	t.flag(SingleIP, one)
-	t.load(r2, ctx, saPort)
 	t.load(r1, ctx, saType)
-	t.isnt(r1, syscall.SOCK_STREAM, udp)
-	t.isnt(r2, 0, set)
-	t.jump(one)
-	t.here(udp)
+	t.is(r1, syscall.SOCK_STREAM, one)
 	t.flag(Multicast|Broadcast, set)
+	t.load(r2, ctx, saPort)
 	t.isnt(r2, 0, one)
 	t.load(r1, entry, entryV4+8)
 	t.isnt(r1, 0, set)
 	t.here(one)
-	t.put(fp, stackNote, noteWild)
+	t.put(fp, stackNote, noteWild|noteFirst)
 	t.load(addr, entry, entryV4)
 	t.isnt(addr, 0, set)
 	t.load(addr, entry, entryLback4)
@@ -229,6 +233,7 @@ func (t *text) port() {
 	t.set(r1, 0)
 	t.null(r0, find)
 	t.add(ebpf.Load(r1, r0, 0, ebpf.Half))
+	t.mixed(find)
 	t.here(find)
 	t.store(ctx, saPort, r1)
 	t.load(r1, fp, stackNote)
@@ -238,9 +243,11 @@ func (t *text) port() {
 
 	// A note of an earlier try that failed is overwritten.
 	t.load(r1, fp, stackNote)
-	t.set(r4, 0)
-	t.is(r1, 0, "old")
+	t.load(r2, ctx, saType)
 	t.set(r4, 1)
+	t.isnt(r1, 0, "old")
+	t.is(r2, syscall.SOCK_DGRAM, "old")
+	t.set(r4, 0)
 	t.here("old")
 	t.load8(r2, ctx, saSock)
 	t.null(r2, "pass")
@@ -249,16 +256,48 @@ func (t *text) port() {
 	t.call(ebpf.SkStorageGet)
 	t.load(r2, fp, stackNote)
 	t.null(r0, "unnoted")
-	t.load(r1, r0, 8)
-	t.add(ebpf.And(r1, noteCounted))
+	t.load(r1, r0, noteFlags)
+	t.add(ebpf.And(r1, noteCounted|noteKnown))
 	t.add(ebpf.OrReg(r1, r2))
-	t.store(r0, 8, r1)
-	t.store(r0, 12, addr)
+	t.store(r0, noteFlags, r1)
+	t.store(r0, noteAsked, addr)
 	t.load8(r1, fp, stackID)
-	t.store8(r0, 0, r1)
+	t.store8(r0, noteID, r1)
 	t.jump("pass")
 	t.here("unnoted")
 	t.isnt(r2, 0, t.refusal(syscall.ENOBUFS))
+}
+
+// mixed goes to fine unless the socket is to be at the wildcard of IPv4 and others, of
+// the same port in r0, are at addresses but the first, or the other way round.
+func (t *text) mixed(fine string) {
+	other, inUse := t.label("other"), t.refusal(syscall.EADDRINUSE)
+	t.load(r2, fp, stackNote)
+	t.add(ebpf.JumpIf(r2, ebpf.Any, noteOther, other))
+	t.add(ebpf.And32(r2, noteFirst))
+	t.is(r2, 0, fine)
+	t.load(r2, r0, portOther)
+	t.isnt(r2, 0, inUse)
+	t.jump(fine)
+	t.here(other)
+	t.load(r2, r0, portFirst)
+	t.isnt(r2, 0, inUse)
+}
+
+// countAt adds to what a value of ports, in r0, counts of the socket whose note has
+// these flags.
+func (t *text) countAt(n ebpf.Register) {
+	t.add(ebpf.AtomicAdd(r0, portSockets, n, ebpf.Word))
+	for _, c := range []struct {
+		bit int32
+		at  int16
+	}{{noteFirst, portFirst}, {noteOther, portOther}} {
+		no := t.label("not")
+		t.masked(r2, flags, c.bit)
+		t.is(r2, 0, no)
+		t.add(ebpf.AtomicAdd(r0, c.at, n, ebpf.Word))
+		t.here(no)
+	}
 }
 
 // portKey writes a key of ports to the stack.
@@ -282,25 +321,32 @@ func (t *text) privileged() {
 	t.is(r0, 0, t.refusal(syscall.EACCES))
 }
 
-// PostBind is the end of a bind that succeeded. A parked socket is counted at its
-// hidden port, which the first one makes known. One of UDP that wanted the wildcard is
-// an event for Steer.
-func PostBind(p Parts) []ebpf.Instruction {
+// PostBind4 is the end of a bind that succeeded, of a socket of IPv4. A parked socket is counted at its
+// hidden port, which the first one makes known. One of UDP is entered into bound, and one
+// that wanted the wildcard is an event for Steer.
+func PostBind4(p Parts) []ebpf.Instruction { return postBind(p, familyFour) }
+
+// PostBind6 is PostBind4 for a socket of IPv6.
+func PostBind6(p Parts) []ebpf.Instruction { return postBind(p, familySix) }
+
+func postBind(p Parts, family int32) []ebpf.Instruction {
 	t := write(p)
 	t.mov(ctx, r1)
 	t.mov(r2, ctx)
 	t.note(0)
 	t.null(r0, "pass")
 	t.mov(entry, r0) // the note
-	t.load(flags, entry, 8)
+	t.load(flags, entry, noteFlags)
+	t.load(r1, ctx, skType)
+	t.is(r1, syscall.SOCK_DGRAM, "udp")
 	t.masked(r1, flags, noteParked|noteBound)
 	t.is(r1, noteParked, "parked")
-	t.add(ebpf.JumpIf(flags, ebpf.Any, noteWild, "wild"))
 	t.jump("pass")
-	t.here("wild")
-	t.load(r1, ctx, skType)
-	t.isnt(r1, syscall.SOCK_DGRAM, "pass")
-	t.load(r1, entry, 12)
+	t.here("udp")
+	t.know(ctx, entry, family)
+	t.masked(r1, flags, noteWild)
+	t.is(r1, 0, "pass")
+	t.load(r1, entry, noteAsked)
 	t.is(r1, 0, "pass")
 	t.put8(fp, stackKey, 0)
 	t.add(ebpf.Map(r1, t.Events)...)
@@ -310,8 +356,8 @@ func PostBind(p Parts) []ebpf.Instruction {
 	t.call(ebpf.RingBufferOutput)
 	t.jump("pass")
 	t.here("parked")
-	t.load8(r1, entry, 0)
-	t.load(r2, entry, 12)
+	t.load8(r1, entry, noteID)
+	t.load(r2, entry, noteAsked)
 	t.portKey(r1, r2)
 	t.load(addr, ctx, skPort)
 	t.add(ebpf.Swap16(addr))
@@ -320,11 +366,15 @@ func PostBind(p Parts) []ebpf.Instruction {
 	t.add(ebpf.Load(r1, r0, 0, ebpf.Half))
 	t.add(ebpf.JumpIfReg(r1, ebpf.Differs, addr, t.refusal(syscall.EADDRINUSE)))
 	t.set(r1, 1)
-	t.add(ebpf.AtomicAdd(r0, 4, r1, ebpf.Word))
+	t.countAt(r1)
 	t.jump("bound")
 	t.here("first")
+	t.put8(fp, stackAddr, 0)
+	t.put8(fp, stackAddr+8, 0)
 	t.store(fp, stackAddr, addr)
-	t.put(fp, stackAddr+4, 1)
+	t.stack(r0, stackAddr)
+	t.set(r1, 1)
+	t.countAt(r1)
 	t.add(ebpf.Map(r1, t.Ports)...)
 	t.stack(r2, stackKey)
 	t.stack(r3, stackAddr)
@@ -333,6 +383,6 @@ func PostBind(p Parts) []ebpf.Instruction {
 	t.isnt(r0, 0, t.refusal(syscall.EADDRINUSE))
 	t.here("bound")
 	t.add(ebpf.Or(flags, noteBound))
-	t.store(entry, 8, flags)
+	t.store(entry, noteFlags, flags)
 	return t.end(1)
 }

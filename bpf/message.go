@@ -14,6 +14,7 @@ import (
 func Sendmsg4(p Parts) []ebpf.Instruction {
 	t := write(p)
 	t.guest("shut")
+	t.known()
 	t.load(addr, ctx, saAddr4)
 	t.is(addr, 0, "loop4")
 	t.masked(r1, addr, net(0xff000000))
@@ -64,6 +65,7 @@ func Sendmsg4(p Parts) []ebpf.Instruction {
 func Sendmsg6(p Parts) []ebpf.Instruction {
 	t := write(p)
 	t.guest("shut")
+	t.known()
 	t.copyIn(saAddr6)
 	t.mapped("pass") // goes on to Sendmsg4
 	t.load8(r1, fp, stackAddr)

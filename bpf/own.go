@@ -171,15 +171,14 @@ func (t *text) account(adds map[int16]ebpf.Register, words ...int16) {
 
 // bound4 goes to yes when the socket that sends is bound to an address of the guest's,
 // or is one of UDP that is bound to none: what that sends has passed Sendmsg4, which saw
-// to the source.
+// to the source. So did package firewall for a ping that does not bear the mark any more
+// which Create gave its socket.
 func (t *text) bound4(yes string) {
 	no, bound := t.label("unbound"), t.label("bound")
 	t.sender(no)
 	t.load(addr, r0, skSource4)
 	t.isnt(addr, 0, bound)
-	t.load(r1, r0, skProtocol)
-	t.is(r1, syscall.IPPROTO_UDP, yes)
-	t.jump(no)
+	t.unmarked(syscall.IPPROTO_ICMP, entryV4, yes, no)
 	t.here(bound)
 	t.own4(yes)
 	t.here(no)
@@ -198,12 +197,22 @@ func (t *text) bound6(yes string) {
 	t.add(ebpf.OrReg(r1, r2))
 	t.set(r2, 0)
 	t.add(ebpf.JumpIfReg(r1, ebpf.Differs, r2, bound))
-	t.load(r1, r0, skProtocol)
-	t.is(r1, syscall.IPPROTO_UDP, yes)
-	t.jump(no)
+	t.unmarked(protocolICMP6, entryLback4, yes, no)
 	t.here(bound)
 	t.own6(yes)
 	t.here(no)
+}
+
+// unmarked goes to yes when the sender in r0 is one of UDP, or one for pings and its
+// packet has not the mark that is at this offset of the entry; else to no.
+func (t *text) unmarked(ping int32, mark int16, yes, no string) {
+	t.load(r1, r0, skProtocol)
+	t.is(r1, syscall.IPPROTO_UDP, yes)
+	t.isnt(r1, ping, no)
+	t.load(r1, ctx, skbMark)
+	t.load(r2, entry, mark)
+	t.add(ebpf.JumpIfReg(r1, ebpf.Differs, r2, yes))
+	t.jump(no)
 }
 
 // sender is r0 = the socket that sends the packet, or goes to none.
@@ -212,4 +221,34 @@ func (t *text) sender(none string) {
 	t.null(r1, none)
 	t.call(ebpf.SkFullsock)
 	t.null(r0, none)
+}
+
+// protocol notes on the stack the packet's protocol, which is at this offset.
+func (t *text) protocol(at int16) {
+	t.add(ebpf.Load(r1, r2, at, ebpf.Byte))
+	t.store(fp, stackNote+4, r1)
+}
+
+// ping goes to count when the packet, from or to the host's loopback, is a ping between
+// such addresses: no hook could lead it to the guest's own, and the kernel answers it.
+func (t *text) ping(six bool) {
+	no := t.label("other")
+	t.load(r1, fp, stackNote+4)
+	if !six {
+		t.isnt(r1, syscall.IPPROTO_ICMP, no)
+		t.load(r1, fp, stackSaved)
+		t.add(ebpf.And32(r1, net(0xff000000)))
+		t.isnt(r1, net(0x7f000000), no)
+	} else {
+		t.isnt(r1, protocolICMP6, no)
+		t.load8(r1, fp, stackBind)
+		t.set(r2, 0)
+		t.add(ebpf.JumpIfReg(r1, ebpf.Differs, r2, no))
+		t.load(r1, fp, stackBind+8)
+		t.isnt(r1, 0, no)
+		t.load(r1, fp, stackBind+12)
+		t.isnt(r1, net(1), no)
+	}
+	t.flag(RawICMP, "count")
+	t.here(no)
 }

@@ -52,6 +52,7 @@ func packet(p Parts, out bool) []ebpf.Instruction {
 	t.isnt(r1, ethernet(0x86dd), "drop")
 
 	t.header(40)
+	t.protocol(6)
 	if !out {
 		t.first(6, 40+13)
 	}
@@ -65,6 +66,7 @@ func packet(p Parts, out bool) []ebpf.Instruction {
 
 	t.here("four")
 	t.header(20)
+	t.protocol(9)
 	if !out {
 		t.first(9, 20+13)
 	}
@@ -172,8 +174,9 @@ func (t *text) packet4(out bool) {
 	t.own4("loop")
 	t.jump("drop")
 
-	// The host's loopback, where that is allowed.
+	// The host's loopback, where that is allowed, and pings.
 	t.here("hosts4")
+	t.ping(false)
 	t.flag(Remap, "drop")
 	t.flag(LbackAllow, "count")
 	t.jump("drop")
@@ -212,6 +215,7 @@ func (t *text) packet6(out bool) {
 	t.jump("drop")
 
 	t.here("hosts6")
+	t.ping(true)
 	t.flag(Remap, "drop")
 	t.flag(LbackAllow, "count")
 	t.jump("drop")
@@ -239,19 +243,10 @@ const (
 // that guests share. One for an address of a guest is for the guest's listener at the
 // address, or at a wildcard, whatever port that is hidden at; when there is none it
 // is refused, unless the host has the address too. So a service of the host never
-// answers on a guest's address. What comes by UDP finds its socket without help, but for
-// those that Steer has entered.
+// answers on a guest's address. For datagrams see udp.
 func Lookup(p Parts) []ebpf.Instruction {
 	t := write(p)
-	t.load(r2, r1, lookupProtocol)
 	t.mov(ctx, r1)
-	t.is(r2, syscall.IPPROTO_TCP, "search")
-	t.put(fp, stackKey, 0)
-	t.lookup(t.Manifest, stackKey)
-	t.null(r0, "pass")
-	t.load(r1, r0, Steering)
-	t.is(r1, 0, "pass")
-	t.here("search")
 	t.load(r2, ctx, lookupFamily)
 	t.isnt(r2, familyFour, "six")
 	t.load(r1, ctx, lookupLocal4)
@@ -266,6 +261,8 @@ func Lookup(p Parts) []ebpf.Instruction {
 	t.load8(r1, r0, 0)
 	t.load(flags, r0, 8)
 	t.store8(fp, stackID, r1)
+	t.load(r1, ctx, lookupProtocol)
+	t.isnt(r1, syscall.IPPROTO_TCP, "udp")
 	t.lookup(t.Guests, stackID)
 	t.null(r0, "shut")
 	t.mov(entry, r0)
@@ -273,8 +270,7 @@ func Lookup(p Parts) []ebpf.Instruction {
 	t.stranger()
 	t.load8(r1, fp, stackID)
 	t.store8(fp, stackKey, r1)
-	t.load(r1, ctx, lookupProtocol)
-	t.store(fp, stackKey+28, r1)
+	t.put(fp, stackKey+28, syscall.IPPROTO_TCP)
 	t.load(addr, ctx, lookupPort)
 	t.add(ebpf.Swap16(addr))
 	for slot := range int32(listenerSlots) {
@@ -283,6 +279,9 @@ func Lookup(p Parts) []ebpf.Instruction {
 			t.shared()
 		}
 	}
+	t.jump("none")
+	t.here("udp")
+	t.udp()
 	t.here("none")
 	t.add(ebpf.JumpIf(flags, ebpf.Any, int32(OfHost), "pass"))
 	t.jump("shut")
@@ -362,10 +361,8 @@ func (t *text) try() {
 }
 
 // shared goes on when several sockets have the port: only then can a slot behind the
-// first one hold a listener. UDP has no other.
+// first one hold a listener.
 func (t *text) shared() {
-	t.load(r1, ctx, lookupProtocol)
-	t.isnt(r1, syscall.IPPROTO_TCP, "pass")
 	t.load8(r1, fp, stackKey)
 	t.store8(fp, stackBind, r1)
 	t.store(fp, stackBind+8, addr)

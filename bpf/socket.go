@@ -24,6 +24,8 @@ const (
 	ipMulticastIf           = 32
 	ipv6MulticastIf         = 17
 	tcpULP                  = 31
+	udpEncap                = 100
+	solUDP                  = syscall.IPPROTO_UDP
 	protocolICMP6           = 58
 	sockOpsActive           = 4
 	sockOpsPassive          = 5
@@ -47,8 +49,8 @@ const (
 // raw packets are there, all else is EPROTONOSUPPORT, as on a kernel that lacks it:
 // MPTCP, SCTP and UDP-Lite know addresses that no hook sees. What is made is counted; a
 // guest with a limit that has reached it gets ENOBUFS. One for pings is marked with the
-// guest's address, which package firewall makes the source of what is sent unbound: no
-// hook could.
+// guest's first address of IPv4, one for those of IPv6 with its loopback, from which
+// package firewall makes the source of what is sent unbound: no hook could.
 func Create(p Parts) []ebpf.Instruction {
 	t := write(p)
 	bad := t.refusal(syscall.EPROTONOSUPPORT)
@@ -65,8 +67,12 @@ func Create(p Parts) []ebpf.Instruction {
 	t.refuse(syscall.EPERM)
 	t.here("ping")
 	t.load(r1, ctx, skFamily)
-	t.isnt(r1, familyFour, "count")
+	t.isnt(r1, familyFour, "ping6")
 	t.load(r1, entry, entryV4)
+	t.jump("mark")
+	t.here("ping6")
+	t.load(r1, entry, entryLback4)
+	t.here("mark")
 	t.store(ctx, skMark, r1)
 	t.jump("count")
 	t.here("stream")
@@ -98,7 +104,7 @@ func Create(p Parts) []ebpf.Instruction {
 }
 
 // Release is the end of a socket, whoever closes it: what its note counts is
-// discounted, and a hidden port that nobody uses is forgotten.
+// discounted, and a port that nobody uses is forgotten.
 func Release(p Parts) []ebpf.Instruction {
 	t := write(p)
 	t.mov(ctx, r1)
@@ -117,18 +123,22 @@ func Release(p Parts) []ebpf.Instruction {
 	t.set(r1, -1)
 	t.add(ebpf.AtomicAdd(r0, 0, r1, ebpf.DWord))
 	t.here("port")
+	t.add(ebpf.JumpIf(flags, ebpf.Any, noteKnown, "known"))
 	t.add(ebpf.JumpIf(flags, ebpf.Any, noteBound, "bound"))
+	t.jump("pass")
+	t.here("known")
+	t.forget(entry)
 	t.jump("pass")
 	t.here("bound")
 	t.load8(r1, fp, stackID)
-	t.load(r2, entry, 12)
+	t.load(r2, entry, noteAsked)
 	t.portKey(r1, r2)
 	t.lookup(t.Ports, stackKey)
 	t.null(r0, "pass")
-	t.load(r1, r0, 4)
+	t.load(r1, r0, portSockets)
 	t.add(ebpf.JumpIf(r1, ebpf.Below, 2, "last"))
 	t.set(r1, -1)
-	t.add(ebpf.AtomicAdd(r0, 4, r1, ebpf.Word))
+	t.countAt(r1)
 	t.jump("pass")
 	t.here("last")
 	t.add(ebpf.Map(r1, t.Ports)...)
@@ -139,13 +149,15 @@ func Release(p Parts) []ebpf.Instruction {
 
 // refused are options that no guest may set: those that name a device of the host's,
 // that lift the rule whose address is whose, that take what all guests share (flow
-// labels of IPv6), and protocols on top of TCP that the kernel had holes in.
+// labels of IPv6), protocols on top of TCP that the kernel had holes in, and what has
+// datagrams go to the host's IPsec.
 func refused() map[int32][]int32 {
 	return map[int32][]int32{
 		solSocket: {syscall.SO_BINDTODEVICE, soBindToIfindex, syscall.SO_MARK},
 		solIP:     {ipTransparent, ipUnicastIf},
 		solIPv6:   {ipv6Transparent, ipv6UnicastIf, ipv6FlowlabelMgr, ipv6JoinAnycast},
 		solTCP:    {tcpULP},
+		solUDP:    {udpEncap},
 	}
 }
 
@@ -165,7 +177,7 @@ func Setsockopt(p Parts) []ebpf.Instruction {
 	t.guest("shut")
 	t.load(r1, ctx, level)
 	t.load(r2, ctx, name)
-	for _, l := range []int32{solSocket, solIP, solIPv6, solTCP} {
+	for _, l := range []int32{solSocket, solIP, solIPv6, solTCP, solUDP} {
 		next, group := t.label("level"), t.label("group")
 		t.isnt(r1, l, next)
 		for _, n := range refused()[l] {

@@ -12,7 +12,7 @@ import (
 type Parts struct {
 	// The maps, by descriptors; see Maps. Manifest comes first: every program holds it,
 	// so that any of them leads to all else.
-	Manifest, Guests, Owners, Accounts, Counts, Ports, Listeners, Notes, Events int
+	Manifest, Guests, Owners, Accounts, Counts, Ports, Listeners, Notes, Events, Bound int
 	// Level is how deep below the hierarchy's root the guests' cgroups are.
 	Level int32
 	Tasks
@@ -26,6 +26,7 @@ type Tasks struct {
 	Cgroups, Group          int32 // cgroups in task_struct, dfl_cgrp in css_set
 	Ancestors, Node, NodeID int32 // ancestors and kn in cgroup, id in kernfs_node
 	State                   int32 // skc_state in sock_common, a byte before skc_ipv6only
+	Unix                    Sockets
 }
 
 // What the maps hold. The id of a guest's cgroup is what names the guest everywhere.
@@ -36,11 +37,15 @@ type Tasks struct {
 //	accounts   id -> Account, one for each processor
 //	counts     id -> u64 sockets, u64 connections: how many there are
 //	ports      u64 id, u16 port (network order), u16 0, u32 0
-//	           -> u16 hidden port (network order), u16 0, u32 sockets bound to it
+//	           -> u16 hidden port (network order), u16 0, u32 sockets bound to it, of
+//	           these u32 to the wildcard of IPv4, u32 to IPv4 addresses but the first
 //	listeners  u64 id, 16 bytes address or zeros, u16 port (network order), u16 slot,
 //	           u32 protocol -> listening socket of TCP, socket of UDP bound to the wildcard
 //	events     something happened that Steer is for
-//	notes      socket -> u64 id, u32 flags (note*), u32 port asked for (network order)
+//	bound      as listeners, with slot 0 -> u64 sockets of UDP that are bound there; those
+//	           at a wildcard have zeros for the address
+//	notes      socket -> u64 id, u32 flags (note*), u32 port asked for (network order),
+//	           16 bytes address and u32 port under which bound counts it, u32 0
 const (
 	idSize       = 8
 	ownerKey     = 16
@@ -49,9 +54,10 @@ const (
 	accountWords = 8
 	CountSize    = 16 // CountSize is the size of what the map counts holds
 	portSize     = 16
-	portValue    = 8
+	portValue    = 16
 	listenerSize = 32
-	noteSize16   = 16
+	boundSize    = 8
+	socketNote   = 40
 )
 
 // Offsets in an Account, of 8 bytes each.
@@ -72,6 +78,25 @@ const (
 	noteBound               // its hidden port counts it
 	noteCounted             // counts.sockets counts it
 	noteSix                 // the wildcard was that of IPv6
+	noteOther               // parked at an IPv4 address that is not the guest's first
+	noteFirst               // parked at the first one in place of the wildcard of IPv4
+	noteKnown               // bound counts it
+)
+
+// Offsets in a socket's note.
+const (
+	noteID      = 0
+	noteFlags   = 8
+	noteAsked   = 12
+	noteAddress = 16
+	notePort    = 32
+)
+
+// Offsets in a value of ports.
+const (
+	portSockets = 4
+	portFirst   = 8  // those with noteFirst
+	portOther   = 12 // those with noteOther
 )
 
 // ManifestSize is the size of the one value of the map manifest, in which the tool
@@ -93,8 +118,9 @@ func Maps() []ebpf.MapSpec {
 		{Name: "vs_counts", Kind: ebpf.Hash, Key: idSize, Value: CountSize, Entries: guests},
 		{Name: "vs_ports", Kind: ebpf.Hash, Key: portSize, Value: portValue, Entries: sockets},
 		{Name: "vs_listeners", Kind: ebpf.SockHash, Key: listenerSize, Value: 8, Entries: sockets},
-		{Name: "vs_notes", Kind: ebpf.SkStorage, Key: 4, Value: noteSize16},
+		{Name: "vs_notes", Kind: ebpf.SkStorage, Key: 4, Value: socketNote},
 		{Name: "vs_events", Kind: ebpf.RingBuffer, Entries: 1 << 16},
+		{Name: "vs_bound", Kind: ebpf.Hash, Key: listenerSize, Value: boundSize, Entries: 2 * sockets},
 	}
 }
 
@@ -296,5 +322,5 @@ const EventsMap = 8
 
 // Descriptors are the places for the descriptors of Maps, in its order.
 func (p *Parts) Descriptors() []*int {
-	return []*int{&p.Manifest, &p.Guests, &p.Owners, &p.Accounts, &p.Counts, &p.Ports, &p.Listeners, &p.Notes, &p.Events}
+	return []*int{&p.Manifest, &p.Guests, &p.Owners, &p.Accounts, &p.Counts, &p.Ports, &p.Listeners, &p.Notes, &p.Events, &p.Bound}
 }

@@ -113,11 +113,7 @@ func Enclose(g *Guest) (mended bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	var others []uint64
-	if !shared.Attached(g.Dirs) && g.Others != nil {
-		others = g.Others()
-	}
-	set, err := shared.Attach(g.Dirs, others...)
+	set, err := shared.Attach(g.Dirs, g.Others)
 	if err != nil {
 		return false, err
 	}

@@ -63,6 +63,8 @@ func (a *agent) try(w []string) (string, error) {
 			return "", err
 		}
 		return "ok", unix.Bind(fd, a.suit(fd, sa))
+	case "unix":
+		return "ok", a.unix(w[1:])
 	case "listen":
 		return "ok", unix.Listen(fd, 8)
 	case "connect":
@@ -90,6 +92,12 @@ func (a *agent) try(w []string) (string, error) {
 			return "", err
 		}
 		return "ok", a.send(fd, w[3], w[4], a.suit(fd, sa))
+	case "ping": // NAME ADDRESS: who answers
+		sa, err := address(w[2])
+		if err != nil {
+			return "", err
+		}
+		return a.ping(fd, a.suit(fd, sa), sa.Addr().Is6())
 	case "recv":
 		b := make([]byte, 99)
 		n, from, err := unix.Recvfrom(fd, b, 0)
@@ -102,6 +110,22 @@ func (a *agent) try(w []string) (string, error) {
 		return string(b[:n]) + " " + host(from), nil
 	}
 	return "ok", a.option(fd, w)
+}
+
+// ping asks for an echo, and tells who answers.
+func (a *agent) ping(fd int, to unix.Sockaddr, six bool) (string, error) {
+	packet := []byte{8, 0, 0, 0, 0, 0, 0, 1}
+	if six {
+		packet[0] = 128
+	}
+	if err := unix.Sendto(fd, packet, 0, to); err != nil {
+		return "", err
+	}
+	_, from, err := unix.Recvfrom(fd, packet, 0)
+	if err != nil {
+		return "", err
+	}
+	return host(from), nil
 }
 
 // option sets an option of a socket, or closes it.

@@ -176,7 +176,7 @@ func (x *Context) set(c Config) error {
 	if err := syscall.Fstat(x.group.FD(), &st); err != nil {
 		return os.NewSyscallError("fstat", err)
 	}
-	set, err := shared.Attach(x.dirs)
+	set, err := shared.Attach(x.dirs, nil)
 	if err != nil {
 		return err
 	}

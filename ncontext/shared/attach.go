@@ -50,10 +50,10 @@ type manifest struct {
 // replacement that no packet slips through. The cgroup must be there. It is cheap when
 // all is well (some 50 µs). The caller is in the network namespace that guests share.
 //
-// others are the cgroups of running guests of other modes: when the programs come for
-// the first time these are let pass (see Context.Open), all else below has no network
-// until Put. Nobody needs to know them when Attached says yes.
-func Attach(d guest.Dirs, others ...uint64) (*Set, error) {
+// others, which may be nil, gives the cgroups of running guests of other modes: it is
+// called when the programs come for the first time, and these are let pass then (see
+// Context.Open), while all else below has no network until Put.
+func Attach(d guest.Dirs, others func() []uint64) (*Set, error) {
 	s, err := open(d)
 	if err != nil {
 		return nil, err
@@ -98,15 +98,19 @@ func Find(d guest.Dirs) (*Set, error) {
 }
 
 // Attached tells whether programs of ours are at the cgroup: then a guest of any
-// mode needs a Put before it has a network.
+// mode needs a Put before it has a network. It asks for the first that comes and the
+// last that goes, and takes some 10 µs.
 func Attached(d guest.Dirs) bool {
 	s, err := open(d)
 	if err != nil {
 		return false
 	}
 	defer s.Close()
-	found, err := s.find(true)
-	return found && err == nil
+	ours, err := s.ours(bpf.Set()[0])
+	for _, o := range ours {
+		syscall.Close(o.fd)
+	}
+	return err == nil && len(ours) > 0
 }
 
 // Close gives the descriptors back. The programs stay.
@@ -139,6 +143,9 @@ func (s *Set) missing(lookup bool) error {
 				missing = append(missing, p.Name)
 			}
 			continue
+		}
+		if p.Extra && s.manifest.programs[i] == 0 {
+			continue // this kernel has it not
 		}
 		ids, err := ebpf.Attached(s.group.FD(), p.Hook.Attach)
 		if err != nil {
@@ -206,6 +213,9 @@ type attached struct {
 // ours gives the programs at the cgroup that are this one or another version of it.
 func (s *Set) ours(p bpf.Program) (out []attached, err error) {
 	ids, err := ebpf.Attached(s.group.FD(), p.Hook.Attach)
+	if p.Extra && errors.Is(err, syscall.EINVAL) {
+		return nil, nil // an older kernel
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -20,7 +21,7 @@ const bpffs = 0xcafe4a11
 
 // install puts the whole set there, one tool at a time. What is kept of an earlier set
 // are its maps; its programs are replaced one by one.
-func (s *Set) install(others []uint64) error {
+func (s *Set) install(others func() []uint64) error {
 	if err := syscall.Flock(s.group.FD(), syscall.LOCK_EX); err != nil {
 		return fmt.Errorf("lock %s: %w", s.group.Path(), err)
 	}
@@ -35,8 +36,8 @@ func (s *Set) install(others []uint64) error {
 	if err := s.makeMaps(found); err != nil {
 		return err
 	}
-	if !found {
-		for _, id := range others {
+	if !found && others != nil {
+		for _, id := range others() {
 			if err := s.Put(id, &Context{Open: true}); err != nil {
 				return err
 			}
@@ -49,7 +50,9 @@ func (s *Set) install(others []uint64) error {
 	programs, err := s.loadAll()
 	defer func() {
 		for _, fd := range programs {
-			syscall.Close(fd)
+			if fd >= 0 {
+				syscall.Close(fd)
+			}
 		}
 	}()
 	if err != nil {
@@ -59,9 +62,12 @@ func (s *Set) install(others []uint64) error {
 		return err
 	}
 	for i, p := range bpf.Set() {
-		if p.Hook.Attach == bpf.LookupHook {
+		switch {
+		case programs[i] < 0:
+			continue
+		case p.Hook.Attach == bpf.LookupHook:
 			err = s.link(programs[i])
-		} else {
+		default:
 			err = s.attach(p, programs[i])
 		}
 		if err != nil {
@@ -96,9 +102,14 @@ func (s *Set) makeMaps(found bool) (err error) {
 	return err
 }
 
-// loadAll loads the programs and notes their ids.
+// loadAll loads the programs and notes their ids: -1 and 0 for those that the kernel has
+// no place for.
 func (s *Set) loadAll() (fds []int, err error) {
 	for _, p := range bpf.Set() {
+		if p.Extra && !s.maps.Extras() {
+			fds, s.manifest.programs = append(fds, -1), append(s.manifest.programs, 0)
+			continue
+		}
 		fd, err := ebpf.LoadProgram(p.Hook, p.Name, p.Text(s.maps))
 		if err != nil {
 			return fds, err
@@ -217,7 +228,7 @@ func Detach(d guest.Dirs) error {
 	s, err := open(d)
 	switch {
 	case err == nil:
-		for _, p := range bpf.Set() {
+		for _, p := range slices.Backward(bpf.Set()) { // see Attached
 			if p.Hook.Attach == bpf.LookupHook {
 				continue
 			}

@@ -36,6 +36,9 @@ func TestContextRefuses(t *testing.T) {
 		a set x 1 36 7 = EPERM        # SO_MARK
 		a set x 0 19 1 = EPERM        # IP_TRANSPARENT
 		a set x 0 50 33554432 = EPERM # IP_UNICAST_IF
+		a udp4 e
+		a set e 17 100 2 = EPERM      # UDP_ENCAP
+		a set e 17 102 1              # UDP_NO_CHECK6_RX
 		a set x 0 15 1                # IP_FREEBIND gives nothing:
 		a bind x 203.0.113.9:99 = EADDRNOTAVAIL
 		a set x 0 24 1                # IP_BIND_ADDRESS_NO_PORT neither
@@ -231,7 +234,7 @@ func TestHealth(t *testing.T) {
 	if err := set.Health(); err != nil {
 		t.Fatal(err)
 	}
-	again, err := Attach(d)
+	again, err := Attach(d, nil)
 	must(t, err)
 	if !slices.Equal(again.manifest.programs, set.manifest.programs) {
 		t.Error("a second Attach replaced what was well")
@@ -251,7 +254,7 @@ func TestHealth(t *testing.T) {
 	// Another version's set: all of it is replaced, the maps with what they know stay.
 	set.manifest.version--
 	must(t, ebpf.Set(set.maps.Manifest, make([]byte, 4), set.manifest.encode()))
-	again, err = Attach(d)
+	again, err = Attach(d, nil)
 	must(t, err)
 	if slices.Equal(again.manifest.programs, set.manifest.programs) || !slices.Equal(again.manifest.maps, set.manifest.maps) {
 		t.Error("an old version was not replaced")
@@ -276,7 +279,7 @@ func TestHealth(t *testing.T) {
 		a connect x 192.0.2.1:80 = ENETUNREACH
 	`)
 	must(t, again.Close())
-	again, err = Attach(d)
+	again, err = Attach(d, nil)
 	must(t, err)
 	must(t, again.Health())
 	must(t, again.Close())
@@ -291,7 +294,7 @@ func TestOpen(t *testing.T) {
 		b tcp4 x = EPERM
 	`)
 	must(t, Detach(set.dirs))
-	again, err := Attach(set.dirs, ids["b"])
+	again, err := Attach(set.dirs, func() []uint64 { return []uint64{ids["b"]} })
 	must(t, err)
 	defer again.Close()
 	agent.Play(t, agents, `
@@ -376,5 +379,84 @@ func TestPing(t *testing.T) {
 		a connect f 127.0.0.1:0
 		a name f = 127.0.0.1:*
 		a bind p 192.0.2.10:0 = EINVAL
+		# unbound, of the loopback
+		a icmp4 u
+		a ping u 127.0.0.1:0 = 127.0.0.1
+		a ping u 127.0.8.1:0 = 127.0.8.1
+		a icmp6 v
+		a ping v [::1]:0 = [::1]
+	`)
+}
+
+// What a guest has no socket for is nobody's: a wildcard of the host's gets nothing
+// that is sent to the guest's addresses.
+func TestNobodysDatagrams(t *testing.T) {
+	a := guestContext("127.0.8.1", "192.0.2.10/24", "198.51.100.10/24", "2001:db8:1::10/64")
+	a.Lback6 = netip.MustParseAddr("fd76::a")
+	h := guestContext("127.0.9.1")
+	h.Addresses = []Address{{Prefix: netip.MustParsePrefix("192.0.2.1/24"), Host: true}}
+	_, agents, _ := stage(t, map[string]*Context{"a": a, "h": h})
+	agent.Play(t, agents, `
+		host udp6 w
+		host bind w [::]:53
+		host udp4 c
+		host connect c 192.0.2.10:53
+		host send c 192.0.2.10:53 no
+		host recv c = ECONNREFUSED
+		host udp6 d
+		host connect d [2001:db8:1::10]:53
+		host send d [2001:db8:1::10]:53 no
+		host recv d = ECONNREFUSED
+		a udp4 e
+		a connect e 127.0.0.1:53
+		a send e 127.0.0.1:53 no
+		a recv e = ECONNREFUSED
+		a udp6 f
+		a connect f [::1]:53
+		a send f [::1]:53 no
+		a recv f = ECONNREFUSED
+		host udp4 g
+		host send g 192.0.2.1:53 one
+		host recv w = one [::ffff:192.0.2.1]
+		h udp4 x
+		# answers come to a socket that got its port by sending, and to no other
+		host udp4 s
+		host bind s 192.0.2.1:7
+		a udp4 u
+		a send u 192.0.2.1:7 two
+		host recv s = two 192.0.2.10
+		host udp4 i
+	`)
+	port := agents["a"].Do("name u")[len("0.0.0.0:"):]
+	agent.Play(t, agents, `
+		host send i 192.0.2.10:`+port+` three
+		a recv u = three 192.0.2.1
+		host send i 198.51.100.10:`+port+` four
+		a recv u = four *
+		a close u
+		host udp4 j
+		host bind j 0.0.0.0:`+port+`
+		host connect i 192.0.2.10:`+port+`
+		host send i 192.0.2.10:`+port+` no
+		host recv i = ECONNREFUSED
+		# a port that is let go when a connection is given up, and found again
+		a udp4 v
+		a send v 192.0.2.1:7 five
+		host recv s = five 192.0.2.10
+		a udp6 y
+		a send y [::ffff:192.0.2.1]:7 six
+		host recv s = six 192.0.2.10
+		a bind y [2001:db8:1::10]:99 = EINVAL
+		a udp6 z
+		a bind z [2001:db8:1::10]:99
+		host udp6 k
+		host send k [2001:db8:1::10]:99 seven
+		a recv z = seven *
+		a close z
+		host close k
+		host udp6 k
+		host connect k [2001:db8:1::10]:99
+		host send k [2001:db8:1::10]:99 no
+		host recv k = ECONNREFUSED
 	`)
 }

@@ -47,7 +47,7 @@ func stage(t testing.TB, contexts map[string]*Context) (*Set, map[string]*agent.
 		must(t, parent.Close())
 		must(t, h.Remove(d.Cgroup))
 	})
-	s, err := Attach(d)
+	s, err := Attach(d, nil)
 	must(t, err)
 	t.Cleanup(func() {
 		must(t, s.Close())
@@ -179,6 +179,39 @@ func TestTCP4(t *testing.T) {
 		a bind z 0.0.0.0:0
 		a listen z
 		a name z = 0.0.0.0:*
+
+		# a wildcard may connect, and has the guest's address
+		a tcp4 w
+		a bind w 0.0.0.0:1000
+		a connect w 192.0.2.1:80
+		host accept l s4 = 192.0.2.10
+		a tcp4 w
+		a bind w 0.0.0.0:1001
+		a name w = 0.0.0.0:1001
+		a connect w 127.0.0.1:80
+		a accept l s4 = 192.0.2.10
+		# and is in the way of what is bound to one address, whichever comes first
+		a tcp4 v
+		a set v 1 2 1
+		a bind v 127.0.0.1:1001 = EADDRINUSE
+		a bind v 192.0.2.10:1001 = EADDRINUSE
+		b tcp4 p
+		b bind p 198.51.100.10:1002
+		b tcp4 q
+		b bind q 0.0.0.0:1002 = EADDRINUSE
+		b close p
+		b bind q 0.0.0.0:1002
+		b listen q
+		b tcp4 p
+		b set p 1 2 1
+		b bind p 198.51.100.10:1002 = EADDRINUSE
+		b bind p 127.0.0.1:1002 = EADDRINUSE
+		host tcp4 h
+		host connect h 198.51.100.10:1002
+		b accept q s5 = *
+		b name s5 = 198.51.100.10:1002
+		b close q
+		b bind p 127.0.0.1:1002
 	`)
 }
 
