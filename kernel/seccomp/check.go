@@ -26,6 +26,11 @@ func (c *code) checks(p Policy, more extra) func(verdict) label {
 	if p.Notify {
 		ioctls = c.interfaces(ioctls, no)
 	}
+	if !more.flags {
+		// Those above are older than the parts of a request's number: all are small.
+		const written = 1 << 30 // _IOC_WRITE
+		ioctls = c.jump(unix.BPF_JGE, written, c.oneOf(attributes(), c.ret(errno(unix.EOPNOTSUPP)), yes), ioctls)
+	}
 	ioctls = c.loaded(low(1), ioctls)
 	return func(v verdict) label {
 		switch v {
@@ -161,4 +166,18 @@ func (p Policy) requests() []uint32 {
 		return list[1:]
 	}
 	return list
+}
+
+// attributes are the ioctls that set flags and other attributes of a file (chattr(1)),
+// which answer as on a file system without any. An overlay asks whether they may be set
+// of the file that the guest sees, copies that up, and sets them by the rights of who
+// mounted it: what is said again as it was below takes the copy out of the guest's
+// project, and so out of its limits of disk (kernel/quota has a test of that). The flags
+// that would matter to a server, immutable and append-only, are the host's alone anyway.
+func attributes() []uint32 {
+	const (
+		setFlags32 = 0x40046602 // FS_IOC32_SETFLAGS, linux/fs.h
+		setXattr   = 0x401c5820 // FS_IOC_FSSETXATTR
+	)
+	return []uint32{unix.FS_IOC_SETFLAGS, setFlags32, setXattr}
 }

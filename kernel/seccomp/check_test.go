@@ -61,6 +61,13 @@ func TestArguments(t *testing.T) {
 		{told, unix.SYS_IOCTL, []uint64{3, unix.TUNSETIFF}, "allow"},
 		{told, unix.SYS_IOCTL, []uint64{3, unix.TIOCSTI}, "EPERM"},
 		{own, unix.SYS_IOCTL, []uint64{3, unix.SIOCETHTOOL}, "allow"},
+		{own, unix.SYS_IOCTL, []uint64{3, unix.FS_IOC_GETFLAGS}, "allow"},
+		{own, unix.SYS_IOCTL, []uint64{3, unix.FS_IOC_SETFLAGS}, "ENOTSUP"},
+		{own, unix.SYS_IOCTL, []uint64{3, 0x40046602}, "ENOTSUP"}, // FS_IOC32_SETFLAGS
+		{own, unix.SYS_IOCTL, []uint64{3, 0x401c5820}, "ENOTSUP"}, // FS_IOC_FSSETXATTR
+		{own, 469, []uint64{3}, "ENOSYS"},                         // file_setattr
+		{Policy{Private: true, Extra: []string{FileFlags}}, unix.SYS_IOCTL, []uint64{3, unix.FS_IOC_SETFLAGS}, "allow"},
+		{Policy{Private: true, Extra: []string{FileFlags}}, 469, []uint64{3}, "allow"},
 		{own, unix.SYS_SOCKETPAIR, []uint64{unix.AF_UNIX, unix.SOCK_STREAM, 0}, "allow"},
 		{own, unix.SYS_SOCKETPAIR, []uint64{unix.AF_TIPC, unix.SOCK_STREAM, 0}, "ENOTSUP"},
 

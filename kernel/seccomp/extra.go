@@ -13,6 +13,7 @@ type extra struct {
 	calls                 []nr
 	families, ip, netlink []uint32
 	bits32                bool
+	flags                 bool // FileFlags
 }
 
 // nr is a system call of an architecture.
@@ -26,6 +27,10 @@ func parse(list []string) (extra, error) {
 	for _, word := range list {
 		if word == Bits32 && sibling().arch != 0 {
 			e.bits32 = true
+			continue
+		}
+		if word == FileFlags {
+			e.flags = e.call("file_setattr")
 			continue
 		}
 		if !e.call(word) && !e.number(word) {
@@ -124,6 +129,7 @@ func Words() []string {
 	if sibling().arch != 0 {
 		words = append(words, Bits32)
 	}
+	words = append(words, FileFlags)
 	for _, list := range [][]named{families(), ipProtocols(), netlinks()} {
 		for _, w := range list {
 			words = append(words, w.name)

@@ -6,7 +6,7 @@ import "golang.org/x/sys/unix"
 type Policy struct {
 	// Extra is let through beyond the table: names of system calls, of socket
 	// families (AF_VSOCK), of protocols of IP (IPPROTO_SCTP) and of netlink
-	// (NETLINK_XFRM), and [Bits32]. A call named here is not looked at any further.
+	// (NETLINK_XFRM), [Bits32] and [FileFlags]. A call named here is not looked at any further.
 	Extra []string
 	// Nesting lets the guest make user namespaces and take packets, as container
 	// runtimes inside it do.
@@ -31,6 +31,10 @@ type Policy struct {
 // sibling run: i386 on amd64, arm on arm64. The same verdicts hold for them, but the
 // families of sockets that i386 programs make cannot be seen.
 const Bits32 = "32-bit"
+
+// FileFlags is the word of [Policy].Extra that lets a guest set flags of files, as
+// chattr(1) does. It can leave its limits of disk by them.
+const FileFlags = "FS_IOC_SETFLAGS"
 
 // abi is one way of calling the kernel: its AUDIT_ARCH_* and its calls.
 type abi struct {

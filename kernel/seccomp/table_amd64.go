@@ -14,7 +14,7 @@ func native() abi {
 				"aaaaaaaaaaaeaaaaaaaanaaaaaaaaaeapkpaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaaaaaaa" +
 				"aaaaaaaaaaeaaaaaeaaamaaaaeaaaaaaeeaeaaaaaaaaaaaaannnnnnnnnnnnnnnnnnnnnnn" +
 				"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnaeeemmmm" +
-				"mma3aaaaaameaaaaaaanaaaaaaaaaaaaaaamaana",
+				"mma3aaaaaameaaaaaaanaaaaaaaaaaaaaaamanna",
 			names: " read write open close stat fstat lstat poll lseek mmap mprotect munmap " +
 				"brk rt_sigaction rt_sigprocmask rt_sigreturn ioctl pread64 pwrite64 read" +
 				"v writev access pipe select sched_yield mremap msync mincore madvise shm" +
@@ -84,7 +84,7 @@ func sibling() abi {
 				"amaaaannaaaaaaaaaaaaaaaaaaaaaaaaaaananaaaaaaaaaaeaaaaaaaanaaaaaaaaaeanpk" +
 				"paaaaaaaaaaaaaaaaaaaaauaaaaaaaaaaaaaaaaaaaaaaaaaeaaaaaeaaamaaaeaaaaaaeas" +
 				"Saaaaaaaaaaaaaeaaaaaaaaaaaannnnnnaaaaaaaaaaaeaaaaaaaaaanaaaaaaaaaeeemmmm" +
-				"mma3aaaaaameaaaaaaanaaaaaaaaaaaaaaamaana",
+				"mma3aaaaaameaaaaaaanaaaaaaaaaaaaaaamanna",
 			names: " restart_syscall exit fork read write open close waitpid creat link unli" +
 				"nk execve chdir time mknod chmod lchown break oldstat lseek getpid mount" +
 				" umount setuid getuid stime ptrace alarm oldfstat pause utime stty gtty " +

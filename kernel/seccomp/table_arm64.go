@@ -14,7 +14,7 @@ func native() abi {
 				"apkpcaaaeeaaaaaaaaaaaaaaaeaannnnnnnnnnnnnnnnaaaaaeaamaaaaeaaaaaaeaeaaaaa" +
 				"aaaaaaennnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn" +
 				"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnaeeemmmm" +
-				"mma3aaaaaameaaaaaaanaaaaaaaaaaaaaaamaana",
+				"mma3aaaaaameaaaaaaanaaaaaaaaaaaaaaamanna",
 			names: " io_setup io_destroy io_submit io_cancel io_getevents setxattr lsetxattr" +
 				" fsetxattr getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr " +
 				"removexattr lremovexattr fremovexattr getcwd lookup_dcookie eventfd2 epo" +
@@ -78,7 +78,7 @@ func sibling() abi {
 				"aamaaannaaaaaaaaaaaaaaaaaaaaaaaaanaaaannaaaaaaeaaaaaaaannnaaaaaaasaaaaaa" +
 				"Saaaaaaaaaaaaaaaaaaaapkpanaaaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaeaaaaaaaaaaaa" +
 				"aaaaeaaaaaaeaaamaaaeaaaaaaeaeaaaaaaaaaaaaenaeaaaaaaaaaanaaaaaaaaaeeemmmm" +
-				"mma3aaaaaameaaanaaanaaaaaaaaaaaaaaamaana",
+				"mma3aaaaaameaaanaaanaaaaaaaaaaaaaaamanna",
 			names: " restart_syscall exit fork read write open close  creat link unlink exec" +
 				"ve chdir  mknod chmod lchown   lseek getpid mount  setuid getuid  ptrace" +
 				"   pause    access nice  sync kill rename mkdir rmdir dup pipe times  br" +
