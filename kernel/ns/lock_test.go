@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vserver/guest"
 	"vserver/internal/need"
 )
 
@@ -19,6 +20,9 @@ func TestLockNet(t *testing.T) {
 	unlock, err := LockNet()
 	if err != nil {
 		t.Fatal(err)
+	}
+	if _, err := lockNet(10 * time.Millisecond); !errors.Is(err, guest.ErrBusy) {
+		t.Errorf("who waits for ever: %v", err)
 	}
 	got := make(chan error)
 	go func() {
