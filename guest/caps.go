@@ -103,6 +103,11 @@ func (s *Spec) Bounding() (Capset, error) {
 	if err == nil && caps&TunCreate != 0 && s.Network.Mode == NetPrivate && s.Userns != UsernsNone {
 		c |= capset("net_admin")
 	}
+	if ccaps, err := s.CcapSet(); err != nil {
+		return 0, err
+	} else if !ccaps.Has(FsSecurity) {
+		c &^= capset("setfcap")
+	}
 	return c.Change(s.Rights.Bcaps)
 }
 

@@ -51,6 +51,9 @@ func (s *Spec) WithDefaults(n Name) Spec {
 	out.Network.defaults(out.XID)
 	set(&out.Limits.Pids, DefaultPids)
 	set(&out.Rights.Seccomp, SeccompDefault)
+	if f, err := out.FlagSet(); err == nil && f.Has(Prolific) {
+		out.Rights.Nesting = true
+	}
 	set(&out.Restart, RestartNever)
 	return out
 }

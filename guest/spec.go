@@ -80,11 +80,15 @@ type Limits struct {
 
 // Rights is what the guest's root may do.
 type Rights struct {
-	Bcaps           []string `yaml:"bcaps" doc:"capabilities added to the default bounding set, or taken from it with a '!'"`
-	Seccomp         Seccomp  `yaml:"seccomp" doc:"default: an allow-list of system calls. none: no filter" default:"default"`
-	Syscalls        []string `yaml:"syscalls" doc:"system calls allowed beyond the default filter"`
-	Nesting         bool     `yaml:"nesting" doc:"let the guest make user namespaces, and leave /proc unmasked, as container runtimes inside need it"`
-	NoNewPrivileges bool     `yaml:"no_new_privileges" doc:"set-user-ID programs gain nothing (breaks sudo)"`
+	Bcaps           []string          `yaml:"bcaps" doc:"capabilities added to the default bounding set, or taken from it with a '!'"`
+	Ccaps           []string          `yaml:"ccaps" doc:"context capabilities of Linux-VServer added to the default ones, or taken from them with a '!'; doc/rights.md has their names"`
+	Flags           []string          `yaml:"flags" doc:"context flags of Linux-VServer, or with a '!' their absence; doc/rights.md has their names"`
+	Devices         []Device          `yaml:"devices" doc:"devices that the guest may use beyond the harmless ones: /dev/fuse rw, or c 10:200 rwm"`
+	Sysctls         map[string]string `yaml:"sysctls" doc:"settings of the kernel that the guest's namespaces have for themselves, as net.core.somaxconn: 1024"`
+	Seccomp         Seccomp           `yaml:"seccomp" doc:"default: an allow-list of system calls. none: no filter" default:"default"`
+	Syscalls        []string          `yaml:"syscalls" doc:"system calls allowed beyond the default filter"`
+	Nesting         bool              `yaml:"nesting" doc:"let the guest make user namespaces, and leave /proc unmasked, as container runtimes inside need it"`
+	NoNewPrivileges bool              `yaml:"no_new_privileges" doc:"set-user-ID programs gain nothing (breaks sudo)"`
 }
 
 // Seccomp names a system call filter.

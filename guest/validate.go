@@ -89,6 +89,7 @@ func (s *Spec) Validate() []Problem {
 	v.limits(&s.Limits)
 	v.ceilings(s)
 	v.rights(&s.Rights)
+	v.vserverRights(s)
 	v.console(&s.Console)
 	v.boot(&s.Boot)
 	oneOf(v, "restart", s.Restart)

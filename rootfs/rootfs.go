@@ -42,12 +42,13 @@ const (
 // Mount is one mount of a guest, not made yet.
 type Mount struct {
 	Kind   Kind
-	Target string   // in the guest
-	Lower  []string // overlay: shared trees owned by 0-based ids, topmost first
-	Upper  string   // overlay: the private layer; dir: the tree
-	Work   string   // overlay: the kernel's own, beside Upper
-	Tun    bool     // dev: with /dev/net/tun
-	Ptys   int      // devpts: the most terminals
+	Target string         // in the guest
+	Lower  []string       // overlay: shared trees owned by 0-based ids, topmost first
+	Upper  string         // overlay: the private layer; dir: the tree
+	Work   string         // overlay: the kernel's own, beside Upper
+	Tun    bool           // dev: with /dev/net/tun
+	Devs   []guest.Device // dev: with their nodes
+	Ptys   int            // devpts: the most terminals
 }
 
 // String tells the mount in a line.
@@ -85,7 +86,7 @@ func Plan(spec *guest.Spec, dir string, image func(name string) string) []Mount 
 			Upper: filepath.Join(at, "upper"), Work: filepath.Join(at, "work")})
 	}
 	list = append(list,
-		Mount{Kind: Dev, Target: "/dev", Tun: tun(spec)},
+		Mount{Kind: Dev, Target: "/dev", Tun: tun(spec), Devs: spec.Rights.Devices},
 		Mount{Kind: Pts, Target: "/dev/pts", Ptys: spec.Limits.Ceiling("ptys")},
 		Mount{Kind: Run, Target: "/run"},
 	)
@@ -115,7 +116,7 @@ func (m Mount) Make(o Owner) (fd int, err error) {
 	case Dir:
 		fd, err = mount.Clone(m.Upper)
 	case Dev:
-		fd, err = dev(int(o.Base), m.Tun)
+		fd, err = dev(int(o.Base), m.Tun, m.Devs)
 	case Pts:
 		fd, err = mount.New("devpts", mount.NoSuid|mount.NoExec, "ptmxmode=0666", "mode=0620",
 			"gid="+strconv.Itoa(int(o.Base)+ttyGroup), "max="+strconv.Itoa(m.Ptys))
@@ -197,7 +198,11 @@ var devLinks = [][2]string{
 
 // dev makes /dev. It is made by the host: nodes on a tmpfs of a user namespace
 // cannot be opened. The guest's root owns it but may make no nodes.
-func dev(uid int, tun bool) (fd int, err error) {
+func dev(uid int, tun bool, more []guest.Device) (fd int, err error) {
+	nodes, err := Nodes(more)
+	if err != nil {
+		return -1, err
+	}
 	fd, err = mount.New("tmpfs", mount.NoSuid|mount.NoExec, "mode=0755", "size=50%", "nr_inodes=65536",
 		"uid="+strconv.Itoa(uid), "gid="+strconv.Itoa(uid))
 	if err != nil {
@@ -210,6 +215,9 @@ func dev(uid int, tun bool) (fd int, err error) {
 		if err = mount.Mkdir(fd, "net", 0o755, uid); err == nil {
 			err = mount.CharDevice(fd, "net/tun", 10, 200, uid) // TUN_MINOR, linux/miscdevice.h
 		}
+	}
+	if err == nil {
+		err = fill(fd, nodes, uid)
 	}
 	if err != nil {
 		syscall.Close(fd)

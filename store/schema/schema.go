@@ -126,7 +126,7 @@ func list(t reflect.Type, path string) object {
 	switch path {
 	case "init.command", "init.stop_command":
 		o = append(o, member{"prefixItems", []object{absolute(dots)}})
-	case "rights.bcaps":
+	case "rights.bcaps", "rights.ccaps", "rights.flags":
 	default:
 		o = append(o, member{"uniqueItems", true})
 	}
@@ -170,6 +170,10 @@ func word(t reflect.Type, path string, preset bool) object {
 		return append(o, member{"pattern", `^[A-Za-z0-9][A-Za-z0-9._-]*$`})
 	case "rights.bcaps[]":
 		return append(o, member{"pattern", bcap()})
+	case "rights.ccaps[]":
+		return append(o, member{"pattern", rightWords(guest.Ccaps(), "([Vv][Xx][Cc]_)?")})
+	case "rights.flags[]":
+		return append(o, member{"pattern", rightWords(guest.Flags(), "([Vv][Xx][Ff]_)?([Ii][Nn][Ff][Oo]_)?")})
 	}
 	if preset {
 		o = append(o, member{"minLength", 1})
@@ -218,6 +222,9 @@ func names(path string) object {
 	if path == "limits.ceilings" {
 		return object{{"enum", guest.CeilingNames()}}
 	}
+	if path == "rights.sysctls" {
+		return object{{"anyOf", []object{{{"enum", guest.Sysctls()}}, {{"pattern", `^net(\.[A-Za-z0-9][A-Za-z0-9_/-]*)+$`}}}}, {"maxLength", 255}}
+	}
 	return object{{"pattern", `^[A-Za-z_][A-Za-z0-9._-]*$`}, {"maxLength", 254}}
 }
 
@@ -240,6 +247,8 @@ func text(t reflect.Type, path string, preset bool) object {
 	case reflect.TypeFor[guest.Address]():
 		return object{{"type", "string"}, {"pattern", `^\s*([0-9]{1,3}(\.[0-9]{1,3}){3}/([1-9]|[12][0-9]|3[0-2])|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*/([1-9][0-9]?|1[01][0-9]|12[0-8]))` +
 			`(\s+(nodev|dev\s+[^\s/:]{1,15}|(broadcast|brd)\s+(\+|[0-9.]+)|scope\s+[a-z0-9]+|(name|label)\s+[A-Za-z0-9][A-Za-z0-9._-]*))*\s*$`}}
+	case reflect.TypeFor[guest.Device]():
+		return object{{"type", "string"}, {"pattern", `^\s*(/dev/[A-Za-z0-9][A-Za-z0-9._:@+,/-]*|[cb]\s+[1-9][0-9]*:([0-9]+|\*))(\s+[rwm]{1,3})?\s*$`}}
 	case reflect.TypeFor[guest.Publish]():
 		const side = `(([0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:.]+\]):)?[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?`
 		return object{{"type", "string"}, {"pattern", "^" + side + ":" + side + "(/(tcp|udp))?$"}}

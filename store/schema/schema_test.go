@@ -23,7 +23,7 @@ func TestCurrent(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for name, want := range map[string][]byte{"schema.json": text, "config.md": Manual()} {
+	for name, want := range map[string][]byte{"schema.json": text, "config.md": Manual(), "rights.md": Rights()} {
 		path := filepath.Join("..", "..", "doc", name)
 		if *update {
 			if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -79,6 +79,9 @@ var good = []string{
 	"limits: {ceilings: {inotify_instances: 512, net_namespaces: 1, ptys: 10, msgqueue: 100000}}\n",
 	"limits: {memory: 0}\n",
 	"limits: {memory: 1048576}\n",
+	"rights: {ccaps: ['!secure_mount', VXC_TIOCSTI, '^0', ~remount, all], flags: [lock, igneg_nice, '!virt_time', VXF_INFO_INIT]}\n",
+	"rights: {devices: [/dev/fuse rw, /dev/net/tun, c 10:200 rwm, 'b 8:* r']}\n",
+	"{network: {mode: private}, rights: {sysctls: {net.core.somaxconn: 1024, kernel.sem: 250 32000 32 128}}}\n",
 	"rights: {bcaps: [net_admin, \"!CAP_MKNOD\", \"~sys_boot\", all, \"^12\"], seccomp: default, syscalls: [bpf], nesting: true, no_new_privileges: false}\n",
 	"console: {type: log, log_size: 64K}\n",
 	"boot: {marks: [default, a.b], depends: [db1, 10]}\n",
@@ -185,6 +188,17 @@ var bad = []string{
 	"limits: {rlimits: {files: 1024}}\n",
 	"limits: {rlimits: {nofile: some}}\n",
 	"rights: {bcaps: [net_admn]}\n",
+	"rights: {ccaps: [secure_mont]}\n",
+	"rights: {ccaps: [quota_ctl]}\n",
+	"rights: {ccaps: ['!audit_control']}\n",
+	"rights: {flags: [virt_time]}\n",
+	"rights: {flags: [hide_netif]}\n",
+	"rights: {flags: ['!lock']}\n",
+	"rights: {devices: [/etc/fuse]}\n",
+	"rights: {devices: [c 10]}\n",
+	"rights: {devices: [/dev/fuse x]}\n",
+	"rights: {sysctls: {kernel.pid_max: 5}}\n",
+	"rights: {sysctls: {net..core: 5}}\n",
 	"rights: {bcaps: [\"^41\"]}\n",
 	"rights: {seccomp: strict}\n",
 	"rights: {seccomp: none, syscalls: [bpf]}\n",

@@ -1,0 +1,61 @@
+package guest
+
+// The context capabilities that can be switched, by their bit.
+const (
+	SetUtsname    = 0
+	FsSecurity    = 2
+	Tiocsti       = 4
+	SecureMount   = 16
+	SecureRemount = 17
+	Namespace     = 25
+)
+
+// Ccaps are Linux-VServer's context capabilities: narrow rights within wide ones of the
+// kernel's. The bits are those of linux/vserver/context.h.
+func Ccaps() []Right {
+	return []Right{
+		{Name: "set_utsname", Aliases: []string{"utsname"}, Bit: SetUtsname, Honour: Switched, Default: true,
+			By: "system call filter before the UTS namespace, which the guest's user namespace owns"},
+		{Name: "set_rlimit", Aliases: []string{"rlimit"}, Bit: 1, Honour: Refused,
+			By:      "the kernel asks for sys_resource over the host to raise a hard limit",
+			Instead: "limits.rlimits with a high hard limit, as nofile: 1024:1048576; the guest moves freely below it"},
+		{Name: "fs_security", Bit: FsSecurity, Honour: Switched, Default: true,
+			By: "capability setfcap: security.capability, bound to the guest's user namespace; others of security.* ask for rights over the host"},
+		{Name: "fs_trusted", Bit: 3, Honour: Refused,
+			By:      "trusted.* attributes ask for sys_admin over the host",
+			Instead: "user.* attributes; overlays inside take the mount option userxattr"},
+		{Name: "tiocsti", Bit: Tiocsti, Honour: Switched,
+			By: "system call filter; the kernel asks as well (sysctl dev.tty.legacy_tiocsti of the host, from 6.2)"},
+		{Name: "raw_icmp", Aliases: []string{"icmp", "ping"}, Bit: 8, Honour: Elsewhere, Default: true,
+			By: "ping sockets, and BPF on the guest's control group", Instead: "network.ncaps: [raw_icmp], which is the default"},
+		{Name: "syslog", Bit: 12, Honour: Refused,
+			By:      "there is one kernel log, the host's",
+			Instead: "rights.syscalls: [syslog] shows all of it to the guest where the host's kernel.dmesg_restrict is 0"},
+		{Name: "oom_adjust", Bit: 13, Honour: Refused,
+			By:      "the kernel asks for sys_resource over the host to lower a score; raising it is always possible",
+			Instead: "limits.oom_score_adj"},
+		{Name: "audit_control", Bit: 14, Honour: Always, Default: true,
+			By: "the kernel lets a process set its login uid once, which is all that logins do"},
+		{Name: "secure_mount", Aliases: []string{"mount"}, Bit: SecureMount, Honour: Switched, Default: true,
+			By: "system call filter before the kernel's own rule: in a user namespace bind mounts, proc, sysfs, tmpfs, devpts, mqueue, cgroup2, overlay and FUSE, always nodev"},
+		{Name: "secure_remount", Aliases: []string{"remount"}, Bit: SecureRemount, Honour: Switched, Default: true,
+			By: "system call filter before the kernel's own rule: what the host set on a mount is locked"},
+		{Name: "binary_mount", Bit: 18, Honour: Refused,
+			By:      "the kernel mounts NFS, SMB and the like for nobody in a user namespace",
+			Instead: "a FUSE client inside with rights.devices: [/dev/fuse rw]"},
+		{Name: "dev_mount", Bit: 19, Honour: Refused,
+			By:      "what is mounted in a user namespace is nodev",
+			Instead: "rights.devices, whose nodes are in the guest's /dev"},
+		{Name: "quota_ctl", Bit: 20, Honour: Refused,
+			By:      "quotactl(2) asks for sys_admin over the host and speaks of a whole file system",
+			Instead: "limits.disk for the guest as a whole, set on the host"},
+		{Name: "admin_mapper", Bit: 21, Honour: Refused,
+			By: "the device mapper has one list of devices for the host", Instead: "a device made on the host and given by rights.devices"},
+		{Name: "admin_cloop", Bit: 22, Honour: Refused,
+			By: "loop devices are the host's", Instead: "a device made on the host and given by rights.devices"},
+		{Name: "kthread", Bit: 24, Honour: Refused,
+			By: "threads of the kernel belong to no context on a stock kernel", Instead: "nothing: no program asks for it"},
+		{Name: "namespace", Bit: Namespace, Honour: Switched, Default: true,
+			By: "system call filter before unshare and clone; how many is bounded by limits.ceilings"},
+	}
+}
