@@ -1,0 +1,31 @@
+package ns
+
+import (
+	"fmt"
+	"runtime"
+
+	"golang.org/x/sys/unix"
+)
+
+// Inside calls do in a thread that has joined namespaces (CLONE_NEWIPC, CLONE_NEWNET,
+// CLONE_NEWUTS) of the process behind the pidfd, with the rights that it had before;
+// the thread ends with the call. What do reads and writes below /proc/sys is then of
+// those namespaces.
+func Inside(pidfd, flags int, do func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		if unix.Gettid() == unix.Getpid() {
+			// See Apart.
+			defer runtime.UnlockOSThread()
+			done <- Inside(pidfd, flags, do)
+			return
+		}
+		if err := unix.Setns(pidfd, flags); err != nil {
+			done <- fmt.Errorf("join namespaces: %w", err)
+			return
+		}
+		done <- do()
+	}()
+	return <-done
+}
