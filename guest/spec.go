@@ -73,6 +73,8 @@ type Limits struct {
 	Swap        Bytes             `yaml:"swap" doc:"swap space beyond the memory" default:"none for a guest with a limit of memory"`
 	CPUs        float64           `yaml:"cpus" doc:"processors' worth of time, such as 1.5"`
 	Pids        int               `yaml:"pids" doc:"processes and threads" default:"4096"`
+	Disk        Bytes             `yaml:"disk" doc:"space that the guest's own files may take on the disk; shared trees are not counted; doc/limits.md tells which file systems can"`
+	Inodes      Count             `yaml:"inodes" doc:"number of the guest's own files, directories and links of all kinds, as 500k"`
 	OOMScoreAdj int               `yaml:"oom_score_adj" doc:"bias when the host runs out of memory, -1000 to 1000"`
 	Ceilings    map[string]int    `yaml:"ceilings" doc:"the most of what the host's kernel has one pool of for everybody, by the names in doc/limits.md, as inotify_instances: 512"`
 	Rlimits     map[string]Rlimit `yaml:"rlimits" doc:"limits of each process by their name in setrlimit(2), as nofile: 1024:1048576"`

@@ -59,6 +59,10 @@ func RangeOf(path string) (r Range, ok bool) {
 		return Range{0.01, 8192}, true // cpu.max takes 1 ms of 100 ms; NR_CPUS of the largest kernels
 	case "limits.pids":
 		return Range{1, 4194304}, true // PID_MAX_LIMIT
+	case "limits.disk":
+		return Range{1 << 20, 1 << 53}, true // an empty overlay takes some KiB
+	case "limits.inodes":
+		return Range{16, 1 << 40}, true // an empty overlay has 4
 	case "limits.oom_score_adj":
 		return Range{-1000, 1000}, true
 	case "network.sockets", "network.connections":
@@ -229,6 +233,8 @@ func (v *validator) limits(l *Limits) {
 	}
 	v.within("limits.cpus", l.CPUs, l.CPUs)
 	v.within("limits.pids", l.Pids, float64(l.Pids))
+	v.within("limits.disk", l.Disk, float64(l.Disk))
+	v.within("limits.inodes", l.Inodes, float64(l.Inodes))
 	v.within("limits.oom_score_adj", l.OOMScoreAdj, float64(l.OOMScoreAdj))
 	names := Rlimits()
 	for _, name := range sorted(l.Rlimits) {

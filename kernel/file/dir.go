@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -38,6 +39,15 @@ func (d *Dir) Again() (*Dir, error) {
 		return nil, d.fault("open", "", err)
 	}
 	return &Dir{fd, d.path}, nil
+}
+
+// File opens the same directory as a file of package os, for calls that take one.
+func (d *Dir) File() (*os.File, error) {
+	again, err := d.Again()
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(again.fd), d.path), nil
 }
 
 // Path is the path by which the directory was opened, for messages.
@@ -227,4 +237,13 @@ func (d *Dir) SetTimes(name string, atime, mtime int64) error {
 	return d.at("utimensat", name, func() error {
 		return unix.UtimesNanoAt(d.fd, name, ts, unix.AT_SYMLINK_NOFOLLOW)
 	})
+}
+
+// Exists tells whether there is something at path; a link counts, wherever it leads.
+func Exists(path string) (bool, error) {
+	_, err := os.Lstat(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return false, nil
+	}
+	return err == nil, err
 }

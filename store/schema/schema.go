@@ -238,6 +238,8 @@ func text(t reflect.Type, path string, preset bool) object {
 		return both("integer", `^[0-9]+$`)
 	case reflect.TypeFor[guest.Bytes]():
 		return both("number", `^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[kKmMgGtT]?[iI]?[bB]?$`)
+	case reflect.TypeFor[guest.Count]():
+		return both("number", `^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[kKmMgG]?$`)
 	case reflect.TypeFor[guest.Duration]():
 		return both("number", `^\+?([0-9]+(\.[0-9]*)?(ns|us|µs|ms|s|m|h))+$|^\+?[0-9]+(\.[0-9]*)?$`)
 	case reflect.TypeFor[guest.Signal]():

@@ -36,6 +36,7 @@ func samples() map[string][]string {
 		"network.egress.rate": {"100M", "64000"}, "network.egress.reserved": {"1.5M"}, "network.egress.share": {"10", "25"},
 		"network.ingress.rate": {"1G", "100Mbit"},
 		"limits.memory":        {"512M", "1.5G", "0"}, "limits.swap": {"1G"}, "limits.cpus": {"1.5", "2"}, "limits.pids": {"100"}, "limits.oom_score_adj": {"-500", "0"},
+		"limits.disk": {"10G", "1.5T"}, "limits.inodes": {"500k", "1000000"},
 		"limits.rlimits": {"{nofile: '1024:4096', core: unlimited}"}, "limits.rlimits.nproc": {"100", "1:2"}, "limits.rlimits.core": {"0"},
 		"limits.ceilings": {"{ptys: 100, inotify_watches: 5000}"}, "limits.ceilings.msgqueue": {"100000", "0"},
 		"rights.bcaps": {"net_admin", "'!mknod'", "!kill,~setuid", "[^12]"}, "rights.seccomp": {"none", "default"},
