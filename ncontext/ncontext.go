@@ -62,10 +62,14 @@ func (g *Guest) share() (warning, err error) {
 		return nil, err
 	}
 	var addrs []netip.Addr
+	var six netip.Addr
 	pooled := false
 	for _, a := range g.Spec.Network.Addresses {
 		addrs = append(addrs, a.Addr())
 		pooled = pooled || g.Pool.Has(a.Addr())
+		if a.Addr().Is6() && !six.IsValid() {
+			six = a.Addr()
+		}
 	}
 	if pooled {
 		if err := firewall.Masquerade(g.Pool.Prefix); err != nil {
@@ -73,7 +77,7 @@ func (g *Guest) share() (warning, err error) {
 		}
 	}
 	if caps, err := g.Spec.Network.NetCaps(); err == nil && caps&guest.RawICMP != 0 {
-		if err := firewall.Ping(); err != nil {
+		if err := firewall.Ping(g.Spec.Network.Lback, six); err != nil {
 			warning = errors.Join(warning, fmt.Errorf("the guest cannot ping: %w", err))
 		}
 	}

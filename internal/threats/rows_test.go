@@ -55,6 +55,21 @@ func TestRows(t *testing.T) {
 	}
 }
 
+// TestPingOfPool pings from a guest with an address of the pool, which the host hides.
+func TestPingOfPool(t *testing.T) {
+	w := newWorld(t)
+	w.guest("pooled", 120, nil)
+	g := ground()
+	_, out, wait := w.begin("pooled", "pings", &probe.Ground{Out4: g.Out4, Host4: g.Host4, Own4: "10.118.0.120"})
+	for s := bufio.NewScanner(out); s.Scan(); {
+		name, got, _ := strings.Cut(s.Text(), "\t")
+		if (strings.HasPrefix(name, "ping4") || strings.HasSuffix(name, "loopback")) && got != "ok" {
+			t.Errorf("%s: %s", name, got)
+		}
+	}
+	must(t, wait())
+}
+
 // rows runs the list in a guest and holds what comes of it against the table.
 func (w *world) rows(k kind, g *probe.Ground) {
 	t, rows := w.t, table()

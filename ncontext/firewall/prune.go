@@ -13,8 +13,8 @@ import (
 	"vserver/kernel/ns"
 )
 
-// Prune removes what stays in the table when its users go, the shield and the hiding of
-// pools, and with it the table, unless some guest has something there, an address of
+// Prune removes what stays in the table when its users go, the shield, the hiding of
+// pools and the source of pings, and with it the table, unless some guest has something there, an address of
 // the host's or a link. It succeeds when there is nothing.
 func Prune() error {
 	shielded, err := nft.Exists(table(), sourceChain)
@@ -22,7 +22,11 @@ func Prune() error {
 		return unable(err)
 	}
 	pooled, err := nft.Exists(table(), masqueradeChain)
-	if err != nil || !shielded && !pooled {
+	if err != nil {
+		return unable(err)
+	}
+	pinging, err := nft.Exists(table(), pingChain)
+	if err != nil || !shielded && !pooled && !pinging {
 		return unable(err)
 	}
 	pools, err := prune()
@@ -33,6 +37,9 @@ func Prune() error {
 	links, addresses, err := users()
 	if links && shielded {
 		err = errors.Join(err, Up(Guest{Link: "vs"}))
+	}
+	if addresses && pinging {
+		err = errors.Join(err, Ping(netip.Addr{}, netip.Addr{}))
 	}
 	for _, pool := range pools {
 		if addresses {

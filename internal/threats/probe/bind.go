@@ -114,34 +114,51 @@ func (p *prober) shareRows() {
 // ping binds an ICMP socket, which passes no hook, and sends: row 12.
 func (p *prober) ping() {
 	for _, f := range families() {
-		protocol, echo := unix.IPPROTO_ICMP, []byte{8, 0, 0, 0, 0, 0, 0, 1}
-		if f == unix.AF_INET6 {
-			protocol, echo = unix.IPPROTO_ICMPV6, []byte{128, 0, 0, 0, 0, 0, 0, 1}
-		}
-		for _, from := range append(p.foreign(f), place{"own", pick(f, p.Own4, p.Own6)}, place{"none", ""}) {
-			p.try("ping"+version(f)+" "+from.whose, func() (string, error) {
-				fd, err := p.socket(f, unix.SOCK_DGRAM, protocol)
-				if err == nil && from.addr != "" {
-					err = unix.Bind(fd, at(f, from.addr, 0))
+		out := at(f, pick(f, p.Out4, p.Out6), 0)
+		for _, from := range append(p.foreign(f), place{"own", pick(f, p.Own4, p.Own6)}) {
+			p.echo("ping"+version(f)+" "+from.whose, f, func(fd int, echo []byte) error {
+				if err := unix.Bind(fd, at(f, from.addr, 0)); err != nil {
+					return err
 				}
-				if err == nil {
-					err = unix.Sendto(fd, echo, 0, at(f, pick(f, p.Out4, p.Out6), 0))
-				}
-				if err == nil {
-					_, err = hears(fd)
-				}
-				return "", err
+				return unix.Sendto(fd, echo, 0, out)
 			})
 		}
-		p.try("ping"+version(f)+" cmsg host", func() (string, error) {
-			fd, err := p.socket(f, unix.SOCK_DGRAM, protocol)
-			if err == nil {
-				err = unix.Sendmsg(fd, echo, pktinfo(f, pick(f, p.Host4, p.Host6)), at(f, pick(f, p.Out4, p.Out6), 0), 0)
-			}
-			if err == nil {
-				_, err = hears(fd)
-			}
-			return "", err
+		p.echo("ping"+version(f)+" cmsg host", f, func(fd int, echo []byte) error {
+			return unix.Sendmsg(fd, echo, pktinfo(f, pick(f, p.Host4, p.Host6)), out, 0)
 		})
 	}
+	p.pings()
+}
+
+// pings does what ping(8) does: it sends unbound.
+func (p *prober) pings() {
+	for _, f := range families() {
+		for _, to := range []place{{"none", pick(f, p.Out4, p.Out6)}, {"host's", pick(f, p.Host4, p.Host6)},
+			{"loopback", pick(f, "127.0.0.1", "::1")}, {"itself", pick(f, p.Own4, p.Own6)}} {
+			if to.addr == "" {
+				continue
+			}
+			p.echo("ping"+version(f)+" "+to.whose, f, func(fd int, echo []byte) error {
+				return unix.Sendto(fd, echo, 0, at(f, to.addr, 0))
+			})
+		}
+	}
+}
+
+// echo tries to send a request for an echo, and waits for the answer.
+func (p *prober) echo(name string, f int, send func(fd int, echo []byte) error) {
+	protocol, echo := unix.IPPROTO_ICMP, []byte{8, 0, 0, 0, 0, 0, 0, 1}
+	if f == unix.AF_INET6 {
+		protocol, echo = unix.IPPROTO_ICMPV6, []byte{128, 0, 0, 0, 0, 0, 0, 1}
+	}
+	p.try(name, func() (string, error) {
+		fd, err := p.socket(f, unix.SOCK_DGRAM, protocol)
+		if err == nil {
+			err = send(fd, echo)
+		}
+		if err == nil {
+			_, err = hears(fd)
+		}
+		return "", err
+	})
 }

@@ -57,12 +57,12 @@ type prober struct {
 	fds []int // of the attempt under way
 }
 
-// Main runs a part of the program ("rows", "matrix" or "serve") with a [Ground] as
+// Main runs a part of the program ("rows", "matrix", "pings" or "serve") with a [Ground] as
 // JSON, and gives the exit code.
 func Main(args []string, in io.Reader, out io.Writer) int {
 	p := &prober{out: out}
 	if len(args) != 2 || json.Unmarshal([]byte(args[1]), &p.Ground) != nil {
-		fmt.Fprintln(out, "usage: "+Name+" rows|matrix|serve GROUND")
+		fmt.Fprintln(out, "usage: "+Name+" rows|matrix|pings|serve GROUND")
 		return 2
 	}
 	switch args[0] {
@@ -70,6 +70,8 @@ func Main(args []string, in io.Reader, out io.Writer) int {
 		p.rows()
 	case "matrix":
 		p.matrix(in)
+	case "pings":
+		p.pings()
 	case "serve":
 		return p.serve(in)
 	}
