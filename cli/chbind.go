@@ -245,7 +245,7 @@ func (t *tool) joined(word string) (*membership, error) {
 	if err != nil {
 		return nil, err
 	}
-	g, err := cg.Open(t.host.Dirs.Cgroup + "/" + string(n))
+	g, err := cg.Open(t.host.Dirs.Group(n))
 	if err != nil {
 		return nil, err
 	}

@@ -58,7 +58,7 @@ func (t *tool) check(f checkFlags, args []string) error {
 	out := checked{Report: report, OK: report.Err() == nil}
 	var failed error
 	if f.fix {
-		changes, err := t.host.Fix(report)
+		changes, err := report.Fix(t.host.Dirs)
 		if err != nil {
 			return err
 		}

@@ -11,22 +11,27 @@ import (
 	"vserver/daemon/proto"
 	"vserver/guest"
 	"vserver/host"
+	"vserver/host/life"
+	"vserver/host/network"
 	"vserver/kernel/cgroup"
+	"vserver/ncontext"
 )
 
 // hostActs are the acts of vserverd on this host.
 func hostActs(dirs guest.Dirs) acts {
 	h := host.Open(dirs)
 	return acts{
-		Ended:   h.Ended,
+		Ended:   func(n guest.Name, exit guest.Exit) error { return life.Ended(dirs, n, exit) },
 		Start:   func(n guest.Name) error { return startAside(dirs, n) },
-		OOM:     func(n guest.Name) bool { return cgroup.OOMKills(dirs.Cgroup+"/"+string(n)) > 0 },
+		OOM:     func(n guest.Name) bool { return cgroup.OOMKills(dirs.Group(n)) > 0 },
 		Running: func(known func(guest.Name) bool) []proto.Start { return running(h, known) },
 		Reopen:  console.Reopen,
-		Prune:   h.Prune,
-		Named:   h.Named,
-		Steer:   h.Steer,
-		Attend:  func(s proto.Start, say func(string, ...any)) func() { return h.Attend(s.Name, s.InitPID, say) },
+		Prune:   func() error { return life.Prune(dirs) },
+		Named:   func() error { return network.Named(dirs) },
+		Steer:   func(ctx context.Context) error { return ncontext.Steer(ctx, dirs) },
+		Attend: func(s proto.Start, say func(string, ...any)) func() {
+			return network.Attend(dirs, s.Name, s.InitPID, say)
+		},
 	}
 }
 

@@ -88,3 +88,11 @@ func hostname(n Name) string {
 	labels = slices.DeleteFunc(labels, func(l string) bool { return l == "" })
 	return strings.Join(labels, ".")
 }
+
+// FirstID is the host id of the guest's root; s has its defaults.
+func (s *Spec) FirstID() uint32 {
+	if s.Userns == UsernsNone {
+		return 0
+	}
+	return s.IDBase
+}

@@ -48,6 +48,9 @@ func (d Dirs) AddressPool() string {
 	return filepath.Join(d.Config, ".defaults", "interfaces", "pool")
 }
 
+// Group is the path of the guest's control group below the mount of cgroup v2.
+func (d Dirs) Group(n Name) string { return d.Cgroup + "/" + string(n) }
+
 // Lock is the file that is locked while a guest is changed.
 func (d Dirs) Lock(n Name) string { return filepath.Join(d.Run, "locks", string(n)) }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"vserver/guest"
+	"vserver/host/state"
 )
 
 // A stop command that cannot be executed is said, and the init is asked in its own way
@@ -33,12 +34,12 @@ func TestStopNobodyToAsk(t *testing.T) {
 	w := newWorld(t)
 	n := w.guest("web1", func(s *guest.Spec) { s.Init.StopTimeout = guest.Duration(time.Hour) })
 	w.start(n)
-	was, err := w.readNote(n)
+	was, err := state.ReadNote(w.Dirs, n)
 	if err != nil {
 		t.Fatal(err)
 	}
 	was.Style = guest.InitSysv // whose /etc/init.d/rc this root lacks
-	if err := was.replace(w.notePath(n)); err != nil {
+	if err := was.Replace(state.NotePath(w.Dirs, n)); err != nil {
 		t.Fatal(err)
 	}
 	w.stop(n)

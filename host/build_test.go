@@ -16,7 +16,9 @@ import (
 	"vserver/build"
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/host/files"
 	"vserver/internal/need"
+	"vserver/pool"
 	"vserver/store"
 )
 
@@ -122,7 +124,7 @@ func TestBuildOverlay(t *testing.T) {
 		}
 	}
 	full := spec.WithDefaults("web1")
-	r, err := h.root(&full, h.Dirs.Guest("web1"))
+	r, err := files.Root(h.Dirs, &full, h.Dirs.Guest("web1"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -212,8 +214,8 @@ func TestBuildFails(t *testing.T) {
 		} else if _, err := os.Stat(dir); err != nil {
 			t.Error(err)
 		}
-		os.RemoveAll(h.kept("web1"))
-		os.RemoveAll(filepath.Dir(h.pool().Kept("x")))
+		os.RemoveAll(filepath.Join(h.Dirs.Data, "kept", "web1"))
+		os.RemoveAll(filepath.Dir(pool.Open(h.Dirs.Pool()).Kept("x")))
 	}
 }
 
@@ -378,7 +380,7 @@ func TestPrivateImage(t *testing.T) {
 			if err := h.Delete(t.Context(), n, DeleteOptions{}); err != nil {
 				t.Fatal(err)
 			}
-			images, err := h.pool().List()
+			images, err := pool.Open(h.Dirs.Pool()).List()
 			if err != nil || len(images) != 1-i {
 				t.Errorf("after %s: %v, %v", n, images, err)
 			}
@@ -395,7 +397,7 @@ func TestFresh(t *testing.T) {
 		if err := h.Build(t.Context(), n, &guest.Spec{}, tiny(), BuildOptions{Fresh: true}); err != nil {
 			t.Fatal(err)
 		}
-		images, err := h.pool().List()
+		images, err := pool.Open(h.Dirs.Pool()).List()
 		if err != nil || len(images) != i+1 {
 			t.Errorf("%v, %v", images, err)
 		}

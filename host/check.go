@@ -65,11 +65,11 @@ func (r *Report) Err() error {
 	return fmt.Errorf("%s: %w", strings.Join(names, ", "), guest.ErrUnsupported)
 }
 
-// Fix sets the settings of a report that are too low, as far as that can be done from
+// Fix sets the settings that are too low, as far as that can be done from
 // here, now and for each boot to come. What could not be set is in Change.Err.
-func (h *Host) Fix(r *Report) ([]sysctl.Change, error) {
+func (r *Report) Fix(d guest.Dirs) ([]sysctl.Change, error) {
 	// Beside the directory of the specs: /etc/sysctl.d.
-	path := filepath.Join(filepath.Dir(h.Dirs.Config), "sysctl.d", "60-vserver.conf")
+	path := filepath.Join(filepath.Dir(d.Config), "sysctl.d", "60-vserver.conf")
 	changes, err := sysctl.Fix(r.Settings, path)
 	return changes, fault.New("", "check", err)
 }

@@ -85,7 +85,7 @@ func TestFixSaysWhatItCannot(t *testing.T) {
 		{Name: "RLIMIT_NOFILE", Value: "1", Wanted: "2", Hint: "by hand"},
 		{Name: "kernel.pid_max", Value: "9", Wanted: "8", OK: true},
 	}}
-	changes, err := h.Fix(r)
+	changes, err := r.Fix(h.Dirs)
 	if err != nil || len(changes) != 1 || changes[0].Name != "no.such.setting" || changes[0].Err == nil {
 		t.Errorf("changes %+v, %v", changes, err)
 	}

@@ -12,6 +12,7 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/internal/need"
+	"vserver/kernel/file"
 	"vserver/store"
 )
 
@@ -153,24 +154,11 @@ func TestSetOfABuiltGuest(t *testing.T) {
 	if got := read(t, upper+"/etc/resolv.conf"); !strings.Contains(got, "nameserver 192.0.2.53") {
 		t.Errorf("resolv.conf: %q", got)
 	}
-	if there, _ := exists(h.stale("web1")); there {
+	if there, _ := file.Exists(filepath.Join(h.Dirs.Guest("web1"), "stale")); there {
 		t.Error("the mark is left")
 	}
 	records, err := store.Records(h.Dirs)
 	if err != nil || len(records) != 2 || records[1] != (store.Record{XID: 9, IDBase: 524288, Name: "web1"}) {
 		t.Errorf("%v, %v", records, err)
-	}
-}
-
-func TestLive(t *testing.T) {
-	for _, path := range []string{"init.stop_timeout", "boot.depends", "hooks.pre-stop"} {
-		if !live(path) {
-			t.Errorf("%s", path)
-		}
-	}
-	for _, path := range []string{"init.command", "hooks.pre-start", "network.addresses", "restart"} {
-		if live(path) {
-			t.Errorf("%s", path)
-		}
 	}
 }

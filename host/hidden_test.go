@@ -37,7 +37,7 @@ func (w *world) servers(n guest.Name) []int {
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	g, err := cg.Open(w.group(n))
+	g, err := cg.Open(w.Dirs.Group(n))
 	if err != nil {
 		return nil
 	}

@@ -1,21 +1,32 @@
-// Package host is the machine and its guests: what can be asked of them, one
-// function for each verb. It puts the concept packages together and is the only
-// package that knows all of them.
+// Package host is the machine and its guests: what can be asked of them, a method for
+// each verb. It is the door of the packages below it, which do the work, for commands
+// and clients: it brings them in order and says in each error which guest and verb it
+// was.
 //
-//house:allow one file a verb, as in cli; they share the guest's lock, note and tables
+//	state     what is known between two commands: lock, note, end, what the kernel says
+//	files     a guest's own files as its spec describes them
+//	stdio account
+//	          a command's standard files; users, as a guest knows them
+//	network   the network context over a guest's life
+//	inside    a command or a signal for a guest that runs
+//	usage     what guests use of the machine
+//	config    what is wanted of a guest, read and changed
+//	farewell  the init asked to end
+//	life      start and stop, one table
+//	making    build, clone, rename, delete, images
 package host
 
 import (
-	"io"
-	"os"
-	"time"
-
 	"vserver/guest"
+	"vserver/host/config"
+	"vserver/host/farewell"
+	"vserver/host/inside"
+	"vserver/host/life"
+	"vserver/host/making"
+	"vserver/host/usage"
 )
 
 // Host is one machine with its guests.
-//
-//house:allow a method for each verb, as commands and supervisor ask for them
 type Host struct {
 	Dirs guest.Dirs
 }
@@ -23,39 +34,28 @@ type Host struct {
 // Open gives the host whose files are at dirs. It touches nothing.
 func Open(dirs guest.Dirs) *Host { return &Host{Dirs: dirs} }
 
-// StartOptions are the ways to start a guest.
-type StartOptions struct {
-	// Wait keeps Start in the foreground until the guest has ended, takes down what
-	// is left of it, and gives the init's exit in the result.
-	Wait bool
-	// Stdout and Stderr, with Wait, get what a guest with a console of type log prints,
-	// which is then not logged; nil is the log.
-	Stdout, Stderr *os.File
-	// Output gets what hooks print; nil discards it.
-	Output io.Writer
-}
-
-// StopOptions are the ways to stop a guest.
-type StopOptions struct {
-	// Timeout bounds the guest's own way of ending; 0 takes it from the spec.
-	Timeout time.Duration
-	// Kill leaves the guest no time at all.
-	Kill   bool
-	Output io.Writer
-	// Waiting, when not nil, is told once a second what a stop waits for.
-	Waiting func(Waiting)
-}
-
-// Command is something to run in a running guest.
-type Command struct {
-	Args []string // none: the login shell of the user
-	Env  []string // NAME=VALUE, added to the guest's environment
-	Dir  string   // in the guest; "" is the user's home for a login, else "/"
-	User string   // name, or uid[:gid], as the guest knows it; "" is root
-	// TTY gives the command a terminal of the guest's own, joined to Stdin and
-	// Stdout, which should be a terminal here.
-	TTY                   bool
-	Stdin, Stdout, Stderr *os.File
-
-	begun func() // called once it is executed
-}
+// The words of the verbs, from the packages that do them.
+type (
+	// StartOptions are the ways to start a guest.
+	StartOptions = life.StartOptions
+	// StopOptions are the ways to stop a guest.
+	StopOptions = life.StopOptions
+	// Waiting is what a stop waits for at a moment.
+	Waiting = farewell.Waiting
+	// Command is something to run in a running guest.
+	Command = inside.Command
+	// BuildOptions are the ways to build a guest.
+	BuildOptions = making.BuildOptions
+	// DeleteOptions are the ways to delete a guest.
+	DeleteOptions = making.DeleteOptions
+	// Image is an image of the pool, and whose roots lie over it.
+	Image = making.Image
+	// Change is what a change of a guest's spec brings about.
+	Change = config.Change
+	// Usage is what a guest, or the host itself, uses of the machine.
+	Usage = usage.Usage
+	// Process is a process of a guest.
+	Process = usage.Process
+	// Seconds is a time span that JSON has in seconds.
+	Seconds = usage.Seconds
+)

@@ -10,7 +10,9 @@ import (
 	"testing"
 
 	"vserver/guest"
+	"vserver/host/making"
 	"vserver/internal/need"
+	"vserver/kernel/file"
 	"vserver/step"
 	"vserver/store"
 )
@@ -59,7 +61,7 @@ func TestKilledBuild(t *testing.T) {
 			}
 			steps++
 			mustBuild(t, h, "other", guest.Spec{})
-			whole, err := exists(h.Dirs.Spec("web1"))
+			whole, err := file.Exists(h.Dirs.Spec("web1"))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -120,7 +122,7 @@ func TestKilledRename(t *testing.T) {
 		}
 		if k%2 == 0 {
 			mustBuild(t, h, "other", guest.Spec{})
-		} else if err := errors.Join(h.mend("web1"), h.mend("web2")); err != nil { // as a start does
+		} else if err := errors.Join(making.Mend(h.Dirs, "web1"), making.Mend(h.Dirs, "web2")); err != nil { // as a start does
 			t.Error(err)
 		}
 		now := guest.Name("web2")

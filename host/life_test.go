@@ -15,6 +15,8 @@ import (
 
 	"vserver/daemon/proto"
 	"vserver/guest"
+	"vserver/host/life"
+	"vserver/host/state"
 	"vserver/internal/need"
 	"vserver/kernel/cgroup"
 	"vserver/step"
@@ -52,7 +54,7 @@ func (w *world) end() {
 			w.t.Error(err)
 		}
 	}
-	if err := errors.Join(proto.Quit(w.Dirs), w.Prune()); err != nil {
+	if err := errors.Join(proto.Quit(w.Dirs), life.Prune(w.Dirs)); err != nil {
 		w.t.Error(err)
 	}
 	if cg, err := cgroup.Find(); err == nil {
@@ -75,7 +77,7 @@ func (w *world) guest(n guest.Name, edit func(*guest.Spec)) guest.Name {
 		if err := os.MkdirAll(path, 0o755); err != nil {
 			w.t.Fatal(err)
 		}
-		if err := os.Chown(path, int(idBase(&full)), int(idBase(&full))); err != nil {
+		if err := os.Chown(path, int(full.FirstID()), int(full.FirstID())); err != nil {
 			w.t.Fatal(err)
 		}
 	}
@@ -128,10 +130,10 @@ func (w *world) run(n guest.Name, c Command) (string, int) {
 // nothing fails the test when a stopped guest left anything.
 func (w *world) nothing(n guest.Name) {
 	w.t.Helper()
-	if left, err := w.groupExists(n); err != nil || left {
+	if left, err := state.Grouped(w.Dirs, n); err != nil || left {
 		w.t.Errorf("%s: its group is left (%v)", n, err)
 	}
-	if was, err := w.readNote(n); err != nil || was != nil {
+	if was, err := state.ReadNote(w.Dirs, n); err != nil || was != nil {
 		w.t.Errorf("%s: its note is left (%v)", n, err)
 	}
 }

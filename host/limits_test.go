@@ -13,6 +13,7 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/host/state"
 	"vserver/kernel/cgroup"
 )
 
@@ -128,7 +129,7 @@ func TestCeilingsHoldAgainstGuestRoot(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := cg.Open(w.group("bomb"))
+	g, err := cg.Open(w.Dirs.Group("bomb"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -152,7 +153,7 @@ func TestCeilingWithoutUserNamespace(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g, err := append(trees, cg.Unified)[0].Open(w.group("web1"))
+	g, err := append(trees, cg.Unified)[0].Open(w.Dirs.Group("web1"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -191,7 +192,7 @@ func TestEnteringIsLimited(t *testing.T) {
 		if len(trees) > 0 {
 			tree = trees[0]
 		}
-		g, err := tree.Open(w.group("web1"))
+		g, err := tree.Open(w.Dirs.Group("web1"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -253,7 +254,7 @@ func TestLimitsOfRunningGuest(t *testing.T) {
 	if got := w.members("web1"); got > 20 || got < 15 {
 		t.Errorf("%d processes, ceiling 20", got)
 	}
-	was, err := w.readNote("web1")
+	was, err := state.ReadNote(w.Dirs, "web1")
 	if err != nil {
 		t.Fatal(err)
 	}

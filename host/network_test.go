@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"vserver/guest"
+	"vserver/host/network"
 	"vserver/internal/need"
 	contexts "vserver/ncontext/shared"
 	"vserver/step"
@@ -280,7 +281,7 @@ func TestNamed(t *testing.T) {
 	w.sh(web, "echo 10.0.0.1 mine > /etc/hosts")
 	w.sh(db, ": > /etc/hosts")
 	w.sh(evil, "ln -s /proc/self/cwd"+outside+" /etc/hosts")
-	if err := w.Named(); err != nil {
+	if err := network.Named(w.Dirs); err != nil {
 		t.Fatal(err)
 	}
 	if out, _ := w.sh(web, "cat /etc/hosts; stat -c own-%u-%g /etc/hosts"); !strings.HasPrefix(out, "10.0.0.1 mine\n#") ||
@@ -294,7 +295,7 @@ func TestNamed(t *testing.T) {
 		t.Error("written outside")
 	}
 	w.stop(web)
-	if err := w.Named(); err != nil {
+	if err := network.Named(w.Dirs); err != nil {
 		t.Fatal(err)
 	}
 	if out, _ := w.sh(db, "cat /etc/hosts"); strings.Contains(out, "web1") || !strings.Contains(out, "evil") {

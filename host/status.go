@@ -4,19 +4,16 @@ import (
 	"context"
 	"errors"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"sync"
-	"syscall"
 	"time"
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/host/network"
+	"vserver/host/state"
 	"vserver/kernel/cgroup"
-	"vserver/kernel/pidfd"
-	"vserver/kernel/proc"
-	"vserver/ncontext"
 	"vserver/store"
 )
 
@@ -24,14 +21,7 @@ import (
 func (h *Host) Names() ([]guest.Name, error) { return store.Names(h.Dirs.Config) }
 
 // Load reads a guest's spec, defaults filled in.
-func (h *Host) Load(n guest.Name) (*guest.Spec, error) {
-	spec, err := store.Load(h.Dirs.Spec(n))
-	if err != nil {
-		return nil, err
-	}
-	full := spec.WithDefaults(n)
-	return &full, nil
-}
+func (h *Host) Load(n guest.Name) (*guest.Spec, error) { return state.Load(h.Dirs, n) }
 
 // Status says how a guest is. The error is guest.ErrNotFound when there is none; a
 // guest whose spec cannot be read is guest.Broken.
@@ -89,9 +79,9 @@ func (h *Host) status(cg cgroup.Host, n guest.Name) condition {
 	}
 	h.life(cg, &st)
 	if st.State != guest.Stopped && st.Problem == "" && spec != nil {
-		st.Problem = h.unfiltered(n, spec)
+		st.Problem = network.Unfiltered(h.Dirs, n, spec)
 	}
-	if st.LastExit, err = h.lastEnd(n, st.State == guest.Running || st.State == guest.Frozen); err != nil && st.Problem == "" {
+	if st.LastExit, err = state.LastEnd(h.Dirs, n, st.State == guest.Running || st.State == guest.Frozen); err != nil && st.Problem == "" {
 		st.Problem = err.Error()
 	}
 	return st
@@ -99,7 +89,7 @@ func (h *Host) status(cg cgroup.Host, n guest.Name) condition {
 
 // life fills in what the kernel says of the guest.
 func (h *Host) life(cg cgroup.Host, st *condition) {
-	g, err := cg.Open(h.group(st.Name))
+	g, err := cg.Open(h.Dirs.Group(st.Name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
@@ -111,44 +101,41 @@ func (h *Host) life(cg cgroup.Host, st *condition) {
 	if full, err := g.Populated(); err != nil || !full {
 		return
 	}
-	st.State, st.Cgroup = guest.Running, filepath.Join(cg.Unified.Mount, h.group(st.Name))
+	st.State, st.Cgroup = guest.Running, filepath.Join(cg.Unified.Mount, h.Dirs.Group(st.Name))
 	if frozen, err := g.Frozen(); err == nil && frozen {
 		st.State = guest.Frozen
 	}
 	if pids, err := g.Procs(); err == nil {
 		st.Processes = len(pids)
 	}
-	was, err := h.readNote(st.Name)
+	was, err := state.ReadNote(h.Dirs, st.Name)
 	if err != nil || was == nil {
 		st.Problem = "runs, but nothing is noted of its init"
 		return
 	}
 	st.InitPID, st.Started = was.PID, was.Started
-	switch was.Mode {
-	case guest.NetShared:
-		h.sharedStatus(st, was)
-	case guest.NetPrivate:
-		st.Net = h.privateStatus(g, was)
-	}
-	if was.Hidden {
-		hiddenStatus(st, g)
-	}
+	h.network(st, g, was)
 	st.UptimeS = time.Since(was.Started).Seconds()
 }
 
-// privateStatus is what a guest of mode private did in the network.
-func (h *Host) privateStatus(g *cgroup.Group, was *note) *guest.NetStatus {
-	from, err := ncontext.OpenUsage(h.Dirs)
-	if err != nil {
-		return nil
+// network fills in what is told of the network of a guest that runs.
+func (h *Host) network(st *condition, g *cgroup.Group, was *state.Note) {
+	var err error
+	if st.Net, err = network.Status(h.Dirs, g, st.Cgroup, was); err != nil {
+		st.Problem = "network: " + err.Error()
 	}
-	defer from.Close()
-	d, err := proc.Open()
-	if err != nil {
-		return nil
+	if was.Mode == guest.NetShared {
+		st.Addresses = nil
+		for _, a := range was.Addrs {
+			st.Addresses = append(st.Addresses, a.Prefix)
+		}
 	}
-	defer d.Close()
-	return netUsage(from, d, g, was)
+	if !was.Hidden {
+		return
+	}
+	if pids, err := g.Servers(); err == nil && len(pids) == 0 && st.Problem == "" {
+		st.Problem = "nobody hands sockets to it; vserverd or a restart of the guest mends that"
+	}
 }
 
 // Wait waits until a guest no longer runs.
@@ -157,7 +144,7 @@ func (h *Host) Wait(ctx context.Context, n guest.Name) error {
 	if err != nil {
 		return fault.New(string(n), "wait", err)
 	}
-	g, err := cg.Open(h.group(n))
+	g, err := cg.Open(h.Dirs.Group(n))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -166,53 +153,4 @@ func (h *Host) Wait(ctx context.Context, n guest.Name) error {
 	}
 	defer g.Close()
 	return fault.New(string(n), "wait", g.WaitEmpty(ctx))
-}
-
-// Kill sends a signal to processes of a guest, by their numbers in the guest; to its
-// init when there are none. SIGKILL without numbers ends the whole guest at once.
-func (h *Host) Kill(n guest.Name, sig guest.Signal, pids ...int) error {
-	return fault.New(string(n), "kill", h.kill(n, sig, pids))
-}
-
-func (h *Host) kill(n guest.Name, sig guest.Signal, pids []int) error {
-	cg, err := cgroup.Find()
-	if err != nil {
-		return err
-	}
-	g, err := cg.Open(h.group(n))
-	if errors.Is(err, fs.ErrNotExist) {
-		return h.absent(n)
-	}
-	if err != nil {
-		return err
-	}
-	defer g.Close()
-	if len(pids) == 0 {
-		if syscall.Signal(sig) == syscall.SIGKILL {
-			return g.Kill()
-		}
-		in, err := h.enter(n)
-		if err != nil {
-			return err
-		}
-		defer in.close()
-		// A dead init that nobody has waited for yet takes signals, and heeds none.
-		if dead, err := pidfd.Ended(in.pidfd); err != nil || dead {
-			return errors.Join(err, guest.ErrStopped)
-		}
-		return in.signal(syscall.Signal(sig))
-	}
-	members, err := g.Procs()
-	if err != nil {
-		return err
-	}
-	return signalInside(members, pids, syscall.Signal(sig))
-}
-
-// absent tells a guest that is stopped from one that does not exist.
-func (h *Host) absent(n guest.Name) error {
-	if _, err := os.Stat(h.Dirs.Spec(n)); err != nil {
-		return guest.ErrNotFound
-	}
-	return guest.ErrStopped
 }

@@ -9,6 +9,8 @@ import (
 
 	"vserver/daemon/proto"
 	"vserver/guest"
+	"vserver/host/life"
+	"vserver/kernel/file"
 )
 
 // The end of a guest that nobody has taken note of is not told as the one before.
@@ -44,11 +46,11 @@ func TestEndNotNoted(t *testing.T) {
 func TestKillDeadInit(t *testing.T) {
 	w := newWorld(t)
 	n := w.guest("web1", nil)
-	r, err := w.Host.start(t.Context(), n, StartOptions{Output: t.Output()}) // and no wait
+	r, err := life.Start(t.Context(), w.Dirs, n, StartOptions{Output: t.Output()}) // and no wait
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer r.close()
+	defer r.Close()
 	if err := w.Kill(n, guest.Signal(syscall.SIGCONT)); err != nil {
 		t.Fatal(err)
 	}
@@ -64,7 +66,9 @@ func TestKillDeadInit(t *testing.T) {
 	if code, err := w.Exec(t.Context(), n, Command{Args: []string{"/bin/true"}}); !errors.Is(err, guest.ErrStopped) {
 		t.Errorf("exec beside a dead init: %d, %v", code, err)
 	}
-	r.child.Wait()
+	if _, err := r.Wait(t.Context()); err != nil {
+		t.Error(err)
+	}
 }
 
 // The lock of a guest goes with it.
@@ -73,7 +77,7 @@ func TestLockGoes(t *testing.T) {
 	n := w.guest("web1", nil)
 	w.start(n)
 	w.stop(n)
-	if there, err := exists(w.Dirs.Lock(n)); err != nil || !there {
+	if there, err := file.Exists(w.Dirs.Lock(n)); err != nil || !there {
 		t.Errorf("the lock of a guest: %v, %v", there, err)
 	}
 	if err := w.Rename(t.Context(), n, "web2"); err != nil {

@@ -231,5 +231,5 @@ func (set *Set) group(n guest.Name) (*cgroup.Group, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cg.Open(set.Dirs.Cgroup + "/" + string(n))
+	return cg.Open(set.Dirs.Group(n))
 }

@@ -1,0 +1,237 @@
+// Package config is what is wanted of a guest, read and changed by its settings, and what
+// a guest that runs gets of a change at once.
+package config
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"vserver/fault"
+	"vserver/guest"
+	"vserver/host/files"
+	"vserver/host/network"
+	"vserver/host/state"
+	"vserver/kernel/file"
+	"vserver/store"
+	"vserver/store/settings"
+)
+
+// Change is what a change of a guest's spec brings about.
+type Change struct {
+	// Paths are the keys whose values are other ones now.
+	Paths []string
+	// Restart are those of Paths that the running guest gets only when it is started
+	// again. There are none for a guest that does not run.
+	Restart []string
+	// Warnings are what is hardly meant, though it works.
+	Warnings []error
+}
+
+// Get gives the spec of a guest: the text of its file for the key "", and else the
+// value of the key with its default filled in, a single one bare, lists and sections
+// as YAML.
+func Get(d guest.Dirs, n guest.Name, key string) (string, error) {
+	path := d.Spec(n)
+	text, err := store.Read(path)
+	if errors.Is(err, guest.ErrNotFound) {
+		return "", guest.ErrNotFound
+	}
+	if err != nil || key == "" {
+		return strings.TrimSuffix(string(text), "\n"), err
+	}
+	spec, err := settings.Parse(path, text)
+	if err != nil {
+		return "", err
+	}
+	full := spec.WithDefaults(n)
+	return settings.Get(&full, key)
+}
+
+// Set makes the changes "key=value", "key=" (back to the default), "key+=item" and
+// "key-=item" in a guest's spec: all of them or, when the outcome is wrong or clashes
+// with another guest, none. Comments stay.
+func Set(d guest.Dirs, n guest.Name, changes []string) (Change, error) {
+	return change(d, n, func(path string, text []byte) ([]byte, error) {
+		out, _, err := settings.Apply(path, text, changes)
+		return out, err
+	})
+}
+
+// Edit replaces the text of a guest's spec. It is refused as by Set, with the places
+// of what is wrong in the new text. A spec that is broken can be mended so.
+func Edit(d guest.Dirs, n guest.Name, text []byte) (Change, error) {
+	return change(d, n, func(string, []byte) ([]byte, error) { return text, nil })
+}
+
+// change replaces a spec by what edit makes of it.
+func change(d guest.Dirs, n guest.Name, edit func(path string, text []byte) ([]byte, error)) (c Change, err error) {
+	unlock, err := state.Lock(d, n)
+	if err != nil {
+		return c, err
+	}
+	defer unlock()
+	path := d.Spec(n)
+	before, err := store.Read(path)
+	if errors.Is(err, guest.ErrNotFound) {
+		return c, guest.ErrNotFound
+	}
+	if err != nil {
+		return c, err
+	}
+	after, err := edit(path, before)
+	if err != nil {
+		return c, err
+	}
+	spec, err := settings.Parse(path, after)
+	if err != nil || bytes.Equal(before, after) {
+		return c, err
+	}
+	old, err := settings.Parse(path, before)
+	if err != nil {
+		old = nil // it is being mended
+	}
+	if c.Warnings, err = admit(d, n, path, after, spec, old); err != nil {
+		return c, err
+	}
+	if c.Paths, err = differences(old, spec); err != nil {
+		return c, err
+	}
+	if err := files.HintFull(store.WriteText(path, after), d.Config); err != nil {
+		return c, err
+	}
+	return c, follow(d, n, &c)
+}
+
+// admit refuses a spec that clashes with what else is there.
+func admit(d guest.Dirs, n guest.Name, path string, text []byte, spec, old *guest.Spec) (warnings []error, err error) {
+	if err := pinned(d, n, path, text, spec, old); err != nil {
+		return nil, err
+	}
+	all, err := store.All(d.Config)
+	if err != nil {
+		return nil, err
+	}
+	taken, err := store.Accounts(d.Etc)
+	if err != nil {
+		return nil, err
+	}
+	all = slices.DeleteFunc(all, func(e store.Entry) bool { return e.Name == n })
+	var wrong settings.Problems
+	for _, c := range store.Check(append(all, store.Entry{Name: n, Spec: spec}), taken) {
+		switch p := settings.At(path, text, c.Path, c.Err); {
+		case c.Guest != n:
+		case c.Warning:
+			warnings = append(warnings, p)
+		default:
+			wrong = append(wrong, p)
+		}
+	}
+	if len(wrong) > 0 {
+		return nil, wrong
+	}
+	if spec.XID == 0 || old != nil && spec.XID == old.XID {
+		return warnings, nil
+	}
+	return warnings, store.Reserve(d, n, spec)
+}
+
+// pinned refuses what cannot change any more once there are files: whom they belong
+// to, and how they are kept.
+func pinned(d guest.Dirs, n guest.Name, path string, text []byte, spec, old *guest.Spec) error {
+	files, err := file.Exists(d.Guest(n))
+	if err != nil || !files || old == nil {
+		return err
+	}
+	now, then := spec.WithDefaults(n), old.WithDefaults(n)
+	refuse := func(key, format string, args ...any) error {
+		return settings.Problems{settings.At(path, text, key, fmt.Errorf(format+": %w", append(args, guest.ErrInvalid)...))}
+	}
+	switch {
+	case now.XID == 0 && then.XID != 0:
+		return refuse("xid", "must stay, now that the guest has its files; it is %d", then.XID)
+	case now.Userns != then.Userns:
+		return refuse("userns", "must stay %s: the guest's files belong to its ids", then.Userns)
+	case now.FirstID() != then.FirstID() && spec.IDBase == 0:
+		return fault.Hint(refuse("xid", "the guest's files belong to ids from %d", then.FirstID()),
+			fmt.Sprintf("keep its ids: vserver %s set xid=%d idbase=%d", n, now.XID, then.FirstID()))
+	case now.FirstID() != then.FirstID():
+		return refuse("idbase", "must stay %d: the guest's files belong to ids from there", then.FirstID())
+	case now.Root.Kind != then.Root.Kind:
+		return refuse("root.kind", "must stay %s: so the guest's files are kept", then.Root.Kind)
+	}
+	return nil
+}
+
+// differences lists the keys whose values differ; all that are set when there was no
+// spec that could be read.
+func differences(old, now *guest.Spec) (paths []string, err error) {
+	if old == nil {
+		old = new(guest.Spec)
+	}
+	for _, k := range settings.Keys() {
+		if k.Section {
+			continue
+		}
+		before, err1 := settings.Get(old, k.Path)
+		after, err2 := settings.Get(now, k.Path)
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, err
+		}
+		if after != before {
+			paths = append(paths, k.Path)
+		}
+	}
+	return paths, nil
+}
+
+// follow does what a changed spec calls for: what the guest's own files say of its
+// name and its name servers is written again, before its next start if it runs; and
+// of a guest that runs it is said what has to wait until then.
+func follow(d guest.Dirs, n guest.Name, c *Change) error {
+	running, err := state.Runs(d, n)
+	if err != nil {
+		return err
+	}
+	for _, p := range c.Paths {
+		if running && !live(p) {
+			c.Restart = append(c.Restart, p)
+		}
+	}
+	if running && slices.ContainsFunc(c.Paths, limited) {
+		wait, err := relimit(d, n)
+		if err != nil {
+			return err
+		}
+		c.Restart = append(c.Restart, wait...)
+	}
+	if running && slices.ContainsFunc(c.Paths, filtered) {
+		if err := network.Refilter(d, n); err != nil {
+			return err
+		}
+	}
+	named := func(path string) bool { return path == "hostname" || strings.HasPrefix(path, "network.") }
+	there, err := file.Exists(d.Guest(n))
+	if err != nil || !there || !slices.ContainsFunc(c.Paths, named) {
+		return err
+	}
+	if err := files.Outdate(d, n); err != nil || running {
+		return err
+	}
+	return files.Freshen(d, n)
+}
+
+// live tells whether a setting is read when it is needed, and not at the start only.
+func live(path string) bool {
+	if limited(path) || filtered(path) {
+		return true
+	}
+	switch path {
+	case "init.stop_signal", "init.stop_command", "init.stop_timeout",
+		"hooks.pre-stop", "hooks.post-stop", "boot.marks", "boot.depends":
+		return true
+	}
+	return false
+}

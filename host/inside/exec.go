@@ -1,0 +1,251 @@
+package inside
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"vserver/fault"
+	"vserver/guest"
+	"vserver/host/account"
+	"vserver/host/state"
+	"vserver/host/stdio"
+	"vserver/kernel/cgroup"
+	"vserver/kernel/pidfd"
+	"vserver/limit"
+	"vserver/spawn"
+	"vserver/vcontext"
+)
+
+// The exit codes of a command that could not be run, as shells give them.
+const (
+	codeNotExecutable = 126
+	codeNotFound      = 127
+)
+
+// Command is something to run in a running guest.
+type Command struct {
+	Args []string // none: the login shell of the user
+	Env  []string // NAME=VALUE, added to the guest's environment
+	Dir  string   // in the guest; "" is the user's home for a login, else "/"
+	User string   // name, or uid[:gid], as the guest knows it; "" is root
+	// TTY gives the command a terminal of the guest's own, joined to Stdin and
+	// Stdout, which should be a terminal here.
+	TTY                   bool
+	Stdin, Stdout, Stderr *os.File
+
+	// Begun, when not nil, is called once it is executed.
+	Begun func()
+}
+
+// Exec runs a command in a running guest and gives its exit code; 128 and the signal's
+// number when one ended it. Signals that this process gets meanwhile are passed on. The
+// error is guest.ErrStopped when the guest does not run.
+func Exec(ctx context.Context, d guest.Dirs, n guest.Name, c Command) (int, error) {
+	in, err := Enter(d, n)
+	if err != nil {
+		return 0, err
+	}
+	defer in.Close()
+	code, err := in.exec(ctx, c)
+	if err == nil {
+		return code, nil
+	}
+	if dead, _ := pidfd.Ended(in.pidfd); dead {
+		return 0, guest.ErrStopped // whatever could not be done for that reason
+	}
+	return code, HintPids(d, n, err)
+}
+
+// HintPids says which limit it is that keeps a guest from having another process.
+func HintPids(d guest.Dirs, n guest.Name, err error) error {
+	if !errors.Is(err, syscall.EAGAIN) {
+		return err
+	}
+	now := "limits.pids"
+	if was, err := state.ReadNote(d, n); err == nil && was != nil && was.Nproc > 0 {
+		now = fmt.Sprintf("limits.pids was %d when it was started", was.Nproc)
+	} else if spec, err := state.Load(d, n); err == nil && spec.Limits.Pids > 0 {
+		now = fmt.Sprintf("limits.pids is %d", spec.Limits.Pids)
+	}
+	return fault.Hint(err, fmt.Sprintf("no more processes for the guest: %s; `vserver set %s limits.pids=N` changes it", now, n))
+}
+
+func (in *Guest) exec(ctx context.Context, c Command) (int, error) {
+	who, err := account.Inside(in.Note.PID, c.User)
+	if err != nil {
+		return 0, err
+	}
+	plan, err := in.plan(who, c)
+	if err != nil {
+		return 0, err
+	}
+	io, err := in.files(c)
+	if err != nil {
+		return 0, err
+	}
+	defer io.Close()
+	plan.Stdio = io.Child
+	// From before the command is: a signal that it could get must not end us alone.
+	signals := make(chan os.Signal, 8)
+	signal.Notify(signals, passed...)
+	defer signal.Stop(signals)
+	child, err := in.spawn(plan)
+	if err != nil {
+		return 0, err
+	}
+	defer child.Close()
+	io.Started()
+	done, err := in.serve(plan, child)
+	if err != nil {
+		return 0, err
+	}
+	defer done()
+	if err := child.Finish(); err != nil {
+		child.Wait()
+		return notRun(err, c)
+	}
+	if c.Begun != nil {
+		c.Begun()
+	}
+	return attend(ctx, child, io, signals)
+}
+
+// files are what the command gets as its standard files.
+func (in *Guest) files(c Command) (*stdio.Files, error) {
+	if c.TTY {
+		return stdio.Terminal(in.Note.PID, in.Note.Base, c.Stdin, c.Stdout)
+	}
+	return stdio.Plain(c.Stdin, c.Stdout, c.Stderr)
+}
+
+// spawn starts the plan's process in the guest's group.
+func (in *Guest) spawn(plan *vcontext.Enter) (*spawn.Child, error) {
+	leaf, err := cgroup.OpenExec(in.Group)
+	if err != nil {
+		return nil, err
+	}
+	defer leaf.Close()
+	if plan.Joins, err = limit.Joins(in.cg, in.dirs.Group(in.name)); err != nil {
+		return nil, err
+	}
+	return spawn.Start(plan.Table(), spawn.Options{Cgroup: leaf.FD()})
+}
+
+// plan decides how a command runs: with the rights the guest was started with.
+func (in *Guest) plan(who account.Account, c Command) (*vcontext.Enter, error) {
+	rights, err := vcontext.RightsOf(in.Note.Userns, in.Note.OwnNet, in.Note.Hidden, in.Note.Rights, in.Note.Rlimits)
+	if err != nil {
+		return nil, err
+	}
+	e := &vcontext.Enter{
+		Pidfd: in.pidfd, Userns: in.Note.Userns, OwnNet: in.Note.OwnNet, OwnTime: in.Note.OwnTime,
+		UID: who.UID, GID: who.GID, Groups: who.Groups, Dir: c.Dir, TTY: c.TTY, Rights: rights,
+	}
+	env := map[string]string{"PATH": vcontext.DefaultPath, "HOME": who.Home, "USER": who.Name, "LOGNAME": who.Name,
+		"SHELL": who.Shell, "container": "vserver"}
+	for k, v := range in.Note.Env {
+		env[k] = v
+	}
+	if c.TTY {
+		env["TERM"] = terminal()
+	}
+	for _, kv := range c.Env {
+		k, v, _ := strings.Cut(kv, "=")
+		env[k] = v
+	}
+	e.Env = vcontext.Environ(env)
+	if len(c.Args) == 0 {
+		shells := []string{who.Shell, "/bin/bash", "/bin/sh"}
+		e.Paths, e.Argv = shells, []string{"-" + who.Shell[strings.LastIndexByte(who.Shell, '/')+1:]}
+		if e.Dir == "" {
+			e.Dir = who.Home
+		}
+	} else {
+		e.Paths, e.Argv = searchPath(c.Args[0], env["PATH"]), c.Args
+	}
+	if e.Dir == "" {
+		e.Dir = "/"
+	}
+	return e, nil
+}
+
+// terminal is the kind of terminal we are on; what the guest does not know it treats
+// as dumb.
+func terminal() string {
+	if t := os.Getenv("TERM"); t != "" {
+		return t
+	}
+	return "linux"
+}
+
+// searchPath lists where a command may be, as execvp(3) looks for it.
+func searchPath(command, path string) []string {
+	if strings.Contains(command, "/") {
+		return []string{command}
+	}
+	var out []string
+	for _, dir := range strings.Split(path, ":") {
+		out = append(out, dir+"/"+command)
+	}
+	return out
+}
+
+// notRun tells why the command did not run, with the code that shells give.
+func notRun(err error, c Command) (int, error) {
+	if !strings.HasPrefix(err.Error(), "exec ") {
+		return 1, err
+	}
+	what := "login shell"
+	if len(c.Args) > 0 {
+		what = c.Args[0]
+	}
+	var errno syscall.Errno
+	errors.As(err, &errno)
+	code := codeNotExecutable
+	if errno == syscall.ENOENT || errno == syscall.ENOTDIR {
+		code = codeNotFound
+	}
+	return code, fmt.Errorf("%s: %w", what, errno)
+}
+
+// passed are the signals that are meant for the command, not for us.
+var passed = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT,
+	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGCONT}
+
+// attend waits for the command and passes signals on to it.
+func attend(ctx context.Context, child *spawn.Child, io *stdio.Files, signals <-chan os.Signal) (int, error) {
+	pid, err := child.Forked()
+	if err != nil {
+		return 0, err
+	}
+	ended := make(chan struct{})
+	defer close(ended)
+	go func() {
+		for {
+			select {
+			case s := <-signals:
+				syscall.Kill(pid, s.(syscall.Signal))
+			case <-ctx.Done():
+				syscall.Kill(pid, syscall.SIGTERM)
+				<-ended
+				return
+			case <-ended:
+				return
+			}
+		}
+	}()
+	ws, err := child.Wait()
+	if err != nil {
+		return 0, err
+	}
+	io.Drain()
+	if ws.Signaled() {
+		return 128 + int(ws.Signal()), nil
+	}
+	return ws.ExitStatus(), nil
+}

@@ -1,0 +1,190 @@
+package life
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"vserver/fault"
+	"vserver/guest"
+	"vserver/host/state"
+	"vserver/kernel/cgroup"
+	"vserver/limit"
+	"vserver/step"
+)
+
+// killWait bounds how long killed processes are waited for. They go at once, unless
+// the kernel holds one in the middle of something.
+const killWait = 10 * time.Second
+
+// Ended takes down what a guest left that has ended by itself, and records how. The
+// error is guest.ErrStopped when the end was asked for by a stop, or has been taken
+// care of already: then nobody should start the guest again.
+func Ended(d guest.Dirs, n guest.Name, exit guest.Exit) error {
+	unlock, err := state.Lock(d, n)
+	if err != nil {
+		return fault.New(string(n), "end", err)
+	}
+	defer unlock()
+	was, err := state.ReadNote(d, n)
+	if err != nil || was == nil {
+		return errors.Join(err, guest.ErrStopped)
+	}
+	if running, err := state.Runs(d, n); err != nil || running {
+		return fault.New(string(n), "end", errors.Join(err, guest.ErrRunning))
+	}
+	if was.Stopping {
+		exit.Reason = guest.StoppedBy
+	}
+	if err := takeDownAs(d, n, &exit); err != nil {
+		return fault.New(string(n), "end", err)
+	}
+	if was.Stopping {
+		return guest.ErrStopped
+	}
+	return nil
+}
+
+// cleared undoes the steps of a start after the guest's end and records the end.
+func (r *Run) cleared(exit *guest.Exit) error {
+	unlock, leave, err := state.LockToLeave(r.dirs, r.name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if exit == nil {
+		return step.Undo(r.steps())
+	}
+	held := slices.DeleteFunc(slices.Clone(r.fds), func(fd int) bool { return fd < 0 })
+	for i := range r.fds {
+		r.fds[i] = -1
+	}
+	defer linger(held, leave)
+	if was, err := state.ReadNote(r.dirs, r.name); err == nil && was != nil && was.Stopping {
+		exit.Reason = guest.StoppedBy
+	}
+	return errors.Join(state.RecordExit(r.dirs, r.name, *exit), step.Undo(r.steps()))
+}
+
+// Halted refuses a guest of which a process is left, and takes down what is left of one
+// that ended when nobody saw it.
+func Halted(d guest.Dirs, n guest.Name) error {
+	running, err := state.Runs(d, n)
+	if err != nil {
+		return err
+	}
+	if running {
+		return fault.Hint(guest.ErrRunning, "vserver "+string(n)+" stop")
+	}
+	return takeDown(d, n)
+}
+
+// takeDown takes down what is left of a run that nobody saw the end of. The caller
+// holds the guest's lock and knows that it does not run.
+func takeDown(d guest.Dirs, n guest.Name) error {
+	was, err := state.ReadNote(d, n)
+	if was == nil && err == nil {
+		// A start that was killed before it wrote the note leaves its group at most.
+		if left, err := state.Grouped(d, n); err != nil || !left {
+			return err
+		}
+	}
+	if was == nil {
+		return takeDownAs(d, n, nil)
+	}
+	reason := guest.Unknown
+	if was.Stopping {
+		reason = guest.StoppedBy
+	}
+	return takeDownAs(d, n, &guest.Exit{Reason: reason, Time: time.Now()})
+}
+
+func takeDownAs(d guest.Dirs, n guest.Name, exit *guest.Exit) error {
+	r, err := remains(d, n)
+	if err != nil {
+		return err
+	}
+	if exit != nil {
+		if err := state.RecordExit(d, n, *exit); err != nil {
+			return err
+		}
+	}
+	return step.Undo(r.steps())
+}
+
+// remains gives the table of a guest's start for undoing it.
+func remains(d guest.Dirs, n guest.Name) (*Run, error) {
+	spec, sure := state.Started(d, n)
+	r, err := newRun(d, n, spec, nil)
+	if err == nil {
+		r.net.Any = !sure
+	}
+	return r, err
+}
+
+// removeGroup ends what is left in a guest's group and removes it, with the groups
+// that hold its limits. When something is stuck in the kernel the error tells what and
+// where.
+func removeGroup(d guest.Dirs, cg cgroup.Host, n guest.Name) error {
+	g, err := cg.Open(d.Group(n))
+	if errors.Is(err, os.ErrNotExist) {
+		return limit.Remove(cg, d.Group(n))
+	}
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	full, err := g.Occupied()
+	if err != nil {
+		return err
+	}
+	if full {
+		if err := killAll(g); err != nil {
+			return err
+		}
+	}
+	if err := limit.Remove(cg, d.Group(n)); err != nil {
+		return err
+	}
+	return g.Remove()
+}
+
+// killAll ends every process of a group and waits for it.
+func killAll(g *cgroup.Group) error {
+	if err := g.Kill(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), killWait)
+	defer cancel()
+	err := g.WaitEmpty(ctx)
+	if err == nil || ctx.Err() == nil {
+		return err
+	}
+	return fmt.Errorf("processes outlive SIGKILL: %s: %w", stuck(g), guest.ErrBusy)
+}
+
+// stuck tells which processes of a group cannot die, and where in the kernel they
+// are.
+func stuck(g *cgroup.Group) string {
+	pids, err := g.Procs()
+	if err != nil {
+		return err.Error()
+	}
+	var out []string
+	for _, pid := range pids {
+		read := func(file string) string {
+			text, _ := os.ReadFile(fmt.Sprintf("/proc/%d/%s", pid, file))
+			return strings.TrimSpace(string(text))
+		}
+		where := read("wchan")
+		if stack := read("stack"); stack != "" {
+			where += " (" + strings.Join(strings.Split(stack, "\n"), ", ") + ")"
+		}
+		out = append(out, fmt.Sprintf("%d %s in %s", pid, read("comm"), where))
+	}
+	return strings.Join(out, "; ")
+}

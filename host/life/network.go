@@ -1,0 +1,103 @@
+package life
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+
+	"vserver/daemon/proto"
+	"vserver/guest"
+	"vserver/host/inside"
+	"vserver/host/network"
+	"vserver/step"
+)
+
+// networkSteps are the steps of a start that are about the network.
+func (r *Run) networkSteps() []step.Step {
+	var list []step.Step
+	switch r.spec.Network.Mode {
+	case guest.NetPrivate:
+		list = append(list, step.Step{Name: "connect the private network", Do: r.networkUp, Undo: r.net.Down})
+	case guest.NetShared:
+		list = append(list, step.Step{Name: "give the host " + addressWords(r.spec.Network.Addresses), Do: r.networkUp, Undo: r.net.Down})
+	}
+	if r.spec.Network.Hidden() {
+		list = append(list, step.Step{Name: "show the guest its addresses", Do: r.showAddresses})
+	}
+	return list
+}
+
+// encloseStep comes before the guest has a process: none may make a socket that the
+// programs do not know what to do with, not even the first one for its own loopback.
+func (r *Run) encloseStep() step.Step {
+	name := "let the network pass"
+	if r.spec.Network.Mode == guest.NetShared {
+		name = "keep the guest to its addresses"
+	}
+	return step.Step{Name: name, Do: func(context.Context) error { return r.net.Enclose(r.group) }, Undo: r.net.Disclose}
+}
+
+// addressWords are addresses as a line of the plan.
+func addressWords(list []guest.Address) string {
+	words := make([]string, len(list))
+	for i, a := range list {
+		words[i] = a.String()
+	}
+	if len(words) == 0 {
+		return "no address"
+	}
+	return strings.Join(words, ", ")
+}
+
+func (r *Run) networkUp(context.Context) error {
+	pid, err := r.child.Forked()
+	if err != nil {
+		return err
+	}
+	warning, err := r.net.Up(pid)
+	return errors.Join(err, r.complain(warning))
+}
+
+// showAddresses shows a guest whose sockets are handed in its addresses.
+func (r *Run) showAddresses(context.Context) error {
+	pid, err := r.child.Forked()
+	if err != nil {
+		return err
+	}
+	return r.net.Show(pid)
+}
+
+// serve has the first process's calls answered, if its filter leaves any to a server.
+func (r *Run) serve() error {
+	if !r.plan.Listened {
+		return nil
+	}
+	pidfd, err := r.child.Pidfd()
+	if err != nil {
+		return err
+	}
+	tree, err := inside.Serve(r.group, pidfd, r.child)
+	if err != nil {
+		return err
+	}
+	defer tree.Close()
+	// Unwatched it serves as well, but nobody would replace it.
+	return r.complain(proto.Serves(r.dirs, r.name, tree.Files()))
+}
+
+// attendHere attends a guest that nobody else knows of, in the process that waits for
+// it.
+func (r *Run) attendHere() (stop func()) {
+	pid, err := r.child.Forked()
+	if err != nil || !r.front {
+		return func() {}
+	}
+	var mu sync.Mutex // one line at a time
+	return network.Attend(r.dirs, r.name, pid, func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		fmt.Fprintf(r.output, format+"\n", args...)
+	})
+}

@@ -1,0 +1,361 @@
+package life
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"syscall"
+	"time"
+
+	"vserver/fault"
+	"vserver/guest"
+	"vserver/host/files"
+	"vserver/host/inside"
+	"vserver/host/state"
+	"vserver/kernel/cgroup"
+	"vserver/kernel/file"
+	"vserver/kernel/ns"
+	"vserver/limit"
+	"vserver/reaper"
+	"vserver/rootfs"
+	"vserver/spawn"
+	"vserver/step"
+	"vserver/vcontext"
+)
+
+// StartOptions are the ways to start a guest.
+type StartOptions struct {
+	// Wait keeps Start in the foreground until the guest has ended, takes down what
+	// is left of it, and gives the init's exit in the result.
+	Wait bool
+	// Stdout and Stderr, with Wait, get what a guest with a console of type log prints,
+	// which is then not logged; nil is the log.
+	Stdout, Stderr *os.File
+	// Output gets what hooks print; nil discards it.
+	Output io.Writer
+}
+
+// Start starts a guest, in what of it is done under the guest's lock. It returns when the
+// guest's init runs. The error is guest.ErrRunning when it runs already.
+func Start(ctx context.Context, d guest.Dirs, n guest.Name, o StartOptions) (*Run, error) {
+	// The lock of a guest that is not there should not be left by a slip of the pen.
+	if there, err := file.Exists(d.Spec(n)); err != nil || !there {
+		return nil, errors.Join(err, state.Absent(d, n))
+	}
+	unlock, err := state.Lock(d, n)
+	if err != nil {
+		return nil, err
+	}
+	defer unlock()
+	r, err := starting(d, n, o)
+	if err != nil {
+		return nil, err
+	}
+	if err := vacate(d, n); err != nil {
+		return nil, err
+	}
+	if err := step.Run(ctx, "start", r.steps()); err != nil {
+		r.Close()
+		return nil, inside.HintPids(d, n, err)
+	}
+	return r, r.complain(r.hook(ctx, "post-start", r.spec.Hooks.PostStart))
+}
+
+// PlanStart gives the steps of a start without taking any.
+func PlanStart(d guest.Dirs, n guest.Name) ([]step.Step, error) {
+	r, err := starting(d, n, StartOptions{})
+	if err != nil {
+		return nil, err
+	}
+	return r.steps(), nil
+}
+
+func starting(d guest.Dirs, n guest.Name, o StartOptions) (*Run, error) {
+	spec, err := state.Load(d, n)
+	if err != nil {
+		return nil, err
+	}
+	r, err := newRun(d, n, spec, o.Output)
+	if err == nil && o.Wait && o.Stdout != nil && r.spec.Console.Type == guest.ConsoleLog {
+		r.front, r.files = true, [2]*os.File{o.Stdout, o.Stderr}
+	}
+	return r, err
+}
+
+// vacate makes sure that the guest does not run and that nothing of an earlier run
+// is left. A group that was killed once must go: no process can be born into it any
+// more (seen on 6.18: CLONE_INTO_CGROUP into it gives a process that is killed at
+// once). What was set while it ran gets into its files now.
+func vacate(d guest.Dirs, n guest.Name) error {
+	running, err := state.Runs(d, n)
+	if err != nil {
+		return err
+	}
+	if running {
+		return guest.ErrRunning
+	}
+	return errors.Join(takeDown(d, n), files.Freshen(d, n))
+}
+
+// steps is the table of a start; undone backward it is a stop, and the recovery of
+// either.
+func (r *Run) steps() []step.Step {
+	list := []step.Step{
+		{Name: "make " + r.dirs.State(r.name), Do: r.makeState},
+		{Name: "run pre-start hooks", Do: func(ctx context.Context) error {
+			return r.hook(ctx, "pre-start", r.spec.Hooks.PreStart)
+		}},
+		{Name: "make control group " + r.dirs.Group(r.name), Do: r.makeGroup, Undo: r.removeGroup},
+		r.encloseStep(),
+		{Name: "make console of type " + string(r.spec.Console.Type), Do: r.makeConsole, Undo: r.closeConsole},
+		{Name: "clone first process: " + r.namespaces(), Do: r.clone, Undo: r.abandon},
+	}
+	for i, m := range r.mounts {
+		list = append(list, r.mountStep(i, m))
+	}
+	list = append(list, r.viewStep()...)
+	list = append(list, step.Step{Name: "wait for the guest's namespaces", Do: r.forked})
+	list = append(list, r.networkSteps()...)
+	list = append(list,
+		step.Step{Name: "set limits", Do: r.setLimits},
+		step.Step{Name: "write " + state.NotePath(r.dirs, r.name), Do: r.writeNote, Undo: r.removeNote})
+	if !r.front {
+		list = append(list, step.Step{Name: "tell vserverd", Do: r.tell})
+	}
+	list = append(list, r.tellView()...)
+	return append(list, step.Step{Name: "let it run: " + fmt.Sprint(r.plan.Init.Argv), Do: r.release})
+}
+
+func (r *Run) namespaces() string {
+	s := "mount pid uts ipc cgroup time"
+	if r.plan.OwnNet {
+		s += " net"
+	}
+	if r.plan.Userns {
+		s = fmt.Sprintf("user (ids %d-%d) ", r.plan.Base, r.plan.Base+guest.IDs-1) + s
+	}
+	return s
+}
+
+func (r *Run) makeState(context.Context) error {
+	return os.MkdirAll(r.dirs.State(r.name), 0o700)
+}
+
+func (r *Run) makeGroup(context.Context) (err error) {
+	if r.group, err = r.cg.Create(r.dirs.Group(r.name)); err != nil {
+		return err
+	}
+	return r.group.Delegate(r.plan.Base, r.plan.Base)
+}
+
+// removeGroup ends what is left in the group and removes it, with the groups that
+// hold its limits.
+func (r *Run) removeGroup() error { return removeGroup(r.dirs, r.cg, r.name) }
+
+func (r *Run) clone(context.Context) (err error) {
+	if r.child, err = spawn.Start(r.plan.Table(), r.plan.Options(r.group.FD())); err != nil {
+		return err
+	}
+	if !r.plan.Userns {
+		return nil
+	}
+	if err := ns.MapIDs(r.child.First(), vcontext.IDMap(0, r.plan.Base)); err != nil {
+		return err
+	}
+	if r.userns, err = ns.Open(r.child.First(), "user"); err != nil {
+		return err
+	}
+	return r.child.Open()
+}
+
+// abandon ends a child that was not let go. One that runs is ended with its group.
+func (r *Run) abandon() error {
+	if r.child != nil {
+		r.child.Kill()
+		r.child.Close()
+		r.child = nil
+	}
+	if r.userns != nil {
+		r.userns.Close()
+		r.userns = nil
+	}
+	r.closeMounts()
+	return nil
+}
+
+func (r *Run) forked(context.Context) error {
+	_, err := r.child.Forked()
+	return err
+}
+
+func (r *Run) mountStep(i int, m rootfs.Mount) step.Step {
+	return step.Step{Name: m.String(), Do: func(context.Context) (err error) {
+		if r.fds[i], err = r.makeMount(m); err == nil && m.Kind == rootfs.Pts && r.plan.TTY {
+			err = r.attachConsole(r.fds[i])
+		}
+		return err
+	}}
+}
+
+func (r *Run) makeMount(m rootfs.Mount) (int, error) {
+	owner := rootfs.Owner{Base: r.plan.Base, Userns: -1}
+	if r.userns != nil {
+		owner.Userns = int(r.userns.Fd())
+	}
+	return m.Make(owner)
+}
+
+func (r *Run) closeMounts() {
+	for i, fd := range r.fds {
+		if fd >= 0 {
+			syscall.Close(fd)
+			r.fds[i] = -1
+		}
+	}
+}
+
+func (r *Run) writeNote(context.Context) error {
+	pid, err := r.child.Forked()
+	if err != nil {
+		return err
+	}
+	began, err := state.Born(pid)
+	if err != nil {
+		return err
+	}
+	if adj := r.spec.Limits.OOMScoreAdj; adj != 0 {
+		if err := ns.Write(pid, "oom_score_adj", fmt.Sprint(adj)); err != nil {
+			return err
+		}
+	}
+	return r.note(pid, began).Write(state.NotePath(r.dirs, r.name))
+}
+
+func (r *Run) setLimits(context.Context) error {
+	pid, err := r.child.Forked()
+	if err != nil {
+		return err
+	}
+	return limit.Apply(r.cg, r.dirs.Group(r.name), r.limits, pid)
+}
+
+func (r *Run) removeNote() error { return state.RemoveNote(state.NotePath(r.dirs, r.name)) }
+
+// release sends the child all it waits for and sees it execute the init.
+func (r *Run) release(context.Context) error {
+	fds := append([]int(nil), r.fds...)
+	for _, f := range r.stdio {
+		fds = append(fds, int(f.Fd()))
+	}
+	if r.plan.Reaper {
+		fd, err := reaper.Open()
+		if err != nil {
+			return err
+		}
+		defer syscall.Close(fd)
+		fds = append(fds, fd)
+	}
+	if err := r.child.Send(fds); err != nil {
+		return err
+	}
+	if r.pumps != nil {
+		r.pumps.Started()
+	}
+	if err := r.serve(); err != nil {
+		return err
+	}
+	err := r.child.Finish()
+	if err == nil && r.told != nil {
+		r.complain(r.told.Confirm())
+	}
+	if errors.Is(err, syscall.ENOENT) && r.spec.Init.Style == guest.InitPlain {
+		return fault.Hint(err, "the guest has no "+r.plan.Init.Argv[0]+"; see init.command and init.style in `vserver "+string(r.name)+" config`")
+	}
+	return err
+}
+
+// Close releases what the run held of this process.
+func (r *Run) Close() {
+	r.closeMounts()
+	r.closeConsole()
+	if r.userns != nil {
+		r.userns.Close()
+	}
+	if r.told != nil {
+		r.told.Close()
+	}
+	if r.pumps != nil {
+		r.pumps.Close()
+	}
+	if r.child != nil {
+		r.child.Close()
+	}
+	if r.group != nil {
+		r.group.Close()
+	}
+}
+
+// Leave lets the guest run without us.
+func (r *Run) Leave() {
+	go r.child.Wait() // should we live that long, it must not stay a zombie
+}
+
+// Wait waits until the guest has ended, takes down what is left of it, and gives the
+// init's exit. When ctx ends so does the guest.
+func (r *Run) Wait(ctx context.Context) (*guest.Exit, error) {
+	defer r.attendHere()()
+	exit, err := r.wait(ctx)
+	return exit, errors.Join(err, r.cleared(exit))
+}
+
+// wait waits for the init, which is this process's child.
+func (r *Run) wait(ctx context.Context) (*guest.Exit, error) {
+	pid, err := r.child.Forked()
+	if err != nil {
+		return nil, err
+	}
+	stop := context.AfterFunc(ctx, func() { killGroup(r.dirs, r.cg, r.name) })
+	defer stop()
+	ws, err := r.child.Wait()
+	if err != nil {
+		return nil, fmt.Errorf("process %d: %w", pid, err)
+	}
+	if r.pumps != nil {
+		r.pumps.Drain()
+	}
+	exit := exitOf(ws)
+	return &exit, ctx.Err()
+}
+
+// exitOf tells how an init ended from its wait status. The kernel ends the init of a
+// pid namespace with SIGHUP for a restart and with SIGINT for a halt or power-off
+// (reboot(2)).
+func exitOf(ws syscall.WaitStatus) guest.Exit {
+	e := guest.Exit{Time: time.Now()}
+	switch {
+	case ws.Exited():
+		e.Reason, e.Code = guest.Exited, ws.ExitStatus()
+	case ws.Signal() == syscall.SIGHUP:
+		e.Reason = guest.Rebooted
+	case ws.Signal() == syscall.SIGINT:
+		e.Reason = guest.Halted
+	default:
+		e.Reason, e.Signal = guest.Signalled, guest.Signal(ws.Signal()).String()
+	}
+	return e
+}
+
+// killGroup ends every process of the guest.
+func killGroup(d guest.Dirs, cg cgroup.Host, n guest.Name) error {
+	g, err := cg.Open(d.Group(n))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	return g.Kill()
+}

@@ -1,0 +1,156 @@
+package life
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+
+	"vserver/guest"
+	"vserver/host/farewell"
+	"vserver/host/state"
+	"vserver/kernel/cgroup"
+	"vserver/kernel/file"
+	"vserver/ncontext"
+	"vserver/ncontext/shared"
+	"vserver/step"
+)
+
+// StopOptions are the ways to stop a guest.
+type StopOptions struct {
+	// Timeout bounds the guest's own way of ending; 0 takes it from the spec.
+	Timeout time.Duration
+	// Kill leaves the guest no time at all.
+	Kill   bool
+	Output io.Writer
+	// Waiting, when not nil, is told once a second what a stop waits for.
+	Waiting func(farewell.Waiting)
+}
+
+// Stop ends a guest: its own way first, by force when its time is up. It always ends
+// itself. The error is guest.ErrStopped when the guest does not run.
+func Stop(ctx context.Context, d guest.Dirs, n guest.Name, o StopOptions) error {
+	err := stop(ctx, d, n, o)
+	if err == nil || errors.Is(err, guest.ErrStopped) {
+		// vserverd, which stays for a while, does it when it ends: who starts again soon
+		// should not have to attach programs anew (some 20 ms).
+		if awake, _ := file.Exists(d.Socket()); !awake || !shared.Attached(d) {
+			err = errors.Join(Prune(d), err)
+		}
+	}
+	return err
+}
+
+// Prune removes what stands for all guests, when there is none: the group above theirs,
+// the programs of the shared network, the packet filter's table. That the group is not
+// empty is no error. It is not part of a guest's end: who starts again at once should
+// find it.
+func Prune(d guest.Dirs) error {
+	cg, err := cgroup.Find()
+	if err != nil {
+		return err
+	}
+	if err := cg.Unified.Prune(d.Cgroup); err != nil {
+		return err
+	}
+	if there, err := file.Exists(filepath.Join(cg.Unified.Mount, d.Cgroup)); there || err != nil {
+		return err
+	}
+	return errors.Join(shared.Detach(d), ncontext.Prune())
+}
+
+func stop(ctx context.Context, d guest.Dirs, n guest.Name, o StopOptions) error {
+	if _, err := os.Stat(d.Spec(n)); err != nil {
+		if running, _ := state.Runs(d, n); !running {
+			return guest.ErrNotFound
+		}
+	}
+	unlock, leave, err := state.LockToLeave(d, n)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	running, err := state.Runs(d, n)
+	if err != nil {
+		return err
+	}
+	if !running {
+		return errors.Join(takeDown(d, n), guest.ErrStopped)
+	}
+	r, err := remains(d, n)
+	if err != nil {
+		return err
+	}
+	if o.Output != nil {
+		r.output = o.Output
+	}
+	if o.Timeout == 0 {
+		o.Timeout = time.Duration(r.spec.Init.StopTimeout)
+	}
+	r.hold()
+	defer r.held.linger(leave)
+	return step.Run(ctx, "stop", r.stopping(o))
+}
+
+// PlanStop gives the steps of a stop without taking any.
+func PlanStop(d guest.Dirs, n guest.Name) ([]step.Step, error) {
+	if _, err := state.Load(d, n); err != nil {
+		return nil, err
+	}
+	r, err := remains(d, n)
+	if err != nil {
+		return nil, err
+	}
+	return r.stopping(StopOptions{Timeout: time.Duration(r.spec.Init.StopTimeout)}), nil
+}
+
+// stopping is the table of a stop: asking, waiting, and then the table of the start
+// backward.
+func (r *Run) stopping(o StopOptions) []step.Step {
+	list := []step.Step{
+		{Name: "note that the end is asked for", Do: r.markStopping},
+		{Name: "run pre-stop hooks", Do: func(ctx context.Context) error {
+			return r.complain(r.hook(ctx, "pre-stop", r.spec.Hooks.PreStop))
+		}},
+	}
+	if !o.Kill {
+		f := &farewell.Farewell{
+			Dirs: r.dirs, Name: r.name, Init: &r.spec.Init, Limit: o.Timeout, Pidfd: r.held.pidfd,
+			Say: func(err error) { r.complain(err) }, Waiting: o.Waiting,
+		}
+		list = append(list, step.Step{Name: "ask the init to end", Do: func(ctx context.Context) error {
+			err := f.Ask(ctx)
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return r.complain(err)
+		}}, step.Step{Name: fmt.Sprintf("wait for it, %v at most", o.Timeout), Do: f.Await})
+	}
+	list = append(list, step.Step{Name: "record the end", Do: r.recordStop})
+	forward := r.steps()
+	for i := len(forward) - 1; i >= 0; i-- {
+		if undo := forward[i].Undo; undo != nil {
+			list = append(list, step.Step{Name: "undo: " + forward[i].Name, Do: func(context.Context) error { return undo() }})
+		}
+	}
+	return append(list, step.Step{Name: "run post-stop hooks", Do: func(ctx context.Context) error {
+		return r.complain(r.hook(ctx, "post-stop", r.spec.Hooks.PostStop))
+	}})
+}
+
+func (r *Run) markStopping(context.Context) error {
+	was, err := state.ReadNote(r.dirs, r.name)
+	if err != nil || was == nil {
+		return r.complain(err)
+	}
+	was.Stopping = true
+	return was.Replace(state.NotePath(r.dirs, r.name))
+}
+
+// recordStop leaves the end of a guest that was killed, or ended as asked.
+func (r *Run) recordStop(context.Context) error {
+	return state.RecordExit(r.dirs, r.name, guest.Exit{Reason: guest.StoppedBy, Time: time.Now()})
+}

@@ -1,0 +1,372 @@
+// Package making is how a guest comes to be and goes: built, cloned, renamed, deleted, with
+// the images that its root lies over. What is killed on the way is put right by the next
+// such operation on any guest.
+package making
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"vserver/build"
+	"vserver/fault"
+	"vserver/guest"
+	"vserver/host/files"
+	"vserver/host/state"
+	"vserver/identity"
+	"vserver/kernel/file"
+	"vserver/layer"
+	"vserver/pool"
+	"vserver/step"
+	"vserver/store"
+)
+
+// BuildOptions are the ways to build a guest.
+type BuildOptions struct {
+	// Keep leaves what a build that fails has made, for looking at; the error's hint
+	// says where.
+	Keep bool
+	// Fresh makes a new image though the pool has one made in the same way.
+	Fresh bool
+	// Progress gets a line for each thing that is done; nil discards them.
+	Progress io.Writer
+	// RootPassword is a hash by crypt(3) for root; "" locks root's password.
+	RootPassword string
+	// AuthorizedKeys are ssh keys for root, each a line of an authorized_keys file.
+	AuthorizedKeys []string
+}
+
+// builder is one build on its way.
+type builder struct {
+	dirs    guest.Dirs
+	n       guest.Name
+	spec    *guest.Spec // gets the numbers and the image
+	full    guest.Spec  // with its defaults, once it has the numbers
+	src     build.Source
+	o       BuildOptions
+	say     build.Progress
+	fill    func(context.Context) error // makes the files
+	release func()                      // of the image
+	kept    bool                        // the files are where Keep leaves them
+}
+
+// Build makes guest n: its files by src, and last its spec. A number that spec does not
+// have is given to it, and root.lower and root.shared are filled in. Nothing is there
+// when Build fails or is killed; what a killed one left is swept by the next Build,
+// Delete or Rename of any guest. guest.ErrExists when there is such a guest.
+func Build(ctx context.Context, d guest.Dirs, n guest.Name, spec *guest.Spec, src build.Source, o BuildOptions) error {
+	b := &builder{dirs: d, n: n, spec: spec, src: src, o: o, say: build.Lines(o.Progress)}
+	b.fill = b.files
+	err := run(ctx, d, n, "build", b.steps())
+	if err != nil && b.kept {
+		err = fault.Hint(err, "look at "+kept(d, n))
+	}
+	return err
+}
+
+// run settles, takes the guest's lock, and runs a table.
+func run(ctx context.Context, d guest.Dirs, n guest.Name, op string, steps []step.Step) error {
+	if err := settle(d); err != nil {
+		return err
+	}
+	return state.Locked(d, n, state.Patience, func() error { return step.Run(ctx, op, steps) })
+}
+
+func (b *builder) steps() []step.Step {
+	return []step.Step{
+		{Name: "check that there is no such guest", Do: b.check},
+		{Name: "make " + staging(b.dirs, b.n), Do: b.mark, Undo: b.undo},
+		{Name: "reserve a number", Do: b.reserve},
+		{Name: "make the files by method " + b.src.Method, Do: b.fill, Undo: b.unuse},
+		{Name: "write who the guest is", Do: b.identify},
+		{Name: "move the files to " + b.dirs.Guest(b.n), Do: b.place},
+		{Name: "write " + b.dirs.Spec(b.n), Do: b.write},
+		{Name: "remove " + staging(b.dirs, b.n), Do: b.finish},
+	}
+}
+
+func (b *builder) check(context.Context) error {
+	if found := b.spec.Validate(); len(found) > 0 {
+		return found[0]
+	}
+	if b.spec.Root.Kind == guest.RootDir && len(b.src.Shared) > 0 {
+		return fault.Hint(fmt.Errorf("method %s: needs root.kind overlay: %w", b.src.Method, guest.ErrInvalid),
+			"leave root.kind out, or build with -m debootstrap")
+	}
+	for _, path := range []string{b.dirs.Spec(b.n), b.dirs.Guest(b.n)} {
+		there, err := file.Exists(path)
+		if err != nil {
+			return err
+		}
+		if there {
+			return fault.Hint(fmt.Errorf("%s: %w", path, guest.ErrExists), "vserver "+string(b.n)+" delete")
+		}
+	}
+	return b.clash()
+}
+
+// clash refuses addresses and the like that another guest has.
+func (b *builder) clash() error {
+	all, err := store.All(b.dirs.Config)
+	if err != nil {
+		return err
+	}
+	for _, c := range store.Check(append(all, store.Entry{Name: b.n, Spec: b.spec}), nil) {
+		if c.Guest == b.n && !c.Warning {
+			return fmt.Errorf("%s: %w", c.Path, c.Err)
+		}
+	}
+	return nil
+}
+
+func (b *builder) mark(context.Context) error {
+	for _, dir := range []string{b.dirs.Data, filepath.Dir(b.dirs.Guest(b.n)), filepath.Dir(staging(b.dirs, b.n))} {
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			return err
+		}
+	}
+	return errors.Join(os.Mkdir(staging(b.dirs, b.n), 0o700), os.Mkdir(b.dir(), 0o700))
+}
+
+// dir is where the guest's own files are made.
+func (b *builder) dir() string { return filepath.Join(staging(b.dirs, b.n), "files") }
+
+// undo takes everything back from names alone. The steps after mark need none of
+// their own.
+func (b *builder) undo() error {
+	err := error(nil)
+	if b.o.Keep {
+		err = b.keep()
+	}
+	return errors.Join(err, store.Remove(b.dirs.Spec(b.n)), clear(b.dirs, b.n))
+}
+
+// keep moves what was made to where nobody sweeps.
+func (b *builder) keep() error {
+	kept := kept(b.dirs, b.n)
+	if err := os.MkdirAll(filepath.Dir(kept), 0o700); err != nil {
+		return err
+	}
+	if err := remove(filepath.Dir(kept), b.n); err != nil {
+		return err
+	}
+	for _, dir := range []string{b.dir(), b.dirs.Guest(b.n)} {
+		if there, _ := file.Exists(dir); there {
+			b.kept = true
+			return os.Rename(dir, kept)
+		}
+	}
+	return nil
+}
+
+func (b *builder) reserve(context.Context) error {
+	err := files.HintFull(store.Reserve(b.dirs, b.n, b.spec), b.dirs.Data)
+	b.full = b.spec.WithDefaults(b.n)
+	return err
+}
+
+// files makes the guest's own directories and what is beneath them.
+func (b *builder) files(ctx context.Context) error {
+	if b.full.Root.Kind == guest.RootDir {
+		return files.HintFull(b.plain(ctx), b.dirs.Data)
+	}
+	image, err := b.image(ctx)
+	if err != nil {
+		return files.HintFull(err, b.dirs.Data)
+	}
+	b.spec.Root.Lower = append([]string{image}, b.spec.Root.Lower...)
+	b.spec.Root.Shared = b.src.Shared
+	b.full = b.spec.WithDefaults(b.n)
+	return layers(b.dir(), b.full.FirstID(), b.src.Shared, b.src.Hidden)
+}
+
+// plain fills a plain directory, and gives it the guest's ids.
+func (b *builder) plain(ctx context.Context) error {
+	tree := filepath.Join(b.dir(), "root")
+	if err := makeDir(tree, 0o755, 0); err != nil {
+		return err
+	}
+	if err := b.make(ctx, tree); err != nil {
+		return err
+	}
+	b.adopt(tree, programOf(b.src))
+	b.full = b.spec.WithDefaults(b.n)
+	d, err := file.OpenDir(tree)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	b.say.Say("give the files to ids from %d", b.full.FirstID())
+	return layer.Shift{To: b.full.FirstID()}.Run(ctx, d)
+}
+
+// make fills dir with files of ids from 0, and takes away what would make two guests
+// one: they get their own.
+func (b *builder) make(ctx context.Context, dir string) error {
+	if err := b.src.Fill(ctx, dir, b.say); err != nil || b.src.Moves {
+		return err
+	}
+	r, err := layer.Open(dir, nil, 0)
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return identity.Strip(r)
+}
+
+// image gives the name of the image with the guest's files, which is made unless the
+// pool has it, and protects it until the spec is written.
+func (b *builder) image(ctx context.Context) (string, error) {
+	name, err := b.src.Name(ctx)
+	if err != nil {
+		return "", err
+	}
+	meta := pool.Meta{Method: b.src.Method, Source: b.src.Text, Cache: b.src.Cache}
+	if b.src.Program != nil {
+		meta.Program = new(pool.Program)
+	}
+	p := pool.Open(b.dirs.Pool())
+	if b.o.Keep {
+		p = p.Keeping()
+	}
+	if name == "" {
+		meta.Guest, name = string(b.n), string(b.n)
+	}
+	free := name
+	for i := 2; meta.Guest != "" || b.o.Fresh; i++ {
+		if _, err := p.Tree(free); errors.Is(err, pool.ErrNoImage) {
+			break
+		}
+		free = fmt.Sprintf("%s-%d", name, i)
+	}
+	name = free
+	for {
+		b.release, err = p.Use(name)
+		if err == nil {
+			b.say.Say("image %s", name)
+			tree, err := p.Tree(name)
+			b.adopt(tree, p.Meta(name).Program)
+			return name, err
+		}
+		if !errors.Is(err, pool.ErrNoImage) && !errors.Is(err, file.ErrLocked) {
+			return "", err
+		}
+		b.say.Say("make image %s from %s", name, b.src.Text)
+		err = p.Add(ctx, name, meta, func(ctx context.Context, dir string) error {
+			err := b.make(ctx, dir)
+			if says := programOf(b.src); says != nil {
+				*meta.Program = *says
+			}
+			return err
+		})
+		if err != nil && !errors.Is(err, guest.ErrExists) {
+			if b.o.Keep {
+				err = fault.Hint(err, "look at "+p.Kept(name))
+			}
+			return "", err
+		}
+	}
+}
+
+func (b *builder) unuse() error {
+	if b.release != nil {
+		b.release()
+	}
+	return nil
+}
+
+// layers makes the directories of an overlay guest's own: upper and work for the root,
+// and the same for each directory of the host that it shares, in which hidden ones
+// (parents first) start out empty.
+func layers(dir string, base uint32, shared, hidden []string) error {
+	at := []string{dir}
+	for _, s := range shared {
+		own := filepath.Join(dir, "shared", strings.Trim(s, "/"))
+		if err := os.MkdirAll(own, 0o700); err != nil {
+			return err
+		}
+		at = append(at, own)
+	}
+	for _, own := range at {
+		if err := makeDir(filepath.Join(own, "upper"), 0o755, base); err != nil {
+			return err
+		}
+		if err := makeDir(filepath.Join(own, "work"), 0o700, 0); err != nil {
+			return err
+		}
+	}
+	for _, path := range hidden {
+		for _, s := range shared {
+			if below, ok := strings.CutPrefix(path, s+"/"); ok {
+				if err := hide(filepath.Join(dir, "shared", strings.Trim(s, "/"), "upper"), below, base); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// hide makes an empty directory that does not show what the lower layer has there. One
+// in a hidden directory is just made.
+func hide(upper, name string, base uint32) error {
+	if err := makeDir(filepath.Join(upper, name), 0o755, base); err != nil || strings.Contains(name, "/") {
+		return err
+	}
+	d, err := file.OpenDir(upper)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return layer.Hide(d, name)
+}
+
+// makeDir makes a directory of ours with owner and mode as said.
+func makeDir(path string, mode os.FileMode, id uint32) error {
+	if err := os.Mkdir(path, mode); err != nil {
+		return err
+	}
+	return errors.Join(os.Chown(path, int(id), int(id)), os.Chmod(path, mode))
+}
+
+func (b *builder) identify(context.Context) error {
+	id, err := files.Identity(b.dirs, &b.full)
+	if err != nil {
+		return err
+	}
+	id.RootPassword, id.AuthorizedKeys, id.KeepAccounts = b.o.RootPassword, b.o.AuthorizedKeys, b.src.Moves
+	r, err := files.Root(b.dirs, &b.full, b.dir())
+	if err != nil {
+		return err
+	}
+	defer r.Close()
+	return files.HintFull(id.Apply(r), b.dirs.Data)
+}
+
+func (b *builder) place(context.Context) error {
+	return os.Rename(b.dir(), b.dirs.Guest(b.n))
+}
+
+// write puts the spec in place, which makes the guest one. Its files are on the disk
+// before: after a power cut there is a whole guest or none.
+func (b *builder) write(context.Context) error {
+	d, err := file.OpenDir(b.dirs.Guest(b.n))
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	if b.full.Root.Kind == guest.RootDir || !file.Ordered(d) {
+		if err := file.SyncAll(d); err != nil {
+			return err
+		}
+	}
+	return files.HintFull(store.Write(b.dirs.Spec(b.n), b.spec), b.dirs.Config)
+}
+
+func (b *builder) finish(context.Context) error {
+	return errors.Join(b.unuse(), remove(filepath.Dir(staging(b.dirs, b.n)), b.n), prune(b.dirs))
+}

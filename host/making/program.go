@@ -1,0 +1,72 @@
+package making
+
+import (
+	"io/fs"
+	"os"
+	"slices"
+	"strings"
+
+	"vserver/build"
+	"vserver/guest"
+	"vserver/pool"
+)
+
+// programOf is what the maker of a source's files wants run in them, once they are made.
+func programOf(src build.Source) *pool.Program {
+	if src.Program == nil {
+		return nil
+	}
+	c := src.Program()
+	return &pool.Program{
+		Command: slices.Concat(c.Entrypoint, c.Cmd), Environment: c.Env,
+		Dir: c.WorkingDir, User: c.User, StopSignal: c.StopSignal,
+	}
+}
+
+// adopt makes what a tree's maker wants run in it the guest's command, when the tree has
+// no init and nothing else was asked for.
+func (b *builder) adopt(tree string, p *pool.Program) {
+	if p == nil || len(p.Command) == 0 || b.spec.Init.Style != "" || len(b.spec.Init.Command) > 0 || has(tree, "sbin/init") {
+		return
+	}
+	before := b.spec.Init
+	init := &b.spec.Init
+	init.Style, init.Command = guest.InitCommand, p.Command
+	if p.Dir != "" && p.Dir != "/" && has(tree, "bin/sh") {
+		init.Command = slices.Concat([]string{"/bin/sh", "-c", `cd "$0" && exec "$@"`, p.Dir}, p.Command)
+	}
+	env := make(map[string]string)
+	for _, kv := range p.Environment {
+		k, v, _ := strings.Cut(kv, "=")
+		env[k] = v
+	}
+	for k, v := range init.Environment { // as the user asked
+		env[k] = v
+	}
+	init.Environment = env
+	if init.StopSignal == 0 && len(init.StopCommand) == 0 && p.StopSignal != "" {
+		if err := init.StopSignal.UnmarshalText([]byte(p.StopSignal)); err != nil {
+			init.StopSignal = 0
+		}
+	}
+	if found := b.spec.Validate(); len(found) > 0 { // strangers wrote it
+		b.spec.Init = before
+		b.say.Say("what the image runs is left out: %v", found[0])
+		return
+	}
+	b.say.Say("the image has no init: its own command %q is run", strings.Join(p.Command, " "))
+	if p.User != "" && p.User != "root" && p.User != "0" {
+		b.say.Say("as the guest's root, not as %q: see init.command", p.User)
+	}
+}
+
+// has tells whether a tree of strangers' has a file, or a link of that name.
+func has(tree, name string) bool {
+	root, err := os.OpenRoot(tree)
+	if err != nil {
+		return false
+	}
+	defer root.Close()
+	info, err := root.Lstat(name)
+	return err == nil && info.Mode()&fs.ModeDir == 0
+}

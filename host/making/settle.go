@@ -1,0 +1,163 @@
+package making
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"vserver/guest"
+	"vserver/host/state"
+	"vserver/kernel/file"
+	"vserver/pool"
+	"vserver/store"
+)
+
+// Where the files of a guest are while they come and go, so that whoever finds them
+// after a crash knows what was meant:
+//
+//	Data/guests/NAME         the files, see guest.Dirs.Guest
+//	Data/staging/NAME        the guest is being built or deleted: if it has no spec (the
+//	                         build had not got that far, the deletion had) then nothing
+//	                         of it shall stay; if it has, it is whole
+//	Data/renaming/OLD        symbolic link to the new name: if the spec still has the old
+//	                         one the guest gets all back, else the rest is done
+//	Data/kept/NAME           what a build that failed left for looking at
+//
+// Who works on a guest holds its lock, so settle can tell the work of the living from
+// what the dead left.
+
+func staging(d guest.Dirs, n guest.Name) string {
+	return filepath.Join(d.Data, "staging", string(n))
+}
+
+func renaming(d guest.Dirs, n guest.Name) string {
+	return filepath.Join(d.Data, "renaming", string(n))
+}
+
+func kept(d guest.Dirs, n guest.Name) string { return filepath.Join(d.Data, "kept", string(n)) }
+
+// settle finishes what killed builds, deletions and renamings left. What is locked is
+// somebody's and stays.
+func settle(d guest.Dirs) error {
+	var errs []error
+	for _, work := range []struct {
+		dir string
+		do  func(guest.Dirs, guest.Name) error
+	}{{"renaming", finishRename}, {"staging", tidy}} {
+		entries, err := os.ReadDir(filepath.Join(d.Data, work.dir))
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			errs = append(errs, err)
+		}
+		for _, e := range entries {
+			n := guest.Name(e.Name())
+			err := state.Locked(d, n, 0, func() error { return work.do(d, n) })
+			if !errors.Is(err, guest.ErrBusy) {
+				errs = append(errs, err)
+			}
+		}
+	}
+	return errors.Join(append(errs, pool.Open(d.Pool()).Sweep())...)
+}
+
+// tidy puts right what a killed build or deletion left of a guest, whose lock is
+// held.
+func tidy(d guest.Dirs, n guest.Name) error {
+	whole, err := file.Exists(d.Spec(n))
+	if err != nil {
+		return err
+	}
+	if !whole {
+		return clear(d, n)
+	}
+	return remove(filepath.Dir(staging(d, n)), n)
+}
+
+// clear removes everything of a guest that has no spec (any more), and the mark of it
+// in staging last, so that it can be done again until it is done.
+func clear(d guest.Dirs, n guest.Name) error {
+	for _, dir := range []string{filepath.Dir(d.Guest(n)), filepath.Dir(d.State(n))} {
+		if err := remove(dir, n); err != nil {
+			return err
+		}
+	}
+	if err := remove(staging(d, n), "files"); err != nil {
+		return err
+	}
+	if err := prune(d); err != nil {
+		return err
+	}
+	if err := store.Release(d, n); err != nil {
+		return err
+	}
+	return remove(filepath.Dir(staging(d, n)), n)
+}
+
+// remove removes an entry of a directory of ours with all that is below; neither has
+// to be there.
+func remove(dir string, name guest.Name) error {
+	at, err := file.OpenDir(dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer at.Close()
+	return at.RemoveAll(string(name))
+}
+
+// prune removes images that nobody needs: those made for one guest that no spec refers
+// to, and of those that can be made again from this host all but the newest of their
+// method. Images of a build that has not written its spec yet are in use and stay.
+func prune(d guest.Dirs) error {
+	images, err := pool.Open(d.Pool()).List()
+	if err != nil {
+		return err
+	}
+	newest := map[string]time.Time{}
+	for _, im := range images {
+		if im.Cache && im.Made.After(newest[im.Method]) {
+			newest[im.Method] = im.Made
+		}
+	}
+	var refs map[string][]guest.Name
+	for _, im := range images {
+		if im.Guest == "" && (!im.Cache || im.Made.Equal(newest[im.Method])) {
+			continue
+		}
+		if refs == nil {
+			if refs, err = referers(d); err != nil {
+				return nil // nobody can tell now, some later time will do
+			}
+		}
+		if len(refs[im.Name]) > 0 {
+			continue
+		}
+		err := pool.Open(d.Pool()).Remove(im.Name, nil)
+		if err != nil && !errors.Is(err, guest.ErrBusy) && !errors.Is(err, pool.ErrNoImage) {
+			return err
+		}
+	}
+	return nil
+}
+
+// referers tells which guests' specs name each image. A spec that cannot be read
+// might name any image: then it is an error.
+func referers(d guest.Dirs) (map[string][]guest.Name, error) {
+	all, err := store.All(d.Config)
+	if err != nil {
+		return nil, err
+	}
+	out := map[string][]guest.Name{}
+	for _, e := range all {
+		if e.Err != nil {
+			return nil, e.Err
+		}
+		for _, l := range e.Spec.Root.Lower {
+			out[l] = append(out[l], e.Name)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,60 @@
+package state
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"vserver/guest"
+)
+
+func lastPath(d guest.Dirs, n guest.Name) string { return filepath.Join(d.State(n), "last.json") }
+
+// LastExit says how the guest ended last; nil when it never did since the host
+// booted.
+func LastExit(d guest.Dirs, n guest.Name) (*guest.Exit, error) {
+	text, err := os.ReadFile(lastPath(d, n))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var out guest.Exit
+	if err := json.Unmarshal(text, &out); err != nil {
+		return nil, fmt.Errorf("%s: %w", lastPath(d, n), err)
+	}
+	return &out, nil
+}
+
+// LastEnd is LastExit, but for a guest that has ended by itself and of whose end nobody
+// has taken note yet: that is guest.Unknown, without a time.
+func LastEnd(d guest.Dirs, n guest.Name, running bool) (*guest.Exit, error) {
+	// In this order: who takes note records the end before the note of the run goes.
+	was, noteErr := ReadNote(d, n)
+	last, err := LastExit(d, n)
+	if running || err != nil || noteErr != nil || was == nil || last != nil && last.Time.After(was.Started) {
+		return last, err
+	}
+	return &guest.Exit{Reason: guest.Unknown}, nil
+}
+
+// RecordExit leaves how a guest ended.
+func RecordExit(d guest.Dirs, n guest.Name, exit guest.Exit) error {
+	text, err := json.Marshal(exit)
+	if err != nil {
+		return err
+	}
+	path := lastPath(d, n)
+	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
+		return err
+	}
+	temp := path + ".new"
+	if err := os.WriteFile(temp, text, 0o600); err != nil {
+		return err
+	}
+	return os.Rename(temp, path)
+}

@@ -1,0 +1,59 @@
+package state
+
+import (
+	"time"
+
+	"vserver/guest"
+	"vserver/kernel/file"
+	"vserver/store"
+)
+
+// Patience is how long an operation waits for another one on the same guest: as long
+// as a start or a stop in good order takes. After that it is guest.ErrBusy.
+const Patience = 5 * time.Second
+
+// Lock takes the lock of a guest, waiting a while for another operation on it. unlock
+// may be called twice.
+func Lock(d guest.Dirs, n guest.Name) (unlock func(), err error) {
+	unlock, _, err = LockToLeave(d, n)
+	return unlock, err
+}
+
+// LockToLeave is Lock for an operation that may end before all of its work is done:
+// leave, called before unlock, has a process cloned meanwhile keep the lock.
+func LockToLeave(d guest.Dirs, n guest.Name) (unlock, leave func(), err error) {
+	l, err := store.Lock(d.Lock(n), Patience)
+	if err != nil {
+		return nil, nil, err
+	}
+	leave = func() {
+		l.Leave()
+		l = nil
+	}
+	return func() {
+		if l != nil {
+			release(d, n, l)
+			l = nil
+		}
+	}, leave, nil
+}
+
+// Locked runs do while the guest's lock is held.
+func Locked(d guest.Dirs, n guest.Name, wait time.Duration, do func() error) error {
+	l, err := store.Lock(d.Lock(n), wait)
+	if err != nil {
+		return err
+	}
+	defer release(d, n, l)
+	return do()
+}
+
+// release lets go of a guest's lock. The file of one that is there stays, for the next
+// operation; with the guest it goes.
+func release(d guest.Dirs, n guest.Name, l *file.Lock) {
+	if there, err := file.Exists(d.Spec(n)); err == nil && !there {
+		l.Unlock()
+		return
+	}
+	l.Release()
+}

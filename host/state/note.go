@@ -1,0 +1,199 @@
+package state
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"vserver/guest"
+)
+
+// Note is what a start leaves for later commands: what the kernel cannot be asked,
+// or not cheaply. It is believed as long as its process is in the guest's group.
+//
+// It is a file of lines "KEY VALUE" with quoted values: written and read in a few
+// microseconds by each start and exec, where encoding/json takes 150 for its first
+// value (measured 2026-11).
+type Note struct {
+	PID      int
+	Began    uint64 // when the process began, in ticks since boot: tells it from a later one with its pid
+	Started  time.Time
+	Stopping bool // a stop was asked for: its end is no accident
+
+	// What the guest was started with, whatever its spec says by now.
+	XID     guest.XID
+	Base    uint32
+	Userns  bool
+	OwnNet  bool
+	Hidden  bool // its sockets are handed in
+	OwnTime bool
+	Style   guest.InitStyle
+	Mode    guest.NetMode
+	Addrs   []guest.Address // in shared mode, as they are now
+	Env     map[string]string
+	Rights  guest.Rights
+	Rlimits map[string]guest.Rlimit
+	Nproc   int // ceiling of its user namespace's processes, which stays; 0 for none
+}
+
+func (n *Note) text() []byte {
+	var b []byte
+	put := func(key, value string) {
+		b = append(append(b, key...), ' ')
+		b = append(strconv.AppendQuote(b, value), '\n')
+	}
+	put("pid", strconv.Itoa(n.PID))
+	put("began", strconv.FormatUint(n.Began, 10))
+	put("started", n.Started.Format(time.RFC3339Nano))
+	put("xid", strconv.Itoa(int(n.XID)))
+	put("base", strconv.Itoa(int(n.Base)))
+	put("nproc", strconv.Itoa(n.Nproc))
+	put("style", string(n.Style))
+	put("network", string(n.Mode))
+	for _, a := range n.Addrs {
+		put("address", a.String())
+	}
+	put("seccomp", string(n.Rights.Seccomp))
+	for _, f := range n.flags() {
+		put(f.key, strconv.FormatBool(*f.value))
+	}
+	for _, w := range n.Rights.Bcaps {
+		put("bcap", w)
+	}
+	for _, w := range n.Rights.Syscalls {
+		put("syscall", w)
+	}
+	for k, v := range n.Env {
+		put("env", k+"="+v)
+	}
+	for k, v := range n.Rlimits {
+		limit, _ := v.MarshalText() // never fails
+		put("rlimit", k+"="+string(limit))
+	}
+	return b
+}
+
+type flag struct {
+	key   string
+	value *bool
+}
+
+func (n *Note) flags() []flag {
+	return []flag{{"stopping", &n.Stopping}, {"userns", &n.Userns}, {"own_net", &n.OwnNet}, {"hidden", &n.Hidden}, {"own_time", &n.OwnTime},
+		{"nesting", &n.Rights.Nesting}, {"no_new_privileges", &n.Rights.NoNewPrivileges}}
+}
+
+// parseNote reads what text wrote. Keys it does not know are another version's, and
+// no reason not to stop a guest.
+func parseNote(text string) (*Note, error) {
+	n := &Note{Env: map[string]string{}, Rlimits: map[string]guest.Rlimit{}}
+	for line := range strings.Lines(text) {
+		key, quoted, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		value, err := strconv.Unquote(quoted)
+		if err == nil {
+			err = n.take(key, value)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	if n.PID <= 0 {
+		return nil, fmt.Errorf("no pid: %w", guest.ErrInvalid)
+	}
+	return n, nil
+}
+
+func (n *Note) take(key, value string) (err error) {
+	var number uint64
+	switch key {
+	case "pid":
+		n.PID, err = strconv.Atoi(value)
+	case "began":
+		n.Began, err = strconv.ParseUint(value, 10, 64)
+	case "started":
+		n.Started, err = time.Parse(time.RFC3339Nano, value)
+	case "xid":
+		number, err = strconv.ParseUint(value, 10, 32)
+		n.XID = guest.XID(number)
+	case "base":
+		number, err = strconv.ParseUint(value, 10, 32)
+		n.Base = uint32(number)
+	case "nproc":
+		n.Nproc, err = strconv.Atoi(value)
+	case "style":
+		n.Style = guest.InitStyle(value)
+	case "network":
+		n.Mode = guest.NetMode(value)
+	case "address":
+		var a guest.Address
+		a, err = guest.ParseAddress(value)
+		n.Addrs = append(n.Addrs, a)
+	case "seccomp":
+		n.Rights.Seccomp = guest.Seccomp(value)
+	case "bcap":
+		n.Rights.Bcaps = append(n.Rights.Bcaps, value)
+	case "syscall":
+		n.Rights.Syscalls = append(n.Rights.Syscalls, value)
+	case "env":
+		k, v, _ := strings.Cut(value, "=")
+		n.Env[k] = v
+	case "rlimit":
+		k, v, _ := strings.Cut(value, "=")
+		var limit guest.Rlimit
+		err = limit.UnmarshalText([]byte(v))
+		n.Rlimits[k] = limit
+	default:
+		flags := n.flags()
+		if i := slices.IndexFunc(flags, func(f flag) bool { return f.key == key }); i >= 0 {
+			*flags[i].value, err = strconv.ParseBool(value)
+		}
+	}
+	return err
+}
+
+// NotePath is where the note of a guest lies.
+func NotePath(d guest.Dirs, n guest.Name) string { return filepath.Join(d.State(n), "running") }
+
+// ReadNote gives nil when there is no note. One that cannot be read, as a start
+// leaves it that was killed while writing, tells nothing either: its guest does not
+// run, for its first process has not been let go.
+func ReadNote(d guest.Dirs, n guest.Name) (*Note, error) {
+	text, err := os.ReadFile(NotePath(d, n))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	was, err := parseNote(string(text))
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", NotePath(d, n), err)
+	}
+	return was, nil
+}
+
+// Write puts the note at path. Notes are gone after a reboot, so nothing is synced.
+func (n *Note) Write(path string) error { return os.WriteFile(path, n.text(), 0o600) }
+
+// Replace puts the note at path in one go: there is one already.
+func (n *Note) Replace(path string) error {
+	temp := path + ".new"
+	if err := n.Write(temp); err != nil {
+		return err
+	}
+	return os.Rename(temp, path)
+}
+
+// RemoveNote removes the note at path, if there is one.
+func RemoveNote(path string) error {
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return nil
+}

@@ -1,0 +1,286 @@
+// Package usage is what guests, and the host itself, use of the machine, as the kernel
+// counts it.
+package usage
+
+import (
+	"cmp"
+	"errors"
+	"io/fs"
+	"slices"
+	"strconv"
+	"sync"
+	"time"
+
+	"vserver/guest"
+	"vserver/host/network"
+	"vserver/host/state"
+	"vserver/kernel/cgroup"
+	"vserver/kernel/proc"
+	"vserver/ncontext"
+)
+
+// Seconds is a time span that JSON has in seconds.
+type Seconds time.Duration
+
+// MarshalJSON writes the seconds, to the microsecond.
+func (s Seconds) MarshalJSON() ([]byte, error) {
+	return strconv.AppendFloat(nil, time.Duration(s).Round(time.Microsecond).Seconds(), 'f', -1, 64), nil
+}
+
+// Usage is what a guest, or the host itself, uses of the machine.
+type Usage struct {
+	XID       guest.XID  `json:"xid"`  // 0 for the host itself
+	Name      guest.Name `json:"name"` // "" for the host itself
+	Processes int        `json:"processes"`
+	VSZ       int64      `json:"vsz"` // bytes of address space of all processes
+	RSS       int64      `json:"rss"` // bytes in memory, what processes share counted for each
+	// Memory is what the kernel counts against the guest's limit, page cache and kernel
+	// memory included; 0 where no controller counts for the guest.
+	Memory int64 `json:"memory,omitempty"`
+	// User and System are processor time: of a guest since its start, its ended
+	// processes included; of the host, of those processes that live.
+	User   Seconds `json:"user_s"`
+	System Seconds `json:"system_s"`
+	Uptime Seconds `json:"uptime_s"`
+	// Net is what the guest did in the network, if that is its own or watched; nil of
+	// the host, and of guests of modes host and none.
+	Net *guest.NetStatus `json:"net,omitempty"`
+}
+
+// Process is a process of a guest.
+type Process struct {
+	PID   int        `json:"pid"`       // on the host
+	Inner int        `json:"inner_pid"` // in the guest
+	XID   guest.XID  `json:"xid"`
+	Name  guest.Name `json:"name"` // of the guest
+}
+
+// scan asks the kernel about the processes of guests.
+type scan struct {
+	dirs guest.Dirs
+	cg   cgroup.Host
+	old  []cgroup.Hierarchy // that of the v1 memory controller, if any
+	net  *ncontext.Usage    // only for Usage
+}
+
+func newScan(d guest.Dirs) (*scan, error) {
+	cg, err := cgroup.Find()
+	if err != nil {
+		return nil, err
+	}
+	old, err := cg.Legacy("memory")
+	return &scan{dirs: d, cg: cg, old: old}, err
+}
+
+// each calls look for the group of each guest that runs, in several goroutines, each
+// with a /proc of its own. What look gives is collected; a guest that is gone by the
+// time it is looked at is passed over.
+func each[T any](s *scan, look func(*proc.Dir, *cgroup.Group, guest.Name) ([]T, error)) ([]T, error) {
+	names, err := s.running()
+	if err != nil {
+		return nil, err
+	}
+	const workers = 4
+	var all sync.WaitGroup
+	found, errs := make([][]T, workers), make([]error, workers)
+	for w := range min(workers, len(names)) {
+		all.Go(func() {
+			d, err := proc.Open()
+			if err != nil {
+				errs[w] = err
+				return
+			}
+			defer d.Close()
+			for i := w; i < len(names); i += workers {
+				g, err := s.cg.Open(s.dirs.Group(names[i]))
+				if err != nil {
+					continue // gone
+				}
+				some, err := look(d, g, names[i])
+				g.Close()
+				if err != nil {
+					errs[w] = errors.Join(errs[w], err)
+				}
+				found[w] = append(found[w], some...)
+			}
+		})
+	}
+	all.Wait()
+	return slices.Concat(found...), errors.Join(errs...)
+}
+
+// running gives the guests that have a group.
+func (s *scan) running() ([]guest.Name, error) {
+	top, err := s.cg.Open(s.dirs.Cgroup)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer top.Close()
+	names, err := top.Children()
+	var out []guest.Name
+	for _, name := range names {
+		if n, err := guest.ParseName(name); err == nil {
+			out = append(out, n)
+		}
+	}
+	return out, err
+}
+
+// xid gives the number that the guest was started with.
+func (s *scan) xid(n guest.Name) guest.XID {
+	if was, err := state.ReadNote(s.dirs, n); err == nil && was != nil {
+		return guest.XID(was.XID)
+	}
+	if spec, err := state.Load(s.dirs, n); err == nil {
+		return spec.XID
+	}
+	return 0
+}
+
+// All says what the host itself uses, which comes first, and each running guest, by
+// its xid.
+func All(d guest.Dirs) ([]Usage, error) {
+	s, err := newScan(d)
+	if err != nil {
+		return nil, err
+	}
+	here, err := proc.Open()
+	if err != nil {
+		return nil, err
+	}
+	defer here.Close()
+	up, err := here.Uptime()
+	if err != nil {
+		return nil, err
+	}
+	if s.net, err = ncontext.OpenUsage(d); err != nil {
+		return nil, err
+	}
+	defer s.net.Close()
+	mine := make(map[int]bool) // processes of guests
+	var lock sync.Mutex
+	all, err := each(s, func(d *proc.Dir, g *cgroup.Group, n guest.Name) ([]Usage, error) {
+		pids, err := g.Procs()
+		if err != nil || len(pids) == 0 {
+			return nil, err
+		}
+		lock.Lock()
+		for _, pid := range pids {
+			mine[pid] = true
+		}
+		lock.Unlock()
+		u, err := s.usage(d, g, n, pids, up)
+		return []Usage{u}, err
+	})
+	if err != nil {
+		return nil, err
+	}
+	slices.SortFunc(all, func(a, b Usage) int {
+		return cmp.Or(cmp.Compare(a.XID, b.XID), cmp.Compare(a.Name, b.Name))
+	})
+	host, err := hostUsage(here, mine, up)
+	return slices.Insert(all, 0, host), err
+}
+
+// usage adds up what the processes of a guest use.
+func (s *scan) usage(d *proc.Dir, g *cgroup.Group, n guest.Name, pids []int, up time.Duration) (Usage, error) {
+	u := Usage{XID: s.xid(n), Name: n}
+	stats, err := d.Stats(pids)
+	if err != nil {
+		return u, err
+	}
+	first := u.add(stats, up)
+	u.Uptime = Seconds(up - first)
+	user, system, err := g.CPUTime()
+	u.User, u.System = Seconds(user), Seconds(system)
+	if err != nil {
+		return u, err
+	}
+	u.Memory = s.memory(g, n)
+	if was, err := state.ReadNote(s.dirs, n); err == nil && was != nil {
+		u.Net = network.Used(s.net, d, g, was)
+	}
+	return u, nil
+}
+
+// add counts the processes in, and gives when the first of them began.
+func (u *Usage) add(stats []proc.Stat, up time.Duration) time.Duration {
+	for _, st := range stats {
+		u.Processes++
+		u.VSZ += st.VSize
+		u.RSS += st.RSS
+		u.User += Seconds(st.User)
+		u.System += Seconds(st.System)
+		up = min(up, st.Start)
+	}
+	return up
+}
+
+// memory is what is counted against the guest's limit.
+func (s *scan) memory(g *cgroup.Group, n guest.Name) int64 {
+	text, err := g.Read("memory.current")
+	for _, tree := range s.old {
+		if old, openErr := tree.Open(s.dirs.Group(n)); openErr == nil {
+			text, err = old.Read("memory.usage_in_bytes")
+			old.Close()
+		}
+	}
+	if err != nil {
+		return 0 // no limit was ever asked for
+	}
+	used, _ := strconv.ParseInt(text, 10, 64)
+	return used
+}
+
+// hostUsage adds up all processes but those of guests.
+func hostUsage(d *proc.Dir, guests map[int]bool, up time.Duration) (Usage, error) {
+	u := Usage{Uptime: Seconds(up)}
+	pids, err := d.PIDs()
+	if err != nil {
+		return u, err
+	}
+	pids = slices.DeleteFunc(pids, func(pid int) bool { return guests[pid] })
+	stats, err := d.Stats(pids)
+	u.add(stats, up)
+	return u, err
+}
+
+// Processes gives the processes of the named guests, or of all that run, by their
+// numbers on the host.
+func Processes(d guest.Dirs, names ...guest.Name) ([]Process, error) {
+	s, err := newScan(d)
+	if err != nil {
+		return nil, err
+	}
+	all, err := each(s, func(d *proc.Dir, g *cgroup.Group, n guest.Name) ([]Process, error) {
+		if len(names) > 0 && !slices.Contains(names, n) {
+			return nil, nil
+		}
+		pids, err := g.Procs()
+		if err != nil || len(pids) == 0 {
+			return nil, err
+		}
+		xid := s.xid(n)
+		found := make([]Process, 0, len(pids))
+		for _, pid := range pids {
+			st, err := d.Status(pid)
+			if errors.Is(err, fs.ErrNotExist) {
+				continue
+			}
+			if err != nil {
+				return nil, err
+			}
+			p := Process{PID: pid, XID: xid, Name: n}
+			if len(st.NSPIDs) > 1 { // below the host's: the guest's, then those in it
+				p.Inner = st.NSPIDs[1]
+			}
+			found = append(found, p)
+		}
+		return found, nil
+	})
+	slices.SortFunc(all, func(a, b Process) int { return cmp.Compare(a.PID, b.PID) })
+	return all, err
+}

@@ -1,0 +1,129 @@
+package host
+
+import (
+	"context"
+
+	"vserver/build"
+	"vserver/fault"
+	"vserver/guest"
+	"vserver/host/config"
+	"vserver/host/inside"
+	"vserver/host/life"
+	"vserver/host/making"
+	"vserver/host/usage"
+	"vserver/step"
+)
+
+// Start starts a guest. It returns when the guest's init runs, with a nil exit; with
+// Wait when the guest has ended, with how. The error is guest.ErrRunning when it runs
+// already. What a renaming that was killed left is put right first.
+func (h *Host) Start(ctx context.Context, n guest.Name, o StartOptions) (*guest.Exit, error) {
+	if err := making.Mend(h.Dirs, n); err != nil {
+		return nil, fault.New(string(n), "start", err)
+	}
+	r, err := life.Start(ctx, h.Dirs, n, o)
+	if err != nil {
+		return nil, fault.New(string(n), "start", err)
+	}
+	defer r.Close()
+	if !o.Wait {
+		r.Leave()
+		return nil, nil
+	}
+	exit, err := r.Wait(ctx)
+	return exit, fault.New(string(n), "wait", err)
+}
+
+// PlanStart gives the steps of a start without taking any.
+func (h *Host) PlanStart(n guest.Name) ([]step.Step, error) {
+	steps, err := life.PlanStart(h.Dirs, n)
+	return steps, fault.New(string(n), "start", err)
+}
+
+// Stop ends a guest: its own way first, by force when its time is up. It always ends
+// itself. The error is guest.ErrStopped when the guest does not run.
+func (h *Host) Stop(ctx context.Context, n guest.Name, o StopOptions) error {
+	return fault.New(string(n), "stop", life.Stop(ctx, h.Dirs, n, o))
+}
+
+// PlanStop gives the steps of a stop without taking any.
+func (h *Host) PlanStop(n guest.Name) ([]step.Step, error) {
+	steps, err := life.PlanStop(h.Dirs, n)
+	return steps, fault.New(string(n), "stop", err)
+}
+
+// Exec runs a command in a running guest and gives its exit code; 128 and the
+// signal's number when one ended it. Signals that this process gets meanwhile are
+// passed on. The error is guest.ErrStopped when the guest does not run.
+func (h *Host) Exec(ctx context.Context, n guest.Name, c Command) (code int, err error) {
+	code, err = inside.Exec(ctx, h.Dirs, n, c)
+	return code, fault.New(string(n), "exec", err)
+}
+
+// Kill sends a signal to processes of a guest, by their numbers in the guest; to its
+// init when there are none. SIGKILL without numbers ends the whole guest at once.
+func (h *Host) Kill(n guest.Name, sig guest.Signal, pids ...int) error {
+	return fault.New(string(n), "kill", inside.Kill(h.Dirs, n, sig, pids))
+}
+
+// Build makes guest n, as package making says.
+func (h *Host) Build(ctx context.Context, n guest.Name, spec *guest.Spec, src build.Source, o BuildOptions) error {
+	return fault.New(string(n), "build", making.Build(ctx, h.Dirs, n, spec, src, o))
+}
+
+// Clone makes guest n like guest from, which must be stopped. change, when not nil, can
+// alter its spec before it is used.
+func (h *Host) Clone(ctx context.Context, from, n guest.Name, change func(*guest.Spec) error, o BuildOptions) error {
+	return fault.New(string(n), "build", making.Clone(ctx, h.Dirs, from, n, change, o))
+}
+
+// Delete removes guest n: its spec, its files, its notes, the image that was made for
+// it alone, and its number. It is guest.ErrRunning for a guest that runs, unless forced,
+// and guest.ErrNotFound when there is none.
+func (h *Host) Delete(ctx context.Context, n guest.Name, o DeleteOptions) error {
+	return fault.New(string(n), "delete", making.Delete(ctx, h.Dirs, n, o))
+}
+
+// Rename gives guest old, which must be stopped, the name new.
+func (h *Host) Rename(ctx context.Context, old, new guest.Name) error {
+	return fault.New(string(old), "rename", making.Rename(ctx, h.Dirs, old, new))
+}
+
+// Images lists the images, sorted by name.
+func Images(h *Host) ([]Image, error) { return making.Images(h.Dirs) }
+
+// RemoveImage removes an image that no guest has: else it is guest.ErrBusy.
+func RemoveImage(h *Host, name string) error { return making.RemoveImage(h.Dirs, name) }
+
+// Config gives the spec of a guest: the text of its file for the key "", and else the
+// value of the key with its default filled in, a single one bare, lists and sections
+// as YAML.
+func (h *Host) Config(n guest.Name, key string) (string, error) {
+	text, err := config.Get(h.Dirs, n, key)
+	return text, fault.New(string(n), "config", err)
+}
+
+// Set makes the changes "key=value", "key=" (back to the default), "key+=item" and
+// "key-=item" in a guest's spec: all of them or, when the outcome is wrong or clashes
+// with another guest, none. Comments stay.
+func (h *Host) Set(n guest.Name, changes []string) (Change, error) {
+	c, err := config.Set(h.Dirs, n, changes)
+	return c, fault.New(string(n), "set", err)
+}
+
+// Edit replaces the text of a guest's spec. It is refused as by Set, with the places
+// of what is wrong in the new text. A spec that is broken can be mended so.
+func (h *Host) Edit(n guest.Name, text []byte) (Change, error) {
+	c, err := config.Edit(h.Dirs, n, text)
+	return c, fault.New(string(n), "edit", err)
+}
+
+// Usage says what the host itself uses, which comes first, and each running guest, by
+// its xid.
+func (h *Host) Usage() ([]Usage, error) { return usage.All(h.Dirs) }
+
+// Processes gives the processes of the named guests, or of all that run, by their
+// numbers on the host.
+func (h *Host) Processes(names ...guest.Name) ([]Process, error) {
+	return usage.Processes(h.Dirs, names...)
+}
