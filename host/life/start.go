@@ -115,7 +115,6 @@ func (r *Run) steps() []step.Step {
 	for i, m := range r.mounts {
 		list = append(list, r.mountStep(i, m))
 	}
-	list = append(list, r.viewStep()...)
 	list = append(list, step.Step{Name: "wait for the guest's namespaces", Do: r.forked})
 	list = append(list, r.networkSteps()...)
 	list = append(list,
@@ -124,7 +123,6 @@ func (r *Run) steps() []step.Step {
 	if !r.front {
 		list = append(list, step.Step{Name: "tell vserverd", Do: r.tell})
 	}
-	list = append(list, r.tellView()...)
 	return append(list, step.Step{Name: "let it run: " + fmt.Sprint(r.plan.Init.Argv), Do: r.release})
 }
 
