@@ -38,6 +38,7 @@ type Instruction struct {
 	Text  string // as a reader sees it
 
 	here bool // a label alone
+	back bool // the label that it jumps to is behind it
 }
 
 // Size is the size of a memory access.
@@ -177,8 +178,8 @@ func Assemble(program []Instruction) ([]byte, error) {
 		n := len(code) / 8
 		if i.To != "" {
 			to, ok := at[i.To]
-			if !ok || to <= n {
-				return nil, fmt.Errorf("BPF program: no label %q ahead: %w", i.To, unix.EINVAL)
+			if !ok || i.back != (to <= n) {
+				return nil, fmt.Errorf("BPF program: no label %q where it should be: %w", i.To, unix.EINVAL)
 			}
 			i.Off = int16(to - n - 1)
 		}

@@ -52,6 +52,13 @@ func JumpIfReg(dst Register, test Test, src Register, to string) Instruction {
 		Text: fmt.Sprintf("if %v %v %v goto %s", dst, test, src, to)}
 }
 
+// Again is JumpIf backward. The kernel takes it when it sees an end of that.
+func Again(dst Register, test Test, imm int32, to string) Instruction {
+	i := JumpIf(dst, test, imm, to)
+	i.back = true
+	return i
+}
+
 // And is dst &= imm, Or is dst |= imm, ShiftLeft is dst <<= imm, on all 64 bits.
 func And(dst Register, imm int32) Instruction { return alu(unix.BPF_AND, "&", dst, imm) }
 
