@@ -69,15 +69,32 @@ const (
 
 // Limits is what a guest may use. Zero means no limit of its own.
 type Limits struct {
-	Memory      Bytes             `yaml:"memory" doc:"memory, page cache included, before the guest's own are killed"`
-	Swap        Bytes             `yaml:"swap" doc:"swap space beyond the memory" default:"none for a guest with a limit of memory"`
-	CPUs        float64           `yaml:"cpus" doc:"processors' worth of time, such as 1.5"`
-	Pids        int               `yaml:"pids" doc:"processes and threads" default:"4096"`
-	Disk        Bytes             `yaml:"disk" doc:"space that the guest's own files may take on the disk; shared trees are not counted; doc/limits.md tells which file systems can"`
-	Inodes      Count             `yaml:"inodes" doc:"number of the guest's own files, directories and links of all kinds, as 500k"`
-	OOMScoreAdj int               `yaml:"oom_score_adj" doc:"bias when the host runs out of memory, -1000 to 1000"`
-	Ceilings    map[string]int    `yaml:"ceilings" doc:"the most of what the host's kernel has one pool of for everybody, by the names in doc/limits.md, as inotify_instances: 512"`
-	Rlimits     map[string]Rlimit `yaml:"rlimits" doc:"limits of each process by their name in setrlimit(2), as nofile: 1024:1048576"`
+	Memory         Bytes             `yaml:"memory" doc:"memory, page cache included, before the guest's own are killed"`
+	MemorySoft     Bytes             `yaml:"memory_soft" doc:"memory beyond which the guest is slowed down and its pages are taken back (on cgroup v1: taken back first when the host is short)"`
+	MemoryReserved Bytes             `yaml:"memory_reserved" doc:"memory that is never taken back from the guest, whatever others need"`
+	MemoryLow      Bytes             `yaml:"memory_low" doc:"memory that is taken back from the guest only when nobody else has any to give"`
+	Swap           Bytes             `yaml:"swap" doc:"swap space beyond the memory" default:"none for a guest with a limit of memory"`
+	Zswap          Bytes             `yaml:"zswap" doc:"compressed memory that the guest's swapped pages may take"`
+	HugePages      map[string]Bytes  `yaml:"hugepages" doc:"memory in huge pages by their size, as 2M: 64M"`
+	OOMGroup       bool              `yaml:"oom_group" doc:"kill all of the guest when it runs out of memory, not one process"`
+	OOMScoreAdj    int               `yaml:"oom_score_adj" doc:"bias when the host runs out of memory, -1000 to 1000"`
+	Reclaim        Reclaim           `yaml:"reclaim" doc:"idle: vserverd takes memory back from the guest while it does nothing. never: only when there is need" default:"never"`
+	CPUs           float64           `yaml:"cpus" doc:"processors' worth of time at most, such as 1.5, be there idle ones or not"`
+	CPUBurst       Duration          `yaml:"cpu_burst" doc:"processor time that is saved up while it is not used, beyond limits.cpus in a moment of need; at most what comes in 100 ms"`
+	CPUShares      int               `yaml:"cpu_shares" doc:"weight of the guest where processor time is fought for between guests" default:"100"`
+	CPUReserved    Percent           `yaml:"cpu_reserved" doc:"part of the processor time of all guests that is the guest's whenever it wants it; what it does not want others get"`
+	CPUIdle        bool              `yaml:"cpu_idle" doc:"run only when no other guest wants the processor"`
+	CPUSet         Numbers           `yaml:"cpuset" doc:"processors that the guest may run on, as 0-3,8" default:"all"`
+	Mems           Numbers           `yaml:"mems" doc:"memory nodes that the guest may use, as 0" default:"all"`
+	TokenBucket    TokenBucket       `yaml:"token_bucket" doc:"processor time in the words of Linux-VServer, instead of limits.cpus"`
+	Nice           int               `yaml:"nice" doc:"niceness of the guest's processes from the start, -20 to 19; its users may add to it"`
+	IONice         IOPrio            `yaml:"ionice" doc:"priority of the guest's processes at block devices from the start: idle, or best-effort:0 (high) to best-effort:7" default:"by niceness"`
+	Pids           int               `yaml:"pids" doc:"processes and threads" default:"4096"`
+	Disk           Bytes             `yaml:"disk" doc:"space that the guest's own files may take on the disk; shared trees are not counted; doc/limits.md tells which file systems can"`
+	Inodes         Count             `yaml:"inodes" doc:"number of the guest's own files, directories and links of all kinds, as 500k"`
+	IO             IO                `yaml:"io" doc:"what the guest may do with block devices"`
+	Ceilings       map[string]int    `yaml:"ceilings" doc:"the most of what the host's kernel has one pool of for everybody, by the names in doc/limits.md, as inotify_instances: 512"`
+	Rlimits        map[string]Rlimit `yaml:"rlimits" doc:"limits of each process by their name in setrlimit(2), as nofile: 1024:1048576"`
 }
 
 // Rights is what the guest's root may do.

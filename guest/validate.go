@@ -76,7 +76,7 @@ func RangeOf(path string) (r Range, ok bool) {
 	case "console.log_size":
 		return Range{4 << 10, 1 << 30}, true // a page; two logs of that size fit on a tmpfs
 	}
-	return Range{}, false
+	return rangeOfLimit(path)
 }
 
 // Validate finds everything that is wrong with a spec in itself: values out of
@@ -120,7 +120,12 @@ func (v *validator) fail(path string, err error) {
 
 // within checks a number, which said is as the user knows it, against its range.
 func (v *validator) within(path string, said any, number float64) {
-	r, _ := RangeOf(path)
+	v.withinAs(path, path, said, number)
+}
+
+// withinAs is within for the entry of a map, whose range is that of path.
+func (v *validator) withinAs(path, rangeOf string, said any, number float64) {
+	r, _ := RangeOf(rangeOf)
 	if number == 0 || number >= r.Min && number <= r.Max {
 		return
 	}
@@ -232,6 +237,7 @@ func (v *validator) limits(l *Limits) {
 		v.bad("limits.swap", "has no meaning without limits.memory")
 	}
 	v.within("limits.cpus", l.CPUs, l.CPUs)
+	v.shares(l)
 	v.within("limits.pids", l.Pids, float64(l.Pids))
 	v.within("limits.disk", l.Disk, float64(l.Disk))
 	v.within("limits.inodes", l.Inodes, float64(l.Inodes))

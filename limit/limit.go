@@ -18,14 +18,12 @@ package limit
 
 import (
 	"errors"
-	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
 	"strconv"
 
-	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/cgroup"
 )
@@ -55,7 +53,7 @@ func Nproc(cg cgroup.Host, l guest.Limits) (uint64, guest.Limits) {
 // Apply sets the limits of the guest whose group at path has just been made, and puts
 // process pid, which is to become the guest's first, into the v1 groups that they need.
 // pid 0 is nobody. A limit of zero is none. The error is guest.ErrUnsupported when the
-// host lacks a controller.
+// host cannot hold one of them.
 func Apply(cg cgroup.Host, path string, l guest.Limits, pid int) error {
 	g, err := cg.Open(path)
 	if err != nil {
@@ -65,7 +63,13 @@ func Apply(cg cgroup.Host, path string, l guest.Limits, pid int) error {
 	if err := subgroups(g, l); err != nil {
 		return err
 	}
-	rest, err := unified(cg, g, path, wanted(l))
+	all, err := settings(l)
+	if err != nil {
+		return err
+	}
+	c := &change{cg: cg, path: path, g: g}
+	defer c.close()
+	rest, err := c.unified(all.set)
 	if err != nil {
 		return err
 	}
@@ -73,13 +77,14 @@ func Apply(cg cgroup.Host, path string, l guest.Limits, pid int) error {
 	if pid != 0 {
 		pids = []int{pid}
 	}
-	_, err = legacy(cg, path, rest, func() ([]int, error) { return pids, nil })
+	_, err = c.legacy(rest, func() ([]int, error) { return pids, nil })
 	return err
 }
 
 // Change gives a guest that may be running other limits; one that became zero is
 // lifted. On a host with v1 controllers the guest's processes are put into the groups
-// that are new, the guest standing still meanwhile.
+// that are new, the guest standing still meanwhile. When one of the limits cannot be
+// had, the error names it and all are as they were.
 //
 // A guest that was started with the ceiling of Nproc keeps it above what is set here.
 func Change(cg cgroup.Host, path string, l guest.Limits) error {
@@ -88,26 +93,30 @@ func Change(cg cgroup.Host, path string, l guest.Limits) error {
 		return err
 	}
 	defer g.Close()
-	if err := subgroups(g, l); err != nil {
-		return err
-	}
-	rest, err := unified(cg, g, path, wanted(l))
+	all, err := settings(l)
 	if err != nil {
 		return err
 	}
-	joined, err := legacy(cg, path, rest, g.Procs)
-	if err == nil && joined {
-		err = follow(cg, path, rest, g)
+	c := &change{cg: cg, path: path, g: g}
+	defer c.close()
+	if err = c.all(all); err == nil {
+		err = subgroups(g, l)
 	}
-	return errors.Join(err, lift(cg, g, path, l))
+	if err != nil {
+		return errors.Join(err, c.back())
+	}
+	return nil
 }
+
+// legacies are the v1 controllers that hold limits.
+func legacies() []string { return []string{"memory", "cpu", "pids", "cpuset", "blkio", "hugetlb"} }
 
 // Joins gives the files into which a process that enters the guest must write "0", to
 // be held by the guest's limits too: those of its v1 groups. There are none on hosts
 // with cgroup v2, where it is born into the guest's own group, nor for a guest that
 // has no such group. The first write waits as in Apply.
 func Joins(cg cgroup.Host, path string) ([]string, error) {
-	trees, err := cg.Legacy("memory", "cpu", "pids")
+	trees, err := cg.Legacy(legacies()...)
 	var files []string
 	for _, tree := range trees {
 		file := filepath.Join(tree.Mount, path, "cgroup.procs")
@@ -121,7 +130,7 @@ func Joins(cg cgroup.Host, path string) ([]string, error) {
 // Remove removes what Apply and Change made beside the guest's own group: the groups
 // in v1 hierarchies. It works from the name alone and may be called again.
 func Remove(cg cgroup.Host, path string) error {
-	trees, err := cg.Legacy("memory", "cpu", "pids")
+	trees, err := cg.Legacy(legacies()...)
 	var errs []error
 	for _, tree := range trees {
 		if _, err := os.Lstat(filepath.Join(tree.Mount, path)); errors.Is(err, fs.ErrNotExist) {
@@ -142,54 +151,4 @@ func Remove(cg cgroup.Host, path string) error {
 func subgroups(g *cgroup.Group, l guest.Limits) error {
 	return errors.Join(g.Write("cgroup.max.descendants", strconv.Itoa(l.Ceiling("cgroups"))),
 		g.Write("cgroup.max.depth", strconv.Itoa(l.Ceiling("cgroup_depth"))))
-}
-
-// unified writes the settings to the v2 group g and gives those that no v2 controller
-// is there for.
-func unified(cg cgroup.Host, g *cgroup.Group, path string, settings []setting) ([]setting, error) {
-	// The common case first: the controllers were enabled for another guest.
-	rest, err := write(g, settings)
-	if err != nil || len(rest) == 0 {
-		return nil, err
-	}
-	have, err := cg.Controllers()
-	if err != nil {
-		return nil, err
-	}
-	var enable []string
-	for _, s := range rest {
-		if slices.Contains(have, s.controller) {
-			enable = append(enable, s.controller)
-		}
-	}
-	if len(enable) > 0 {
-		if err := cg.Enable(path, enable...); err != nil {
-			return nil, err
-		}
-		if rest, err = write(g, rest); err != nil {
-			return nil, err
-		}
-	}
-	return slices.DeleteFunc(rest, func(s setting) bool {
-		return s.optional && slices.Contains(have, s.controller)
-	}), nil
-}
-
-// write writes the settings whose files are there, and gives the others.
-func write(g *cgroup.Group, settings []setting) (rest []setting, err error) {
-	for _, s := range settings {
-		switch err := g.Write(s.file, s.value); {
-		case errors.Is(err, fs.ErrNotExist):
-			rest = append(rest, s)
-		case err != nil:
-			return nil, fmt.Errorf("limits.%s: %w", s.name, err)
-		}
-	}
-	return rest, nil
-}
-
-// missing is the error for a limit whose controller is nowhere.
-func missing(s setting) error {
-	return fault.Hint(fmt.Errorf("limits.%s: cgroup controller %s: %w", s.name, s.controller, guest.ErrUnsupported),
-		"vserver check tells which controllers this host has")
 }

@@ -383,12 +383,14 @@ func TestMemoryHolds(t *testing.T) {
 // A controller that is nowhere is said, with the limit's name.
 func TestMissingController(t *testing.T) {
 	g := newGround(t)
-	s := setting{name: "memory", controller: "no_such", file: "no_such.max", oldFile: "no_such.max"}
-	rest, err := unified(g.host, g.g, g.path, []setting{s})
+	s := setting{name: "memory", controller: "no_such", v2: value{file: "no_such.max"}, v1: value{file: "no_such.max"}}
+	c := &change{cg: g.host, path: g.path, g: g.g}
+	defer c.close()
+	rest, err := c.unified([]setting{s})
 	if err != nil || len(rest) != 1 {
 		t.Fatalf("unified: %v, %v", rest, err)
 	}
-	_, err = legacy(g.host, g.path, rest, nil)
+	_, err = c.legacy(rest, nil)
 	if !errors.Is(err, guest.ErrUnsupported) || !strings.Contains(err.Error(), "limits.memory") {
 		t.Errorf("error %v", err)
 	}

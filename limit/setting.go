@@ -1,75 +1,98 @@
 package limit
 
 import (
-	"math"
-	"strconv"
+	"slices"
+	"strings"
 
 	"vserver/guest"
+	"vserver/kernel/cgroup"
 )
 
 // setting is a limit in the words of the kernel.
 type setting struct {
 	name       string // in the spec, below limits
 	controller string
-	file       string // of cgroup v2
-	value      string
-	oldFile    string // of cgroup v1
-	oldValue   string
-	optional   bool // a kernel that lacks it has nothing to bound
+	v2, v1     value
+	optional   bool   // a kernel that lacks it has nothing to bound
+	inherit    bool   // of v1: without a value of its own, a group needs that of the one above
+	instead    string // what holds nearly as well where this is not to be had
+	// ready is asked before the value is written to a v2 group, and held afterwards.
+	ready, held func(*cgroup.Group) error
 }
 
-// cpuPeriod is the span in which a guest's processor time is counted, in µs: the
-// kernel's default.
-const cpuPeriod = 100_000
+// value is what stands in a file of a group.
+type value struct {
+	file  string // "": this kind of hierarchy has no such thing
+	text  string
+	first *value // to be written before, when this is: it would not let it be
+	// A file with a line for each device: the lines wanted, which begin with the device,
+	// and what is written behind one that is not wanted.
+	lines  []string
+	clear  string
+	byLine bool
+}
 
-// cpuLeast is the smallest quota in a period that the kernel takes, in µs.
-const cpuLeast = 1000
+// write is one write to a file, and the one that takes it back.
+type write struct{ text, back string }
 
-// memsw is the v1 limit of memory and swap together, which may not be below that of
-// memory at any moment.
-const memsw = "memory.memsw.limit_in_bytes"
-
-// settings gives the settings of all limits; those of limits that are zero lift them.
-func settings(l guest.Limits) (set, lifted []setting) {
-	add := func(asked bool, s setting) {
-		if asked {
-			set = append(set, s)
-		} else {
-			lifted = append(lifted, s)
+// writes gives what must be written to a file whose content is now.
+func (v value) writes(now string) (list []write) {
+	if !v.byLine {
+		if v.text != now && !(v.text == "-1" && unbounded(now)) {
+			list = append(list, write{v.text, now})
+		}
+		return list
+	}
+	there := map[string]string{}
+	for line := range strings.Lines(now) {
+		line = strings.TrimSpace(line)
+		if device, _, ok := strings.Cut(line, " "); ok {
+			there[device] = line
 		}
 	}
-	memory, oldMemory := "max", "-1"
-	if l.Memory > 0 {
-		memory = strconv.FormatInt(int64(l.Memory), 10)
-		oldMemory = memory
+	for _, line := range v.lines {
+		device, _, _ := strings.Cut(line, " ")
+		back, ok := there[device]
+		if !ok {
+			back = device + " " + v.clear
+		}
+		if line != back {
+			list = append(list, write{line, back})
+		}
+		delete(there, device)
 	}
-	add(l.Memory > 0, setting{"memory", "memory", "memory.max", memory, "memory.limit_in_bytes", oldMemory, false})
-
-	swap, both := "max", "-1" // v1 counts memory and swap in one
-	if l.Memory > 0 {
-		swap = strconv.FormatInt(int64(l.Swap), 10)
-		both = strconv.FormatInt(int64(l.Memory+l.Swap), 10)
+	for device, line := range there {
+		if gone := device + " " + v.clear; gone != line {
+			list = append(list, write{gone, line})
+		}
 	}
-	add(l.Memory > 0, setting{"memory", "memory", "memory.swap.max", swap, memsw, both, true})
-
-	quota, oldQuota := "max", "-1"
-	if l.CPUs > 0 {
-		quota = strconv.Itoa(max(cpuLeast, int(math.Round(l.CPUs*cpuPeriod))))
-		oldQuota = quota
-	}
-	period := strconv.Itoa(cpuPeriod)
-	add(l.CPUs > 0, setting{"cpus", "cpu", "cpu.max", quota + " " + period, "cpu.cfs_quota_us", oldQuota, false})
-
-	pids := "max"
-	if l.Pids > 0 {
-		pids = strconv.Itoa(l.Pids)
-	}
-	add(l.Pids > 0, setting{"pids", "pids", "pids.max", pids, "pids.max", pids, false})
-	return set, lifted
+	slices.SortFunc(list, func(a, b write) int { return strings.Compare(a.text, b.text) })
+	return list
 }
 
-// wanted gives the settings of the limits that are not zero.
-func wanted(l guest.Limits) []setting {
-	set, _ := settings(l)
-	return set
+// unbounded tells what v1 files show when -1 was written: the highest number of bytes in
+// whole pages.
+func unbounded(now string) bool { return len(now) == 19 && now[0] == '9' }
+
+// lists are the settings of a guest: those that it asks for, and those that it does not
+// ask for, with the values that mean nothing.
+type lists struct{ set, lifted []setting }
+
+func (l *lists) add(asked bool, s setting) {
+	if asked {
+		l.set = append(l.set, s)
+	} else {
+		l.lifted = append(l.lifted, s)
+	}
+}
+
+// settings gives the settings of all limits. The error is guest.ErrInvalid for a device
+// that is none.
+func settings(l guest.Limits) (lists, error) {
+	var all lists
+	all.cpu(&l)
+	all.memory(&l)
+	pids := numberOr(int64(l.Pids), "max")
+	all.add(l.Pids > 0, setting{name: "pids", controller: "pids", v2: value{file: "pids.max", text: pids}, v1: value{file: "pids.max", text: pids}})
+	return all, all.io(&l)
 }

@@ -28,6 +28,17 @@ func (g *Group) Path() string { return g.path }
 // Close gives the descriptor back. The group stays.
 func (g *Group) Close() error { return unix.Close(g.fd) }
 
+// Above opens the group above. The error is fs.ErrNotExist for the topmost.
+func (g *Group) Above() (*Group, error) {
+	if g.rel == "." {
+		return nil, g.fail("open", "..", fs.ErrNotExist)
+	}
+	return g.tree.Open(filepath.Dir(g.rel))
+}
+
+// Top opens the topmost group of the hierarchy that we see.
+func (g *Group) Top() (*Group, error) { return g.tree.Open(".") }
+
 // Write writes a value to one of the group's files, in a single write.
 func (g *Group) Write(file, value string) error {
 	fd, err := openat(g.fd, file, unix.O_WRONLY|unix.O_NOFOLLOW)

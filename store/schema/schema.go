@@ -225,6 +225,12 @@ func names(path string) object {
 	if path == "rights.sysctls" {
 		return object{{"anyOf", []object{{{"enum", guest.Sysctls()}}, {{"pattern", `^net(\.[A-Za-z0-9][A-Za-z0-9_/-]*)+$`}}}}, {"maxLength", 255}}
 	}
+	switch path {
+	case "limits.hugepages":
+		return object{{"pattern", `^[0-9]+[kKmMgG]$`}}
+	case "limits.io.devices":
+		return object{{"maxLength", guest.MaxText}, {"pattern", `^/dev/[^\x00-\x1f\x7f-\x9f]+$`}}
+	}
 	return object{{"pattern", `^[A-Za-z_][A-Za-z0-9._-]*$`}, {"maxLength", 254}}
 }
 
@@ -254,6 +260,12 @@ func text(t reflect.Type, path string, preset bool) object {
 	case reflect.TypeFor[guest.Publish]():
 		const side = `(([0-9]{1,3}(\.[0-9]{1,3}){3}|\[[0-9A-Fa-f:.]+\]):)?[1-9][0-9]{0,4}(-[1-9][0-9]{0,4})?`
 		return object{{"type", "string"}, {"pattern", "^" + side + ":" + side + "(/(tcp|udp))?$"}}
+	case reflect.TypeFor[guest.Percent]():
+		return both("number", `^\s*\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?\s*%?\s*$`)
+	case reflect.TypeFor[guest.Numbers]():
+		return object{{"type", []string{"integer", "string"}}, {"pattern", `^ *[0-9]+( *- *[0-9]+)?( *, *[0-9]+( *- *[0-9]+)?)* *$`}}
+	case reflect.TypeFor[guest.IOPrio]():
+		return object{{"type", "string"}, {"pattern", `^(idle|(best-effort|realtime)(:\+?0*[0-7])?)$`}}
 	case reflect.TypeFor[guest.Rate]():
 		return both("number", `^\s*\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[kKmMgGtT]?([bB][iI][tT])?\s*$`)
 	case reflect.TypeFor[guest.Rule]():

@@ -126,7 +126,7 @@ func (to target) wanted(value string) (wanted, error) {
 		for _, item := range itemsOf(to.typ.Elem(), value) {
 			n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: strings.TrimSpace(item)})
 		}
-	case to.List(), to.Map() && strings.HasPrefix(value, "{"):
+	case to.List(), (to.Map() || isSection(to.typ)) && strings.HasPrefix(value, "{"):
 		root, p := tree("", []byte(value))
 		if p != nil {
 			return wanted{}, Problem{Path: to.Path, Err: fmt.Errorf("%q: %w", value, p.Err)}
@@ -134,6 +134,8 @@ func (to target) wanted(value string) (wanted, error) {
 		n = root
 	case to.Map():
 		return wanted{}, wrong(to.Path, "set one entry, as %s.NAME=VALUE, or all as {NAME: VALUE}", to.Path)
+	case isSection(to.typ):
+		return wanted{}, wrong(to.Path, "want its keys, as %s", typeWord(to.typ))
 	case kind == reflect.Bool || kind == reflect.Int || kind == reflect.Uint32 || kind == reflect.Float64:
 		n.Tag = ""
 		n.Tag = n.ShortTag()
@@ -174,7 +176,13 @@ func oneLine(n *yaml.Node, t reflect.Type) (text string, items []string) {
 		return "[" + strings.Join(items, ", ") + "]", items
 	case yaml.MappingNode:
 		for i := 0; i+1 < len(n.Content); i += 2 {
-			item, _ := oneLine(n.Content[i+1], t.Elem())
+			below := t
+			if t.Kind() == reflect.Map {
+				below = t.Elem()
+			} else if f, ok := fieldNamed(t, n.Content[i].Value); ok {
+				below = t.Field(f).Type
+			}
+			item, _ := oneLine(n.Content[i+1], below)
 			items = append(items, patch.Quote(n.Content[i].Value, true)+": "+item)
 		}
 		return "{" + strings.Join(items, ", ") + "}", nil

@@ -47,6 +47,12 @@ func typeWord(t reflect.Type) string {
 		return "number"
 	case isText(t):
 		return strings.ToLower(t.Name())
+	case isSection(t):
+		var keys []string
+		for i := range t.NumField() {
+			keys = append(keys, t.Field(i).Tag.Get("yaml"))
+		}
+		return "{" + strings.Join(keys, ", ") + "}"
 	}
 	switch t.Kind() {
 	case reflect.String:

@@ -1,0 +1,95 @@
+package limit
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"slices"
+	"strconv"
+
+	"vserver/guest"
+	"vserver/kernel/cgroup"
+)
+
+// memsw is the v1 limit of memory and swap together, which may not be below that of
+// memory at any moment.
+const memsw = "memory.memsw.limit_in_bytes"
+
+// memory adds the settings of memory.
+func (all *lists) memory(l *guest.Limits) {
+	limit, both, swap := int64(l.Memory), "-1", "max" // v1 counts memory and swap in one
+	if limit > 0 {
+		both, swap = strconv.FormatInt(int64(l.Memory+l.Swap), 10), strconv.FormatInt(int64(l.Swap), 10)
+	}
+	all.add(limit > 0, setting{name: "memory", controller: "memory", ready: func(g *cgroup.Group) error { return room(g, limit) },
+		v2: value{file: "memory.max", text: numberOr(limit, "max")},
+		v1: value{file: "memory.limit_in_bytes", text: numberOr(limit, "-1"), first: &value{file: memsw, text: "-1"}}})
+	all.add(limit > 0, setting{name: "memory", controller: "memory", optional: true,
+		v2: value{file: "memory.swap.max", text: swap}, v1: value{file: memsw, text: both}})
+
+	soft := int64(l.MemorySoft)
+	all.add(soft > 0, setting{name: "memory_soft", controller: "memory", v2: value{file: "memory.high", text: numberOr(soft, "max")},
+		v1: value{file: "memory.soft_limit_in_bytes", text: numberOr(soft, "-1")}})
+	const others = "limits.memory or limits.memory_soft of the other guests, so that they leave as much"
+	kept, low := int64(l.MemoryReserved), int64(l.MemoryLow)
+	all.add(kept > 0, setting{name: "memory_reserved", controller: "memory", v2: value{file: "memory.min", text: numberOr(kept, "0")}, instead: others})
+	all.add(low > 0, setting{name: "memory_low", controller: "memory", v2: value{file: "memory.low", text: numberOr(low, "0")}, instead: others})
+	all.add(l.Zswap > 0, setting{name: "zswap", controller: "memory", v2: value{file: "memory.zswap.max", text: numberOr(int64(l.Zswap), "max")},
+		optional: l.Zswap == 0, instead: "limits.swap"})
+	group := "0"
+	if l.OOMGroup {
+		group = "1"
+	}
+	all.add(l.OOMGroup, setting{name: "oom_group", controller: "memory", v2: value{file: "memory.oom.group", text: group},
+		instead: "restart: on-failure, with an init that ends when its service does"})
+	all.hugePages(l)
+}
+
+// hugePages adds those sizes that are asked for, and lifts those of the usual sizes that
+// are not.
+func (all *lists) hugePages(l *guest.Limits) {
+	asked := map[string]int64{"2MB": 0, "1GB": 0, "64KB": 0, "32MB": 0, "512MB": 0, "16GB": 0}
+	var sizes []string
+	for size, n := range l.HugePages {
+		if name, err := guest.HugePage(size); err == nil { // checked with the spec
+			asked[name] = int64(n)
+		}
+	}
+	for name := range asked {
+		sizes = append(sizes, name)
+	}
+	slices.Sort(sizes)
+	for _, name := range sizes {
+		n := asked[name]
+		all.add(n > 0, setting{name: "hugepages." + name[:len(name)-1], controller: "hugetlb", optional: n == 0,
+			v2: value{file: "hugetlb." + name + ".max", text: numberOr(n, "max")},
+			v1: value{file: "hugetlb." + name + ".limit_in_bytes", text: numberOr(n, "-1")}})
+	}
+}
+
+// room makes sure that a guest which runs has room under a new limit of memory. v1
+// refuses one below what cannot be taken back; v2 would kill.
+func room(g *cgroup.Group, limit int64) error {
+	over := func() (int64, error) {
+		text, err := g.Read("memory.current")
+		if err != nil {
+			return 0, err
+		}
+		used, err := strconv.ParseInt(text, 10, 64)
+		return used - limit, err
+	}
+	more, err := over()
+	if errors.Is(err, fs.ErrNotExist) || limit == 0 || err == nil && more <= 0 {
+		return nil // an empty group, whose controller is not there yet
+	}
+	if err != nil {
+		return err
+	}
+	// It gives what it can, and says EAGAIN when that is less than was wanted; before
+	// 6.1 there is no such file.
+	_ = g.Write("memory.reclaim", strconv.FormatInt(more, 10))
+	if more, err = over(); err != nil || more <= 0 {
+		return err
+	}
+	return fmt.Errorf("%v: %v more is in use: %w", guest.Bytes(limit), guest.Bytes(more), guest.ErrBusy)
+}
