@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -18,6 +17,7 @@ import (
 
 	"vserver/guest"
 	"vserver/internal/need"
+	"vserver/internal/networld"
 	"vserver/kernel/nft"
 )
 
@@ -34,78 +34,37 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	need.Root(t)
-	need.Namespaces(t, syscall.CLONE_NEWNET)
-	runtime.LockOSThread() // and never unlocked: the thread ends with the test
-	w := &world{t: t}
-	w.outside, w.host = w.namespace(), w.namespace()
-	must(t, netns.Set(w.host))
+	w := &world{t: t, host: networld.Host(t), outside: networld.Namespace(t)}
 	w.pair("up0", "eth", w.outside)
 	w.address("up0", "198.51.100.1/24", "2001:db8::1/64")
 	w.in(w.outside, func() { w.address("eth", "198.51.100.99/24", "2001:db8::99/64") })
 	return w
 }
 
-// namespace makes one, with its loopback up.
-func (w *world) namespace() (h netns.NsHandle) {
-	w.t.Helper()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		var err error
-		if h, err = netns.New(); err == nil {
-			lo, _ := netlink.LinkByIndex(1)
-			err = netlink.LinkSetUp(lo)
-		}
-		done <- err
-	}()
-	must(w.t, <-done)
-	w.t.Cleanup(func() { h.Close() })
-	return h
-}
+func (w *world) namespace() netns.NsHandle { return networld.Namespace(w.t) }
 
 // in does something in a namespace.
 func (w *world) in(h netns.NsHandle, do func()) {
 	w.t.Helper()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		if err := netns.Set(h); err != nil {
-			w.t.Error(err)
-			return
-		}
-		do()
-	}()
-	<-done
+	networld.In(w.t, h, do)
 }
 
 // pair connects the host with another namespace.
 func (w *world) pair(name, peer string, other netns.NsHandle) {
 	w.t.Helper()
-	veth := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: peer, PeerNamespace: netlink.NsFd(other)}
-	veth.Name = name
+	group := uint32(0)
 	if strings.HasPrefix(name, "vs") {
-		veth.Group = linkGroup
+		group = linkGroup
 	}
-	must(w.t, netlink.LinkAdd(veth))
+	networld.Pair(w.t, name, peer, other, group)
 }
 
 // address gives a link addresses, which are there at once, and sets it up.
 func (w *world) address(link string, addrs ...string) {
-	l, err := netlink.LinkByName(link)
-	must(w.t, err)
-	for _, a := range addrs {
-		addr, err := netlink.ParseAddr(a)
-		must(w.t, err)
-		if addr.IP.To4() == nil {
-			addr.Flags = syscall.IFA_F_NODAD
-		}
-		must(w.t, netlink.AddrAdd(l, addr))
-	}
-	must(w.t, netlink.LinkSetUp(l))
+	w.t.Helper()
+	networld.Address(w.t, link, addrs...)
 	for end := time.Now().Add(10 * time.Second); time.Now().Before(end); time.Sleep(time.Millisecond) {
-		if l, err = netlink.LinkByName(link); err == nil && l.Attrs().OperState != netlink.OperLowerLayerDown {
+		if l, err := netlink.LinkByName(link); err == nil && l.Attrs().OperState != netlink.OperLowerLayerDown {
 			return
 		}
 	}
@@ -246,7 +205,5 @@ func addrs(list ...string) (out []netip.Addr) {
 
 func must(t testing.TB, err error) {
 	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	networld.Must(t, err)
 }

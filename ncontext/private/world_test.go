@@ -5,9 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -16,6 +14,7 @@ import (
 
 	"vserver/guest"
 	"vserver/internal/need"
+	"vserver/internal/networld"
 	"vserver/ncontext/private/port"
 	"vserver/ncontext/private/rtm"
 )
@@ -34,13 +33,7 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	need.Root(t)
-	need.Namespaces(t, syscall.CLONE_NEWNET)
-	runtime.LockOSThread() // and never unlocked: the thread ends with the test
-	w := &world{t: t, dirs: guest.DefaultDirs(t.TempDir())}
-	w.outside = w.namespace()
-	w.host = w.namespace()
-	must(t, netns.Set(w.host))
+	w := &world{t: t, host: networld.Host(t), outside: networld.Namespace(t), dirs: guest.DefaultDirs(t.TempDir())}
 	// A machine that has been up for a second: addresses are no longer being checked
 	// for duplicates, and the ends of the link have different numbers, or the kernel
 	// takes a second to see the carrier.
@@ -50,9 +43,7 @@ func newWorld(t testing.TB) *world {
 	spare := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: "spare1"}
 	spare.Name = "spare0"
 	must(t, netlink.LinkAdd(spare))
-	veth := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: "eth", PeerNamespace: netlink.NsFd(w.outside)}
-	veth.Name = "up0"
-	must(t, netlink.LinkAdd(veth))
+	networld.Pair(t, "up0", "eth", w.outside, 0)
 	w.address("up0", "192.0.2.1/24", "2001:db8:1::1/64")
 	w.in(w.outside, func() { w.address("eth", "192.0.2.9/24", "2001:db8:1::9/64") })
 	w.ready("up0")
@@ -61,82 +52,22 @@ func newWorld(t testing.TB) *world {
 	return w
 }
 
-// namespace makes one, with its loopback up.
-func (w *world) namespace() (h netns.NsHandle) {
-	w.t.Helper()
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread()
-		var err error
-		if h, err = netns.New(); err == nil {
-			err = netlink.LinkSetUp(byIndex(1))
-		}
-		done <- err
-	}()
-	must(w.t, <-done)
-	w.t.Cleanup(func() { h.Close() })
-	return h
-}
+func (w *world) namespace() netns.NsHandle { return networld.Namespace(w.t) }
 
 // in does something in a namespace.
 func (w *world) in(h netns.NsHandle, do func()) {
 	w.t.Helper()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		if err := netns.Set(h); err != nil {
-			w.t.Error(err)
-			return
-		}
-		do()
-	}()
-	<-done
+	networld.In(w.t, h, do)
 }
 
 // address gives a link of this namespace addresses and sets it up.
-func (w *world) address(link string, addrs ...string) {
-	l, err := netlink.LinkByName(link)
-	must(w.t, err)
-	for _, a := range addrs {
-		addr, err := netlink.ParseAddr(a)
-		must(w.t, err)
-		if addr.IP.To4() == nil {
-			addr.Flags = syscall.IFA_F_NODAD
-		}
-		must(w.t, netlink.AddrAdd(l, addr))
-	}
-	must(w.t, netlink.LinkSetUp(l))
-}
+func (w *world) address(link string, addrs ...string) { networld.Address(w.t, link, addrs...) }
 
-// ready waits until the kernel has seen a link's carrier.
-func (w *world) ready(link string) {
-	w.t.Helper()
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		l, err := netlink.LinkByName(link)
-		must(w.t, err)
-		if l.Attrs().OperState == netlink.OperUp {
-			return
-		}
-		if time.Now().After(end) {
-			w.t.Fatalf("%s: %v", link, l.Attrs().OperState)
-		}
-	}
-}
+// ready waits until the kernel has seen a link's carrier, local until it owns to an
+// address.
+func (w *world) ready(link string) { networld.Ready(w.t, link) }
 
-// local waits until the kernel, which takes its time for IPv6, owns to an address.
-func (w *world) local(addr string) {
-	for end := time.Now().Add(5 * time.Second); ; time.Sleep(time.Millisecond) {
-		routes, err := netlink.RouteGet(net.ParseIP(addr))
-		if err == nil && len(routes) > 0 && routes[0].Type == syscall.RTN_LOCAL {
-			return
-		}
-		if time.Now().After(end) {
-			w.t.Errorf("%s is not local: %v, %v", addr, routes, err)
-			return
-		}
-	}
-}
+func (w *world) local(addr string) { networld.Local(w.t, addr) }
 
 // guest makes a namespace and connects it.
 func (w *world) guest(xid guest.XID, addrs ...string) netns.NsHandle {
@@ -238,7 +169,5 @@ func (w *world) marks() (out []string) {
 
 func must(t testing.TB, err error) {
 	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	networld.Must(t, err)
 }

@@ -6,8 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
-	"syscall"
 	"testing"
 	"time"
 
@@ -16,6 +14,7 @@ import (
 
 	"vserver/guest"
 	"vserver/internal/need"
+	"vserver/internal/networld"
 	"vserver/ncontext/firewall"
 )
 
@@ -34,27 +33,14 @@ type world struct {
 
 func newWorld(t testing.TB) *world {
 	t.Helper()
-	need.Root(t)
-	need.Namespaces(t, syscall.CLONE_NEWNET)
-	runtime.LockOSThread() // and never unlocked: the thread ends with the test
-	w := &world{t: t}
+	networld.Host(t)
+	w := &world{t: t, router: networld.Namespace(t)}
+	networld.Pair(t, "up0", "eth", w.router, 0)
 	var err error
-	w.router, err = netns.New()
-	must(t, err)
-	t.Cleanup(func() { w.router.Close() })
-	host, err := netns.New()
-	must(t, err)
-	host.Close()
-	veth := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: "eth", PeerNamespace: netlink.NsFd(w.router)}
-	veth.Name = "up0"
-	must(t, netlink.LinkAdd(veth))
 	w.up, err = netlink.LinkByName("up0")
 	must(t, err)
 	w.in(func() { w.address("eth", "198.51.100.99/24", "2001:db8::99/64") })
 	w.address("up0", "198.51.100.1/24", "2001:db8::1/64", "198.51.100.8/24", "198.51.100.9/24", "198.51.100.10/24", "2001:db8::9/64")
-	lo, err := netlink.LinkByName("lo")
-	must(t, err)
-	must(t, netlink.LinkSetUp(lo))
 	must(t, netlink.RouteAdd(&netlink.Route{LinkIndex: w.up.Attrs().Index, Gw: net.ParseIP("198.51.100.99")}))
 	return w
 }
@@ -64,32 +50,10 @@ func (w *world) in(do func()) { w.within(w.router, do) }
 
 func (w *world) within(h netns.NsHandle, do func()) {
 	w.t.Helper()
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		runtime.LockOSThread()
-		if err := netns.Set(h); err != nil {
-			w.t.Error(err)
-			return
-		}
-		do()
-	}()
-	<-done
+	networld.In(w.t, h, do)
 }
 
-func (w *world) address(link string, addrs ...string) {
-	l, err := netlink.LinkByName(link)
-	must(w.t, err)
-	for _, a := range addrs {
-		addr, err := netlink.ParseAddr(a)
-		must(w.t, err)
-		if addr.IP.To4() == nil {
-			addr.Flags = syscall.IFA_F_NODAD
-		}
-		must(w.t, netlink.AddrAdd(l, addr))
-	}
-	must(w.t, netlink.LinkSetUp(l))
-}
+func (w *world) address(link string, addrs ...string) { networld.Address(w.t, link, addrs...) }
 
 // guest has its packets marked and shaped.
 func (w *world) guest(xid guest.XID, e guest.Egress, addrs ...string) {
@@ -257,16 +221,8 @@ func TestIngress(t *testing.T) {
 // TestForwarded shapes a guest behind a link of its own where its packets leave the host.
 func TestForwarded(t *testing.T) {
 	w := newWorld(t)
-	h, err := netns.Get()
-	must(t, err)
-	defer h.Close()
-	inner, err := netns.New()
-	must(t, err)
-	defer inner.Close()
-	must(t, netns.Set(h))
-	veth := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: "eth0", PeerNamespace: netlink.NsFd(inner)}
-	veth.Name, veth.Group = "vs8", group
-	must(t, netlink.LinkAdd(veth))
+	inner := networld.Namespace(t)
+	networld.Pair(t, "vs8", "eth0", inner, group)
 	w.address("vs8", "10.1.0.1/24")
 	must(t, os.WriteFile("/proc/sys/net/ipv4/conf/all/forwarding", []byte("1"), 0))
 	w.within(inner, func() {
@@ -297,7 +253,5 @@ func TestForeign(t *testing.T) {
 
 func must(t testing.TB, err error) {
 	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	networld.Must(t, err)
 }

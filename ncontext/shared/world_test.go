@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -14,11 +13,11 @@ import (
 	"time"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 
 	"vserver/guest"
 	"vserver/internal/agent"
 	"vserver/internal/need"
+	"vserver/internal/networld"
 )
 
 func TestMain(m *testing.M) {
@@ -30,16 +29,10 @@ func TestMain(m *testing.M) {
 // links: eth0 has 192.0.2.1/24 and 2001:db8:1::1/64, eth1 nothing but its carrier.
 func ground(t testing.TB) {
 	t.Helper()
-	need.Root(t)
-	need.Namespaces(t, syscall.CLONE_NEWNET)
-	runtime.LockOSThread() // and never unlocked: the thread ends with the test
-	h, err := netns.New()
-	must(t, err)
-	t.Cleanup(func() { h.Close() })
+	networld.Host(t)
 	for _, conf := range []string{"default", "all"} {
 		must(t, os.WriteFile("/proc/sys/net/ipv6/conf/"+conf+"/dad_transmits", []byte("0"), 0))
 	}
-	must(t, netlink.LinkSetUp(&netlink.Dummy{LinkAttrs: netlink.LinkAttrs{Index: loopback}}))
 	for i, a := range [][]string{{"192.0.2.1/24", "2001:db8:1::1/64"}, nil} {
 		veth := &netlink.Veth{LinkAttrs: netlink.NewLinkAttrs(), PeerName: fmt.Sprint("far", i)}
 		veth.Name = fmt.Sprint("eth", i)
@@ -96,9 +89,7 @@ func settled(t testing.TB) {
 
 func must(t testing.TB, err error) {
 	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
+	networld.Must(t, err)
 }
 
 // state is all addresses, rules and routes of the namespace, a line for each.
