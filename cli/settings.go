@@ -68,6 +68,10 @@ func flagName(key string) string {
 		return "ceiling"
 	case "limits.rlimits":
 		return "rlimit"
+	case "rights.flags":
+		return "cflag"
+	case "view.flags":
+		return "view"
 	}
 	if _, below, ok := strings.Cut(key, "."); ok {
 		key = below
