@@ -24,7 +24,7 @@ const (
 
 // busy tells whether somebody needs us.
 func (w *worker) busy() bool {
-	return len(w.guests)+len(w.due)+len(w.clients)+w.jobs > 0
+	return len(w.guests)+len(w.due)+len(w.clients)+w.jobs > 0 || w.views.Busy()
 }
 
 // rest notes the time when the last that needed us is gone.

@@ -92,7 +92,7 @@ func (cl *client) ready(events uint32) {
 func (cl *client) request(msg []byte, files []int) {
 	w := cl.w
 	r, err := proto.ParseRequest(msg)
-	if err != nil || r.Verb != proto.VerbStart && r.Verb != proto.VerbServes {
+	if err != nil || !r.Files() {
 		closeAll(files)
 	}
 	if err != nil {
@@ -104,6 +104,8 @@ func (cl *client) request(msg []byte, files []int) {
 		cl.answer(w.started(r.Start, files))
 	case proto.VerbServes:
 		w.sockets.Take(r.Name, files)
+	case proto.VerbViews:
+		cl.answer(w.views.Take(r.Name, r.PID, files))
 	case proto.VerbAttach:
 		c, err := w.attachable(r.Name)
 		cl.answer(err)

@@ -14,6 +14,7 @@ import (
 	"vserver/daemon/loop"
 	"vserver/daemon/proto"
 	"vserver/daemon/sockets"
+	"vserver/daemon/views"
 	"vserver/guest"
 )
 
@@ -69,6 +70,7 @@ type worker struct {
 	storeSrc *loop.Source
 	consoles console.Set
 	sockets  sockets.Set
+	views    views.Set
 	notes    *bpf.Notes // nil while it is not, or cannot be, attached
 	buf      []byte     // for a client's message
 
@@ -113,6 +115,7 @@ func (w *worker) run(files map[string]int) (end bool, err error) {
 	w.watchStore()
 	w.inherit(files)
 	w.sockets.Inherit(files)
+	w.views.Inherit(files)
 	w.loop.After(adoptPause, w.adopt)
 	if w.notes == nil {
 		w.job(w.attachNotes)
@@ -157,6 +160,7 @@ func (w *worker) open(files map[string]int) error {
 		return err
 	}
 	w.sockets = sockets.Set{Dirs: w.dirs, Loop: w.loop, Say: w.say, Keep: w.keep, Unkeep: w.unkeep, Job: w.job}
+	w.views = views.Set{Dirs: w.dirs, Loop: w.loop, Say: w.say, Keep: w.keep, Unkeep: w.unkeep}
 	w.consoles = console.Set{Dirs: w.dirs, Loop: w.loop, Spill: spill, Say: w.say}
 	a, ok1 := files[keptNotes]
 	b, ok2 := files[keptAttached]

@@ -15,6 +15,7 @@ type Spec struct {
 	Network Network `yaml:"network" doc:"network of the guest"`
 	Limits  Limits  `yaml:"limits" doc:"what the guest may use of the machine"`
 	Rights  Rights  `yaml:"rights" doc:"what the guest's root may do"`
+	View    View    `yaml:"view" doc:"what the guest sees of the machine"`
 	Console Console `yaml:"console" doc:"console of the guest and its log"`
 	Boot    Boot    `yaml:"boot" doc:"start with the host"`
 	Restart Restart `yaml:"restart" doc:"what vserverd does when the guest's init ends by itself" default:"never"`

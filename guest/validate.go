@@ -94,6 +94,7 @@ func (s *Spec) Validate() []Problem {
 	v.ceilings(s)
 	v.rights(&s.Rights)
 	v.vserverRights(s)
+	v.view(s)
 	v.console(&s.Console)
 	v.boot(&s.Boot)
 	oneOf(v, "restart", s.Restart)

@@ -90,6 +90,12 @@ func (t *Table) attach(m Reg, path string, at Reg) {
 // Bind shows the file or directory at from also at path, with attr as in Clone.
 func (t *Table) Bind(from, path string, attr uint64) { t.Attach(t.Clone(from, attr), path) }
 
+// Unmount takes away what was mounted last at path. What was bound from it elsewhere
+// stays.
+func (t *Table) Unmount(path string) {
+	t.call("unmount "+path, unix.SYS_UMOUNT2, t.str(path), num(unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW))
+}
+
 // BindIfThere is Bind for paths that this kernel may not have. Nothing is cloned for
 // those: to drop a detached mount again takes a grace period of the kernel's (50 to
 // 100 µs).

@@ -23,11 +23,19 @@ type Start struct {
 	Ceilings map[string]int // as in guest.Limits
 	Offsets  string         // for /proc/self/timens_offsets; "" without a time namespace
 	Targets  []string       // of the mounts that Send brings, in order, the root first
+	Views    []View         // of the guest's view, whose mount is the last of Targets; see ViewAt
 	TTY      bool           // the console is a terminal
 	Reaper   bool           // Send brings the reaper's program after the mounts and the console
 	Init     Program
 	Rights
 }
+
+// View is a file or directory of the guest's view that takes the place of the kernel's.
+type View struct{ Name, Target string }
+
+// ViewAt is where the guest's view is mounted while its files are bound to their
+// targets. Nothing of it is left there.
+const ViewAt = rootfs.Empty
 
 // Program is what is executed in a guest.
 type Program struct {
@@ -228,6 +236,12 @@ func (s *Start) attach(t *spawn.Table, made []spawn.Reg, o own) {
 	}
 	t.Attach(o.cgroup, "/sys/fs/cgroup")
 	t.Attach(o.mqueue, "/dev/mqueue")
+	for _, v := range s.Views {
+		t.BindIfThere(ViewAt+"/"+v.Name, v.Target, 0)
+	}
+	if len(s.Views) > 0 {
+		t.Unmount(ViewAt)
+	}
 	if !s.Nesting {
 		s.mask(t)
 	}

@@ -34,6 +34,13 @@ func Tell(dirs guest.Dirs, s Start, pidfd, console int) (*Told, error) {
 	return t, t.send()
 }
 
+// TellView hands vserverd the connection of a guest's view, which is answered from then
+// on. It does not wait for the answer, as Tell.
+func TellView(dirs guest.Dirs, name guest.Name, init, connection int) (*Told, error) {
+	t := &Told{dirs: dirs, files: []int{connection}, fd: -1, msg: fmt.Sprintf("%s %s %d", VerbViews, name, init)}
+	return t, t.send()
+}
+
 // send sends the message, to the next vserverd when one dies at that moment.
 func (t *Told) send() (err error) {
 	t.fd, err = ask(func() (int, error) { return dial(t.dirs) }, t.msg, true, func(int) error { return nil }, t.files...)

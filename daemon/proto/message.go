@@ -7,6 +7,7 @@
 //
 //	start NAME PID TYPE LOGSIZE RESTART   files: pidfd [console]; answered when kept
 //	serves NAME                           files: of a facade.Tree; not answered
+//	views NAME PID                        file: the connection of its view; answered when kept
 //	attach NAME LINES
 //	resize NAME ROWS COLS                 not answered
 //	ping
@@ -85,6 +86,7 @@ func ParseStart(words []byte) (s Start, err error) {
 const (
 	VerbStart  = "start"
 	VerbServes = "serves"
+	VerbViews  = "views"
 	VerbAttach = "attach"
 	VerbResize = "resize"
 	VerbList   = "list"
@@ -98,6 +100,7 @@ type Request struct {
 	Verb       string
 	Start      Start // of start
 	Name       guest.Name
+	PID        int    // of views: the guest's init
 	Lines      int    // of attach: how many lines of the log come first
 	Rows, Cols uint16 // of resize
 }
@@ -116,6 +119,9 @@ func ParseRequest(msg []byte) (r Request, err error) {
 		return r, err
 	}
 	w := bytes.Fields(rest)
+	if r.Verb == VerbViews {
+		return r, r.views(w)
+	}
 	numbers := map[string]int{VerbAttach: 1, VerbResize: 2, VerbList: 0, VerbPing: 0, VerbRenew: 0, VerbQuit: 0}
 	want, known := numbers[r.Verb]
 	named := want > 0
@@ -143,6 +149,23 @@ func ParseRequest(msg []byte) (r Request, err error) {
 	}
 	r.Rows, r.Cols = n[0], n[1]
 	return r, nil
+}
+
+// Files tells whether files may come with the request.
+func (r Request) Files() bool {
+	return r.Verb == VerbStart || r.Verb == VerbServes || r.Verb == VerbViews
+}
+
+// views reads the words of views.
+func (r *Request) views(w [][]byte) (err error) {
+	if len(w) != 2 {
+		return fmt.Errorf("request views: %d words: %w", len(w), guest.ErrInvalid)
+	}
+	if r.PID, err = strconv.Atoi(string(w[1])); err != nil || r.PID < 1 {
+		return fmt.Errorf("request views: process %q: %w", w[1], guest.ErrInvalid)
+	}
+	r.Name, err = guest.ParseName(string(w[0]))
+	return err
 }
 
 // ErrNoConsole says that a guest has no console that could be attached to.

@@ -49,7 +49,9 @@ type Run struct {
 	console *os.File     // the host's end
 	pumps   *stdio.Files // of a start in the foreground
 	told    *proto.Told
-	held    held // of a stop: what it has of the guest's init
+	view    int         // the connection of its view, -1 for none
+	viewed  *proto.Told // of the view
+	held    held        // of a stop: what it has of the guest's init
 }
 
 // newRun decides everything about the guest's context that can be decided without
@@ -58,7 +60,7 @@ func newRun(d guest.Dirs, n guest.Name, spec *guest.Spec, output io.Writer) (*Ru
 	if output == nil {
 		output = io.Discard
 	}
-	r := &Run{dirs: d, name: n, spec: spec.WithDefaults(n), output: output}
+	r := &Run{dirs: d, name: n, spec: spec.WithDefaults(n), output: output, view: -1}
 	var err error
 	if r.cg, err = cgroup.Find(); err != nil {
 		return nil, err
@@ -104,7 +106,7 @@ func (r *Run) context() error {
 	for _, m := range r.mounts {
 		r.plan.Targets = append(r.plan.Targets, m.Target)
 	}
-	return nil
+	return r.planView()
 }
 
 // program is what becomes of a spec's init section.

@@ -115,6 +115,7 @@ func (r *Run) steps() []step.Step {
 	for i, m := range r.mounts {
 		list = append(list, r.mountStep(i, m))
 	}
+	list = append(list, r.viewStep()...)
 	list = append(list, step.Step{Name: "wait for the guest's namespaces", Do: r.forked})
 	list = append(list, r.networkSteps()...)
 	list = append(list,
@@ -123,6 +124,7 @@ func (r *Run) steps() []step.Step {
 	if !r.front {
 		list = append(list, step.Step{Name: "tell vserverd", Do: r.tell})
 	}
+	list = append(list, r.tellView()...)
 	return append(list, step.Step{Name: "let it run: " + fmt.Sprint(r.plan.Init.Argv), Do: r.release})
 }
 
@@ -179,6 +181,7 @@ func (r *Run) abandon() error {
 		r.userns.Close()
 		r.userns = nil
 	}
+	r.closeView()
 	r.closeMounts()
 	return nil
 }
@@ -268,6 +271,9 @@ func (r *Run) release(context.Context) error {
 	if err == nil && r.told != nil {
 		r.complain(r.told.Confirm())
 	}
+	if err == nil && r.viewed != nil {
+		err = r.viewed.Confirm()
+	}
 	if errors.Is(err, syscall.ENOENT) && r.spec.Init.Style == guest.InitPlain {
 		return fault.Hint(err, "the guest has no "+r.plan.Init.Argv[0]+"; see init.command and init.style in `vserver "+string(r.name)+" config`")
 	}
@@ -281,6 +287,7 @@ func (r *Run) Close() {
 	if r.userns != nil {
 		r.userns.Close()
 	}
+	r.closeView()
 	if r.told != nil {
 		r.told.Close()
 	}

@@ -9,18 +9,19 @@ import (
 type Attr struct {
 	Node uint64
 	Mode uint32 // type and permissions
-	Size uint64 // as shown; what is read need not agree
+	// Size is what stat(2) says. read(2) does not care for it; sendfile(2) gives no more.
+	Size uint64
 	UID  uint32 // owner and group
-	// Stays says that the name and the attributes never change; else the kernel asks
-	// each time.
-	Stays bool
+	// NameStays and Stays say that the name and the attributes never change; else the
+	// kernel asks each time. It asks for the attributes of a file when that is opened.
+	NameStays, Stays bool
 }
 
 // ever is how long the kernel remembers what stays, in seconds.
 const ever = 1 << 31
 
-func (a Attr) valid() uint64 {
-	if a.Stays {
+func valid(stays bool) uint64 {
+	if stays {
 		return ever
 	}
 	return 0
@@ -45,7 +46,7 @@ func (a Attr) attr(b []byte) []byte {
 
 // entry appends struct fuse_entry_out.
 func (a Attr) entry(b []byte) []byte {
-	for _, v := range []uint64{a.Node, 0, a.valid(), a.valid(), 0} {
+	for _, v := range []uint64{a.Node, 0, valid(a.NameStays), valid(a.Stays), 0} {
 		b = enc.AppendUint64(b, v)
 	}
 	return a.attr(b)
@@ -56,7 +57,7 @@ func (a Attr) Entry() []byte { return a.entry(nil) }
 
 // Attributes answers GetAttr.
 func (a Attr) Attributes() []byte {
-	b := enc.AppendUint64(nil, a.valid())
+	b := enc.AppendUint64(nil, valid(a.Stays))
 	return a.attr(enc.AppendUint64(b, 0))
 }
 

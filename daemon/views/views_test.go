@@ -1,0 +1,359 @@
+package views
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"vserver/daemon/loop"
+	"vserver/guest"
+	"vserver/internal/need"
+	"vserver/kernel/cgroup"
+	"vserver/kernel/fuse"
+	"vserver/view"
+)
+
+// The test binary is a server too: its arguments are "serve", the name of the groups,
+// and the name of a connection. Descriptor 3 is the slot, 4 the connection.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 4 && os.Args[1] == "serve" {
+		serve(os.Args[2], os.Args[3])
+	}
+	need.Main(m)
+}
+
+func serve(group, kept string) {
+	l, err := loop.New()
+	if err != nil {
+		panic(err)
+	}
+	set := newSet(l, guest.Dirs{Cgroup: group}, func(format string, args ...any) {
+		fmt.Fprintf(os.Stderr, format+"\n", args...)
+	})
+	set.Inherit(map[string]int{keptSlot: 3, kept: 4})
+	for {
+		l.Turn()
+	}
+}
+
+func newSet(l *loop.Loop, dirs guest.Dirs, say func(string, ...any)) *Set {
+	return &Set{Dirs: dirs, Loop: l, Say: say,
+		Keep: func(string, int) error { return nil }, Unkeep: func(string) {}}
+}
+
+// world is a guest of one process with a view that is mounted nowhere.
+type world struct {
+	t    *testing.T
+	dirs guest.Dirs
+	pid  int
+	view view.Mount
+}
+
+const uid = 700 << 16
+
+func newWorld(t *testing.T) *world {
+	need.Root(t)
+	need.Filesystem(t, "fuse")
+	w := &world{t: t, dirs: need.Dirs(t)}
+	cg, err := cgroup.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := cg.Create(w.dirs.Cgroup + "/web1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { cg.Remove(w.dirs.Cgroup) })
+	if err := g.Delegate(uid, uid); err != nil {
+		t.Fatal(err)
+	}
+	init := exec.Command("sleep", "1000")
+	init.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: g.FD()}
+	if err := init.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { init.Process.Kill(); init.Wait(); g.Close() })
+	w.pid = init.Process.Pid
+	if w.view, err = view.Make(uid); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { w.view.Close() })
+	return w
+}
+
+// read reads a file of the view as a guest would, by small pieces.
+func (w *world) read(name string) (string, error) {
+	fd, err := syscall.Openat(w.view.FD, name, syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return "", err
+	}
+	f := os.NewFile(uintptr(fd), name)
+	defer f.Close()
+	var out bytes.Buffer
+	for buf := make([]byte, 1000); ; {
+		n, err := syscall.Read(fd, buf)
+		if err == syscall.EINTR {
+			continue
+		}
+		if err != nil {
+			return "", err
+		}
+		if n == 0 {
+			return out.String(), nil
+		}
+		out.Write(buf[:n])
+	}
+}
+
+// loop runs a set in a loop of its own until the test's end.
+func (w *world) loop() *Set {
+	w.t.Helper()
+	l, err := loop.New()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	set := newSet(l, w.dirs, w.t.Logf)
+	over, done := false, make(chan bool)
+	go func() {
+		for !over || set.Busy() {
+			l.Turn()
+		}
+		if set.slot != nil {
+			set.slot.close()
+		}
+		l.Close()
+		close(done)
+	}()
+	w.t.Cleanup(func() {
+		syscall.Close(w.view.FD) // the guest ends
+		w.view.FD = -1
+		l.Post(func() { over = true })
+		<-done
+	})
+	return set
+}
+
+// take has a set answer for the world's guest.
+func (w *world) take(set *Set) {
+	w.t.Helper()
+	err, fd := make(chan error), w.view.Device
+	w.view.Device = -1 // it is the set's
+	set.Loop.Post(func() { err <- set.Take("web1", w.pid, []int{fd}) })
+	if err := <-err; err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// Everything in the tree can be read, says what it is to say, and belongs to the guest.
+func TestFiles(t *testing.T) {
+	w := newWorld(t)
+	w.take(w.loop())
+	for name, want := range map[string]string{
+		"meminfo": "MemTotal:", "stat": "cpu  ", "cpuinfo": "", "uptime": "0.", "loadavg": "0.00 0.00 0.00 ",
+		"swaps": "Filename", "diskstats": "", "cpu/online": "", "cpu/kernel_max": "", "cpu/possible": "0",
+	} {
+		text, err := w.read(name)
+		if err != nil || !strings.HasPrefix(text, want) && name != "uptime" {
+			t.Errorf("%s: %q, %v", name, text, err)
+		}
+	}
+	dir := "/proc/self/fd/" + strconv.Itoa(w.view.FD)
+	root, err := os.OpenRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	files := 0
+	var walk func(at string)
+	walk = func(at string) {
+		d, err := root.Open(at)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer d.Close()
+		list, err := d.ReadDir(-1)
+		if err != nil {
+			t.Fatal(at, err)
+		}
+		for _, e := range list {
+			path := filepath.Join(at, e.Name())
+			info, err := root.Lstat(path)
+			if err != nil {
+				t.Error(err)
+				continue
+			}
+			if st := info.Sys().(*syscall.Stat_t); st.Uid != uid || info.IsDir() != e.IsDir() {
+				t.Errorf("%s: %v of %d", path, info.Mode(), st.Uid)
+			}
+			if e.IsDir() {
+				walk(path)
+				continue
+			}
+			if _, err := root.ReadFile(path); err != nil && !strings.HasPrefix(path, "pressure/") {
+				t.Error(err) // a kernel may count no pressure
+			}
+			files++
+		}
+	}
+	walk(".")
+	if files < 12 {
+		t.Errorf("%d files", files)
+	}
+	if _, err := w.read("none"); err != syscall.ENOENT {
+		t.Errorf("none: %v", err)
+	}
+}
+
+// server starts a server in another process.
+func (w *world) server(s *slot, c *connection) *exec.Cmd {
+	w.t.Helper()
+	cmd := exec.Command("/proc/self/exe", "serve", w.dirs.Cgroup, c.kept())
+	cmd.Stderr = w.t.Output()
+	dup := func(fd int, name string) *os.File {
+		n, err := syscall.Dup(fd)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		syscall.CloseOnExec(n)
+		f := os.NewFile(uintptr(n), name)
+		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+		return f
+	}
+	a, b := dup(s.fd, "slot"), dup(w.view.Device, "connection")
+	defer a.Close()
+	defer b.Close()
+	if err := cmd.Start(); err != nil {
+		w.t.Fatal(err)
+	}
+	return cmd
+}
+
+// A server is killed over and over while guests read: they wait, and get what they
+// asked for.
+func TestKilled(t *testing.T) {
+	w := newWorld(t)
+	s, err := newSlot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	c := &connection{name: "web1", pid: w.pid, id: 42}
+	var reads atomic.Int64
+	var stop atomic.Bool
+	var readers sync.WaitGroup
+	names := []string{"meminfo", "stat", "cpu/online", "loadavg"}
+	for i := range 4 {
+		readers.Go(func() {
+			for n := i; !stop.Load(); n++ {
+				text, err := w.read(names[n%len(names)])
+				if err != nil || !strings.HasSuffix(text, "\n") {
+					t.Errorf("%s: %q, %v", names[n%len(names)], text, err)
+					return
+				}
+				reads.Add(1)
+			}
+		})
+	}
+	kills := 200
+	if need.InVM() {
+		kills = 20 // each takes an emulated machine long
+	}
+	for i := range kills {
+		srv := w.server(s, c)
+		for begin := reads.Load(); reads.Load() < begin+int64(i%7); {
+			if t.Failed() {
+				break
+			}
+			time.Sleep(50 * time.Microsecond)
+		}
+		srv.Process.Kill()
+		srv.Wait()
+	}
+	srv := w.server(s, c)
+	stop.Store(true)
+	readers.Wait()
+	srv.Process.Kill()
+	srv.Wait()
+	t.Logf("%d reads over %d deaths", reads.Load(), kills)
+}
+
+// A request that a server took and did not answer is answered by the next; one that
+// kills each is given up.
+func TestLeft(t *testing.T) {
+	for _, deaths := range []int{1, tooOften} {
+		w := newWorld(t)
+		s, err := newSlot()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer s.close()
+		c := &connection{name: "web1", pid: w.pid, id: 42}
+		answer := make(chan error, 1)
+		go func() {
+			_, err := w.read("loadavg")
+			answer <- err
+		}()
+		s.begin(c.id)
+		if err := fuse.Wait(w.view.Device); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := fuse.Take(w.view.Device, s.buffer()); err != nil {
+			t.Fatal(err)
+		}
+		for range deaths - 1 {
+			if _, _, _, ok := s.left(); !ok {
+				t.Fatal("nothing is left")
+			}
+		}
+		srv := w.server(s, c)
+		if err := <-answer; deaths < tooOften && err != nil || deaths == tooOften && err != syscall.EIO {
+			t.Errorf("after %d deaths: %v", deaths, err)
+		}
+		srv.Process.Kill()
+		srv.Wait()
+	}
+}
+
+// The load averages outlive a server, and the time without one is made up for.
+func TestLoadKept(t *testing.T) {
+	w := newWorld(t)
+	s, err := newSlot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	r := s.record(42)
+	save(r, view.Load{4096, 2048, 1024}, time.Now().Add(-time.Minute-time.Second).UnixNano())
+	if other := s.record(43); &other[0] == &r[0] {
+		t.Fatal("two have one record")
+	}
+	srv := w.server(s, &connection{name: "web1", pid: w.pid, id: 42})
+	defer func() { srv.Process.Kill(); srv.Wait() }()
+	text, err := w.read("loadavg")
+	// A minute of idleness later: 2 * 0.368, 1 * 0.819, 0.5 * 0.936.
+	if err != nil || !strings.HasPrefix(text, "0.73 0.8") {
+		t.Errorf("%q, %v", text, err)
+	}
+}
+
+func TestParseKept(t *testing.T) {
+	c := &connection{name: "web1", pid: 7, id: 9}
+	got, err := parseKept(strings.TrimPrefix(c.kept(), keptView))
+	if err != nil || got.name != c.name || got.pid != 7 || got.id != 9 {
+		t.Errorf("%+v, %v", got, err)
+	}
+	for _, bad := range []string{"", "web1 7", "web1 x 9", "web1 0 9", "/ 7 9", "web1 7 0"} {
+		if _, err := parseKept(bad); err == nil {
+			t.Errorf("%q was taken", bad)
+		}
+	}
+}

@@ -1,0 +1,86 @@
+package life
+
+import (
+	"context"
+	"fmt"
+	"syscall"
+
+	"vserver/daemon/proto"
+	"vserver/fault"
+	"vserver/guest"
+	"vserver/step"
+	"vserver/vcontext"
+	"vserver/view"
+)
+
+// planView decides what the guest sees of the machine. A host that has no FUSE is a reason
+// not to start a guest only when a view was asked for.
+func (r *Run) planView() error {
+	flags, err := r.spec.Views()
+	if err != nil {
+		return err
+	}
+	if flags.Has(guest.HostTime) {
+		r.plan.Offsets = ""
+	}
+	binds := view.Binds(flags)
+	if len(binds) == 0 {
+		return nil
+	}
+	if !view.Ready() {
+		err := fmt.Errorf("view: /dev/fuse: %w", guest.ErrUnsupported)
+		if len(r.spec.View.Flags) > 0 {
+			return fault.Hint(err, "vserver set "+string(r.name)+" view.flags='[]'")
+		}
+		return r.complain(err)
+	}
+	for _, b := range binds {
+		r.plan.Views = append(r.plan.Views, vcontext.View{Name: b.Name, Target: b.Target})
+	}
+	r.plan.Targets = append(r.plan.Targets, vcontext.ViewAt)
+	r.fds = append(r.fds, -1)
+	return nil
+}
+
+// viewStep makes the guest's view, if it has one. Its mount is the last of the mounts.
+func (r *Run) viewStep() []step.Step {
+	if len(r.plan.Views) == 0 {
+		return nil
+	}
+	return []step.Step{{Name: fmt.Sprintf("make view of %d files", len(r.plan.Views)), Do: func(context.Context) error {
+		m, err := view.Make(r.plan.Base)
+		if err != nil {
+			return err
+		}
+		r.fds[len(r.fds)-1], r.view = m.FD, m.Device
+		return nil
+	}}}
+}
+
+// tellView hands the view to vserverd. Nobody else would answer for it: a guest whose
+// vserverd cannot be had is not started with one.
+func (r *Run) tellView() []step.Step {
+	if len(r.plan.Views) == 0 {
+		return nil
+	}
+	return []step.Step{{Name: "hand the view to vserverd", Do: func(context.Context) error {
+		pid, err := r.child.Forked()
+		if err != nil {
+			return err
+		}
+		r.viewed, err = proto.TellView(r.dirs, r.name, pid, r.view)
+		return err
+	}}}
+}
+
+// closeView releases what this process has of the view.
+func (r *Run) closeView() {
+	if r.viewed != nil {
+		r.viewed.Close()
+		r.viewed = nil
+	}
+	if r.view >= 0 {
+		syscall.Close(r.view)
+		r.view = -1
+	}
+}

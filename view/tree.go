@@ -1,0 +1,290 @@
+package view
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"vserver/kernel/fuse"
+)
+
+// Node is a file of the tree. Numbers never change their meaning, since the kernel knows
+// files by them while one server follows another: add at the end.
+type Node uint64
+
+// The nodes at the root of the tree, and those of pressure.
+const (
+	nodeRoot      Node = fuse.Root
+	nodeMeminfo   Node = 2
+	nodeStat      Node = 3
+	nodeCPUInfo   Node = 4
+	nodeUptime    Node = 5
+	nodeLoadavg   Node = 6
+	nodeSwaps     Node = 7
+	nodeDiskstats Node = 8
+	nodePressure  Node = 9
+	nodePSICPU    Node = 10
+	nodePSIMemory Node = 11
+	nodePSIIO     Node = 12
+	nodePSIIRQ    Node = 13
+	nodeCPUs      Node = 16
+	nodeOnline    Node = 17
+	nodePossible  Node = 18
+	nodePresent   Node = 19
+	nodeOffline   Node = 20
+	nodeKernelMax Node = 21
+)
+
+// file is a name in a directory of the tree.
+type file struct {
+	node Node
+	name string
+	dir  bool
+}
+
+var rootFiles = [...]file{
+	{nodeMeminfo, "meminfo", false}, {nodeStat, "stat", false}, {nodeCPUInfo, "cpuinfo", false},
+	{nodeUptime, "uptime", false}, {nodeLoadavg, "loadavg", false}, {nodeSwaps, "swaps", false},
+	{nodeDiskstats, "diskstats", false}, {nodePressure, "pressure", true}, {nodeCPUs, "cpu", true},
+}
+
+var pressureFiles = [...]file{
+	{nodePSICPU, "cpu", false}, {nodePSIMemory, "memory", false}, {nodePSIIO, "io", false}, {nodePSIIRQ, "irq", false},
+}
+
+var cpusFiles = [...]file{
+	{nodeOnline, "online", false}, {nodePossible, "possible", false}, {nodePresent, "present", false},
+	{nodeOffline, "offline", false}, {nodeKernelMax, "kernel_max", false},
+}
+
+// A processor's files are numbered from firstCPU + cpu*perCPU on: its directory, then
+// those of perCPUFiles. They show what the host's say.
+const (
+	firstCPU Node = 1 << 16
+	perCPU   Node = 256
+)
+
+// perCPUFiles are the files below cpuN; a name that ends in a slash is a directory.
+var perCPUFiles = [...]string{
+	"topology/", "topology/core_id", "topology/physical_package_id", "topology/die_id", "topology/cluster_id",
+	"topology/thread_siblings", "topology/thread_siblings_list", "topology/core_siblings", "topology/core_siblings_list",
+	"topology/core_cpus", "topology/core_cpus_list", "topology/package_cpus", "topology/package_cpus_list",
+	"topology/die_cpus", "topology/die_cpus_list", "topology/cluster_cpus", "topology/cluster_cpus_list",
+	"cache/",
+	"cache/index0/", "cache/index0/level", "cache/index0/type", "cache/index0/size", "cache/index0/id",
+	"cache/index0/shared_cpu_map", "cache/index0/shared_cpu_list", "cache/index0/coherency_line_size",
+	"cache/index0/number_of_sets", "cache/index0/ways_of_associativity", "cache/index0/physical_line_partition",
+	"cache/index1/", "cache/index1/level", "cache/index1/type", "cache/index1/size", "cache/index1/id",
+	"cache/index1/shared_cpu_map", "cache/index1/shared_cpu_list", "cache/index1/coherency_line_size",
+	"cache/index1/number_of_sets", "cache/index1/ways_of_associativity", "cache/index1/physical_line_partition",
+	"cache/index2/", "cache/index2/level", "cache/index2/type", "cache/index2/size", "cache/index2/id",
+	"cache/index2/shared_cpu_map", "cache/index2/shared_cpu_list", "cache/index2/coherency_line_size",
+	"cache/index2/number_of_sets", "cache/index2/ways_of_associativity", "cache/index2/physical_line_partition",
+	"cache/index3/", "cache/index3/level", "cache/index3/type", "cache/index3/size", "cache/index3/id",
+	"cache/index3/shared_cpu_map", "cache/index3/shared_cpu_list", "cache/index3/coherency_line_size",
+	"cache/index3/number_of_sets", "cache/index3/ways_of_associativity", "cache/index3/physical_line_partition",
+	"cpu_capacity",
+}
+
+// cpuDir is the host's directory of processors.
+const cpuDir = "/sys/devices/system/cpu"
+
+// cpuOf splits the number of a processor's file; i is 0 for its directory.
+func (n Node) cpuOf() (cpu, i int, ok bool) {
+	if n < firstCPU || n >= firstCPU+maxCPU*perCPU {
+		return 0, 0, false
+	}
+	cpu, i = int((n-firstCPU)/perCPU), int((n-firstCPU)%perCPU)
+	return cpu, i, i <= len(perCPUFiles)
+}
+
+func cpuNode(cpu, i int) Node { return firstCPU + Node(cpu)*perCPU + Node(i) }
+
+// path gives the name of a processor's file below cpuDir.
+func (n Node) path() string {
+	cpu, i, _ := n.cpuOf()
+	name := "cpu" + strconv.Itoa(cpu)
+	if i > 0 {
+		name += "/" + strings.TrimSuffix(perCPUFiles[i-1], "/")
+	}
+	return name
+}
+
+// isDir tells whether a node is a directory; there is false for one that nobody was
+// told of.
+func (n Node) isDir() (dir, there bool) {
+	if _, i, ok := n.cpuOf(); ok {
+		return i == 0 || strings.HasSuffix(perCPUFiles[i-1], "/"), true
+	}
+	switch {
+	case n == nodeRoot || n == nodePressure || n == nodeCPUs:
+		return true, true
+	case n > nodeRoot && n <= nodePSIIRQ, n > nodeCPUs && n <= nodeKernelMax:
+		return false, true
+	}
+	return false, false
+}
+
+// children lists a directory for a guest that sees these processors.
+func (n Node) children(shown Set) []file {
+	switch n {
+	case nodeRoot:
+		return rootFiles[:]
+	case nodePressure:
+		return existing(pressureFiles[:], func(f file) string { return "/proc/pressure/" + f.name })
+	case nodeCPUs:
+		list := append([]file(nil), cpusFiles[:]...)
+		for _, cpu := range shown {
+			list = append(list, file{cpuNode(cpu, 0), "cpu" + strconv.Itoa(cpu), true})
+		}
+		return list
+	}
+	cpu, i, ok := n.cpuOf()
+	if !ok || !shown.Has(cpu) {
+		return nil
+	}
+	above := ""
+	if i > 0 {
+		above = perCPUFiles[i-1]
+	}
+	var list []file
+	for j, name := range perCPUFiles {
+		rest, below := strings.CutPrefix(name, above)
+		base, dir := strings.CutSuffix(rest, "/")
+		if below && base != "" && !strings.Contains(base, "/") {
+			list = append(list, file{cpuNode(cpu, j+1), base, dir})
+		}
+	}
+	return existing(list, func(f file) string { return filepath.Join(cpuDir, f.node.path()) })
+}
+
+// existing leaves out files that this host has not.
+func existing(list []file, path func(file) string) []file {
+	var out []file
+	for _, f := range list {
+		if _, err := os.Lstat(path(f)); err == nil {
+			out = append(out, f)
+		}
+	}
+	return out
+}
+
+// Tree answers what the kernel asks of a guest's tree.
+type Tree struct {
+	UID  uint32                               // owner of all files: the guest's root
+	CPUs func() Set                           // the processors that the guest sees
+	Text func(n Node) ([]byte, syscall.Errno) // what a file says at this moment
+
+	opened uint64            // number of the file opened last
+	moment map[uint64][]byte // what open files show, once their beginning was read
+}
+
+// maxMoments bounds the files of a guest that are remembered as they were read; others
+// that were read by half show the present.
+const maxMoments = 128
+
+func (t *Tree) attr(n Node) (fuse.Attr, syscall.Errno) {
+	dir, there := n.isDir()
+	if !there {
+		return fuse.Attr{}, syscall.ENOENT
+	}
+	a := fuse.Attr{Node: uint64(n), Mode: syscall.S_IFREG | 0o444, UID: t.UID, NameStays: n < firstCPU}
+	if dir {
+		a.Mode, a.Stays = syscall.S_IFDIR|0o555, true
+	}
+	return a, 0
+}
+
+// sized gives the attributes of a file with the size of what it says. The kernel's own
+// files say 0; but sendfile(2), which busybox's cat calls, believes what a file system
+// of this kind says (seen on 6.18).
+func (t *Tree) sized(n Node) (fuse.Attr, syscall.Errno) {
+	a, e := t.attr(n)
+	if e == 0 && !a.Stays {
+		text, _ := t.Text(n) // one that cannot be read can be looked at
+		a.Size = uint64(len(text))
+	}
+	return a, e
+}
+
+// Answer answers a request. It must not be told to who asked when r.Op.Silent().
+func (t *Tree) Answer(r fuse.Request) ([]byte, syscall.Errno) {
+	n := Node(r.Node)
+	switch r.Op {
+	case fuse.Init:
+		return fuse.InitAnswer(r)
+	case fuse.Lookup:
+		return t.lookup(n, r.Name())
+	case fuse.GetAttr:
+		a, e := t.sized(n)
+		return a.Attributes(), e
+	case fuse.Open:
+		t.opened++
+		return fuse.Opened(t.opened), 0
+	case fuse.Read:
+		return t.read(n, r)
+	case fuse.ReadDir, fuse.ReadDirPlus:
+		return t.list(n, r)
+	case fuse.Release:
+		delete(t.moment, r.Handle())
+		return nil, 0
+	case fuse.StatFS:
+		return fuse.Stats(), 0
+	case fuse.Flush, fuse.Destroy:
+		return nil, 0
+	}
+	return nil, syscall.ENOSYS
+}
+
+func (t *Tree) lookup(dir Node, name string) ([]byte, syscall.Errno) {
+	for _, f := range dir.children(t.CPUs()) {
+		if f.name == name {
+			a, e := t.attr(f.node)
+			return a.Entry(), e
+		}
+	}
+	return nil, syscall.ENOENT
+}
+
+func (t *Tree) list(dir Node, r fuse.Request) ([]byte, syscall.Errno) {
+	_, offset, size, ok := r.Span()
+	if !ok {
+		return nil, syscall.EINVAL
+	}
+	var all []fuse.Dirent
+	for _, f := range dir.children(t.CPUs()) {
+		a, _ := t.attr(f.node)
+		all = append(all, fuse.Dirent{Name: f.name, Attr: a})
+	}
+	return fuse.Dir(all, offset, size, r.Op == fuse.ReadDirPlus), 0
+}
+
+// read gives a piece of a file. All pieces behind the first are of the moment at which
+// that was read.
+func (t *Tree) read(n Node, r fuse.Request) ([]byte, syscall.Errno) {
+	handle, offset, size, ok := r.Span()
+	if !ok {
+		return nil, syscall.EINVAL
+	}
+	text, known := t.moment[handle]
+	if offset == 0 || !known {
+		var e syscall.Errno
+		if text, e = t.Text(n); e != 0 {
+			return nil, e
+		}
+		if t.moment == nil || len(t.moment) >= maxMoments {
+			t.moment = map[uint64][]byte{}
+		}
+		t.moment[handle] = text
+	}
+	if offset >= uint64(len(text)) {
+		return nil, 0
+	}
+	text = text[offset:]
+	return text[:min(size, len(text))], 0
+}
+
+// begin has the numbers of open files start where no server before had its own.
+func (t *Tree) begin(at uint64) { t.opened = at }
