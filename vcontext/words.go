@@ -1,6 +1,7 @@
 package vcontext
 
 import (
+	"errors"
 	"sort"
 
 	"vserver/guest"
@@ -34,11 +35,45 @@ func RightsOf(userns, ownNet, hidden bool, want guest.Rights, limits map[string]
 	if want.Seccomp == guest.SeccompNone {
 		return out, nil
 	}
-	out.Filter, err = seccomp.Compile(seccomp.Policy{
+	policy := seccomp.Policy{
 		Extra: want.Syscalls, Nesting: want.Nesting, Private: userns, Capped: userns, Notify: hidden,
-	})
-	out.Listened = hidden
+	}
+	if len(want.Ccaps)+len(want.Flags)+len(want.Bcaps) > 0 {
+		if policy.Narrow, err = narrow(&spec); err != nil {
+			return out, err
+		}
+		policy.AskedNodes = policy.AskedNodes && !hidden
+	}
+	out.Filter, err = seccomp.Compile(policy)
+	out.Listened = policy.Listened()
 	return out, err
+}
+
+// narrow is what the filter does for rights.ccaps, rights.flags and bcap mknod.
+func narrow(s *guest.Spec) (n seccomp.Narrow, err error) {
+	ccaps, err1 := s.CcapSet()
+	flags, err2 := s.FlagSet()
+	if err := errors.Join(err1, err2); err != nil {
+		return n, err
+	}
+	n = seccomp.Narrow{
+		TypeAhead: ccaps.Has(guest.Tiocsti), FixNice: flags.Has(guest.IgnegNice), FixIONice: flags.Has(guest.IgnegIonice),
+		AskedNodes: s.MakesNodes(),
+	}
+	if s.Userns == guest.UsernsNone {
+		return n, nil // the table refuses the others already
+	}
+	n.NoNew, n.NoRemount = !ccaps.Has(guest.Namespace), !ccaps.Has(guest.SecureRemount)
+	if !ccaps.Has(guest.SetUtsname) {
+		n.Without = append(n.Without, "sethostname", "setdomainname")
+	}
+	if n.NoRemount {
+		n.Without = append(n.Without, "mount_setattr", "open_tree_attr", "fspick")
+	}
+	if !ccaps.Has(guest.SecureMount) {
+		n.Without = append(n.Without, "mount", "open_tree", "open_tree_attr", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr")
+	}
+	return n, nil
 }
 
 // DefaultPath is the PATH of a guest's root, in the order of Debian's login.

@@ -102,7 +102,7 @@ func change(d guest.Dirs, n guest.Name, edit func(path string, text []byte) ([]b
 	if err := files.HintFull(store.WriteText(path, after), d.Config); err != nil {
 		return c, err
 	}
-	return c, follow(d, n, &c)
+	return c, follow(d, n, old, &c)
 }
 
 // admit refuses a spec that clashes with what else is there.
@@ -190,7 +190,7 @@ func differences(old, now *guest.Spec) (paths []string, err error) {
 // follow does what a changed spec calls for: what the guest's own files say of its
 // name and its name servers is written again, before its next start if it runs; and
 // of a guest that runs it is said what has to wait until then.
-func follow(d guest.Dirs, n guest.Name, c *Change) error {
+func follow(d guest.Dirs, n guest.Name, old *guest.Spec, c *Change) error {
 	running, err := state.Runs(d, n)
 	if err != nil {
 		return err
@@ -202,6 +202,13 @@ func follow(d guest.Dirs, n guest.Name, c *Change) error {
 	}
 	if running && slices.ContainsFunc(c.Paths, limited) {
 		wait, err := relimit(d, n)
+		if err != nil {
+			return err
+		}
+		c.Restart = append(c.Restart, wait...)
+	}
+	if running && slices.ContainsFunc(c.Paths, righted) {
+		wait, err := rerights(d, n, old, c.Paths)
 		if err != nil {
 			return err
 		}
@@ -225,7 +232,7 @@ func follow(d guest.Dirs, n guest.Name, c *Change) error {
 
 // live tells whether a setting is read when it is needed, and not at the start only.
 func live(path string) bool {
-	if limited(path) || filtered(path) {
+	if limited(path) || filtered(path) || righted(path) {
 		return true
 	}
 	switch path {

@@ -108,7 +108,7 @@ func (f *Farewell) askBy(ctx context.Context, cmd []string) error {
 			return
 		}
 		defer null.Close()
-		c := inside.Command{Args: cmd, Stdin: null, Stdout: null, Stderr: null, Begun: func() { close(begun) }}
+		c := inside.Command{Args: cmd, Stdin: null, Stdout: null, Stderr: null, Ours: true, Begun: func() { close(begun) }}
 		code, err := inside.Exec(ctx, f.Dirs, f.Name, c)
 		if err == nil && code != 0 {
 			err = fmt.Errorf("%q ended with code %d", strings.Join(cmd, " "), code)

@@ -38,6 +38,8 @@ type Command struct {
 	TTY                   bool
 	Stdin, Stdout, Stderr *os.File
 
+	// Ours is a command that the guest's own spec names; the flag private is for others.
+	Ours bool
 	// Begun, when not nil, is called once it is executed.
 	Begun func()
 }
@@ -76,6 +78,9 @@ func HintPids(d guest.Dirs, n guest.Name, err error) error {
 }
 
 func (in *Guest) exec(ctx context.Context, c Command) (int, error) {
+	if err := in.admit(c); err != nil {
+		return 0, err
+	}
 	who, err := account.Inside(in.Note.PID, c.User)
 	if err != nil {
 		return 0, err
@@ -113,6 +118,20 @@ func (in *Guest) exec(ctx context.Context, c Command) (int, error) {
 		c.Begun()
 	}
 	return attend(ctx, child, io, signals)
+}
+
+// admit refuses commands in a guest with the flag private.
+func (in *Guest) admit(c Command) error {
+	if c.Ours || len(in.Note.Rights.Flags) == 0 {
+		return nil
+	}
+	spec := guest.Spec{Rights: in.Note.Rights}
+	set, err := spec.FlagSet()
+	if err != nil || !set.Has(guest.Private) {
+		return err
+	}
+	return fault.Hint(fmt.Errorf("the guest is private (rights.flags): %w", syscall.EPERM),
+		fmt.Sprintf("`vserver set %s rights.flags-=private` opens it from its next start", in.name))
 }
 
 // files are what the command gets as its standard files.

@@ -142,7 +142,7 @@ func program(s *guest.Spec) vcontext.Program {
 func (r *Run) note(pid int, began uint64) *state.Note {
 	return &state.Note{
 		PID: pid, Began: began, Started: time.Now(),
-		XID: r.spec.XID, Base: r.plan.Base, Userns: r.plan.Userns, OwnNet: r.plan.OwnNet, Hidden: r.plan.Listened,
+		XID: r.spec.XID, Base: r.plan.Base, Userns: r.plan.Userns, OwnNet: r.plan.OwnNet, Hidden: r.spec.Network.Hidden(),
 		OwnTime: r.plan.Offsets != "", Style: r.spec.Init.Style,
 		Mode: r.spec.Network.Mode, Addrs: r.net.Noted(), Env: r.spec.Init.Environment,
 		Rights: r.spec.Rights, Rlimits: r.spec.Limits.Rlimits, Nproc: r.plan.Pids,

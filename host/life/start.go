@@ -118,6 +118,7 @@ func (r *Run) steps() []step.Step {
 	list = append(list, r.viewStep()...)
 	list = append(list, step.Step{Name: "wait for the guest's namespaces", Do: r.forked})
 	list = append(list, r.networkSteps()...)
+	list = append(list, r.rightsSteps()...)
 	list = append(list,
 		step.Step{Name: "set limits", Do: r.setLimits},
 		step.Step{Name: "write " + state.NotePath(r.dirs, r.name), Do: r.writeNote, Undo: r.removeNote})

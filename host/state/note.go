@@ -66,6 +66,12 @@ func (n *Note) text() []byte {
 	for _, w := range n.Rights.Bcaps {
 		put("bcap", w)
 	}
+	for _, w := range n.Rights.Ccaps {
+		put("ccap", w)
+	}
+	for _, w := range n.Rights.Flags {
+		put("flag", w)
+	}
 	for _, w := range n.Rights.Syscalls {
 		put("syscall", w)
 	}
@@ -138,6 +144,10 @@ func (n *Note) take(key, value string) (err error) {
 		n.Rights.Seccomp = guest.Seccomp(value)
 	case "bcap":
 		n.Rights.Bcaps = append(n.Rights.Bcaps, value)
+	case "ccap":
+		n.Rights.Ccaps = append(n.Rights.Ccaps, value)
+	case "flag":
+		n.Rights.Flags = append(n.Rights.Flags, value)
 	case "syscall":
 		n.Rights.Syscalls = append(n.Rights.Syscalls, value)
 	case "env":
