@@ -44,6 +44,8 @@ func packet(p Parts, out bool) []ebpf.Instruction {
 	t.mov(ctx, r1)
 	t.set(r2, t.Level)
 	t.call(ebpf.SkbAncestorCgroup)
+	t.ordinary(own, other, out)
+	t.load8(r0, fp, stackID)
 	t.entry("shut")
 	t.load(r2, ctx, skbData)
 	t.load(r3, ctx, skbDataEnd)
@@ -159,8 +161,9 @@ func (t *text) packet4(out bool) {
 	t.flag(LbackAllow, "count")
 	t.jump("drop")
 	t.here("other4")
+	t.remember()
 	if out {
-		t.mov(addr, r2)
+		t.load(addr, fp, stackSaved)
 		t.masked(r1, addr, net(0xe0000000))
 		t.isnt(r1, net(0xe0000000), "count") // no group and no broadcast
 		t.kind4("count", "drop")

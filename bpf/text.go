@@ -12,7 +12,7 @@ import (
 type Parts struct {
 	// The maps, by descriptors; see Maps. Manifest comes first: every program holds it,
 	// so that any of them leads to all else.
-	Manifest, Guests, Owners, Accounts, Counts, Ports, Listeners, Notes, Events, Bound int
+	Manifest, Guests, Owners, Accounts, Counts, Ports, Listeners, Notes, Events, Bound, Change int
 	// Level is how deep below the hierarchy's root the guests' cgroups are.
 	Level int32
 	Tasks
@@ -35,6 +35,7 @@ type Tasks struct {
 //	owners     address, IPv4 mapped into IPv6, 127.X.Y.0 for all of that /24
 //	           -> u64 id, u32 flags (OfHost), u32 0
 //	accounts   id -> Account, one for each processor
+//	change     u64 that is another after each change of guests; see remember
 //	counts     id -> u64 sockets, u64 connections: how many there are
 //	ports      u64 id, u16 port (network order), u16 0, u32 0
 //	           -> u16 hidden port (network order), u16 0, u32 sockets bound to it, of
@@ -51,7 +52,7 @@ const (
 	ownerKey     = 16
 	ownerSize    = 16
 	AccountSize  = 8 * accountWords // AccountSize is the size of an Account
-	accountWords = 8
+	accountWords = 9
 	CountSize    = 16 // CountSize is the size of what the map counts holds
 	portSize     = 16
 	portValue    = 16
@@ -69,6 +70,8 @@ const (
 	Dropped
 	SocketsEver
 	ConnectionsEver
+	rememberedAddress // u32: an address of IPv4 that is the guest's
+	rememberedAt      // what change was then
 )
 
 // Flags of a socket's note.
@@ -121,6 +124,7 @@ func Maps() []ebpf.MapSpec {
 		{Name: "vs_notes", Kind: ebpf.SkStorage, Key: 4, Value: socketNote},
 		{Name: "vs_events", Kind: ebpf.RingBuffer, Entries: 1 << 16},
 		{Name: "vs_bound", Kind: ebpf.Hash, Key: listenerSize, Value: boundSize, Entries: 2 * sockets},
+		{Name: "vs_change", Kind: ebpf.Array, Key: 4, Value: 8, Entries: 1},
 	}
 }
 
@@ -143,6 +147,7 @@ const (
 	stackBind  = -104 // 28 bytes: struct sockaddr_in or sockaddr_in6
 	stackTuple = -144 // 36 bytes: struct bpf_sock_tuple
 	stackSaved = -152 // u64
+	stackThen  = -160 // u64: what change was before anything was looked up
 )
 
 // text is a program in the making.
@@ -314,13 +319,17 @@ func net(n uint32) int32 {
 	return int32(binary.NativeEndian.Uint32(b[:]))
 }
 
-// LastOfTool is the place in Maps of the last map that the tool uses itself.
+// LastOfTool is the place in Maps of the last map that the tool uses itself, but for
+// ChangeMap.
 const LastOfTool = 4
+
+// ChangeMap is the place in Maps of the map change.
+const ChangeMap = 10
 
 // EventsMap is the place in Maps of the map events.
 const EventsMap = 8
 
 // Descriptors are the places for the descriptors of Maps, in its order.
 func (p *Parts) Descriptors() []*int {
-	return []*int{&p.Manifest, &p.Guests, &p.Owners, &p.Accounts, &p.Counts, &p.Ports, &p.Listeners, &p.Notes, &p.Events, &p.Bound}
+	return []*int{&p.Manifest, &p.Guests, &p.Owners, &p.Accounts, &p.Counts, &p.Ports, &p.Listeners, &p.Notes, &p.Events, &p.Bound, &p.Change}
 }

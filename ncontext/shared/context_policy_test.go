@@ -187,9 +187,26 @@ func TestContextPut(t *testing.T) {
 		a accept l s = *
 		a name s = 192.0.2.11:80
 	`)
+	// What the programs remember of it ends as well.
+	agent.Play(t, agents, `
+		a udp4 u
+		a bind u 192.0.2.10:9
+		host udp4 v
+		host bind v 192.0.2.1:9
+		a send u 192.0.2.1:9 one
+		host recv v = one 192.0.2.10
+		host send v 192.0.2.10:9 two
+		a recv u = two 192.0.2.1
+		a connect u 192.0.2.1:9
+		host send v 192.0.2.10:9 three
+		a recv u = three 192.0.2.1
+	`)
 	c.Addresses = c.Addresses[1:]
 	must(t, set.Put(ids["a"], c))
 	agent.Play(t, agents, `
+		host send v 192.0.2.10:9 no
+		a recv u = EAGAIN
+		a send u 192.0.2.1:9 no = E*
 		host tcp4 c
 		host connect c 192.0.2.10:80 = ECONNREFUSED
 		a tcp4 x

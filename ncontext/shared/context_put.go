@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"syscall"
+	"time"
 
 	"vserver/bpf"
 	"vserver/guest"
@@ -49,7 +50,12 @@ func (s *Set) Put(cgroup uint64, c *Context) error {
 	if err := ebpf.Set(s.maps.Guests, key, e.Encode()); err != nil {
 		return err
 	}
-	return s.disown(cgroup, old, want)
+	return errors.Join(s.changed(), s.disown(cgroup, old, want))
+}
+
+// changed tells the programs to forget what they remember of guests.
+func (s *Set) changed() error {
+	return ebpf.Set(s.maps.Change, make([]byte, 4), id(uint64(time.Now().UnixNano())))
 }
 
 // Get reads what a guest has: the first bpf.Listed addresses of each family. ok is
@@ -69,19 +75,20 @@ func (s *Set) Delete(cgroup uint64) error {
 			return err
 		}
 	}
-	return s.disown(cgroup, old, nil)
+	return errors.Join(s.changed(), s.disown(cgroup, old, nil))
 }
 
 // Shut takes the network of all guests that have a context: the error of Health is
 // the reason. Put, after Attach, gives it back.
 func (s *Set) Shut() error {
-	return s.each(s.maps.Guests, 8, func(key []byte) error {
+	err := s.each(s.maps.Guests, 8, func(key []byte) error {
 		old, ok, err := s.entry(binary.NativeEndian.Uint64(key))
 		if err != nil || !ok || old.Flags&bpf.Open != 0 {
 			return err
 		}
 		return ebpf.Set(s.maps.Guests, key, (&bpf.Entry{Flags: bpf.More}).Encode())
 	})
+	return errors.Join(err, s.changed())
 }
 
 // Stats reads the guest's counters. The error is guest.ErrNotFound without a context.
