@@ -263,9 +263,13 @@ var (
 
 	// Without a user namespace.
 	maskedFiles = []string{"/proc/kcore", "/proc/kmsg", "/proc/latency_stats", "/proc/timer_list",
-		"/proc/sched_debug", "/proc/slabinfo", "/proc/sysrq-trigger"}
+		"/proc/sched_debug", "/proc/slabinfo", "/proc/sysrq-trigger", "/proc/kpagecount", "/proc/kpageflags",
+		"/proc/kpagecgroup", "/proc/vmallocinfo", "/proc/pagetypeinfo"}
 	maskedDirs = []string{"/sys/devices/virtual/powercap", "/sys/kernel/debug", "/sys/kernel/tracing"}
 	readOnly   = []string{"/proc/bus", "/proc/fs", "/proc/irq"}
+	// The limits of the guest's own group, which its root could lift: it owns the files.
+	ownLimits = []string{"cgroup.max.descendants", "cgroup.max.depth", "pids.max", "cpu.max", "cpu.weight", "cpuset.cpus", "cpuset.mems",
+		"memory.max", "memory.high", "memory.low", "memory.min", "memory.swap.max", "memory.zswap.max", "io.max", "io.weight", "io.latency"}
 )
 
 func (s *Start) mask(t *spawn.Table) {
@@ -300,6 +304,9 @@ func (s *Start) maskMore(t *spawn.Table) {
 	}
 	for _, r := range readOnly {
 		t.BindIfThere(r, r, mount.ReadOnly)
+	}
+	for _, l := range ownLimits {
+		t.BindIfThere("/sys/fs/cgroup/"+l, "/sys/fs/cgroup/"+l, mount.ReadOnly)
 	}
 }
 

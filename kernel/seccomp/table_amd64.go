@@ -11,7 +11,7 @@ func native() abi {
 			verdicts: "aaaaaaaaaaaaaaaaiaaaaaaaaaaaaaaaaaaaaaaaasaaaaaaaaaaaSaacaaaaaaaaaaaaaaa" +
 				"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaeaaaaaaaaaaaaaaaaaaaaaaaaaaaaaanonaanaaaa" +
 				"aaaaaaaaaanmnaaaaaaeemmeeaaaeeneennennnnnnaaaaaaaaaaaaaaaaaaaaaaaaaanann" +
-				"aaaaaaaaaaaeaaaaaaaanaaaaaaaaaeapkpaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaaaaaaa" +
+				"aaaaaaaaaaaeaaaaaaaanaaaaaaaaaeaekeaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaaaaaaa" +
 				"aaaaaaaaaaeaaaaaeaaamaaaaeaaaaaaeeaeaaaaaaaaaaaaannnnnnnnnnnnnnnnnnnnnnn" +
 				"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnaeeemmmm" +
 				"mma3aaaaaameaaaaaaanaaaaaaaaaaaaaaamanna",
@@ -81,8 +81,8 @@ func sibling() abi {
 			verdicts: "aaaaaaaaaaaaaaaaanaaammaaeaaaaannaanaaaaaaaanaaaaaaemniananaaanaaaaaaaaa" +
 				"aaaaaaaeaaaaaaneaaaaaaaaaanaaeaeaaaaaaeannaeaaaacaanaaaneeneaannonaaaaaa" +
 				"aaaaanaaaaaaaaaaaaaaaannanaaaaaaaaaaaaaaaaaannaaaaaaaaaaaaaaaaaaaaaaaaaa" +
-				"amaaaannaaaaaaaaaaaaaaaaaaaaaaaaaaananaaaaaaaaaaeaaaaaaaanaaaaaaaaaeanpk" +
-				"paaaaaaaaaaaaaaaaaaaaauaaaaaaaaaaaaaaaaaaaaaaaaaeaaaaaeaaamaaaeaaaaaaeas" +
+				"amaaaannaaaaaaaaaaaaaaaaaaaaaaaaaaananaaaaaaaaaaeaaaaaaaanaaaaaaaaaeanek" +
+				"eaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaaaaaaaaaaaaaaaaaeaaaaaeaaamaaaeaaaaaaeas" +
 				"Saaaaaaaaaaaaaeaaaaaaaaaaaannnnnnaaaaaaaaaaaeaaaaaaaaaanaaaaaaaaaeeemmmm" +
 				"mma3aaaaaameaaaaaaanaaaaaaaaaaaaaaamanna",
 			names: " restart_syscall exit fork read write open close waitpid creat link unli" +

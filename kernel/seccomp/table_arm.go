@@ -12,7 +12,7 @@ func native() abi {
 				"aaaanaaeaanananeannaaaaaaanaanneaaaaannannaeanaacaanaaaneeneaannonaaaaaa" +
 				"aaaaanaaaaaaaaaaaaaaaannanaaaaaaaaaaaaaaaaaannaaaaaaaaaaaaaaaaaaaaaaaaaa" +
 				"aamaaannaaaaaaaaaaaaaaaaaaaaaaaaanaaaannaaaaaaeaaaaaaaannnaaaaaaasaaaaaa" +
-				"Saaaaaaaaaaaaaaaaaaaapkpanaaaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaeaaaaaaaaaaaa" +
+				"Saaaaaaaaaaaaaaaaaaaaekeanaaaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaeaaaaaaaaaaaa" +
 				"aaaaeaaaaaaeaaamaaaeaaaaaaeaeaaaaaaaaaaaaenaeaaaaaaaaaanaaaaaaaaaeeemmmm" +
 				"mma3aaaaaameaaanaaanaaaaaaaaaaaaaaamanna",
 			names: " restart_syscall exit fork read write open close  creat link unlink exec" +

@@ -11,7 +11,7 @@ func native() abi {
 			verdicts: "aaaaaaaaaaaaaaaaaanaaaaaaaaaaiaaaaaaaaammmnaaaaaaaaaaaaaaaaaeaaaaaaaaaaa" +
 				"aaaaaaaaaaaaaaaaaeaaoaaaauaaaaaaeeeaaaaaeaaaeaaaaaaaaaaaaaaaaaaaaaaaaaaa" +
 				"aaaaaaaaaaaaaaaaaaaaaaaaaaeaaaaaaaaaaaaaaaaaaaaaaaaaaasSaaaaaaaaaaaaaaaa" +
-				"apkpcaaaeeaaaaaaaaaaaaaaaeaannnnnnnnnnnnnnnnaaaaaeaamaaaaeaaaaaaeaeaaaaa" +
+				"aekecaaaeeaaaaaaaaaaaaaaaeaannnnnnnnnnnnnnnnaaaaaeaamaaaaeaaaaaaeaeaaaaa" +
 				"aaaaaaennnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn" +
 				"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnaeeemmmm" +
 				"mma3aaaaaameaaaaaaanaaaaaaaaaaaaaaamanna",
@@ -76,7 +76,7 @@ func sibling() abi {
 				"aaaanaaeaanananeannaaaaaaanaanneaaaaannannaeanaacaanaaaneeneaannonaaaaaa" +
 				"aaaaanaaaaaaaaaaaaaaaannanaaaaaaaaaaaaaaaaaannaaaaaaaaaaaaaaaaaaaaaaaaaa" +
 				"aamaaannaaaaaaaaaaaaaaaaaaaaaaaaanaaaannaaaaaaeaaaaaaaannnaaaaaaasaaaaaa" +
-				"Saaaaaaaaaaaaaaaaaaaapkpanaaaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaeaaaaaaaaaaaa" +
+				"Saaaaaaaaaaaaaaaaaaaaekeanaaaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaeaaaaaaaaaaaa" +
 				"aaaaeaaaaaaeaaamaaaeaaaaaaeaeaaaaaaaaaaaaenaeaaaaaaaaaanaaaaaaaaaeeemmmm" +
 				"mma3aaaaaameaaanaaanaaaaaaaaaaaaaaamanna",
 			names: " restart_syscall exit fork read write open close  creat link unlink exec" +
