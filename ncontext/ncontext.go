@@ -25,6 +25,8 @@ type Guest struct {
 	// Others gives the control groups of guests that run with a network of their own or
 	// the host's: they must not lose it to the programs of the first shared guest.
 	Others func() []uint64
+	// Resolve is told the name servers that come with a lease, unless it is nil.
+	Resolve func(servers []netip.Addr) error
 }
 
 // Up connects the guest to the network: addresses and routes on the host, or the
@@ -46,12 +48,21 @@ func Up(g *Guest) (warning, err error) {
 // Down takes back what Up made on the host in the mode, or in any when it is "", in
 // whatever state it is. It succeeds when there is nothing.
 func Down(g *Guest, mode guest.NetMode) error {
-	errs := []error{unshape(g.Spec.XID)}
+	var errs []error
+	foreign := false
+	if mode == guest.NetShared || mode == "" {
+		var err error
+		foreign, err = shared.Down(shared.WorldOf(g.Dirs), g.Spec.XID)
+		errs = append(errs, err)
+	}
+	if !foreign { // the rest goes by the number alone
+		errs = append(errs, unshape(g.Spec.XID))
+	}
 	if mode == guest.NetPrivate || mode == "" {
 		errs = append(errs, private.Down(g.Spec.XID, g.Dirs))
 	}
-	if mode == guest.NetShared || mode == "" {
-		errs = append(errs, firewall.Down(g.Spec.XID), shared.Down(g.Spec.XID))
+	if !foreign && (mode == guest.NetShared || mode == "") {
+		errs = append(errs, firewall.Down(g.Spec.XID))
 	}
 	return errors.Join(errs...)
 }
@@ -91,7 +102,7 @@ func (g *Guest) share() (warning, err error) {
 func Want(g *Guest) shared.Want {
 	n := g.Spec.Network
 	return shared.Want{
-		XID: g.Spec.XID, Addresses: n.Addresses, Gateway: n.Gateway, Table: n.Table,
+		World: shared.WorldOf(g.Dirs), XID: g.Spec.XID, Addresses: n.Addresses, Gateway: n.Gateway, Table: n.Table,
 		Groups: g.Base + guest.IDs - 1,
 	}
 }

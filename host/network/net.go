@@ -54,7 +54,7 @@ func Add(d guest.Dirs, n guest.Name, a guest.Address) error {
 			err = g.again()
 		}
 		if err != nil {
-			return errors.Join(err, shared.Take(g.Spec.XID, a.Addr()))
+			return errors.Join(err, shared.Take(shared.WorldOf(d), g.Spec.XID, a.Addr()))
 		}
 		return nil
 	})
@@ -81,7 +81,7 @@ func Del(d guest.Dirs, n guest.Name, a netip.Addr, kill bool) error {
 			_, err := shared.Kill(a, groups)
 			errs = append(errs, err)
 		}
-		return errors.Join(append(errs, shared.Take(g.Spec.XID, a))...)
+		return errors.Join(append(errs, shared.Take(shared.WorldOf(d), g.Spec.XID, a))...)
 	})
 }
 

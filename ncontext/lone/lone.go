@@ -85,7 +85,7 @@ func Create(d guest.Dirs, id guest.XID, c Config) (*Context, error) {
 	if x.group, err = cg.Create(x.path()); err != nil {
 		return nil, err
 	}
-	err = shared.Up(shared.Want{XID: id})
+	err = shared.Up(shared.Want{World: shared.WorldOf(d), XID: id})
 	if err == nil {
 		err = x.set(c)
 	}
@@ -204,7 +204,8 @@ func (x *Context) drop() error {
 	if err := x.cg.Unified.Prune(x.path()); err != nil || there(x.cg, x.path()) {
 		return err
 	}
-	errs := []error{shared.Down(x.ID)}
+	_, err := shared.Down(shared.WorldOf(x.dirs), x.ID)
+	errs := []error{err}
 	set, err := shared.Find(x.dirs)
 	if err == nil {
 		errs = append(errs, set.Delete(st.Ino), set.Close())

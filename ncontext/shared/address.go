@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -70,7 +71,7 @@ func (c *conn) add(xid guest.XID, a guest.Address, at spot) error {
 		ifaddrmsg(at.prefix, scope(a.Scope), at.index))
 	m.bytes(syscall.IFA_LOCAL, a.Addr().AsSlice())
 	m.bytes(syscall.IFA_ADDRESS, a.Addr().AsSlice())
-	m.number(ifaMetric, mark(xid))
+	m.number(ifaMetric, c.mark(xid))
 	m.bytes(ifaProto, []byte{protocol})
 	if a.Addr().Is4() {
 		if brd := broadcast(a, at.prefix); brd.IsValid() {
@@ -211,22 +212,37 @@ func Loopback(xid guest.XID) netip.Addr {
 	return netip.AddrFrom16([16]byte{0xfd, 'v', 's', 'e', 'r', 'v', 0, 0x7f, 14: byte(xid >> 8), 15: byte(xid)})
 }
 
-// putLoopback gives the host a guest's IPv6 loopback, unless it has no IPv6.
+// putLoopback gives the host a guest's IPv6 loopback, unless it has no IPv6. It is there
+// already when an earlier start came to nothing, or when another installation has a
+// guest of this number: then it is refused, as all else that follows from the number
+// would be both's.
 func (c *conn) putLoopback(xid guest.XID) error {
 	p := netip.PrefixFrom(Loopback(xid), 128)
-	m := c.message(syscall.RTM_NEWADDR, syscall.NLM_F_CREATE|syscall.NLM_F_REPLACE|syscall.NLM_F_ACK, ifaddrmsg(p, syscall.RT_SCOPE_HOST, loopback))
+	m := c.message(syscall.RTM_NEWADDR, syscall.NLM_F_CREATE|syscall.NLM_F_EXCL|syscall.NLM_F_ACK, ifaddrmsg(p, syscall.RT_SCOPE_HOST, loopback))
 	m.bytes(syscall.IFA_LOCAL, p.Addr().AsSlice())
 	m.bytes(syscall.IFA_ADDRESS, p.Addr().AsSlice())
-	m.number(ifaMetric, mark(xid))
+	m.number(ifaMetric, c.mark(xid))
 	m.bytes(ifaProto, []byte{protocol})
 	m.deprecated()
 	switch err := m.do(); {
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EOPNOTSUPP), errors.Is(err, syscall.EAFNOSUPPORT), errors.Is(err, syscall.ENODEV):
 		return nil
+	case errors.Is(err, syscall.EEXIST):
+		return c.ownLoopback(xid, p)
 	case err != nil:
 		return fmt.Errorf("address %s dev lo: %w", p, err)
 	}
 	return nil
+}
+
+// ownLoopback refuses a loopback that is there for somebody else.
+func (c *conn) ownLoopback(xid guest.XID, p netip.Prefix) error {
+	list, err := c.held(xid)
+	if err != nil || slices.ContainsFunc(list, func(h held) bool { return h.Prefix == p }) {
+		return err
+	}
+	return fault.Hint(fmt.Errorf("address %s dev lo: a guest of another installation has xid %d in this network: %w", p, xid, guest.ErrBusy),
+		"`vserver NAME set xid=NUMBER` gives one of the two another")
 }
 
 // held is an address that the host has for a guest.
@@ -239,7 +255,7 @@ type held struct {
 // held lists the addresses that bear a guest's mark.
 func (c *conn) held(xid guest.XID) (out []held, err error) {
 	err = c.addresses(func(a held, m uint32) {
-		if m == mark(xid) {
+		if m == c.mark(xid) {
 			out = append(out, a)
 		}
 	})
@@ -261,17 +277,25 @@ func (c *conn) addresses(each func(held, uint32)) error {
 	})
 }
 
-// takeAll takes the addresses of a guest from the host.
-func (c *conn) takeAll(xid guest.XID) error {
-	list, err := c.held(xid)
+// takeAll takes the addresses of a guest from the host, and tells whether another
+// installation has a guest of this number.
+func (c *conn) takeAll(xid guest.XID) (foreign bool, err error) {
+	var list []held
+	err = c.addresses(func(a held, m uint32) {
+		if m == c.mark(xid) {
+			list = append(list, a)
+		} else if a.Addr() == Loopback(xid) {
+			foreign = true
+		}
+	})
 	if err != nil {
-		return fmt.Errorf("addresses: %w", err)
+		return false, fmt.Errorf("addresses: %w", err)
 	}
 	var errs []error
 	for _, a := range list {
 		errs = append(errs, c.drop(xid, a))
 	}
-	return errors.Join(errs...)
+	return foreign, errors.Join(errs...)
 }
 
 // take takes one address of a guest from the host, if it was put there for it.

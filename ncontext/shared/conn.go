@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
@@ -16,19 +17,43 @@ import (
 // protocol marks what is ours; 'v'. The routed veth of private guests has the same.
 const protocol = 118
 
+// World is a byte that tells installations in one network apart: those with another
+// root than / share the host's numbers with it. See [WorldOf].
+type World byte
+
+// WorldOf is the world of an installation, by the group of its guests: 0 for the
+// default one, else seldom that of another.
+func WorldOf(d guest.Dirs) World {
+	_, word, other := strings.Cut(d.Cgroup, "-")
+	if !other {
+		return 0
+	}
+	w := World(1)
+	for i := range len(word) {
+		w = w*31 + World(word[i])
+	}
+	if w == 0 || w == 0x73 { // the default one; what private guests' routes bear
+		w = 1
+	}
+	return w
+}
+
 // mark is the number that a guest's addresses, rules and routes bear: "v", then the
-// number.
-func mark(xid guest.XID) uint32 { return protocol<<24 | uint32(xid) }
+// world, then the guest's number, which is less than 65536.
+func (c *conn) mark(xid guest.XID) uint32 { return protocol<<24 | uint32(c.world)<<16 | uint32(xid) }
 
 // conn is a connection to the kernel's routing, for the calling thread's namespace.
-type conn struct{ sockets map[int]*nl.SocketHandle }
+type conn struct {
+	sockets map[int]*nl.SocketHandle
+	world   World
+}
 
-func dial() (*conn, error) {
+func dial(w World) (*conn, error) {
 	s, err := nl.GetNetlinkSocketAt(netns.None(), netns.None(), syscall.NETLINK_ROUTE)
 	if err != nil {
 		return nil, fmt.Errorf("netlink: %w", err)
 	}
-	return &conn{map[int]*nl.SocketHandle{syscall.NETLINK_ROUTE: {Socket: s}}}, nil
+	return &conn{map[int]*nl.SocketHandle{syscall.NETLINK_ROUTE: {Socket: s}}, w}, nil
 }
 
 func (c *conn) close() { c.sockets[syscall.NETLINK_ROUTE].Close() }

@@ -59,7 +59,7 @@ func (c *conn) ruleMessage(kind, flags int, xid guest.XID, table uint32, a netip
 	m.bytes(nl.FRA_SRC, a.AsSlice())
 	m.number(nl.FRA_PRIORITY, priority)
 	m.number(nl.FRA_TABLE, table)
-	m.number(nl.FRA_SUPPRESS_IFGROUP, mark(xid))
+	m.number(nl.FRA_SUPPRESS_IFGROUP, c.mark(xid))
 	m.bytes(fraProtocol, []byte{protocol})
 	return m
 }
@@ -110,7 +110,7 @@ func (c *conn) addRoute(xid guest.XID, table uint32, dst netip.Prefix, via netip
 	}
 	m.number(syscall.RTA_OIF, uint32(index))
 	m.number(syscall.RTA_TABLE, table)
-	m.number(syscall.RTA_PRIORITY, mark(xid))
+	m.number(syscall.RTA_PRIORITY, c.mark(xid))
 	if err := m.do(); err != nil {
 		return fmt.Errorf("route %s table %d: %w", dst, table, err)
 	}
@@ -123,7 +123,7 @@ func (c *conn) removeRoute(xid guest.XID, dst netip.Prefix, index int) error {
 		rtmsg(family(dst.Addr()), byte(dst.Bits()), 0, syscall.RT_TABLE_MAIN, protocol, syscall.RT_SCOPE_NOWHERE, 0, 0))
 	m.bytes(syscall.RTA_DST, dst.Addr().AsSlice())
 	m.number(syscall.RTA_OIF, uint32(index))
-	m.number(syscall.RTA_PRIORITY, mark(xid))
+	m.number(syscall.RTA_PRIORITY, c.mark(xid))
 	if err := m.do(); err != nil && !errors.Is(err, syscall.ESRCH) {
 		return fmt.Errorf("route %s: %w", dst, err)
 	}
@@ -142,7 +142,7 @@ func (c *conn) rules(xid guest.XID) (out []rule, err error) {
 		err := c.dump(syscall.RTM_GETRULE, syscall.RTM_NEWRULE, rtmsg(f, 0, 0, 0, 0, 0, 0, 0), rtmsgSize, func(_ []byte, attrs map[uint16][]byte) {
 			from, ok := netip.AddrFromSlice(attrs[nl.FRA_SRC])
 			p := attrs[fraProtocol]
-			if ok && len(p) == 1 && p[0] == protocol && number(attrs[nl.FRA_SUPPRESS_IFGROUP]) == mark(xid) {
+			if ok && len(p) == 1 && p[0] == protocol && number(attrs[nl.FRA_SUPPRESS_IFGROUP]) == c.mark(xid) {
 				out = append(out, rule{from, number(attrs[nl.FRA_TABLE])})
 			}
 		})
@@ -200,7 +200,7 @@ func (c *conn) unrouteTable(xid guest.XID, family byte, table uint32) error {
 	var found []header
 	var all []map[uint16][]byte
 	err := c.dump(syscall.RTM_GETROUTE, syscall.RTM_NEWROUTE, rtmsg(family, 0, 0, 0, 0, 0, 0, 0), rtmsgSize, func(h []byte, attrs map[uint16][]byte) {
-		if number(attrs[syscall.RTA_TABLE]) == table && h[5] == protocol && number(attrs[syscall.RTA_PRIORITY]) == mark(xid) {
+		if number(attrs[syscall.RTA_TABLE]) == table && h[5] == protocol && number(attrs[syscall.RTA_PRIORITY]) == c.mark(xid) {
 			found, all = append(found, append(header(nil), h...)), append(all, attrs)
 		}
 	})

@@ -11,7 +11,8 @@
 //	default via 192.0.2.1 table 1008, and 192.0.2.0/24 beside it; proto 118, metric
 //	                                0x76000008
 //
-// Everything bears the number 118 as its protocol, and the guest's number where the
+// Everything bears the number 118 as its protocol, and the guest's number, with a byte
+// for the installation that it is of, where the
 // kernel keeps a number for us and does not use it: an address's metric counts only for
 // the route of its prefix, a rule's suppress_ifgroup names a group of links that no
 // link is in. So Down needs no memory and no spec: it asks the kernel for what bears the
@@ -42,6 +43,7 @@ import (
 
 // Want is what the host shall have of a guest.
 type Want struct {
+	World     World
 	XID       guest.XID
 	Addresses []guest.Address
 	Gateway   []netip.Addr
@@ -52,19 +54,19 @@ type Want struct {
 // Up gives the host the guest's addresses, rules and routes. What it made before an
 // error is taken back by Down.
 func Up(w Want) error {
-	c, err := dial()
+	c, err := dial(w.World)
 	if err != nil {
 		return err
 	}
 	defer c.close()
+	if err := c.putLoopback(w.XID); err != nil {
+		return err
+	}
 	at := make([]spot, len(w.Addresses))
 	for i, a := range w.Addresses {
 		if at[i], err = c.put(w.XID, a); err != nil {
 			return err
 		}
-	}
-	if err := c.putLoopback(w.XID); err != nil {
-		return err
 	}
 	if err := c.route(w, at); err != nil {
 		return err
@@ -72,20 +74,24 @@ func Up(w Want) error {
 	return allowPing(w.Groups)
 }
 
-// Down takes back what Up made for the guest of this number, in whatever state it is.
-// It succeeds when there is nothing.
-func Down(xid guest.XID) error {
-	c, err := dial()
+// Down takes back what Up made for the guest of this number of a world, in whatever
+// state it is. It succeeds when there is nothing. foreign tells that another world has a
+// guest of this number, which Up has refused: then all that bears the number alone is
+// that one's.
+func Down(w World, xid guest.XID) (foreign bool, err error) {
+	c, err := dial(w)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer c.close()
-	return errors.Join(c.unroute(xid), c.takeAll(xid))
+	err = c.unroute(xid)
+	foreign, err2 := c.takeAll(xid)
+	return foreign, errors.Join(err, err2)
 }
 
 // Put adds one address to a guest that runs.
 func Put(w Want, a guest.Address) error {
-	c, err := dial()
+	c, err := dial(w.World)
 	if err != nil {
 		return err
 	}
@@ -100,8 +106,8 @@ func Put(w Want, a guest.Address) error {
 
 // Take takes one address from a guest that runs, and the host's as well if it was put
 // there for the guest.
-func Take(xid guest.XID, a netip.Addr) error {
-	c, err := dial()
+func Take(w World, xid guest.XID, a netip.Addr) error {
+	c, err := dial(w)
 	if err != nil {
 		return err
 	}

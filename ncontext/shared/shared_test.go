@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -53,10 +54,10 @@ func TestUp(t *testing.T) {
 			t.Errorf("%+v", a)
 		}
 	}
-	must(t, Down(9)) // another guest
+	must(t, down(9)) // another guest
 	has(t, "address 192.0.2.10/24")
-	must(t, Down(8))
-	must(t, Down(8))
+	must(t, down(8))
+	must(t, down(8))
 	same(t, before)
 }
 
@@ -76,7 +77,38 @@ func TestRefused(t *testing.T) {
 	if err := Up(w); !errors.Is(err, syscall.EACCES) || fault.HintOf(err) != "`sysctl net.ipv6.conf.eth1.disable_ipv6=0`" {
 		t.Errorf("%v, hint %q", err, fault.HintOf(err))
 	}
-	must(t, errors.Join(Down(8), Down(9)))
+	must(t, errors.Join(down(8), down(9)))
+}
+
+// TestWorlds: guests of one number in two installations are not taken for each other.
+func TestWorlds(t *testing.T) {
+	ground(t)
+	one, two := WorldOf(guest.Dirs{Cgroup: "vserver"}), WorldOf(guest.Dirs{Cgroup: "vserver-01234567"})
+	if one != 0 || two == 0 || two == WorldOf(guest.Dirs{Cgroup: "vserver-01234568"}) {
+		t.Fatal(one, two)
+	}
+	w := want(t, 8, "192.0.2.10/24", "2001:db8:1::10/64")
+	w.Table = 7
+	up(t, w)
+	up(t, want(t, 8)) // again
+	settled(t)
+	before := state(t)
+	v := want(t, 8, "192.0.2.11/24")
+	v.World, v.Table = two, 7
+	if err := Up(v); !errors.Is(err, guest.ErrBusy) || !strings.Contains(err.Error(), "another installation has xid 8") {
+		t.Error(err)
+	}
+	if foreign, err := Down(two, 8); !foreign || err != nil {
+		t.Error(foreign, err)
+	}
+	must(t, Take(two, 8, addr("192.0.2.10")))
+	same(t, before)
+	if foreign, err := Down(one, 8); foreign || err != nil {
+		t.Error(foreign, err)
+	}
+	must(t, Up(v))
+	_, err := Down(two, 8)
+	must(t, err)
 }
 
 // TestPromoted: the guest whose address was the first of its prefix does not take the
@@ -87,9 +119,9 @@ func TestPromoted(t *testing.T) {
 	before := state(t)
 	up(t, want(t, 8, "198.51.100.8/24 dev eth1", "2001:db8:5::8/64 dev eth1"))
 	up(t, want(t, 9, "198.51.100.9/24 dev eth1", "2001:db8:5::9/64 dev eth1"))
-	must(t, Down(8))
+	must(t, down(8))
 	has(t, "address 198.51.100.9/24", "route 198.51.100.0/24", "route 2001:db8:5::/64", "address 2001:db8:5::9/64")
-	must(t, Down(9))
+	must(t, down(9))
 	same(t, before)
 }
 
@@ -131,11 +163,11 @@ func TestGateway(t *testing.T) {
 	check()
 	hostAddr(t, "eth1", "198.51.100.1/24")
 	check()
-	must(t, Down(8))
+	must(t, down(8))
 	if got := leaves(t, "198.51.100.9", "203.0.113.5"); got != "198.51.100.254" {
 		t.Errorf("the other guest leaves by %s", got)
 	}
-	must(t, errors.Join(Down(9), Down(10)))
+	must(t, errors.Join(down(9), down(10)))
 	same(t, before)
 }
 
@@ -151,10 +183,10 @@ func TestPutTake(t *testing.T) {
 	if err := Put(w, want(t, 8, "192.0.2.11/24").Addresses[0]); !errors.Is(err, guest.ErrBusy) {
 		t.Error(err)
 	}
-	must(t, Take(8, addr("192.0.2.11")))
-	must(t, Take(8, addr("192.0.2.1"))) // the host's
+	must(t, Take(0, 8, addr("192.0.2.11")))
+	must(t, Take(0, 8, addr("192.0.2.1"))) // the host's
 	has(t, "address 192.0.2.10/24", "address 192.0.2.1/24", "from 192.0.2.10/32")
-	must(t, Down(8))
+	must(t, down(8))
 	same(t, before)
 }
 
@@ -211,5 +243,5 @@ func TestPool(t *testing.T) {
 	w.Addresses = []guest.Address{p.Address(8)}
 	up(t, w)
 	has(t, "address 10.118.0.8/32 1")
-	must(t, Down(8))
+	must(t, down(8))
 }

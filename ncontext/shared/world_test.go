@@ -174,6 +174,11 @@ func up(t testing.TB, w Want) {
 	must(t, Up(w))
 }
 
+func down(xid guest.XID) error {
+	_, err := Down(0, xid)
+	return err
+}
+
 func refused(t testing.TB, w Want, is error, says string) {
 	t.Helper()
 	before := state(t)
@@ -181,7 +186,7 @@ func refused(t testing.TB, w Want, is error, says string) {
 	if !errors.Is(err, is) || !strings.Contains(err.Error(), says) {
 		t.Errorf("%v: %v, want %q", w.Addresses, err, says)
 	}
-	must(t, Down(w.XID))
+	must(t, down(w.XID))
 	same(t, before)
 }
 
