@@ -104,6 +104,8 @@ func (cl *client) request(msg []byte, files []int) {
 		cl.answer(w.started(r.Start, files))
 	case proto.VerbServes:
 		w.sockets.Take(r.Name, files)
+	case proto.VerbCalls:
+		w.calls.Take(r.Name, files)
 	case proto.VerbViews:
 		cl.answer(w.views.Take(r.Name, r.PID, files))
 	case proto.VerbAttach:

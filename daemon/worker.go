@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"vserver/bpf"
+	"vserver/daemon/calls"
 	"vserver/daemon/console"
 	"vserver/daemon/loop"
 	"vserver/daemon/proto"
@@ -43,6 +44,8 @@ type acts struct {
 	Named func() error
 	// Prune removes what stands for all guests, if there is none; nil is nothing.
 	Prune func() error
+	// Makes tells whether a guest may make nodes of a device.
+	Makes func(n guest.Name, block bool, major, minor int) bool
 }
 
 // store is who holds our files: a keeper process, or systemd.
@@ -71,6 +74,7 @@ type worker struct {
 	consoles console.Set
 	sockets  sockets.Set
 	views    views.Set
+	calls    calls.Set
 	notes    *bpf.Notes // nil while it is not, or cannot be, attached
 	buf      []byte     // for a client's message
 
@@ -116,6 +120,7 @@ func (w *worker) run(files map[string]int) (end bool, err error) {
 	w.inherit(files)
 	w.sockets.Inherit(files)
 	w.views.Inherit(files)
+	w.calls.Inherit(files)
 	w.loop.After(adoptPause, w.adopt)
 	if w.notes == nil {
 		w.job(w.attachNotes)
@@ -160,6 +165,7 @@ func (w *worker) open(files map[string]int) error {
 		return err
 	}
 	w.sockets = sockets.Set{Dirs: w.dirs, Loop: w.loop, Say: w.say, Keep: w.keep, Unkeep: w.unkeep, Job: w.job}
+	w.calls = calls.Set{Loop: w.loop, Say: w.say, Keep: w.keep, Unkeep: w.unkeep, Job: w.job, Makes: w.acts.Makes}
 	w.views = views.Set{Dirs: w.dirs, Loop: w.loop, Say: w.say, Keep: w.keep, Unkeep: w.unkeep}
 	w.consoles = console.Set{Dirs: w.dirs, Loop: w.loop, Spill: spill, Say: w.say}
 	a, ok1 := files[keptNotes]

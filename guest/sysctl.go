@@ -57,8 +57,10 @@ func noSysctl(name string, mode NetMode, hidden bool) string {
 	case strings.HasPrefix(name, "net."):
 		return "no such setting"
 	}
-	if near := Nearest(name, Sysctls()); near != "" {
-		return "is not a guest's own; did you mean " + near + "?"
+	near := ""
+	if n := Nearest(name, Sysctls()); n != "" {
+		near = " (did you mean " + n + "?)"
 	}
-	return "is one for the whole host, of which no namespace has its own; sysctl(8) on the host sets it, `vserver check --fix` those that many guests need"
+	return "is one for the whole host, of which no namespace has its own" + near +
+		"; sysctl(8) on the host sets it, `vserver check --fix` those that many guests need"
 }

@@ -45,7 +45,7 @@ func TestGive(t *testing.T) {
 	for name := range want {
 		before[name], _ = proc.Sysctl(name)
 	}
-	if err := Give(fd, want, true); err != nil {
+	if err := Give(fd, 0, want, true); err != nil {
 		t.Fatal(err)
 	}
 	err := ns.Inside(fd, syscall.CLONE_NEWIPC|syscall.CLONE_NEWUTS|syscall.CLONE_NEWNET, func() error {
@@ -77,12 +77,12 @@ func TestGiveRefused(t *testing.T) {
 		"net.core.no_such_setting": {"1", guest.ErrUnsupported},
 		"kernel.sem":               {"x", syscall.EINVAL},
 	} {
-		err := Give(fd, map[string]string{name: c.value}, true)
+		err := Give(fd, 0, map[string]string{name: c.value}, true)
 		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := Give(fd, nil, true); err != nil {
+	if err := Give(fd, 0, nil, true); err != nil {
 		t.Error(err)
 	}
 }

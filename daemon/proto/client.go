@@ -91,6 +91,14 @@ func Serves(dirs guest.Dirs, name guest.Name, files []int) error {
 	return err
 }
 
+// Calls hands vserverd the listener of a filter that leaves system calls to it, and a
+// pidfd of the guest's init. Both stay the caller's. It does not wait.
+func Calls(dirs guest.Dirs, name guest.Name, listener, init int) error {
+	_, err := ask(func() (int, error) { return dial(dirs) }, VerbCalls+" "+string(name), false,
+		func(int) error { return nil }, listener, init)
+	return err
+}
+
 // answer waits for the answer to a request.
 func answer(fd int) error {
 	buf := make([]byte, 512)

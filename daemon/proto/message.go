@@ -7,6 +7,7 @@
 //
 //	start NAME PID TYPE LOGSIZE RESTART   files: pidfd [console]; answered when kept
 //	serves NAME                           files: of a facade.Tree; not answered
+//	calls NAME                            files: a listener, a pidfd of the init; not answered
 //	views NAME PID                        file: the connection of its view; answered when kept
 //	attach NAME LINES
 //	resize NAME ROWS COLS                 not answered
@@ -86,6 +87,7 @@ func ParseStart(words []byte) (s Start, err error) {
 const (
 	VerbStart  = "start"
 	VerbServes = "serves"
+	VerbCalls  = "calls"
 	VerbViews  = "views"
 	VerbAttach = "attach"
 	VerbResize = "resize"
@@ -114,7 +116,7 @@ func ParseRequest(msg []byte) (r Request, err error) {
 		r.Name = r.Start.Name
 		return r, err
 	}
-	if r.Verb == VerbServes {
+	if r.Verb == VerbServes || r.Verb == VerbCalls {
 		r.Name, err = guest.ParseName(string(rest))
 		return r, err
 	}
@@ -153,7 +155,7 @@ func ParseRequest(msg []byte) (r Request, err error) {
 
 // Files tells whether files may come with the request.
 func (r Request) Files() bool {
-	return r.Verb == VerbStart || r.Verb == VerbServes || r.Verb == VerbViews
+	return r.Verb == VerbStart || r.Verb == VerbServes || r.Verb == VerbCalls || r.Verb == VerbViews
 }
 
 // views reads the words of views.

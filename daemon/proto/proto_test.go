@@ -43,6 +43,7 @@ func TestRequest(t *testing.T) {
 		"attach web1 20":               {Verb: VerbAttach, Name: "web1", Lines: 20, Rows: 20},
 		"resize web1 50 132":           {Verb: VerbResize, Name: "web1", Rows: 50, Cols: 132},
 		"list":                         {Verb: VerbList},
+		"calls web1":                   {Verb: VerbCalls, Name: "web1"},
 		"views web1 70000":             {Verb: VerbViews, Name: "web1", PID: 70000},
 		"quit":                         {Verb: VerbQuit},
 		"start web1 7 log 4096 always": {Verb: VerbStart, Name: "web1", Start: Start{"web1", 7, guest.ConsoleLog, 4096, guest.RestartAlways}},

@@ -8,6 +8,7 @@ import (
 	"vserver/host/state"
 	"vserver/kernel/cgroup"
 	"vserver/kernel/pidfd"
+	"vserver/rootfs"
 	"vserver/sysctl"
 	"vserver/vcontext"
 )
@@ -51,7 +52,7 @@ func rerights(d guest.Dirs, n guest.Name, old *guest.Spec, paths []string) (wait
 			if was.Mode != spec.Network.Mode {
 				return append(wait, p), nil
 			}
-			err = sysctl.Give(init, spec.Rights.Sysctls, was.OwnNet && !was.Hidden)
+			err = sysctl.Give(init, was.Base, spec.Rights.Sysctls, was.OwnNet && !was.Hidden)
 		}
 		if err != nil {
 			return wait, err
@@ -71,4 +72,17 @@ func redevice(d guest.Dirs, n guest.Name, was *state.Note, old, now *guest.Spec)
 	}
 	defer g.Close()
 	return vcontext.ChangeDevices(g, was.PID, was.Base, old.Rights.Devices, now)
+}
+
+// Makes tells whether a guest may make nodes of a device, by what its spec says now.
+func Makes(d guest.Dirs, n guest.Name, block bool, major, minor int) bool {
+	if vcontext.Makes(nil, block, major, minor) {
+		return true
+	}
+	spec, err := state.Load(d, n)
+	if err != nil {
+		return false
+	}
+	nodes, err := rootfs.Nodes(spec.Rights.Devices)
+	return err == nil && vcontext.Makes(nodes, block, major, minor)
 }

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"vserver/daemon/proto"
+	"vserver/guest"
 	"vserver/kernel/cgroup"
 	"vserver/ncontext/facade"
 	"vserver/spawn"
@@ -22,6 +23,17 @@ func Serve(group *cgroup.Group, init int, child *spawn.Child) (*facade.Tree, err
 	return facade.Serve(group, listener, init)
 }
 
+// Call has vserverd answer the calls that the filter of child, a process of the guest
+// about to execute, leaves to it.
+func Call(d guest.Dirs, n guest.Name, child *spawn.Child, init int) error {
+	listener, err := child.Listener()
+	if err != nil {
+		return err
+	}
+	defer syscall.Close(listener)
+	return proto.Calls(d, n, listener, init)
+}
+
 // unwatched is how long the server of a command is nobody's but ours: most commands
 // have ended by then, and vserverd needs not hear of them.
 const unwatched = 100 * time.Millisecond
@@ -30,6 +42,13 @@ const unwatched = 100 * time.Millisecond
 // called when the command has ended: what it left running keeps the server.
 func (in *Guest) serve(plan *vcontext.Enter, child *spawn.Child) (done func(), err error) {
 	if !plan.Listened {
+		return func() {}, nil
+	}
+	if !in.Note.Hidden {
+		if err := Call(in.dirs, in.name, child, in.pidfd); err != nil {
+			child.Kill()
+			return nil, err
+		}
 		return func() {}, nil
 	}
 	tree, err := Serve(in.Group, in.pidfd, child)

@@ -78,6 +78,9 @@ func (r *Run) serve() error {
 	if err != nil {
 		return err
 	}
+	if !r.spec.Network.Hidden() {
+		return inside.Call(r.dirs, r.name, r.child, pidfd)
+	}
 	tree, err := inside.Serve(r.group, pidfd, r.child)
 	if err != nil {
 		return err

@@ -29,7 +29,7 @@ func (r *Run) setSysctls(context.Context) error {
 	if err != nil {
 		return err
 	}
-	return sysctl.Give(pidfd, r.spec.Rights.Sysctls, ownNet(&r.spec))
+	return sysctl.Give(pidfd, r.plan.Base, r.spec.Rights.Sysctls, ownNet(&r.spec))
 }
 
 // ownNet tells whether the settings of its network are the guest's.

@@ -77,6 +77,17 @@ func Answer(listener int, id uint64, value int64, e syscall.Errno) error {
 	return nil
 }
 
+// Asked tells, without waiting, whether there is a request to take.
+func Asked(listener int) bool {
+	p := []unix.PollFd{{Fd: int32(listener), Events: unix.POLLIN}}
+	for {
+		_, err := unix.Poll(p, 0)
+		if err != unix.EINTR {
+			return err == nil && p[0].Revents&unix.POLLIN != 0
+		}
+	}
+}
+
 // Over tells whether no process is left that is under the filter.
 func Over(listener int) (bool, error) {
 	p := []unix.PollFd{{Fd: int32(listener)}}

@@ -1,0 +1,7 @@
+//go:build !arm
+
+package ns
+
+import "golang.org/x/sys/unix"
+
+const sysSetresuid = unix.SYS_SETRESUID
