@@ -11,6 +11,7 @@ import (
 	"vserver/daemon/proto"
 	"vserver/guest"
 	"vserver/host"
+	"vserver/host/balance"
 	"vserver/host/config"
 	"vserver/host/life"
 	"vserver/host/network"
@@ -22,7 +23,7 @@ import (
 func hostActs(dirs guest.Dirs) acts {
 	h := host.Open(dirs)
 	return acts{
-		Ended:   func(n guest.Name, exit guest.Exit) error { return life.Ended(dirs, n, exit) },
+		Ended:   func(n guest.Name, exit guest.Exit) error { return ended(dirs, n, exit) },
 		Start:   func(n guest.Name) error { return startAside(dirs, n) },
 		OOM:     func(n guest.Name) bool { return cgroup.OOMKills(dirs.Group(n)) > 0 },
 		Running: func(known func(guest.Name) bool) []proto.Start { return running(h, known) },
@@ -37,6 +38,12 @@ func hostActs(dirs guest.Dirs) acts {
 			return network.Attend(dirs, s.Name, s.InitPID, say)
 		},
 	}
+}
+
+// ended takes down a guest that ended by itself; what it had the others share.
+func ended(dirs guest.Dirs, n guest.Name, exit guest.Exit) error {
+	err := life.Ended(dirs, n, exit)
+	return errors.Join(err, balance.Now(dirs))
 }
 
 // running gives the guests with notes that run. A guest's restart policy and log

@@ -2,10 +2,12 @@ package host
 
 import (
 	"context"
+	"errors"
 
 	"vserver/build"
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/host/balance"
 	"vserver/host/config"
 	"vserver/host/inside"
 	"vserver/host/life"
@@ -26,11 +28,13 @@ func (h *Host) Start(ctx context.Context, n guest.Name, o StartOptions) (*guest.
 		return nil, fault.New(string(n), "start", err)
 	}
 	defer r.Close()
+	r.Complain(balance.Now(h.Dirs))
 	if !o.Wait {
 		r.Leave()
 		return nil, nil
 	}
 	exit, err := r.Wait(ctx)
+	err = errors.Join(err, balance.Now(h.Dirs))
 	return exit, fault.New(string(n), "wait", err)
 }
 
@@ -43,7 +47,8 @@ func (h *Host) PlanStart(n guest.Name) ([]step.Step, error) {
 // Stop ends a guest: its own way first, by force when its time is up. It always ends
 // itself. The error is guest.ErrStopped when the guest does not run.
 func (h *Host) Stop(ctx context.Context, n guest.Name, o StopOptions) error {
-	return fault.New(string(n), "stop", life.Stop(ctx, h.Dirs, n, o))
+	err := life.Stop(ctx, h.Dirs, n, o)
+	return fault.New(string(n), "stop", errors.Join(err, balance.Now(h.Dirs)))
 }
 
 // PlanStop gives the steps of a stop without taking any.
@@ -108,6 +113,7 @@ func (h *Host) Config(n guest.Name, key string) (string, error) {
 // with another guest, none. Comments stay.
 func (h *Host) Set(n guest.Name, changes []string) (Change, error) {
 	c, err := config.Set(h.Dirs, n, changes)
+	err = errors.Join(err, balance.Now(h.Dirs))
 	return c, fault.New(string(n), "set", err)
 }
 
@@ -115,6 +121,7 @@ func (h *Host) Set(n guest.Name, changes []string) (Change, error) {
 // of what is wrong in the new text. A spec that is broken can be mended so.
 func (h *Host) Edit(n guest.Name, text []byte) (Change, error) {
 	c, err := config.Edit(h.Dirs, n, text)
+	err = errors.Join(err, balance.Now(h.Dirs))
 	return c, fault.New(string(n), "edit", err)
 }
 

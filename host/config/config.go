@@ -99,7 +99,12 @@ func change(d guest.Dirs, n guest.Name, edit func(path string, text []byte) ([]b
 	if c.Paths, err = differences(old, spec); err != nil {
 		return c, err
 	}
+	// What the kernel refuses is not written down either.
+	if c.Restart, err = relimit(d, n, spec, c.Paths); err != nil {
+		return c, err
+	}
 	if err := files.HintFull(store.WriteText(path, after), d.Config); err != nil {
+		err = errors.Join(err, unlimit(d, n, old, c.Paths))
 		return c, err
 	}
 	return c, follow(d, n, old, &c)
@@ -199,13 +204,6 @@ func follow(d guest.Dirs, n guest.Name, old *guest.Spec, c *Change) error {
 		if running && !live(p) {
 			c.Restart = append(c.Restart, p)
 		}
-	}
-	if running && slices.ContainsFunc(c.Paths, limited) {
-		wait, err := relimit(d, n)
-		if err != nil {
-			return err
-		}
-		c.Restart = append(c.Restart, wait...)
 	}
 	if running && slices.ContainsFunc(c.Paths, righted) {
 		wait, err := rerights(d, n, old, c.Paths)

@@ -149,6 +149,9 @@ func (r *Run) note(pid int, began uint64) *state.Note {
 	}
 }
 
+// Complain says what went wrong with a guest that runs all the same.
+func (r *Run) Complain(err error) { r.complain(err) }
+
 // complain says what went wrong and is no reason to stop there.
 func (r *Run) complain(err error) error {
 	if err != nil {

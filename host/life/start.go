@@ -11,6 +11,7 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/host/balance"
 	"vserver/host/files"
 	"vserver/host/inside"
 	"vserver/host/state"
@@ -238,6 +239,9 @@ func (r *Run) writeNote(context.Context) error {
 func (r *Run) setLimits(context.Context) error {
 	pid, err := r.child.Forked()
 	if err != nil {
+		return err
+	}
+	if err := balance.Admit(r.dirs, r.cg, r.name, &r.limits); err != nil {
 		return err
 	}
 	return limit.Apply(r.cg, r.dirs.Group(r.name), r.limits, pid)
