@@ -12,12 +12,16 @@ import (
 	"vserver/daemon"
 	"vserver/daemon/proto"
 	"vserver/guest"
+	"vserver/isolation/attack"
 	"vserver/kernel/clock"
 )
 
 func main() {
-	if filepath.Base(os.Args[0]) == proto.Program {
+	switch filepath.Base(os.Args[0]) {
+	case proto.Program:
 		os.Exit(daemon.Main(os.Args, guest.DefaultDirs(os.Getenv(cli.RootVar))))
+	case attack.Name: // in a guest of `vserver check --isolation`
+		os.Exit(attack.Main(os.Args[1:], os.Stdin, os.Stdout))
 	}
 	clock.Relax()
 	os.Exit(cli.Main(os.Args))
