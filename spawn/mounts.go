@@ -96,6 +96,15 @@ func (t *Table) Unmount(path string) {
 	t.call("unmount "+path, unix.SYS_UMOUNT2, t.str(path), num(unix.MNT_DETACH|unix.UMOUNT_NOFOLLOW))
 }
 
+// List reads a directory, once: a file system that somebody serves is asked for the
+// names in it together.
+func (t *Table) List(path string) {
+	fd := t.saved("open "+path, unix.SYS_OPENAT, num(unix.AT_FDCWD), t.str(path), num(unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC))
+	buf := &[2048]byte{}
+	t.call("list "+path, unix.SYS_GETDENTS64, fd.arg(), ptr(t, buf), num(len(buf)))
+	t.call("close "+path, unix.SYS_CLOSE, fd.arg())
+}
+
 // BindIfThere is Bind for paths that this kernel may not have. Nothing is cloned for
 // those: to drop a detached mount again takes a grace period of the kernel's (50 to
 // 100 µs).

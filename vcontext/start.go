@@ -236,12 +236,7 @@ func (s *Start) attach(t *spawn.Table, made []spawn.Reg, o own) {
 	}
 	t.Attach(o.cgroup, "/sys/fs/cgroup")
 	t.Attach(o.mqueue, "/dev/mqueue")
-	for _, v := range s.Views {
-		t.BindIfThere(ViewAt+"/"+v.Name, v.Target, 0)
-	}
-	if len(s.Views) > 0 {
-		t.Unmount(ViewAt)
-	}
+	s.showViews(t)
 	if !s.Nesting {
 		s.mask(t)
 	}
@@ -251,6 +246,20 @@ func (s *Start) attach(t *spawn.Table, made []spawn.Reg, o own) {
 		// their ping none set this to ids that a guest has not, and fail.
 		t.WriteFile("/proc/sys/net/ipv4/ping_group_range", "0 "+strconv.Itoa(guest.IDs-1))
 	}
+}
+
+// showViews binds the files of the view to their places.
+func (s *Start) showViews(t *spawn.Table) {
+	if len(s.Views) == 0 {
+		return
+	}
+	if len(s.Views) > 1 {
+		t.List(ViewAt)
+	}
+	for _, v := range s.Views {
+		t.BindIfThere(ViewAt+"/"+v.Name, v.Target, 0)
+	}
+	t.Unmount(ViewAt)
 }
 
 // What of /proc and /sys a guest does not get to see, after the OCI runtimes. With a

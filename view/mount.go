@@ -14,24 +14,48 @@ import (
 type Mount struct {
 	Device int // the connection
 	FD     int // the mount
+
+	stop int // a pipe: closed, it ends the goroutine that answers
+	done chan struct{}
 }
 
-// Make makes the file system for a guest whose root is uid on the host. It answers what
-// the kernel asks to know the names in it; so the guest's start needs no server.
-func Make(uid uint32) (m Mount, err error) {
-	m = Mount{-1, -1}
+// Make makes the file system for a guest whose root is uid on the host. Until Leave it
+// answers what the kernel asks to know the names in it, so that the guest's start does
+// not wait for vserverd. now opens the guest, should that read anything meanwhile.
+func Make(uid uint32, now func() (*Guest, error)) (m *Mount, err error) {
+	m = &Mount{Device: -1, FD: -1, stop: -1, done: make(chan struct{})}
+	close(m.done)
 	if m.Device, err = fuse.OpenDevice(); err != nil {
-		return m, lacking(err)
+		return nil, lacking(err)
 	}
-	if m.FD, err = fuse.Mount(m.Device); err != nil {
-		m.Close()
-		return m, lacking(err)
+	if m.FD, err = fuse.Mount(m.Device); err == nil {
+		err = m.answer(early(uid, now))
 	}
-	if err := m.acquaint(uid); err != nil {
+	if err != nil {
 		m.Close()
-		return m, fmt.Errorf("view: %w", err)
+		return nil, lacking(err)
 	}
 	return m, nil
+}
+
+// Leave ends the answering. Somebody else must answer by now.
+func (m *Mount) Leave() {
+	if m.stop >= 0 {
+		syscall.Close(m.stop)
+		m.stop = -1
+	}
+	<-m.done
+}
+
+// Close leaves and closes both descriptors.
+func (m *Mount) Close() {
+	m.Leave()
+	for _, fd := range []*int{&m.FD, &m.Device} {
+		if *fd >= 0 {
+			syscall.Close(*fd)
+			*fd = -1
+		}
+	}
 }
 
 // lacking says that the kernel has no FUSE.
@@ -42,65 +66,80 @@ func lacking(err error) error {
 	return fmt.Errorf("view: %w", err)
 }
 
-// Close closes both descriptors.
-func (m Mount) Close() {
-	for _, fd := range []int{m.FD, m.Device} {
-		if fd >= 0 {
-			syscall.Close(fd)
+// early is the tree of a guest that is nearly always told of names alone, and that is
+// opened only for more.
+func early(uid uint32, now func() (*Guest, error)) (t *Tree, end func()) {
+	var g *Guest
+	opened := func() bool {
+		if g == nil {
+			g, _ = now()
 		}
+		return g != nil
 	}
+	return &Tree{UID: uid,
+		CPUs: func() Set {
+			if !opened() {
+				return nil
+			}
+			return g.CPUs()
+		},
+		Text: func(n Node) ([]byte, syscall.Errno) {
+			if !opened() {
+				return nil, syscall.EIO
+			}
+			return g.Text(n)
+		}}, func() {
+			if g != nil {
+				g.m.Close()
+			}
+		}
 }
 
-// lastName is asked for when all is known. There is no such file.
-const lastName = ".known"
+// answer begins to answer for a tree, and calls end when it is over.
+func (m *Mount) answer(tree *Tree, end func()) error {
+	buf := make([]byte, fuse.Buffer)
+	if err := m.answerOne(tree, buf); err != nil { // Init is there already
+		return err
+	}
+	var stop [2]int
+	if err := syscall.Pipe2(stop[:], syscall.O_CLOEXEC); err != nil {
+		return err
+	}
+	m.stop, m.done = stop[1], make(chan struct{})
+	go func() {
+		defer close(m.done)
+		defer end()
+		defer syscall.Close(stop[0])
+		for {
+			if more, err := fuse.Wait(m.Device, stop[0]); err != nil || !more {
+				return
+			}
+			if m.answerOne(tree, buf) != nil {
+				return // the file system is gone
+			}
+		}
+	}()
+	return nil
+}
 
-// acquaint lists the root, which makes the kernel know all names in it.
-func (m Mount) acquaint(uid uint32) error {
-	answered := make(chan error, 1)
-	go func() { answered <- m.serveNames(uid) }()
-	dir, err := syscall.Openat(m.FD, ".", syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
-	if err == nil {
-		_, err = syscall.ReadDirent(dir, make([]byte, 4096))
-		// The last: the server ends with it.
-		syscall.Faccessat(m.FD, lastName, 0, 0)
-		syscall.Close(dir)
+// answerOne answers a request, if there is one.
+func (m *Mount) answerOne(tree *Tree, buf []byte) error {
+	n, err := fuse.Take(m.Device, buf)
+	if errors.Is(err, syscall.EAGAIN) {
+		return nil // vserverd was first
 	}
 	if err != nil {
 		return err
 	}
-	return errors.Join(err, <-answered)
-}
-
-// serveNames answers requests until lastName is asked for.
-func (m Mount) serveNames(uid uint32) error {
-	tree := Tree{UID: uid, CPUs: func() Set { return nil },
-		Text: func(Node) ([]byte, syscall.Errno) { return nil, syscall.EIO }}
-	buf := make([]byte, fuse.Buffer)
-	for {
-		if err := fuse.Wait(m.Device); err != nil {
-			return err
-		}
-		n, err := fuse.Take(m.Device, buf)
-		if errors.Is(err, syscall.EAGAIN) {
-			continue
-		}
-		if err != nil {
-			return err
-		}
-		r, ok := fuse.Parse(buf[:n])
-		if !ok {
-			return syscall.EPROTO
-		}
-		data, e := tree.Answer(r)
-		if !r.Op.Silent() {
-			if err := fuse.Answer(m.Device, r.Unique, e, data); err != nil {
-				return err
-			}
-		}
-		if r.Op == fuse.Lookup && r.Name() == lastName {
-			return nil
-		}
+	r, ok := fuse.Parse(buf[:n])
+	if !ok || r.Op.Silent() {
+		return nil
 	}
+	data, e := tree.Answer(r)
+	if err := fuse.Answer(m.Device, r.Unique, e, data); err != nil && !errors.Is(err, syscall.ENOENT) {
+		return err
+	}
+	return nil
 }
 
 // Bind is a file of the view that takes the place of one that the kernel shows.

@@ -127,8 +127,8 @@ func (n Node) isDir() (dir, there bool) {
 	return false, false
 }
 
-// children lists a directory for a guest that sees these processors.
-func (n Node) children(shown Set) []file {
+// children lists a directory for a guest that sees the processors cpus.
+func (n Node) children(cpus func() Set) []file {
 	switch n {
 	case nodeRoot:
 		return rootFiles[:]
@@ -136,13 +136,13 @@ func (n Node) children(shown Set) []file {
 		return existing(pressureFiles[:], func(f file) string { return "/proc/pressure/" + f.name })
 	case nodeCPUs:
 		list := append([]file(nil), cpusFiles[:]...)
-		for _, cpu := range shown {
+		for _, cpu := range cpus() {
 			list = append(list, file{cpuNode(cpu, 0), "cpu" + strconv.Itoa(cpu), true})
 		}
 		return list
 	}
 	cpu, i, ok := n.cpuOf()
-	if !ok || !shown.Has(cpu) {
+	if !ok || !cpus().Has(cpu) {
 		return nil
 	}
 	above := ""
@@ -239,7 +239,7 @@ func (t *Tree) Answer(r fuse.Request) ([]byte, syscall.Errno) {
 }
 
 func (t *Tree) lookup(dir Node, name string) ([]byte, syscall.Errno) {
-	for _, f := range dir.children(t.CPUs()) {
+	for _, f := range dir.children(t.CPUs) {
 		if f.name == name {
 			a, e := t.attr(f.node)
 			return a.Entry(), e
@@ -254,7 +254,7 @@ func (t *Tree) list(dir Node, r fuse.Request) ([]byte, syscall.Errno) {
 		return nil, syscall.EINVAL
 	}
 	var all []fuse.Dirent
-	for _, f := range dir.children(t.CPUs()) {
+	for _, f := range dir.children(t.CPUs) {
 		a, _ := t.attr(f.node)
 		all = append(all, fuse.Dirent{Name: f.name, Attr: a})
 	}

@@ -55,7 +55,7 @@ type world struct {
 	t    *testing.T
 	dirs guest.Dirs
 	pid  int
-	view view.Mount
+	view *view.Mount
 }
 
 const uid = 700 << 16
@@ -83,10 +83,11 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Cleanup(func() { init.Process.Kill(); init.Wait(); g.Close() })
 	w.pid = init.Process.Pid
-	if w.view, err = view.Make(uid); err != nil {
+	if w.view, err = view.Make(uid, nil); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { w.view.Close() })
+	t.Cleanup(w.view.Close)
+	w.view.Leave()
 	return w
 }
 
@@ -134,8 +135,7 @@ func (w *world) loop() *Set {
 		close(done)
 	}()
 	w.t.Cleanup(func() {
-		syscall.Close(w.view.FD) // the guest ends
-		w.view.FD = -1
+		w.view.Close() // the guest ends
 		l.Post(func() { over = true })
 		<-done
 	})
@@ -303,7 +303,7 @@ func TestLeft(t *testing.T) {
 			answer <- err
 		}()
 		s.begin(c.id)
-		if err := fuse.Wait(w.view.Device); err != nil {
+		if _, err := fuse.Wait(w.view.Device, -1); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := fuse.Take(w.view.Device, s.buffer()); err != nil {

@@ -23,6 +23,7 @@ import (
 	"vserver/rootfs"
 	"vserver/spawn"
 	"vserver/vcontext"
+	"vserver/view"
 )
 
 // Run is one start or stop of a guest: what is wanted, and what the steps of the
@@ -49,7 +50,7 @@ type Run struct {
 	console *os.File     // the host's end
 	pumps   *stdio.Files // of a start in the foreground
 	told    *proto.Told
-	view    int         // the connection of its view, -1 for none
+	view    *view.Mount
 	viewed  *proto.Told // of the view
 	held    held        // of a stop: what it has of the guest's init
 }
@@ -60,7 +61,7 @@ func newRun(d guest.Dirs, n guest.Name, spec *guest.Spec, output io.Writer) (*Ru
 	if output == nil {
 		output = io.Discard
 	}
-	r := &Run{dirs: d, name: n, spec: spec.WithDefaults(n), output: output, view: -1}
+	r := &Run{dirs: d, name: n, spec: spec.WithDefaults(n), output: output}
 	var err error
 	if r.cg, err = cgroup.Find(); err != nil {
 		return nil, err

@@ -3,7 +3,6 @@ package life
 import (
 	"context"
 	"fmt"
-	"syscall"
 
 	"vserver/daemon/proto"
 	"vserver/fault"
@@ -48,13 +47,28 @@ func (r *Run) viewStep() []step.Step {
 		return nil
 	}
 	return []step.Step{{Name: fmt.Sprintf("make view of %d files", len(r.plan.Views)), Do: func(context.Context) error {
-		m, err := view.Make(r.plan.Base)
+		m, err := view.Make(r.plan.Base, r.ownView)
 		if err != nil {
 			return err
 		}
-		r.fds[len(r.fds)-1], r.view = m.FD, m.Device
+		r.fds[len(r.fds)-1], r.view = m.FD, m
+		m.FD = -1 // closed with the other mounts
 		return nil
 	}}}
+}
+
+// ownView opens the guest for its view, which is vserverd's to do but for the moments in
+// which the guest runs and vserverd does not answer yet.
+func (r *Run) ownView() (*view.Guest, error) {
+	pid, err := r.child.Forked()
+	if err != nil {
+		return nil, err
+	}
+	m, err := view.OpenMachine()
+	if err != nil {
+		return nil, err
+	}
+	return m.NewGuest(r.dirs.Group(r.name), pid)
 }
 
 // tellView hands the view to vserverd. Nobody else would answer for it: a guest whose
@@ -68,7 +82,7 @@ func (r *Run) tellView() []step.Step {
 		if err != nil {
 			return err
 		}
-		r.viewed, err = proto.TellView(r.dirs, r.name, pid, r.view)
+		r.viewed, err = proto.TellView(r.dirs, r.name, pid, r.view.Device)
 		return err
 	}}}
 }
@@ -79,8 +93,8 @@ func (r *Run) closeView() {
 		r.viewed.Close()
 		r.viewed = nil
 	}
-	if r.view >= 0 {
-		syscall.Close(r.view)
-		r.view = -1
+	if r.view != nil {
+		r.view.Close()
+		r.view = nil
 	}
 }

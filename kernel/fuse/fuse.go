@@ -138,12 +138,13 @@ func Take(dev int, buf []byte) (n int, err error) {
 	}
 }
 
-// Wait waits until a request is there or the file system is gone.
-func Wait(dev int) error {
-	p := []unix.PollFd{{Fd: int32(dev), Events: unix.POLLIN}}
+// Wait waits until a request is there or the file system is gone, and gives true; false
+// when the pipe stop was closed at its other end. stop -1 is none.
+func Wait(dev, stop int) (bool, error) {
+	p := []unix.PollFd{{Fd: int32(dev), Events: unix.POLLIN}, {Fd: int32(stop)}}
 	for {
 		if _, err := unix.Poll(p, -1); err != unix.EINTR {
-			return err
+			return p[1].Revents == 0, err
 		}
 	}
 }
