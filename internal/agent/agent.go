@@ -38,6 +38,9 @@ type agent struct{ sockets map[string]int }
 // do obeys a command and answers with what came of it: a word, or an errno's name.
 func (a *agent) do(words []string) string {
 	out, err := a.try(words)
+	for errors.Is(err, unix.EINTR) && (words[0] == "recv" || words[0] == "accept") { // Go wakes its threads by signals
+		out, err = a.try(words)
+	}
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
 		return unix.ErrnoName(errno)
@@ -99,17 +102,22 @@ func (a *agent) try(w []string) (string, error) {
 		}
 		return a.ping(fd, a.suit(fd, sa), sa.Addr().Is6())
 	case "recv":
-		b := make([]byte, 99)
-		n, from, err := unix.Recvfrom(fd, b, 0)
-		if err != nil {
-			return "", err
-		}
-		if from == nil {
-			return string(b[:n]), nil
-		}
-		return string(b[:n]) + " " + host(from), nil
+		return a.receive(fd)
 	}
 	return "ok", a.option(fd, w)
+}
+
+// receive tells what comes, and from whom.
+func (a *agent) receive(fd int) (string, error) {
+	b := make([]byte, 99)
+	n, from, err := unix.Recvfrom(fd, b, 0)
+	if err != nil {
+		return "", err
+	}
+	if from == nil {
+		return string(b[:n]), nil
+	}
+	return string(b[:n]) + " " + host(from), nil
 }
 
 // ping asks for an echo, and tells who answers.

@@ -1,7 +1,7 @@
 // Package firewall is the one table of the host's packet filter that is ours: inet
 // vserver. It holds what concerns packets of guests outside their reach. Each part is
-// there while somebody uses it, and the table while there is a part; source and
-// masquerade stay for the next guest until there is none at all ([Prune]), since to
+// there while somebody uses it, and the table while there is a part; source,
+// ping and masquerade stay for the next guest until there is none at all ([Prune]), since to
 // take anything out of the table costs milliseconds:
 //
 //	source       drops packets out of guests' routed links that bear a source address
@@ -20,6 +20,7 @@
 //	             host (behind4, behind6); loopback drops what guests' links say to
 //	             127.0.0.0/8
 //	masquerade   hides networks of ours behind the host (pool4, pool6)
+//	ping, ping6  put the source into pings of guests of the host's network (pingers6)
 //
 // For guest 8 there are the chains guest-8, empty, which says that the guest has
 // something here, and as needed in-8, out-8, police-8 and publish-8. Maps are looked
@@ -40,4 +41,6 @@
 //
 // Two tools at once keep out of each other's way by [ns.LockNet], which needs no place
 // on disk and holds for all installations.
+//
+//house:allow the parts of one table, which share its words
 package firewall

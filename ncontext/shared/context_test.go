@@ -179,8 +179,22 @@ func TestTCP4(t *testing.T) {
 		a bind z 0.0.0.0:0
 		a listen z
 		a name z = 0.0.0.0:*
+	`)
+}
 
-		# a wildcard may connect, and has the guest's address
+// A wildcard may connect, and has the guest's address.
+func TestWildcardConnects(t *testing.T) {
+	_, agents, _ := stage(t, map[string]*Context{
+		"a": guestContext("127.0.8.1", "192.0.2.10/24"),
+		"b": guestContext("127.0.9.1", "192.0.2.11/24", "198.51.100.10/24"),
+	})
+	agent.Play(t, agents, `
+		host tcp4 l
+		host bind l 0.0.0.0:80
+		host listen l
+		a tcp4 l
+		a bind l 0.0.0.0:80
+		a listen l
 		a tcp4 w
 		a bind w 0.0.0.0:1000
 		a connect w 192.0.2.1:80
