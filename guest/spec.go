@@ -51,6 +51,7 @@ const (
 type Init struct {
 	Style       InitStyle         `yaml:"style" doc:"plain: the guest's own init is pid 1. sysv: runlevel scripts, no init. command: any command below a tiny reaper" default:"plain"`
 	Command     []string          `yaml:"command" doc:"argv of the init (plain) or of the command" default:"/sbin/init"`
+	User        string            `yaml:"user" doc:"user that the command of style command runs as, instead of root: a name or number that the guest knows, or user:group"`
 	Runlevel    string            `yaml:"runlevel" doc:"runlevel of style sysv" default:"3"`
 	Environment map[string]string `yaml:"environment" doc:"environment of the init"`
 	StopSignal  Signal            `yaml:"stop_signal" doc:"signal that asks the init to end" default:"by the kind of init found"`

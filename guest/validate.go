@@ -200,6 +200,7 @@ func (v *validator) init(i *Init) {
 	case i.Command != nil && len(i.Command) == 0:
 		v.bad("init.command", "is empty; leave the key out for the default")
 	}
+	v.user(i)
 	v.argv("init.command", i.Command)
 	v.argv("init.stop_command", i.StopCommand)
 	if i.Runlevel != "" {
@@ -225,6 +226,20 @@ func (v *validator) init(i *Init) {
 		v.bad("init.stop_signal", "contradicts stop_command: give one of them")
 	}
 	v.within("init.stop_timeout", i.StopTimeout, time.Duration(i.StopTimeout).Seconds())
+}
+
+// user judges who the command runs as. An init that is to bring up a system is root.
+func (v *validator) user(i *Init) {
+	if i.User == "" {
+		return
+	}
+	if i.Style != InitCommand && i.User != "root" && i.User != "0" {
+		v.bad("init.user", "has no meaning without style: command")
+	}
+	user, group, both := strings.Cut(i.User, ":")
+	if user == "" || both && group == "" || strings.ContainsAny(i.User, " \t\r\n\x00/") || strings.Contains(group, ":") {
+		v.bad("init.user", "%q: want a name, a number, or user:group", i.User)
+	}
 }
 
 func (v *validator) limits(l *Limits) {

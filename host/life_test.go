@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -244,6 +245,51 @@ func TestNoInit(t *testing.T) {
 		}
 		w.nothing(n)
 	}
+}
+
+// A command runs as the user that it shall, whom the guest's own files name.
+func TestInitUser(t *testing.T) {
+	for user, want := range map[string]string{
+		"www":     "33 33 33 44 /srv www\n",
+		"33:44":   "33 44 44 /srv www\n",
+		"7":       "7 7 7 / 7\n",
+		"7:daily": "7 44 44 / 7\n",
+	} {
+		w := newWorld(t)
+		n := w.guest("job", func(s *guest.Spec) {
+			s.Init.User, s.Init.Command = user, []string{"/bin/sh", "-c", "echo $(id -u) $(id -g) $(id -G) $HOME $USER"}
+		})
+		for name, text := range map[string]string{"passwd": "root:x:0:0::/root:/bin/sh\nwww:x:33:33::/srv:/bin/sh\n", "group": "www:x:33:\ndaily:x:44:www\n"} {
+			path := filepath.Join(w.Dirs.Guest(n), "upper/etc", name)
+			if err := errors.Join(os.MkdirAll(filepath.Dir(path), 0o755), os.WriteFile(path, []byte(text), 0o644)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		read, write, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		exit, err := w.Start(t.Context(), n, StartOptions{Wait: true, Stdout: write, Stderr: write})
+		write.Close()
+		got, _ := io.ReadAll(read)
+		read.Close()
+		if err != nil || exit.Code != 0 || string(got) != want {
+			t.Errorf("%s: %+v, %v, %q", user, exit, err, got)
+		}
+		w.nothing(n)
+	}
+	w := newWorld(t)
+	n := w.guest("own", func(s *guest.Spec) {
+		s.Init.User, s.Init.Command = "7", []string{"/bin/sh", "-c", "echo its own > /dev/stdout"}
+	})
+	if exit, err := w.Start(t.Context(), n, StartOptions{Wait: true}); err != nil || exit.Code != 0 {
+		t.Errorf("the console is not the user's: %+v, %v", exit, err)
+	}
+	n = w.guest("job", func(s *guest.Spec) { s.Init.User = "nobody-knows" })
+	if _, err := w.Start(t.Context(), n, StartOptions{}); !errors.Is(err, guest.ErrInvalid) {
+		t.Error(err)
+	}
+	w.nothing(n)
 }
 
 func TestWait(t *testing.T) {

@@ -27,6 +27,8 @@ type Start struct {
 	TTY      bool           // the console is a terminal
 	Reaper   bool           // Send brings the reaper's program after the mounts and the console
 	Init     Program
+	UID, GID uint32   // that the init runs as, as the guest counts
+	Groups   []uint32 // supplementary ones
 	Rights
 }
 
@@ -132,7 +134,7 @@ func (s *Start) exec(t *spawn.Table, rest []spawn.Reg) {
 	t.ResetSignals()
 	t.CloseOthers()
 	if !s.Reaper {
-		s.Rights.confine(t, 0, 0, nil)
+		s.Rights.confine(t, s.UID, s.GID, s.Groups)
 		t.Exec(s.Init.Paths, s.Init.Argv, s.Init.Env)
 		return
 	}
@@ -140,7 +142,7 @@ func (s *Start) exec(t *spawn.Table, rest []spawn.Reg) {
 		t.KeepGate()
 	}
 	program := t.HandReport(s.Init.Paths[0], rest[0])
-	s.Rights.confine(t, 0, 0, nil)
+	s.Rights.confine(t, s.UID, s.GID, s.Groups)
 	t.ExecFile("reaper", program, s.Init.Argv, s.Init.Env)
 }
 

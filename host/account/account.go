@@ -4,6 +4,7 @@ package account
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 	"syscall"
 
 	"vserver/guest"
+	"vserver/layer"
 )
 
 // Account is a user as a guest knows it.
@@ -30,20 +32,32 @@ type Account struct {
 // guest writes: 4 MiB are some 60,000 users.
 const databaseSize = 4 << 20
 
-// Inside finds a user of the guest whose init is process pid.
+// Inside finds a user of the guest whose init is process pid: "name", "uid", "uid:gid" or
+// any mixture of them; "" is root. A number needs no entry. The error is guest.ErrInvalid
+// for one that the guest does not know.
 func Inside(pid int, who string) (Account, error) {
 	root, err := os.OpenRoot(fmt.Sprintf("/proc/%d/root", pid))
 	if err != nil {
 		return Account{}, err
 	}
 	defer root.Close()
-	return Find(root, who)
+	return find(func(path string) (io.ReadCloser, error) { return open(root, path) }, who)
 }
 
-// Find finds a user in the root of a guest: "name", "uid", "uid:gid" or any mixture of
-// them; "" is root. A number needs no entry. The error is guest.ErrInvalid for one that
-// the guest does not know.
-func Find(root *os.Root, who string) (Account, error) {
+// Find is Inside for a guest that does not run.
+func Find(root *layer.Root, who string) (Account, error) {
+	return find(func(path string) (io.ReadCloser, error) {
+		text, err := root.Read(path, databaseSize)
+		return io.NopCloser(bytes.NewReader(text)), err
+	}, who)
+}
+
+// opener opens a database of the guest by its path there.
+type opener func(path string) (io.ReadCloser, error)
+
+// find finds a user: "name", "uid", "uid:gid" or any mixture of them; "" is root. A number
+// needs no entry. The error is guest.ErrInvalid for one that the guest does not know.
+func find(root opener, who string) (Account, error) {
 	if who == "" {
 		who = "0"
 	}
@@ -66,7 +80,7 @@ func Find(root *os.Root, who string) (Account, error) {
 }
 
 // passwd finds a user by name or number.
-func passwd(root *os.Root, who string) (a Account, found bool, err error) {
+func passwd(root opener, who string) (a Account, found bool, err error) {
 	err = eachLine(root, "etc/passwd", 7, func(f []string) bool {
 		if f[0] != who && f[2] != who {
 			return true
@@ -84,7 +98,7 @@ func passwd(root *os.Root, who string) (a Account, found bool, err error) {
 }
 
 // memberships finds the supplementary groups, and the group asked for, if any.
-func (a *Account) memberships(root *os.Root, group string, asked bool) error {
+func (a *Account) memberships(root opener, group string, asked bool) error {
 	var known bool
 	err := eachLine(root, "etc/group", 4, func(f []string) bool {
 		gid, err := strconv.ParseUint(f[2], 10, 32)
@@ -112,11 +126,24 @@ func (a *Account) memberships(root *os.Root, group string, asked bool) error {
 	return nil
 }
 
+// open opens a file of a guest that runs. The file is the guest's: it may be a pipe nobody
+// writes to, or a device.
+func open(root *os.Root, path string) (io.ReadCloser, error) {
+	f, err := root.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+	if err != nil {
+		return nil, err
+	}
+	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+		f.Close()
+		return nil, errors.Join(err, fmt.Errorf("%s: is no plain file: %w", path, guest.ErrInvalid))
+	}
+	return f, nil
+}
+
 // eachLine calls do with the fields of each line of a database in the guest until it
 // says no. A database that is not there has no lines.
-func eachLine(root *os.Root, path string, fields int, do func([]string) bool) error {
-	// The file is the guest's: it may be a pipe nobody writes to, or a device.
-	f, err := root.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK|syscall.O_NOCTTY, 0)
+func eachLine(root opener, path string, fields int, do func([]string) bool) error {
+	f, err := root(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -124,9 +151,6 @@ func eachLine(root *os.Root, path string, fields int, do func([]string) bool) er
 		return err
 	}
 	defer f.Close()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
-		return errors.Join(err, fmt.Errorf("%s: is no plain file: %w", path, guest.ErrInvalid))
-	}
 	lines := bufio.NewScanner(io.LimitReader(f, databaseSize))
 	for lines.Scan() {
 		parts := strings.Split(lines.Text(), ":")

@@ -34,7 +34,7 @@ func (r *Run) makeSilence() error {
 	return err
 }
 
-// makeLog gives the guest a pipe to write to. It belongs to the guest's root, so
+// makeLog gives the guest a pipe to write to. It belongs to whom the init runs as, so
 // that /dev/stdout can be opened.
 func (r *Run) makeLog() error {
 	if err := r.makeSilence(); err != nil {
@@ -46,7 +46,7 @@ func (r *Run) makeLog() error {
 	}
 	r.console = read
 	r.stdio[1], r.stdio[2] = write, write
-	return write.Chown(int(r.plan.Base), int(r.plan.Base))
+	return write.Chown(int(r.plan.Base+r.plan.UID), int(r.plan.Base+r.plan.GID))
 }
 
 // makeFront gives the guest the caller's own standard files, as Exec does.
@@ -97,6 +97,9 @@ func (r *Run) attachConsole(devpts int) error {
 		return fmt.Errorf("console: %w", err)
 	}
 	r.console, r.stdio = master, [3]*os.File{slave, slave, slave}
+	if r.plan.UID != 0 {
+		return slave.Chown(int(r.plan.Base+r.plan.UID), -1)
+	}
 	return nil
 }
 

@@ -100,7 +100,7 @@ func (r *Run) context() error {
 		Ceilings: s.Limits.Ceilings,
 		Offsets:  clock.ZeroOffsets(),
 		TTY:      s.Console.Type == guest.ConsoleTTY,
-		Init:     program(s),
+		Init:     program(s, nil),
 		Rights:   rights,
 	}
 	r.plan.Reaper = s.Init.Style != guest.InitPlain
@@ -110,9 +110,13 @@ func (r *Run) context() error {
 	return r.planView()
 }
 
-// program is what becomes of a spec's init section.
-func program(s *guest.Spec) vcontext.Program {
+// program is what becomes of a spec's init section. who is the environment of the user
+// that it runs as, if not root's.
+func program(s *guest.Spec, who map[string]string) vcontext.Program {
 	env := map[string]string{"PATH": vcontext.DefaultPath, "HOME": "/root", "container": "vserver"}
+	for k, v := range who {
+		env[k] = v
+	}
 	if s.Console.Type == guest.ConsoleTTY {
 		env["TERM"] = "linux"
 	}

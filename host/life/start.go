@@ -82,6 +82,9 @@ func starting(d guest.Dirs, n guest.Name, o StartOptions) (*Run, error) {
 	if err == nil && o.Wait && o.Stdout != nil && r.spec.Console.Type == guest.ConsoleLog {
 		r.front, r.files = true, [2]*os.File{o.Stdout, o.Stderr}
 	}
+	if err == nil && r.spec.Init.User != "" {
+		err = r.becomeUser()
+	}
 	return r, err
 }
 

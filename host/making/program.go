@@ -32,6 +32,9 @@ func (b *builder) adopt(tree string, p *pool.Program) {
 	before := b.spec.Init
 	init := &b.spec.Init
 	init.Style, init.Command = guest.InitCommand, p.Command
+	if init.User == "" {
+		init.User = p.User
+	}
 	if p.Dir != "" && p.Dir != "/" && has(tree, "bin/sh") {
 		init.Command = slices.Concat([]string{"/bin/sh", "-c", `cd "$0" && exec "$@"`, p.Dir}, p.Command)
 	}
@@ -55,9 +58,6 @@ func (b *builder) adopt(tree string, p *pool.Program) {
 		return
 	}
 	b.say.Say("the image has no init: its own command %q is run", strings.Join(p.Command, " "))
-	if p.User != "" && p.User != "root" && p.User != "0" {
-		b.say.Say("as the guest's root, not as %q: see init.command", p.User)
-	}
 }
 
 // has tells whether a tree of strangers' has a file, or a link of that name.
