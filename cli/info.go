@@ -63,6 +63,7 @@ func (t *tool) infoText(s guest.Status) string {
 	for _, a := range s.Addresses {
 		add("address:", a.String())
 	}
+	add("disk:", diskText(s.Disk))
 	if isUp(s) {
 		add("init pid:", strconv.Itoa(s.InitPID))
 		add("cgroup:", s.Cgroup)

@@ -105,6 +105,9 @@ func (t *tool) statusText(s guest.Status) string {
 		fmt.Fprintf(&b, "Vserver '%s' is running at context '%d'\n", s.Name, s.XID)
 		fmt.Fprintf(&b, "Number of processes:  %d\n", s.Processes)
 		fmt.Fprintf(&b, "Uptime:               %s\n", uptime(seconds(s.UptimeS)))
+		if disk := diskText(s.Disk); disk != "" {
+			fmt.Fprintf(&b, "Disk:                 %s\n", disk)
+		}
 		if s.State == guest.Frozen {
 			b.WriteString("State:                frozen\n")
 		}

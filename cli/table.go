@@ -61,6 +61,7 @@ func table() []entry {
 		{"config", groupSpec, "show a guest's settings, or one of them", newConfig},
 		{"set", groupSpec, "change settings of a guest", newSet},
 		{"net", groupSpec, "add, delete or list addresses of a guest, while it runs", newNet},
+		{"quota", groupSpec, "show or set what a guest's users may have of the disk", newQuota},
 		{"edit", groupSpec, "edit a guest's settings, checked before they count", newEdit},
 
 		{"chbind", groupTools, "run a command with some of the host's addresses only", newChbind},

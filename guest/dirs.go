@@ -51,6 +51,13 @@ func (d Dirs) AddressPool() string {
 // Group is the path of the guest's control group below the mount of cgroup v2.
 func (d Dirs) Group(n Name) string { return d.Cgroup + "/" + string(n) }
 
+// Reserve is the file by which an administrator keeps a part of the disk that holds the
+// guests' files free of them: one line, a size as 20G or a part as 10%. Without the file
+// nothing is kept, and limits may add up to more than the disk.
+func (d Dirs) Reserve() string {
+	return filepath.Join(d.Config, ".defaults", "dlimits", "reserve")
+}
+
 // Lock is the file that is locked while a guest is changed.
 func (d Dirs) Lock(n Name) string { return filepath.Join(d.Run, "locks", string(n)) }
 

@@ -58,6 +58,14 @@ const projectBase = 0x76530000
 // Project is the number by which file systems count the guest's own files.
 func (x XID) Project() uint32 { return projectBase + uint32(x) }
 
+// OfProject gives the number of the guest that a project is for; false for other projects.
+func OfProject(id uint32) (x XID, ok bool) {
+	if id < projectBase+uint32(MinXID) || id > projectBase+uint32(MaxXID) {
+		return 0, false
+	}
+	return XID(id - projectBase), true
+}
+
 // DiskStatus is what a guest's own files take of the disk, and may take.
 type DiskStatus struct {
 	By     string `json:"by"` // project, qgroup or image

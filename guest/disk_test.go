@@ -24,4 +24,12 @@ func TestProject(t *testing.T) {
 	if low, high := MinXID.Project(), MaxXID.Project(); low == 0 || high <= low || high >= 1<<31 {
 		t.Errorf("projects from %d to %d", low, high)
 	}
+	if x, ok := OfProject(XID(8).Project()); x != 8 || !ok {
+		t.Errorf("project of 8 is of %d %v", x, ok)
+	}
+	for _, id := range []uint32{0, 8, projectBase, projectBase + 65535} {
+		if x, ok := OfProject(id); ok {
+			t.Errorf("project %d is of %d", id, x)
+		}
+	}
 }

@@ -65,7 +65,7 @@ func (n *Name) UnmarshalText(b []byte) (err error) {
 var Verbs = []string{
 	"build", "chbind", "check", "completion", "condrestart", "config", "console", "create",
 	"delete", "edit", "enter", "exec", "help", "image", "info", "kill", "list", "logs", "man",
-	"naddress", "nattribute", "ncontext", "net", "ps", "rename", "restart", "running", "set", "start", "stat", "status", "stop",
+	"naddress", "nattribute", "ncontext", "net", "ps", "quota", "rename", "restart", "running", "set", "start", "stat", "status", "stop",
 	"suexec", "top", "version", "wait",
 }
 

@@ -33,6 +33,7 @@ type Status struct {
 	Processes int            `json:"processes"`
 	LastExit  *Exit          `json:"last_exit"`
 	Net       *NetStatus     `json:"net,omitempty"`     // of a guest that runs in mode shared or private
+	Disk      *DiskStatus    `json:"disk,omitempty"`    // where something counts it; of a guest asked for alone, not in a list
 	Problem   string         `json:"problem,omitempty"` // why State is Broken
 }
 

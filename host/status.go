@@ -11,6 +11,7 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/host/disk"
 	"vserver/host/network"
 	"vserver/host/state"
 	"vserver/kernel/cgroup"
@@ -33,6 +34,11 @@ func (h *Host) Status(n guest.Name) (guest.Status, error) {
 	st := h.status(cg, n)
 	if errors.Is(st.err, guest.ErrNotFound) && st.State == guest.Broken {
 		return guest.Status{}, fault.New(string(n), "status", guest.ErrNotFound)
+	}
+	if spec, err := h.Load(n); err == nil {
+		if st.Disk, err = disk.Status(h.Dirs, n, spec); err != nil && st.Problem == "" {
+			st.Problem = err.Error()
+		}
 	}
 	return st.Status, nil
 }

@@ -28,6 +28,7 @@ package quota
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"math"
 	"os"
 	"path/filepath"
@@ -239,23 +240,37 @@ func (a *Area) Use() (*guest.DiskStatus, error) {
 	}, nil
 }
 
-// Release lifts the limits of a guest that is to be deleted, and the quotas inside it. It
-// may be called again, and for a directory of which nothing is counted.
-func (a *Area) Release(base uint32) error {
-	var errs []error
-	switch a.by {
-	case ByProject:
-		errs = append(errs, quota.Set(a.dir, quota.Project, a.project, quota.Limits{}))
-	case ByQgroup:
-		errs = append(errs, quota.SetGroup(a.dir, a.subvolume, 0))
-		// Newer kernels remove it with the subvolume, and do not let it go before.
-		if err := quota.RemoveGroup(a.dir, a.subvolume); err != nil && !errors.Is(err, syscall.EBUSY) {
-			errs = append(errs, err)
-		}
-		return errors.Join(errs...)
+// Abandon lifts the limits of a guest whose directory is about to be removed, and the
+// quotas inside it. It works from the directory alone, may be called again, and does
+// nothing for one of which nothing is counted.
+func Abandon(path string) error {
+	a, err := Open(path, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
 	}
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	if a.by == ByQgroup {
+		err := quota.SetGroup(a.dir, a.subvolume, 0)
+		// Newer kernels remove it with the subvolume, and do not let it go before.
+		if busy := quota.RemoveGroup(a.dir, a.subvolume); !errors.Is(busy, syscall.EBUSY) {
+			err = errors.Join(err, busy)
+		}
+		return err
+	}
+	if !a.strange { // no project, for there is no guest 0
+		return nil
+	}
+	id, _, err := quota.ProjectOf(a.dir)
+	if _, ours := guest.OfProject(id); err != nil || !ours {
+		return err
+	}
+	errs := []error{quota.Set(a.dir, quota.Project, id, quota.Limits{})}
+	base := baseOf(path)
 	if base == 0 {
-		return errors.Join(errs...)
+		return errs[0]
 	}
 	for _, k := range []quota.Kind{quota.User, quota.Group} {
 		errs = append(errs, a.each(k, base, func(r quota.Record) error {
@@ -266,6 +281,19 @@ func (a *Area) Release(base uint32) error {
 		}))
 	}
 	return errors.Join(errs...)
+}
+
+// baseOf gives where the host ids of a guest begin, by the owner of its root, which is
+// some id of the guest's; 0 when it has the host's own.
+func baseOf(path string) uint32 {
+	for _, root := range []string{"upper", "root"} {
+		if st, err := os.Lstat(filepath.Join(path, root)); err == nil {
+			if sys, ok := st.Sys().(*syscall.Stat_t); ok {
+				return sys.Uid &^ (guest.IDs - 1)
+			}
+		}
+	}
+	return 0
 }
 
 func size(n uint64) guest.Bytes { return guest.Bytes(min(n, math.MaxInt64)) }

@@ -109,8 +109,10 @@ func TestSet(t *testing.T) {
 			t.Errorf("below the raised limit: %v", err)
 		}
 		check(t, a.Change(guest.QuotaUser, 3, 8<<16, func(q *guest.Quota) { q.Hard = mebi }))
-		check(t, a.Release(8<<16))
-		check(t, a.Release(8<<16))
+		check(t, os.Mkdir(filepath.Join(dir, "upper"), 0o755))
+		check(t, os.Chown(filepath.Join(dir, "upper"), 8<<16+7, 0)) // as guest root may
+		check(t, Abandon(dir))
+		check(t, Abandon(dir))
 		if u, err = a.Use(); err != nil || u.Limit != 0 || u.Most != 0 {
 			t.Errorf("use when released: %+v %v", u, err)
 		}
@@ -266,7 +268,7 @@ func TestBtrfs(t *testing.T) {
 	if err := a.Set(guest.Limits{Disk: mebi}); !errors.Is(err, guest.ErrUnsupported) || !strings.Contains(fault.HintOf(err), "btrfs quota enable --simple "+disk) {
 		t.Errorf("without quotas: %v", err)
 	}
-	check(t, a.Release(8<<16))
+	check(t, Abandon(dir))
 	top, err := os.Open(disk)
 	check(t, err)
 	defer top.Close()
@@ -290,7 +292,7 @@ func TestBtrfs(t *testing.T) {
 	if _, err := a.Quotas(guest.QuotaUser, 8<<16); !errors.Is(err, guest.ErrUnsupported) {
 		t.Errorf("users: %v", err)
 	}
-	check(t, a.Release(8<<16))
+	check(t, Abandon(dir))
 	if u, err = a.Use(); err == nil && u != nil && u.Limit != 0 {
 		t.Errorf("released: %+v", u)
 	}
@@ -302,13 +304,13 @@ func TestNone(t *testing.T) {
 	dir := need.TempDir(t)
 	check(t, syscall.Mount("tmpfs", dir, "tmpfs", 0, ""))
 	defer syscall.Unmount(dir, syscall.MNT_DETACH)
-	_, a := made(t, dir)
+	dir, a := made(t, dir)
 	defer a.Close()
 	if u, err := a.Use(); u != nil || err != nil {
 		t.Errorf("use = %v %v", u, err)
 	}
 	check(t, a.Set(guest.Limits{}))
-	check(t, a.Release(8<<16))
+	check(t, Abandon(dir))
 	if err := a.Set(guest.Limits{Disk: mebi}); !errors.Is(err, guest.ErrUnsupported) || fault.HintOf(err) == "" {
 		t.Errorf("Set = %v", err)
 	}

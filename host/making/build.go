@@ -15,6 +15,7 @@ import (
 	"vserver/build"
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/host/disk"
 	"vserver/host/files"
 	"vserver/host/state"
 	"vserver/identity"
@@ -129,7 +130,7 @@ func (b *builder) mark(context.Context) error {
 			return err
 		}
 	}
-	return errors.Join(os.Mkdir(staging(b.dirs, b.n), 0o700), os.Mkdir(b.dir(), 0o700))
+	return os.Mkdir(staging(b.dirs, b.n), 0o700)
 }
 
 // dir is where the guest's own files are made.
@@ -164,9 +165,12 @@ func (b *builder) keep() error {
 }
 
 func (b *builder) reserve(context.Context) error {
-	err := files.HintFull(store.Reserve(b.dirs, b.n, b.spec), b.dirs.Data)
+	if err := store.Reserve(b.dirs, b.n, b.spec); err != nil {
+		return files.HintFull(err, b.dirs.Data)
+	}
 	b.full = b.spec.WithDefaults(b.n)
-	return err
+	// The number is that by which the disk counts what is in the directory.
+	return files.HintFull(disk.Make(b.dir(), &b.full), b.dirs.Data)
 }
 
 // files makes the guest's own directories and what is beneath them.

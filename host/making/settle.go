@@ -11,6 +11,7 @@ import (
 	"vserver/host/state"
 	"vserver/kernel/file"
 	"vserver/pool"
+	"vserver/quota"
 	"vserver/store"
 )
 
@@ -77,6 +78,9 @@ func tidy(d guest.Dirs, n guest.Name) error {
 // clear removes everything of a guest that has no spec (any more), and the mark of it
 // in staging last, so that it can be done again until it is done.
 func clear(d guest.Dirs, n guest.Name) error {
+	if err := errors.Join(quota.Abandon(d.Guest(n)), quota.Abandon(filepath.Join(staging(d, n), "files"))); err != nil {
+		return err
+	}
 	for _, dir := range []string{filepath.Dir(d.Guest(n)), filepath.Dir(d.State(n))} {
 		if err := remove(dir, n); err != nil {
 			return err

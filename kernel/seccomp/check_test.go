@@ -61,13 +61,6 @@ func TestArguments(t *testing.T) {
 		{told, unix.SYS_IOCTL, []uint64{3, unix.TUNSETIFF}, "allow"},
 		{told, unix.SYS_IOCTL, []uint64{3, unix.TIOCSTI}, "EPERM"},
 		{own, unix.SYS_IOCTL, []uint64{3, unix.SIOCETHTOOL}, "allow"},
-		{own, unix.SYS_IOCTL, []uint64{3, unix.FS_IOC_GETFLAGS}, "allow"},
-		{own, unix.SYS_IOCTL, []uint64{3, unix.FS_IOC_SETFLAGS}, "ENOTSUP"},
-		{own, unix.SYS_IOCTL, []uint64{3, 0x40046602}, "ENOTSUP"}, // FS_IOC32_SETFLAGS
-		{own, unix.SYS_IOCTL, []uint64{3, 0x401c5820}, "ENOTSUP"}, // FS_IOC_FSSETXATTR
-		{own, 469, []uint64{3}, "ENOSYS"},                         // file_setattr
-		{Policy{Private: true, Extra: []string{FileFlags}}, unix.SYS_IOCTL, []uint64{3, unix.FS_IOC_SETFLAGS}, "allow"},
-		{Policy{Private: true, Extra: []string{FileFlags}}, 469, []uint64{3}, "allow"},
 		{own, unix.SYS_SOCKETPAIR, []uint64{unix.AF_UNIX, unix.SOCK_STREAM, 0}, "allow"},
 		{own, unix.SYS_SOCKETPAIR, []uint64{unix.AF_TIPC, unix.SOCK_STREAM, 0}, "ENOTSUP"},
 
@@ -112,6 +105,31 @@ func TestArguments(t *testing.T) {
 			if got, _ := run(t, prog, d); said(got) != c.want {
 				t.Errorf("%+v: call %d %#x: %s, want %s", c.p, c.nr, d.args[:len(c.args)], said(got), c.want)
 			}
+		}
+	}
+}
+
+// TestAttributes holds that attributes of files are set only where that is let through.
+func TestAttributes(t *testing.T) {
+	own, chattr := Policy{Private: true}, Policy{Private: true, Extra: []string{FileFlags}}
+	for _, c := range []struct {
+		p    Policy
+		nr   uint32
+		args []uint64
+		want string
+	}{
+		{own, unix.SYS_IOCTL, []uint64{3, unix.FS_IOC_GETFLAGS}, "allow"},
+		{own, unix.SYS_IOCTL, []uint64{3, unix.FS_IOC_SETFLAGS}, "ENOTSUP"},
+		{own, unix.SYS_IOCTL, []uint64{3, 0x40046602}, "ENOTSUP"}, // FS_IOC32_SETFLAGS
+		{own, unix.SYS_IOCTL, []uint64{3, 0x401c5820}, "ENOTSUP"}, // FS_IOC_FSSETXATTR
+		{own, 469, []uint64{3}, "ENOSYS"},                         // file_setattr
+		{chattr, unix.SYS_IOCTL, []uint64{3, unix.FS_IOC_SETFLAGS}, "allow"},
+		{chattr, 469, []uint64{3}, "allow"},
+	} {
+		d := data{nr: c.nr, arch: native().arch}
+		copy(d.args[:], c.args)
+		if got, _ := run(t, compile(t, c.p), d); said(got) != c.want {
+			t.Errorf("call %d %#x: %s, want %s", c.nr, c.args, said(got), c.want)
 		}
 	}
 }

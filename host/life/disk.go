@@ -1,0 +1,19 @@
+package life
+
+import (
+	"context"
+
+	"vserver/host/disk"
+	"vserver/step"
+)
+
+// diskStep has the limits of the disk hold, for a guest that has some or a host that keeps
+// a part of it; else there is no such step.
+func (r *Run) diskStep() []step.Step {
+	if !disk.Limited(&r.spec.Limits) && !disk.Reserves(r.dirs) {
+		return nil
+	}
+	return []step.Step{{Name: "bound what it takes of the disk", Do: func(context.Context) error {
+		return disk.Begin(r.dirs, r.name, &r.spec)
+	}}}
+}
