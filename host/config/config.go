@@ -99,13 +99,16 @@ func change(d guest.Dirs, n guest.Name, edit func(path string, text []byte) ([]b
 	if c.Paths, err = differences(old, spec); err != nil {
 		return c, err
 	}
+	if err := resize(d, n, &c, spec); err != nil {
+		return c, err
+	}
 	// What the kernel refuses is not written down either.
 	if c.Restart, err = relimit(d, n, spec, c.Paths); err != nil {
-		return c, err
+		return c, errors.Join(err, unsize(d, n, &c, old))
 	}
 	if err := files.HintFull(store.WriteText(path, after), d.Config); err != nil {
 		err = errors.Join(err, unlimit(d, n, old, c.Paths))
-		return c, err
+		return c, errors.Join(err, unsize(d, n, &c, old))
 	}
 	return c, follow(d, n, old, &c)
 }
@@ -230,7 +233,7 @@ func follow(d guest.Dirs, n guest.Name, old *guest.Spec, c *Change) error {
 
 // live tells whether a setting is read when it is needed, and not at the start only.
 func live(path string) bool {
-	if limited(path) || filtered(path) || righted(path) {
+	if sized(path) || limited(path) || filtered(path) || righted(path) {
 		return true
 	}
 	switch path {

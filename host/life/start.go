@@ -112,10 +112,13 @@ func (r *Run) steps() []step.Step {
 			return r.hook(ctx, "pre-start", r.spec.Hooks.PreStart)
 		}},
 		{Name: "make control group " + r.dirs.Group(r.name), Do: r.makeGroup, Undo: r.removeGroup},
-		r.encloseStep(),
-		{Name: "make console of type " + string(r.spec.Console.Type), Do: r.makeConsole, Undo: r.closeConsole},
-		{Name: "clone first process: " + r.namespaces(), Do: r.clone, Undo: r.abandon},
 	}
+	list = append(list, r.diskStep()...)
+	list = append(list,
+		r.encloseStep(),
+		step.Step{Name: "make console of type " + string(r.spec.Console.Type), Do: r.makeConsole, Undo: r.closeConsole},
+		step.Step{Name: "clone first process: " + r.namespaces(), Do: r.clone, Undo: r.abandon},
+	)
 	for i, m := range r.mounts {
 		list = append(list, r.mountStep(i, m))
 	}
