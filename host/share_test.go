@@ -144,3 +144,13 @@ func hasTwo() bool {
 	_, err := os.Stat("/sys/devices/system/cpu/cpu1")
 	return err == nil
 }
+
+// The guest's processes begin with the niceness and the priority that were asked for,
+// those that enter it too.
+func TestNice(t *testing.T) {
+	w := newWorld(t)
+	w.limited("web1", guest.Limits{Nice: 7, IONice: 3 << 13})
+	if out, code := w.sh("web1", "cut -d' ' -f19 /proc/1/stat /proc/self/stat"); code != 0 || strings.Join(strings.Fields(out), " ") != "7 7" {
+		t.Errorf("niceness %q, exit code %d", out, code)
+	}
+}

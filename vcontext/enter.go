@@ -26,6 +26,7 @@ type Enter struct {
 func (e *Enter) Table() *spawn.Table {
 	t := &spawn.Table{}
 	t.Hide()
+	e.Rights.order(t)
 	for _, file := range e.Joins {
 		t.WriteFile(file, "0")
 	}
@@ -57,6 +58,16 @@ func (e *Enter) Table() *spawn.Table {
 	t.Chdir(e.Dir)
 	t.Exec(e.Paths, e.Argv, e.Env)
 	return t
+}
+
+// order sets the place of the process among others, while it has the host's right to.
+func (r *Rights) order(t *spawn.Table) {
+	if r.Nice != 0 {
+		t.Nice(r.Nice)
+	}
+	if r.IOPrio != 0 {
+		t.IOPrio(int(r.IOPrio))
+	}
 }
 
 // limit sets the limits of the process.

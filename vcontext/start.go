@@ -54,6 +54,8 @@ type Rights struct {
 	Listened   bool // Filter leaves calls to a supervisor: see spawn.Child.Listener
 	NoNewPrivs bool
 	Rlimits    map[string]guest.Rlimit
+	Nice       int          // 0: as the caller's
+	IOPrio     guest.IOPrio // 0: by the niceness
 }
 
 // Options gives how the first process is cloned; it is born in the group cgroup.
@@ -74,6 +76,7 @@ func IDMap(first, outside uint32) string {
 // Table gives what the first process does.
 func (s *Start) Table() *spawn.Table {
 	t := &spawn.Table{}
+	s.Rights.order(t)
 	flags := uint64(spawn.NewMount | spawn.NewPid | spawn.NewUTS | spawn.NewIPC | spawn.NewCgroup)
 	if s.OwnNet {
 		flags |= spawn.NewNet

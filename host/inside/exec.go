@@ -158,6 +158,7 @@ func (in *Guest) spawn(plan *vcontext.Enter) (*spawn.Child, error) {
 // plan decides how a command runs: with the rights the guest was started with.
 func (in *Guest) plan(who account.Account, c Command) (*vcontext.Enter, error) {
 	rights, err := vcontext.RightsOf(in.Note.Userns, in.Note.OwnNet, in.Note.Hidden, in.Note.Rights, in.Note.Rlimits)
+	rights.Nice, rights.IOPrio = in.Note.Nice, in.Note.IONice
 	if err != nil {
 		return nil, err
 	}

@@ -85,6 +85,7 @@ func (r *Run) context() error {
 	if err != nil {
 		return err
 	}
+	rights.Nice, rights.IOPrio = s.Limits.Nice, s.Limits.IONice
 	var pids uint64
 	r.limits = s.Limits
 	if s.Userns == guest.UsernsPrivate {
@@ -151,6 +152,7 @@ func (r *Run) note(pid int, began uint64) *state.Note {
 		OwnTime: r.plan.Offsets != "", Style: r.spec.Init.Style,
 		Mode: r.spec.Network.Mode, Addrs: r.net.Noted(), Env: r.spec.Init.Environment,
 		Rights: r.spec.Rights, Rlimits: r.spec.Limits.Rlimits, Nproc: r.plan.Pids,
+		Nice: r.spec.Limits.Nice, IONice: r.spec.Limits.IONice,
 	}
 }
 

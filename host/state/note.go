@@ -39,6 +39,8 @@ type Note struct {
 	Env     map[string]string
 	Rights  guest.Rights
 	Rlimits map[string]guest.Rlimit
+	Nice    int
+	IONice  guest.IOPrio
 	Nproc   int // ceiling of its user namespace's processes, which stays; 0 for none
 }
 
@@ -77,6 +79,12 @@ func (n *Note) text() []byte {
 	}
 	for k, v := range n.Env {
 		put("env", k+"="+v)
+	}
+	if n.Nice != 0 {
+		put("nice", strconv.Itoa(n.Nice))
+	}
+	if n.IONice != 0 {
+		put("ionice", n.IONice.String())
 	}
 	for k, v := range n.Rlimits {
 		limit, _ := v.MarshalText() // never fails
@@ -132,6 +140,10 @@ func (n *Note) take(key, value string) (err error) {
 		n.Base = uint32(number)
 	case "nproc":
 		n.Nproc, err = strconv.Atoi(value)
+	case "nice":
+		n.Nice, err = strconv.Atoi(value)
+	case "ionice":
+		err = n.IONice.UnmarshalText([]byte(value))
 	case "style":
 		n.Style = guest.InitStyle(value)
 	case "network":
