@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -38,7 +39,8 @@ type agent struct{ sockets map[string]int }
 // do obeys a command and answers with what came of it: a word, or an errno's name.
 func (a *agent) do(words []string) string {
 	out, err := a.try(words)
-	for errors.Is(err, unix.EINTR) && (words[0] == "recv" || words[0] == "accept") { // Go wakes its threads by signals
+	waits := slices.Contains([]string{"recv", "accept", "connect"}, words[0])
+	for waits && errors.Is(err, unix.EINTR) { // Go wakes its threads by signals
 		out, err = a.try(words)
 	}
 	var errno syscall.Errno

@@ -66,7 +66,7 @@ func hostAddr(t testing.TB, link, p string) {
 func settled(t testing.TB) {
 	t.Helper()
 	for end := time.Now().Add(5 * time.Second); ; time.Sleep(5 * time.Millisecond) {
-		list, err := netlink.AddrList(nil, netlink.FAMILY_V6)
+		list, err := complete(func() ([]netlink.Addr, error) { return netlink.AddrList(nil, netlink.FAMILY_V6) })
 		must(t, err)
 		links := 0
 		ok := true
