@@ -164,6 +164,17 @@ func (t *Table) Rlimit(name string, resource int, soft, hard uint64) {
 	t.call("set rlimit "+name, unix.SYS_PRLIMIT64, num(0), num(resource), ptr(t, lim), num(0))
 }
 
+// Nice sets the niceness of the process.
+func (t *Table) Nice(n int) {
+	t.call("set niceness", unix.SYS_SETPRIORITY, num(unix.PRIO_PROCESS), num(0), num(n))
+}
+
+// IOPrio sets the priority of the process at block devices, as ioprio_set(2) counts.
+func (t *Table) IOPrio(prio int) {
+	const whoProcess = 1 // IOPRIO_WHO_PROCESS
+	t.call("set priority of input and output", unix.SYS_IOPRIO_SET, num(whoProcess), num(0), num(prio))
+}
+
 // LoopbackUp brings lo up in the process's network namespace.
 func (t *Table) LoopbackUp() {
 	ifr := &struct {
