@@ -112,15 +112,15 @@ func (s *Set) ready(t *tree, events uint32) {
 		s.drop(t) // nobody is left who could call
 		return
 	}
-	s.Loop.Want(t.src, 0)
+	s.Loop.Drop(t.src) // the job has the files
 	s.Job(func() {
 		more := s.answer(t)
 		s.Loop.Post(func() {
 			if more {
-				s.Loop.After(pause, func() { s.Loop.Want(t.src, loop.Readable) })
+				s.Loop.After(pause, func() { s.watch(t) })
 				return
 			}
-			s.Loop.Want(t.src, loop.Readable)
+			s.watch(t)
 		})
 	})
 }
@@ -229,7 +229,11 @@ func (s *Set) Inherit(files map[string]int) {
 			delete(files, t.kept(n))
 		}
 		if r, ok := t.read(); ok && notify.Waits(t.listener(), r.ID) {
-			s.Job(func() { s.one(t, r, true) })
+			s.Job(func() {
+				s.one(t, r, true)
+				s.Loop.Post(func() { s.watch(t) })
+			})
+			continue
 		}
 		s.watch(t)
 	}
