@@ -226,8 +226,8 @@ func TestGuestOutOfMemory(t *testing.T) {
 	if out, code := w.sh("eater", "head -c 300000000 /dev/zero | tail >/dev/null; exit $?"); code != 128+int(syscall.SIGKILL) {
 		t.Errorf("the eater ended with %d: %s", code, out)
 	}
-	if st, err := w.Status("eater"); err != nil || st.State != guest.Running {
-		t.Errorf("afterwards %v, %v", st.State, err)
+	if st, err := w.Status("eater"); err != nil || st.State != guest.Running || st.OOMKills == 0 {
+		t.Errorf("afterwards %v, %d killed, %v", st.State, st.OOMKills, err)
 	}
 	all, err := w.Usage()
 	if err != nil || len(all) != 2 || all[1].Memory <= 0 || all[1].Memory > 48<<20 {

@@ -114,6 +114,7 @@ func (h *Host) life(cg cgroup.Host, st *condition) {
 	if pids, err := g.Procs(); err == nil {
 		st.Processes = len(pids)
 	}
+	st.OOMKills = cgroup.OOMKills(h.Dirs.Group(st.Name))
 	was, err := state.ReadNote(h.Dirs, st.Name)
 	if err != nil || was == nil {
 		st.Problem = "runs, but nothing is noted of its init"

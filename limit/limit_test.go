@@ -427,3 +427,15 @@ func BenchmarkLegacyIdle(b *testing.B) {
 		g.apply(guest.Limits{Memory: 64 << 20, Pids: 100}, cmd.Process.Pid)
 	}
 }
+
+// BenchmarkChange is what vserver set takes to bring a limit to a guest that runs.
+func BenchmarkChange(b *testing.B) {
+	g := newGround(b)
+	cmd, _ := g.start("sleep 100")
+	g.apply(guest.Limits{CPUs: 1, Pids: 100}, cmd.Process.Pid)
+	i := 0
+	for b.Loop() {
+		i++
+		g.change(guest.Limits{CPUs: 0.5 + float64(i%2), Pids: 100 + i%2})
+	}
+}
