@@ -77,18 +77,18 @@ func early(uid uint32, now func() (*Guest, error)) (t *Tree, end func()) {
 		return g != nil
 	}
 	return &Tree{UID: uid,
-		CPUs: func() Set {
-			if !opened() {
-				return nil
-			}
-			return g.CPUs()
-		},
-		Text: func(n Node) ([]byte, syscall.Errno) {
-			if !opened() {
-				return nil, syscall.EIO
-			}
-			return g.Text(n)
-		}}, func() {
+			CPUs: func() Set {
+				if !opened() {
+					return nil
+				}
+				return g.CPUs()
+			},
+			Text: func(n Node) ([]byte, syscall.Errno) {
+				if !opened() {
+					return nil, syscall.EIO
+				}
+				return g.Text(n)
+			}}, func() {
 			if g != nil {
 				g.m.Close()
 			}
