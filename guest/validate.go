@@ -228,20 +228,6 @@ func (v *validator) init(i *Init) {
 	v.within("init.stop_timeout", i.StopTimeout, time.Duration(i.StopTimeout).Seconds())
 }
 
-// user judges who the command runs as. An init that is to bring up a system is root.
-func (v *validator) user(i *Init) {
-	if i.User == "" {
-		return
-	}
-	if i.Style != InitCommand && i.User != "root" && i.User != "0" {
-		v.bad("init.user", "has no meaning without style: command")
-	}
-	user, group, both := strings.Cut(i.User, ":")
-	if user == "" || both && group == "" || strings.ContainsAny(i.User, " \t\r\n\x00/") || strings.Contains(group, ":") {
-		v.bad("init.user", "%q: want a name, a number, or user:group", i.User)
-	}
-}
-
 func (v *validator) limits(l *Limits) {
 	if l.Memory > 0 && l.Memory <= 1024 {
 		v.bad("limits.memory", "%d: is too few bytes; was %dM meant?", int64(l.Memory), int64(l.Memory))
