@@ -49,6 +49,7 @@ func samples() map[string][]string {
 		"limits.ceilings": {"{ptys: 100, inotify_watches: 5000}"}, "limits.ceilings.msgqueue": {"100000", "0"},
 		"rights.bcaps": {"net_admin", "'!mknod'", "!kill,~setuid", "[^12]"}, "rights.seccomp": {"none", "default"},
 		"rights.ccaps": {"tiocsti", "[~secure_mount, '!set_utsname']"}, "rights.flags": {"igneg_nice,private", "prolific"},
+		"view.flags": {"virt_mem,virt_cpu", "[virt_mem, '!virt_load']"},
 		"rights.devices": {"/dev/fuse rw", "/dev/fuse r, c 10:200 rwm", "[/dev/loop0]"},
 		"rights.sysctls": {"{kernel.shmmax: 1073741824}"}, "rights.sysctls.kernel.sem": {"250 32000 32 128", "250"},
 		"rights.syscalls": {"bpf", "bpf,keyctl"}, "rights.nesting": {"true", "false"}, "rights.no_new_privileges": {"true"},
@@ -422,7 +423,7 @@ func (l *layouts) setting(k Key, pad, step string) {
 		}
 		l.tail()
 		l.WriteString(pad + step + "]")
-	case k.Map() && w.value.Len() > 0 && l.maybe(2):
+	case k.Map() && !isSection(k.typ.Elem()) && w.value.Len() > 0 && l.maybe(2):
 		l.tail()
 		for _, name := range mapKeys(w.value) {
 			l.head(pad + step)
