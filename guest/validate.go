@@ -269,8 +269,8 @@ func (v *validator) rights(r *Rights) {
 	}
 	oneOf(v, "rights.seccomp", r.Seccomp)
 	each(v, "rights.syscalls", r.Syscalls, func(at, name string) {
-		if !word(name, "_") || strings.ToLower(name) != name {
-			v.bad(at, "%q: want the name of a system call", name)
+		if !word(name, "_-") || strings.ToLower(name) != name && strings.ToUpper(name) != name {
+			v.bad(at, "%q: want the name of a system call, or of a family of sockets as AF_PACKET", name)
 		}
 	})
 	if r.Seccomp == SeccompNone && len(r.Syscalls) > 0 {

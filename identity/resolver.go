@@ -80,7 +80,7 @@ func parseResolver(text string) (r Resolver) {
 // String is the text of the resolv.conf.
 func (r Resolver) String() string {
 	var b strings.Builder
-	b.WriteString("# Written by vserver from the guest's spec (network.dns) or the host's resolv.conf.\n")
+	b.WriteString("# Written by vserver from the guest's spec (network.dns), its lease or the host's resolv.conf.\n")
 	for _, a := range r.Servers {
 		b.WriteString("nameserver " + a.String() + "\n")
 	}

@@ -15,6 +15,6 @@ func Attended(dirs guest.Dirs, n guest.Name) bool { return private.Attended(dirs
 // What goes wrong is said, and tried again.
 func Attend(ctx context.Context, g *Guest, say func(format string, args ...any)) {
 	if g.Spec.Network.Mode == guest.NetPrivate {
-		private.Attend(ctx, private.Guest{Spec: g.Spec, Name: g.Name, Netns: g.Netns, Dirs: g.Dirs}, say)
+		private.Attend(ctx, private.Guest{Spec: g.Spec, Name: g.Name, Netns: g.Netns, Dirs: g.Dirs, Resolve: g.Resolve}, say)
 	}
 }

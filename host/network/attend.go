@@ -2,12 +2,15 @@ package network
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"net/netip"
 	"os"
 	"syscall"
 
 	"vserver/guest"
 	"vserver/host/state"
+	"vserver/identity"
 	"vserver/kernel/ns"
 	"vserver/kernel/pidfd"
 	"vserver/ncontext"
@@ -28,6 +31,9 @@ func Attend(d guest.Dirs, n guest.Name, pid int, say func(format string, args ..
 			var spec *guest.Spec
 			if spec, err = state.Load(d, n); err == nil {
 				g := &ncontext.Guest{Name: n, Spec: spec, Dirs: d, Netns: int(netns.Fd())}
+				if n := spec.Network; n.DNS == nil {
+					g.Resolve = func(servers []netip.Addr) error { return resolve(d, g.Name, pid, servers, n.Search) }
+				}
 				ncontext.Attend(ctx, g, func(format string, args ...any) { say(string(n)+": "+format, args...) })
 			}
 		}
@@ -36,6 +42,16 @@ func Attend(d guest.Dirs, n guest.Name, pid int, say func(format string, args ..
 		}
 	}()
 	return cancel
+}
+
+// resolve writes name servers into the resolv.conf of a guest that runs with that init.
+func resolve(d guest.Dirs, n guest.Name, pid int, servers []netip.Addr, search []string) error {
+	was, err := state.ReadNote(d, n)
+	if err != nil || was == nil || was.PID != pid {
+		return errors.Join(err, guest.ErrStopped)
+	}
+	id := identity.Identity{Resolver: identity.Resolver{Servers: servers, Search: search}}
+	return inRoot(was, id.ApplyResolver)
 }
 
 // networkOf opens the network namespace of a guest's init, and of nobody who has its

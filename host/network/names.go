@@ -73,8 +73,13 @@ func known(d guest.Dirs, n guest.Name, was *state.Note) (out []netip.Addr) {
 	return out
 }
 
-// named writes names into the root of a guest that runs, as its init sees it.
+// named writes names into the hosts file of a guest that runs.
 func named(was *state.Note, lines []string) error {
+	return inRoot(was, func(r *layer.Root) error { return identity.ApplyNames(r, lines) })
+}
+
+// inRoot does something in the root of a guest that runs, as its init sees it.
+func inRoot(was *state.Note, do func(*layer.Root) error) error {
 	fd, err := pidfd.Open(was.PID)
 	if err != nil {
 		return err
@@ -88,5 +93,5 @@ func named(was *state.Note, lines []string) error {
 		return err
 	}
 	defer r.Close()
-	return identity.ApplyNames(r, lines)
+	return do(r)
 }

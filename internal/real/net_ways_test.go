@@ -247,7 +247,25 @@ func (w *world) lease(t *testing.T, lan netns.NsHandle) {
 	if out := w.sh(t, "d1", "ip -o -4 address show scope global; ip route"); !strings.Contains(out, "inet 10.3.0.5") || !strings.Contains(out, "default via 10.3.0.1 ") {
 		t.Errorf("the guest has\n%s", out)
 	}
+	eventually(t, 30*time.Second, w.says("d1", "grep ^nameserver /etc/resolv.conf", "nameserver "+elsewhere))
 	w.do(t, "stop", "d1", "--kill")
+	w.ownClient(t)
+}
+
+// ownClient has a guest be its own DHCP client: its root sets addresses and routes.
+func (w *world) ownClient(t *testing.T) {
+	w.linked(t, "d2", "network.mode=private", "network.link=bridge", "network.bridge=br0", "rights.bcaps=net_admin", "rights.syscalls=AF_PACKET")
+	w.sh(t, "d2", "cat >/root/leased <<'END'\n"+`#!/bin/sh
+[ "$1" = bound ] || exit 0
+ip address replace "$ip/$mask" dev "$interface"
+ip route replace default via "$router"
+echo "nameserver $dns" >/etc/resolv.conf
+`+"END\nchmod +x /root/leased; busybox udhcpc -n -i eth0 -s /root/leased")
+	eventually(t, 30*time.Second, w.says("d2", "bash -c 'cat < /dev/tcp/"+elsewhere+"/7000'", "lan 10.3.0.5"))
+	if out := w.sh(t, "d2", "cat /etc/resolv.conf; pidof busybox udhcpc | wc -w"); out != "nameserver "+elsewhere+"\n1" {
+		t.Errorf("the client: %q", out)
+	}
+	w.do(t, "stop", "d2", "--kill")
 }
 
 // published has a port of the host lead to a guest: from one router and the other, at

@@ -31,6 +31,7 @@ import (
 type Lease struct {
 	Prefix netip.Prefix
 	Routes []Route
+	DNS    []netip.Addr // name servers
 	Server netip.Addr
 	// Until is when the address is to be given up; Renew and Rebind when the server, and
 	// then any, is asked for more time.
@@ -83,7 +84,7 @@ func (a Asker) again(have netip.Addr, bound bool) (*dhcpv4.DHCPv4, error) {
 // message makes a message of a type, for an address or any.
 func (a Asker) message(kind dhcpv4.MessageType, addr netip.Addr) (*dhcpv4.DHCPv4, error) {
 	m, err := dhcpv4.New(dhcpv4.WithMessageType(kind), dhcpv4.WithHwAddr(a.Hardware),
-		dhcpv4.WithRequestedOptions(dhcpv4.OptionSubnetMask, dhcpv4.OptionRouter, dhcpv4.OptionClasslessStaticRoute,
+		dhcpv4.WithRequestedOptions(dhcpv4.OptionSubnetMask, dhcpv4.OptionRouter, dhcpv4.OptionClasslessStaticRoute, dhcpv4.OptionDomainNameServer,
 			dhcpv4.OptionIPAddressLeaseTime, dhcpv4.OptionRenewTimeValue, dhcpv4.OptionRebindingTimeValue))
 	if err != nil {
 		return nil, fmt.Errorf("dhcp: %w", err)
@@ -120,6 +121,11 @@ func leaseOf(m *dhcpv4.DHCPv4, asked time.Time) (*Lease, error) {
 		return nil, fmt.Errorf("dhcp: address %s mask %s: %w", m.YourIPAddr, mask, guest.ErrInvalid)
 	}
 	l := &Lease{Prefix: netip.PrefixFrom(addr, bits), Routes: routesOf(m)}
+	for _, ip := range m.DNS() {
+		if a, ok := netip.AddrFromSlice(ip.To4()); ok && !a.IsUnspecified() && !a.IsLoopback() && !a.IsMulticast() {
+			l.DNS = append(l.DNS, a)
+		}
+	}
 	l.Server, _ = netip.AddrFromSlice(m.ServerIdentifier().To4())
 	time := m.IPAddressLeaseTime(minLease)
 	time = min(max(time, minLease), maxLease)

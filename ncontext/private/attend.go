@@ -77,7 +77,7 @@ func lease(ctx context.Context, g Guest, say func(format string, args ...any)) e
 	if err != nil {
 		return fmt.Errorf("guest's link %s: %w", inside, err)
 	}
-	t := &tenant{Guest: g, inner: inner, link: l}
+	t := &tenant{Guest: g, inner: inner, link: l, say: say}
 	c := &dhcp.Client{
 		Asker: dhcp.Asker{Hardware: l.Attrs().HardwareAddr, Hostname: g.Spec.Hostname},
 		Link:  l.Attrs().Index, Take: t.take, Say: say,
@@ -101,6 +101,8 @@ type tenant struct {
 	Guest
 	inner *netlink.Handle
 	link  netlink.Link
+	dns   []netip.Addr // of the lease before
+	say   func(format string, args ...any)
 }
 
 // addresses gives the IPv4 addresses of the guest's link.
@@ -142,7 +144,20 @@ func (t *tenant) take(l *dhcp.Lease) error {
 	if l == nil {
 		return nil // the routes went with the address
 	}
+	t.resolve(l.DNS)
 	return t.route(l)
+}
+
+// resolve tells the guest of other name servers than it has been told of. An address is
+// of use without them, so what goes wrong is but said.
+func (t *tenant) resolve(servers []netip.Addr) {
+	if t.Resolve == nil || len(servers) == 0 || slices.Equal(servers, t.dns) {
+		return
+	}
+	t.dns = servers
+	if err := t.Resolve(servers); err != nil {
+		t.say("name servers: %v", err)
+	}
 }
 
 // route puts the routes of a lease in the place of those of the one before.

@@ -63,7 +63,7 @@ func (w *world) attend(s *guest.Spec, h netns.NsHandle) (stop func()) {
 	var wg sync.WaitGroup
 	wg.Go(func() {
 		w.in(w.host, func() {
-			Attend(ctx, Guest{s, guest.Name(fmt.Sprint("g", s.XID)), int(h), w.dirs}, w.t.Logf)
+			Attend(ctx, Guest{Spec: s, Name: guest.Name(fmt.Sprint("g", s.XID)), Netns: int(h), Dirs: w.dirs}, w.t.Logf)
 		})
 	})
 	var once sync.Once

@@ -22,6 +22,8 @@ type Guest struct {
 	Name  guest.Name
 	Netns int // descriptor of the namespace
 	Dirs  guest.Dirs
+	// Resolve is told the name servers of a lease, unless it is nil.
+	Resolve func(servers []netip.Addr) error
 }
 
 // Up connects the guest's namespace to the calling thread's as its spec asks. It does

@@ -85,7 +85,7 @@ func (w *world) guest(xid guest.XID, addrs ...string) netns.NsHandle {
 
 // up connects a namespace as a guest.
 func (w *world) up(s *guest.Spec, h netns.NsHandle) error {
-	return Up(Guest{s, guest.Name(fmt.Sprint("g", s.XID)), int(h), w.dirs})
+	return Up(Guest{Spec: s, Name: guest.Name(fmt.Sprint("g", s.XID)), Netns: int(h), Dirs: w.dirs})
 }
 
 func spec(xid guest.XID, addrs ...string) *guest.Spec {
