@@ -29,11 +29,9 @@ func hostActs(dirs guest.Dirs) acts {
 		Running: func(known func(guest.Name) bool) []proto.Start { return running(h, known) },
 		Reopen:  console.Reopen,
 		Prune:   func() error { return life.Prune(dirs) },
-		Makes: func(n guest.Name, block bool, major, minor int) bool {
-			return config.Makes(dirs, n, block, major, minor)
-		},
-		Named: func() error { return network.Named(dirs) },
-		Steer: func(ctx context.Context) error { return ncontext.Steer(ctx, dirs) },
+		Makes:   config.Makes(dirs),
+		Named:   func() error { return network.Named(dirs) },
+		Steer:   func(ctx context.Context) error { return ncontext.Steer(ctx, dirs) },
 		Attend: func(s proto.Start, say func(string, ...any)) func() {
 			return network.Attend(dirs, s.Name, s.InitPID, say)
 		},

@@ -48,7 +48,7 @@ func Ccaps() []Right {
 			Instead: "rights.devices, whose nodes are in the guest's /dev"},
 		{Name: "quota_ctl", Bit: 20, Honour: Refused,
 			By:      "quotactl(2) asks for sys_admin over the host and speaks of a whole file system",
-			Instead: "limits.disk for the guest as a whole, set on the host"},
+			Instead: "limits.disk for the guest as a whole, `vserver NAME quota` on the host for its users"},
 		{Name: "admin_mapper", Bit: 21, Honour: Refused,
 			By: "the device mapper has one list of devices for the host", Instead: "a device made on the host and given by rights.devices"},
 		{Name: "admin_cloop", Bit: 22, Honour: Refused,

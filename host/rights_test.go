@@ -193,7 +193,7 @@ func TestSysctls(t *testing.T) {
 		t.Errorf("an unknown flag: %v", err)
 	}
 	os.Remove(w.Dirs.Spec("bad"))
-	if config.Makes(w.Dirs, n, false, 1, 1) || !config.Makes(w.Dirs, n, false, 1, 3) {
+	if makes := config.Makes(w.Dirs); makes(n, false, 1, 1) || !makes(n, false, 1, 3) {
 		t.Error("which nodes may be made")
 	}
 }

@@ -74,15 +74,18 @@ func redevice(d guest.Dirs, n guest.Name, was *state.Note, old, now *guest.Spec)
 	return vcontext.ChangeDevices(g, was.PID, was.Base, old.Rights.Devices, now)
 }
 
-// Makes tells whether a guest may make nodes of a device, by what its spec says now.
-func Makes(d guest.Dirs, n guest.Name, block bool, major, minor int) bool {
-	if vcontext.Makes(nil, block, major, minor) {
-		return true
+// Makes gives what tells whether a guest may make nodes of a device, by what its spec
+// says then.
+func Makes(d guest.Dirs) func(n guest.Name, block bool, major, minor int) bool {
+	return func(n guest.Name, block bool, major, minor int) bool {
+		if vcontext.Makes(nil, block, major, minor) {
+			return true
+		}
+		spec, err := state.Load(d, n)
+		if err != nil {
+			return false
+		}
+		nodes, err := rootfs.Nodes(spec.Rights.Devices)
+		return err == nil && vcontext.Makes(nodes, block, major, minor)
 	}
-	spec, err := state.Load(d, n)
-	if err != nil {
-		return false
-	}
-	nodes, err := rootfs.Nodes(spec.Rights.Devices)
-	return err == nil && vcontext.Makes(nodes, block, major, minor)
 }
