@@ -95,7 +95,7 @@ type Limits struct {
 	Disk           Bytes             `yaml:"disk" doc:"space that the guest's own files may take on the disk; shared trees are not counted; doc/limits.md tells which file systems can"`
 	Inodes         Count             `yaml:"inodes" doc:"number of the guest's own files, directories and links of all kinds, as 500k"`
 	IO             IO                `yaml:"io" doc:"what the guest may do with block devices"`
-	Ceilings       map[string]int    `yaml:"ceilings" doc:"the most of what the host's kernel has one pool of for everybody, by the names in doc/limits.md, as inotify_instances: 512"`
+	Ceilings       map[string]int    `yaml:"ceilings" doc:"the most of what the host's kernel has one pool of for everybody, by the names in doc/isolation.md, as inotify_instances: 512"`
 	Rlimits        map[string]Rlimit `yaml:"rlimits" doc:"limits of each process by their name in setrlimit(2), as nofile: 1024:1048576"`
 }
 

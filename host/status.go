@@ -15,6 +15,7 @@ import (
 	"vserver/host/network"
 	"vserver/host/state"
 	"vserver/kernel/cgroup"
+	"vserver/limit"
 	"vserver/store"
 )
 
@@ -114,6 +115,7 @@ func (h *Host) life(cg cgroup.Host, st *condition) {
 	if pids, err := g.Procs(); err == nil {
 		st.Processes = len(pids)
 	}
+	st.Limits = limit.Pools(cg, h.Dirs.Group(st.Name))
 	st.OOMKills = cgroup.OOMKills(h.Dirs.Group(st.Name))
 	was, err := state.ReadNote(h.Dirs, st.Name)
 	if err != nil || was == nil {

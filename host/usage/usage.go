@@ -16,6 +16,7 @@ import (
 	"vserver/host/state"
 	"vserver/kernel/cgroup"
 	"vserver/kernel/proc"
+	"vserver/limit"
 	"vserver/ncontext"
 )
 
@@ -37,6 +38,8 @@ type Usage struct {
 	// Memory is what the kernel counts against the guest's limit, page cache and kernel
 	// memory included; 0 where no controller counts for the guest.
 	Memory int64 `json:"memory,omitempty"`
+	// Limits are what the guest has of what is limited, with how often it hit the limits.
+	Limits []guest.Pool `json:"limits,omitempty"`
 	// User and System are processor time: of a guest since its start, its ended
 	// processes included; of the host, of those processes that live.
 	User   Seconds `json:"user_s"`
@@ -200,6 +203,7 @@ func (s *scan) usage(d *proc.Dir, g *cgroup.Group, n guest.Name, pids []int, up 
 		return u, err
 	}
 	u.Memory = s.memory(g, n)
+	u.Limits = limit.Pools(s.cg, s.dirs.Group(n))
 	if was, err := state.ReadNote(s.dirs, n); err == nil && was != nil {
 		u.Net = network.Used(s.net, d, g, was)
 	}

@@ -1,0 +1,116 @@
+package limit
+
+import (
+	"strconv"
+	"strings"
+
+	"vserver/guest"
+	"vserver/kernel/cgroup"
+)
+
+// counter says where the kernel keeps what a pool has, in a hierarchy of either version.
+type counter struct {
+	name, controller string // the controller is that of version 1
+	used, max        string // files of one number
+	hits, key        string // a file of one number, or of lines "key number"
+}
+
+// counters are those of cgroup v2, and those of v1.
+func counters(legacy bool) []counter {
+	if legacy {
+		return []counter{
+			{"pids", "pids", "pids.current", "pids.max", "pids.events", "max"},
+			{"memory", "memory", "memory.usage_in_bytes", "memory.limit_in_bytes", "memory.failcnt", ""},
+			{"swap", "memory", "memory.memsw.usage_in_bytes", "memory.memsw.limit_in_bytes", "memory.memsw.failcnt", ""},
+			{"cpu", "cpu", "", "cpu.cfs_quota_us", "cpu.stat", "nr_throttled"},
+		}
+	}
+	return []counter{
+		{"pids", "", "pids.current", "pids.max", "pids.events", "max"},
+		{"memory", "", "memory.current", "memory.max", "memory.events", "max"},
+		{"swap", "", "memory.swap.current", "memory.swap.max", "memory.swap.events", "max"},
+		{"cpu", "", "", "cpu.max", "cpu.stat", "nr_throttled"},
+		{"cgroups", "", "cgroup.stat", "cgroup.max.descendants", "", ""},
+	}
+}
+
+// Pools says what the guest whose group is at path has of what control groups limit, and
+// how often it ran against each limit. Pools that no controller counts for the guest are
+// left out; so are those that are not limited and were never hit.
+func Pools(cg cgroup.Host, path string) []guest.Pool {
+	var all []guest.Pool
+	if g, err := cg.Open(path); err == nil {
+		for _, c := range counters(false) {
+			all = c.look(g, all)
+		}
+		g.Close()
+	}
+	for _, c := range counters(true) {
+		trees, err := cg.Legacy(c.controller)
+		if err != nil {
+			continue
+		}
+		for _, tree := range trees {
+			if g, err := tree.Open(path); err == nil {
+				all = c.look(g, all)
+				g.Close()
+			}
+		}
+	}
+	return all
+}
+
+// look appends the pool if there is something to say of it.
+func (c counter) look(g *cgroup.Group, all []guest.Pool) []guest.Pool {
+	most, ok := number(g, c.max, "")
+	if !ok {
+		return all
+	}
+	const unlimited = 1 << 60 // v1 says "no limit" of memory by the last page below 2^63
+	if most < 0 || most >= unlimited {
+		most = 0
+	}
+	p := guest.Pool{Name: c.name, Max: most}
+	if c.used == "cgroup.stat" {
+		p.Used, _ = number(g, c.used, "nr_descendants")
+	} else if c.used != "" {
+		p.Used, _ = number(g, c.used, "")
+	}
+	if c.hits != "" {
+		if n, ok := number(g, c.hits, c.key); ok {
+			hits := uint64(n)
+			p.Hits = &hits
+		}
+	}
+	if p.Max == 0 && (p.Hits == nil || *p.Hits == 0) {
+		return all
+	}
+	return append(all, p)
+}
+
+// number reads the first word of a file, or that behind key on a line of its own; "max"
+// is 0. It is false when there is none.
+func number(g *cgroup.Group, file, key string) (int64, bool) {
+	text, err := g.Read(file)
+	if err != nil {
+		return 0, false
+	}
+	for line := range strings.Lines(text) {
+		words := strings.Fields(line)
+		if key != "" {
+			if len(words) < 2 || words[0] != key {
+				continue
+			}
+			words = words[1:]
+		}
+		if len(words) == 0 {
+			return 0, false
+		}
+		if words[0] == "max" {
+			return 0, true
+		}
+		n, err := strconv.ParseInt(words[0], 10, 64)
+		return n, err == nil
+	}
+	return 0, false
+}
