@@ -65,6 +65,8 @@ func grounds(t *testing.T, file string) {
 			need.Root(t)
 		case "cgroup2":
 			need.Cgroup2(t)
+		case "idmapped":
+			need.Kernel(t, 6, 3) // of a tmpfs, which the root of a throw-away machine is
 		case "overlay":
 			need.Overlay(t)
 		case "long":

@@ -38,6 +38,9 @@ func (d Dirs) Guest(n Name) string { return filepath.Join(d.Data, "guests", stri
 // Pool is the directory of the shared trees.
 func (d Dirs) Pool() string { return filepath.Join(d.Data, "pool") }
 
+// Volumes is where the volumes are, a directory each.
+func (d Dirs) Volumes() string { return filepath.Join(d.Data, "volumes") }
+
 // State is the directory of a guest's notes, console log and last exit.
 func (d Dirs) State(n Name) string { return filepath.Join(d.Run, "guests", string(n)) }
 

@@ -87,6 +87,7 @@ func (s *Spec) Validate() []Problem {
 	v := &validator{}
 	v.identity(s)
 	v.root(&s.Root)
+	v.mounts(s)
 	v.init(&s.Init)
 	v.network(&s.Network)
 	v.hidden(s)

@@ -51,6 +51,11 @@ func (t *Table) Clone(path string, attr uint64) Reg {
 	return m
 }
 
+// CloneAll is Clone with what is mounted below.
+func (t *Table) CloneAll(path string) Reg {
+	return t.saved("clone mounts "+path, unix.SYS_OPEN_TREE, num(unix.AT_FDCWD), t.str(path), num(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_RECURSIVE))
+}
+
 // Root makes the detached mount the root and detaches all that was there before.
 func (t *Table) Root(m Reg) {
 	// Any directory serves to attach it for a moment. /proc is on every host and can be
@@ -70,6 +75,11 @@ func (t *Table) Root(m Reg) {
 // have it already.
 func (t *Table) Mkdir(path string, mode uint32) {
 	t.call("mkdir "+path, unix.SYS_MKDIRAT, num(unix.AT_FDCWD), t.str(path), num(mode)).passing(syscall.EEXIST, syscall.EROFS)
+}
+
+// Touch makes an empty file when it is missing, as Mkdir does with a directory.
+func (t *Table) Touch(path string, mode uint32) {
+	t.call("touch "+path, unix.SYS_MKNODAT, num(unix.AT_FDCWD), t.str(path), num(unix.S_IFREG|mode), num(0)).passing(syscall.EEXIST, syscall.EROFS)
 }
 
 // Attach attaches the detached mount at path. No symbolic link is followed: a root

@@ -24,6 +24,7 @@ type Start struct {
 	Offsets  string         // for /proc/self/timens_offsets; "" without a time namespace
 	Targets  []string       // of the mounts that Send brings, in order, the root first
 	Views    []View         // of the guest's view, whose mount is the last of Targets; see ViewAt
+	Places   []Place        // of the mounts that are sent with the first word, or without a user namespace after those of Targets
 	TTY      bool           // the console is a terminal
 	Reaper   bool           // Send brings the reaper's program after the mounts and the console
 	Init     Program
@@ -63,6 +64,9 @@ func (s *Start) Options(cgroup int) spawn.Options {
 	o := spawn.Options{Cgroup: cgroup, Share: true}
 	if s.Userns {
 		o.Flags, o.Owner = spawn.NewUser, s.Base
+		if len(s.Places) > 0 {
+			o.Flags |= spawn.NewMount
+		}
 	}
 	return o
 }
@@ -86,7 +90,11 @@ func (s *Start) Table() *spawn.Table {
 	}
 	if s.Userns {
 		flags |= spawn.NewUser
-		t.Await("outer id map")
+		if len(s.Places) == 0 {
+			t.Await("outer id map")
+		} else {
+			s.lock(t, t.Receive("outer id map and mounts", len(s.Places)))
+		}
 		s.ceilings(t)
 	}
 	t.Show()
@@ -115,13 +123,22 @@ func (s *Start) Table() *spawn.Table {
 	own := s.ownMounts(t)
 	s.Rights.limit(t)
 
-	files := t.Receive("mounts", len(s.Targets)+3+btoi(s.Reaper))
-	mounts, stdio, rest := files[:len(s.Targets)], files[len(s.Targets):][:3], files[len(s.Targets)+3:]
+	var placed []spawn.Reg
+	n := len(s.Targets)
+	if s.Userns {
+		placed = s.fetch(t)
+	} else {
+		n += len(s.Places)
+	}
+	files := t.Receive("mounts", n+3+btoi(s.Reaper))
+	mounts, stdio, rest := files[:n], files[n:][:3], files[n+3:]
 	if s.Userns {
 		// Only now: the id map is written when the parent speaks.
 		t.Become(0, 0, nil)
 	}
-	s.attach(t, mounts, own)
+	s.attach(t, mounts[:len(s.Targets)], own)
+	s.place(t, append(placed, mounts[len(s.Targets):]...))
+	t.Shared()
 	t.Umask(0o022)
 	t.Stdio([3]spawn.Reg(stdio))
 	s.exec(t, rest)
@@ -245,7 +262,6 @@ func (s *Start) attach(t *spawn.Table, made []spawn.Reg, o own) {
 	if !s.Nesting {
 		s.mask(t)
 	}
-	t.Shared()
 	if s.OwnNet {
 		// All of the guest's groups may ping without further rights: distributions that give
 		// their ping none set this to ids that a guest has not, and fail.

@@ -41,7 +41,14 @@ func Kill(d guest.Dirs, n guest.Name, sig guest.Signal, pids []int) error {
 		}
 		defer in.Close()
 		// A dead init that nobody has waited for yet takes signals, and heeds none.
-		if dead, err := pidfd.Ended(in.pidfd); err != nil || dead {
+		// For a moment of its end the group is empty already and the pidfd says nothing.
+		dead, err := pidfd.Ended(in.pidfd)
+		if err == nil && !dead {
+			var populated bool
+			populated, err = g.Populated()
+			dead = !populated
+		}
+		if err != nil || dead {
 			return errors.Join(err, guest.ErrStopped)
 		}
 		return in.Signal(syscall.Signal(sig))

@@ -30,22 +30,24 @@ import (
 // table hold while they go forward. Undoing uses the wanted half alone, so that a
 // later process can do it.
 type Run struct {
-	dirs   guest.Dirs
-	name   guest.Name
-	spec   guest.Spec
-	cg     cgroup.Host
-	output io.Writer
-	front  bool // of a start in the foreground: files are its standard output and error
-	files  [2]*os.File
-	plan   vcontext.Start
-	mounts []rootfs.Mount
-	limits guest.Limits // those that control groups hold
-	net    *network.Guest
+	dirs    guest.Dirs
+	name    guest.Name
+	spec    guest.Spec
+	cg      cgroup.Host
+	output  io.Writer
+	front   bool // of a start in the foreground: files are its standard output and error
+	files   [2]*os.File
+	plan    vcontext.Start
+	mounts  []rootfs.Mount
+	volumes []rootfs.Volume
+	limits  guest.Limits // those that control groups hold
+	net     *network.Guest
 
 	group   *cgroup.Group
 	child   *spawn.Child
 	userns  *os.File // the outer one
 	fds     []int    // of the mounts, in their order; -1 not made yet
+	placed  []int    // of the volumes
 	stdio   [3]*os.File
 	console *os.File     // the host's end
 	pumps   *stdio.Files // of a start in the foreground

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -79,6 +80,9 @@ func starting(d guest.Dirs, n guest.Name, o StartOptions) (*Run, error) {
 		return nil, err
 	}
 	r, err := newRun(d, n, spec, o.Output)
+	if err == nil {
+		err = r.planVolumes()
+	}
 	if err == nil && o.Wait && o.Stdout != nil && r.spec.Console.Type == guest.ConsoleLog {
 		r.front, r.files = true, [2]*os.File{o.Stdout, o.Stderr}
 	}
@@ -119,6 +123,7 @@ func (r *Run) steps() []step.Step {
 		step.Step{Name: "make console of type " + string(r.spec.Console.Type), Do: r.makeConsole, Undo: r.closeConsole},
 		step.Step{Name: "clone first process: " + r.namespaces(), Do: r.clone, Undo: r.abandon},
 	)
+	list = append(list, r.volumeSteps()...)
 	for i, m := range r.mounts {
 		list = append(list, r.mountStep(i, m))
 	}
@@ -175,6 +180,9 @@ func (r *Run) clone(context.Context) (err error) {
 	if r.userns, err = ns.Open(r.child.First(), "user"); err != nil {
 		return err
 	}
+	if len(r.volumes) > 0 {
+		return nil // they are what it waits for
+	}
 	return r.child.Open()
 }
 
@@ -209,14 +217,19 @@ func (r *Run) mountStep(i int, m rootfs.Mount) step.Step {
 }
 
 func (r *Run) makeMount(m rootfs.Mount) (int, error) {
+	return m.Make(r.owner())
+}
+
+func (r *Run) owner() rootfs.Owner {
 	owner := rootfs.Owner{Base: r.plan.Base, Userns: -1}
 	if r.userns != nil {
 		owner.Userns = int(r.userns.Fd())
 	}
-	return m.Make(owner)
+	return owner
 }
 
 func (r *Run) closeMounts() {
+	r.closePlaced()
 	for i, fd := range r.fds {
 		if fd >= 0 {
 			syscall.Close(fd)
@@ -257,7 +270,7 @@ func (r *Run) removeNote() error { return state.RemoveNote(state.NotePath(r.dirs
 
 // release sends the child all it waits for and sees it execute the init.
 func (r *Run) release(context.Context) error {
-	fds := append([]int(nil), r.fds...)
+	fds := append(slices.Clone(r.fds), r.placed...)
 	for _, f := range r.stdio {
 		fds = append(fds, int(f.Fd()))
 	}

@@ -21,6 +21,7 @@ const (
 	NoSuid   = unix.MOUNT_ATTR_NOSUID
 	NoDev    = unix.MOUNT_ATTR_NODEV
 	NoExec   = unix.MOUNT_ATTR_NOEXEC
+	NoAtime  = unix.MOUNT_ATTR_NOATIME
 )
 
 // New makes a file system of the type fstype, owned by the caller's user namespace,
@@ -85,13 +86,18 @@ func explain(fs int, what string, err error) error {
 // Clone makes a detached mount of the directory or file at path, without what is
 // mounted below it. It is nobody's peer: what a guest mounts on a clone of a shared mount,
 // as all are on a host with systemd, would appear on the host as well.
-func Clone(path string) (fd int, err error) {
-	fd, err = unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC)
+func Clone(path string) (fd int, err error) { return clone(path, 0) }
+
+// CloneAll is Clone with what is mounted below.
+func CloneAll(path string) (fd int, err error) { return clone(path, unix.AT_RECURSIVE) }
+
+func clone(path string, recursive uint) (fd int, err error) {
+	fd, err = unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|recursive)
 	if err != nil {
 		return -1, fmt.Errorf("clone mount %s: %w", path, err)
 	}
 	alone := unix.MountAttr{Propagation: unix.MS_PRIVATE}
-	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &alone); err != nil {
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|recursive, &alone); err != nil {
 		unix.Close(fd)
 		return -1, fmt.Errorf("clone mount %s: private: %w", path, err)
 	}
@@ -101,13 +107,23 @@ func Clone(path string) (fd int, err error) {
 // SetAttr sets attributes on a detached mount. With userns at or above 0 its files
 // also show the ids that the user namespace gives them (5.12; as a layer of an
 // overlay 5.19).
-func SetAttr(fd int, attr uint64, userns int) error {
+func SetAttr(fd int, attr uint64, userns int) error { return setAttr(fd, attr, userns, 0) }
+
+// SetAttrAll is SetAttr for a detached mount and all mounted below it.
+func SetAttrAll(fd int, attr uint64, userns int) error {
+	return setAttr(fd, attr, userns, unix.AT_RECURSIVE)
+}
+
+func setAttr(fd int, attr uint64, userns int, recursive uint) error {
 	set := unix.MountAttr{Attr_set: attr}
+	if attr&NoAtime != 0 {
+		set.Attr_clr = unix.MOUNT_ATTR__ATIME // else it is no valid choice of one of these
+	}
 	if userns >= 0 {
 		set.Attr_set |= unix.MOUNT_ATTR_IDMAP
 		set.Userns_fd = uint64(userns)
 	}
-	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH, &set); err != nil {
+	if err := unix.MountSetattr(fd, "", unix.AT_EMPTY_PATH|recursive, &set); err != nil {
 		return fmt.Errorf("mount attributes: %w", err)
 	}
 	return nil
