@@ -6,6 +6,8 @@
 // Guests do not need it. It may be killed at any time, as a whole or in part, and
 // finds everything again: what the keeper holds, and else what the kernel says. It is
 // started by the first command that has something to tell it.
+//
+//house:allow one process for all of a host; what can stand alone is below it
 package daemon
 
 import (

@@ -131,7 +131,7 @@ func (v Volume) show(fd int, o Owner) error {
 	err := set(fd, v.attributes(), userns)
 	if userns >= 0 && errors.Is(err, syscall.EINVAL) {
 		return fault.Hint(fmt.Errorf("%s: its file system shows no ids of others: %w", v.source, err),
-			"leave out idmap, and give the files to the ids of the guest")
+			"vserver NAME edit, and leave idmap out of mounts: the files then want the ids of the guest")
 	}
 	return err
 }

@@ -37,6 +37,9 @@ const databaseSize = 4 << 20
 // for one that the guest does not know.
 func Inside(pid int, who string) (Account, error) {
 	root, err := os.OpenRoot(fmt.Sprintf("/proc/%d/root", pid))
+	if errors.Is(err, fs.ErrNotExist) {
+		return Account{}, guest.ErrStopped // it ends just now
+	}
 	if err != nil {
 		return Account{}, err
 	}

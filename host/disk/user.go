@@ -69,7 +69,7 @@ func find(d guest.Dirs, n guest.Name, spec *guest.Spec, k guest.QuotaKind, who s
 	}
 	number, err := strconv.ParseUint(who, 10, 32)
 	if err != nil {
-		return 0, fault.Hint(fmt.Errorf("%s %q: not known in the guest: %w", k, who, guest.ErrInvalid), "a number needs no name")
+		return 0, fault.Hint(fmt.Errorf("%s %q: not known in the guest: %w", k, who, guest.ErrInvalid), "a number needs no name, as in vserver NAME quota user 1000 2G")
 	}
 	return uint32(number), nil
 }

@@ -33,6 +33,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime/debug"
+	"slices"
 )
 
 func main() {
@@ -64,6 +66,9 @@ func host(args []string) (int, error) {
 	if err != nil {
 		return 1, err
 	}
+	if !static() {
+		return 2, errors.New("wants the C library, which a machine has not: build it with CGO_ENABLED=0")
+	}
 	work, err := os.MkdirTemp("", "vmexec.")
 	if err != nil {
 		return 1, err
@@ -86,4 +91,10 @@ func host(args []string) (int, error) {
 		return 1, err
 	}
 	return m.run(work, os.Stdout, os.Stderr)
+}
+
+// static tells whether this program runs where there is nothing else.
+func static() bool {
+	info, ok := debug.ReadBuildInfo()
+	return !ok || !slices.Contains(info.Settings, debug.BuildSetting{Key: "CGO_ENABLED", Value: "1"})
 }
