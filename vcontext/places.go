@@ -40,13 +40,16 @@ func (s *Start) lock(t *spawn.Table, made []spawn.Reg) {
 	}
 }
 
-// fetch takes the mounts from the anteroom, before the root changes.
-func (s *Start) fetch(t *spawn.Table) []spawn.Reg {
-	made := make([]spawn.Reg, len(s.Places))
-	for i := range made {
-		made[i] = t.CloneAll(anteroomOf(i))
+// fetch takes the mounts from the anteroom, before the root changes. Without a user
+// namespace n mounts come with those of Targets instead.
+func (s *Start) fetch(t *spawn.Table) (made []spawn.Reg, n int) {
+	if !s.Userns {
+		return nil, len(s.Places)
 	}
-	return made
+	for i := range s.Places {
+		made = append(made, t.CloneAll(anteroomOf(i)))
+	}
+	return made, 0
 }
 
 // place attaches the mounts where the guest finds them.

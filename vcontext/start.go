@@ -90,12 +90,7 @@ func (s *Start) Table() *spawn.Table {
 	}
 	if s.Userns {
 		flags |= spawn.NewUser
-		if len(s.Places) == 0 {
-			t.Await("outer id map")
-		} else {
-			s.lock(t, t.Receive("outer id map and mounts", len(s.Places)))
-		}
-		s.ceilings(t)
+		s.outside(t)
 	}
 	t.Show()
 	if s.Offsets != "" {
@@ -123,13 +118,8 @@ func (s *Start) Table() *spawn.Table {
 	own := s.ownMounts(t)
 	s.Rights.limit(t)
 
-	var placed []spawn.Reg
-	n := len(s.Targets)
-	if s.Userns {
-		placed = s.fetch(t)
-	} else {
-		n += len(s.Places)
-	}
+	placed, n := s.fetch(t)
+	n += len(s.Targets)
 	files := t.Receive("mounts", n+3+btoi(s.Reaper))
 	mounts, stdio, rest := files[:n], files[n:][:3], files[n+3:]
 	if s.Userns {
@@ -164,6 +154,17 @@ func (s *Start) exec(t *spawn.Table, rest []spawn.Reg) {
 	program := t.HandReport(s.Init.Paths[0], rest[0])
 	s.Rights.confine(t, s.UID, s.GID, s.Groups)
 	t.ExecFile("reaper", program, s.Init.Argv, s.Init.Env)
+}
+
+// outside is what happens in the outer user namespace, where the guest's root has no
+// rights.
+func (s *Start) outside(t *spawn.Table) {
+	if len(s.Places) == 0 {
+		t.Await("outer id map")
+	} else {
+		s.lock(t, t.Receive("outer id map and mounts", len(s.Places)))
+	}
+	s.ceilings(t)
 }
 
 // ceilings sets those of the guest in the outer user namespace, where its root has no
