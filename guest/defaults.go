@@ -50,7 +50,6 @@ func (s *Spec) WithDefaults(n Name) Spec {
 	set(&out.Network.Mode, NetShared)
 	out.Network.defaults(out.XID)
 	set(&out.Limits.Pids, DefaultPids)
-	set(&out.Limits.Reclaim, ReclaimNever)
 	set(&out.Rights.Seccomp, SeccompDefault)
 	if f, err := out.FlagSet(); err == nil && f.Has(Prolific) {
 		out.Rights.Nesting = true

@@ -20,16 +20,6 @@ type IODevice struct {
 	WIOPS int   `yaml:"wiops" doc:"writes a second"`
 }
 
-// Reclaim says whether vserverd takes memory of a guest back before the host is short
-// of it.
-type Reclaim string
-
-// The ways to take memory back.
-const (
-	ReclaimNever Reclaim = "never"
-	ReclaimIdle  Reclaim = "idle"
-)
-
 // HugePage is a size of huge pages in the words of the kernel's files, "2MB", from that
 // in a spec: "2M".
 func HugePage(size string) (string, error) {
@@ -89,7 +79,6 @@ func (v *validator) shares(l *Limits) {
 		}
 		v.withinAs(at, "limits.hugepages.", l.HugePages[size], float64(l.HugePages[size]))
 	}
-	oneOf(v, "limits.reclaim", l.Reclaim)
 	v.io(&l.IO)
 }
 

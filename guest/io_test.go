@@ -12,7 +12,7 @@ func TestValidateLimits(t *testing.T) {
 	check(t, map[string]specCase{
 		"all": {l(Limits{CPUs: 0.5, CPUBurst: Duration(20 * time.Millisecond), CPUShares: 200, CPUReserved: 25, CPUSet: "0-1", Mems: "0", Nice: -5,
 			Memory: 1 << 30, MemorySoft: 1 << 29, MemoryReserved: 1 << 20, MemoryLow: 1 << 21, Zswap: 1 << 20, HugePages: map[string]Bytes{"2M": 64 << 20},
-			Reclaim: ReclaimIdle, IO: IO{Weight: 50, Latency: Duration(time.Millisecond), Devices: map[string]IODevice{"/dev/vda": {RBPS: 1 << 20}}}}), nil},
+			IO: IO{Weight: 50, Latency: Duration(time.Millisecond), Devices: map[string]IODevice{"/dev/vda": {RBPS: 1 << 20}}}}), nil},
 		"burst alone":      {l(Limits{CPUBurst: 1000}), []string{"limits.cpu_burst"}},
 		"burst high":       {l(Limits{CPUs: 0.5, CPUBurst: Duration(51 * time.Millisecond)}), []string{"limits.cpu_burst"}},
 		"shares":           {l(Limits{CPUShares: 10001}), []string{"limits.cpu_shares"}},
@@ -28,7 +28,6 @@ func TestValidateLimits(t *testing.T) {
 		"bucket max":       {l(Limits{TokenBucket: TokenBucket{FillRate: 1, Interval: 4, TokensMin: 5, TokensMax: 4}}), []string{"limits.token_bucket.tokens_max"}},
 		"soft above":       {l(Limits{Memory: 1 << 20, MemorySoft: 1 << 21}), []string{"limits.memory_soft"}},
 		"huge":             {l(Limits{HugePages: map[string]Bytes{"3M": 64 << 20, "2M": -1}}), []string{"limits.hugepages.2M", "limits.hugepages.3M"}},
-		"reclaim":          {l(Limits{Reclaim: "always"}), []string{"limits.reclaim"}},
 		"io":               {l(Limits{IO: IO{Weight: -1, Latency: 1}}), []string{"limits.io.weight", "limits.io.latency"}},
 		"io device path":   {l(Limits{IO: IO{Devices: map[string]IODevice{"vda": {RIOPS: 1}, "/srv": {RIOPS: 1}}}}), []string{"limits.io.devices./srv", "limits.io.devices.vda"}},
 		"io device empty":  {l(Limits{IO: IO{Devices: map[string]IODevice{"/dev/vda": {}}}}), []string{"limits.io.devices./dev/vda"}},

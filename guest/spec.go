@@ -81,7 +81,6 @@ type Limits struct {
 	HugePages      map[string]Bytes  `yaml:"hugepages" doc:"memory in huge pages by their size, as 2M: 64M"`
 	OOMGroup       bool              `yaml:"oom_group" doc:"kill all of the guest when it runs out of memory, not one process"`
 	OOMScoreAdj    int               `yaml:"oom_score_adj" doc:"bias when the host runs out of memory, -1000 to 1000"`
-	Reclaim        Reclaim           `yaml:"reclaim" doc:"idle: vserverd takes memory back from the guest while it does nothing. never: only when there is need" default:"never"`
 	CPUs           float64           `yaml:"cpus" doc:"processors' worth of time at most, such as 1.5, be there idle ones or not"`
 	CPUBurst       Duration          `yaml:"cpu_burst" doc:"processor time that is saved up while it is not used, beyond limits.cpus in a moment of need; at most what comes in 100 ms"`
 	CPUShares      int               `yaml:"cpu_shares" doc:"weight of the guest where processor time is fought for between guests" default:"100"`

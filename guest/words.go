@@ -25,7 +25,6 @@ func (Seccomp) Values() []string { return words(SeccompDefault, SeccompNone) }
 func (ConsoleType) Values() []string { return words(ConsoleTTY, ConsoleLog, ConsoleNone) }
 
 // Values are the words of the type.
-func (Reclaim) Values() []string { return words(ReclaimNever, ReclaimIdle) }
 
 // Values are the words of the type.
 func (Restart) Values() []string { return words(RestartNever, RestartOnFailure, RestartAlways) }

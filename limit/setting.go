@@ -90,9 +90,6 @@ func (l *lists) add(asked bool, s setting) {
 // that is none, guest.ErrUnsupported for what no host can hold.
 func settings(l guest.Limits) (lists, error) {
 	var all lists
-	if l.Reclaim == guest.ReclaimIdle {
-		return all, unsupported(setting{name: "reclaim", instead: "limits.memory_soft"}, "nobody takes memory back by himself yet")
-	}
 	all.cpu(&l)
 	all.memory(&l)
 	pids := numberOr(int64(l.Pids), "max")

@@ -37,10 +37,10 @@ func Overbooked(claims []Claim, memory int64) error {
 	switch {
 	case parts > 1+1e-9:
 		return fault.Hint(fmt.Errorf("limits.cpu_reserved: %.4g%% of the processor time would be promised to guests that run: %w", 100*parts, guest.ErrBusy),
-			"vserver stat --limits shows who has what")
+			"vserver list shows the guests that run, vserver config NAME limits.cpu_reserved what one has")
 	case memory > 0 && kept > memory:
 		return fault.Hint(fmt.Errorf("limits.memory_reserved: %v would be promised to guests that run, and there is %v: %w", guest.Bytes(kept), guest.Bytes(memory), guest.ErrBusy),
-			"vserver stat --limits shows who has what")
+			"vserver list shows the guests that run, vserver config NAME limits.cpu_reserved what one has")
 	}
 	return nil
 }

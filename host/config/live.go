@@ -16,7 +16,7 @@ func limited(path string) bool {
 	case "limits.memory", "limits.memory_soft", "limits.memory_reserved", "limits.memory_low", "limits.swap", "limits.zswap",
 		"limits.oom_group", "limits.pids", "limits.cpus", "limits.cpu_burst", "limits.cpu_shares", "limits.cpu_reserved",
 		"limits.cpu_idle", "limits.cpuset", "limits.mems",
-		"limits.hugepages", "limits.reclaim":
+		"limits.hugepages":
 		return true
 	}
 	return strings.HasPrefix(path, "limits.token_bucket.") || strings.HasPrefix(path, "limits.io.")
