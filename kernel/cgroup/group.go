@@ -41,6 +41,9 @@ func (g *Group) Top() (*Group, error) { return g.tree.Open(".") }
 
 // Write writes a value to one of the group's files, in a single write.
 func (g *Group) Write(file, value string) error {
+	if value == "" {
+		value = "\n" // what is nothing at all never comes to the kernel's ears
+	}
 	fd, err := openat(g.fd, file, unix.O_WRONLY|unix.O_NOFOLLOW)
 	if err == nil {
 		err = retry(func() error {
