@@ -142,6 +142,9 @@ func (c *change) put(g *cgroup.Group, v value, ready func(*cgroup.Group) error) 
 	}
 	for _, w := range list {
 		err := g.Write(v.file, w.text)
+		if w.text == "" && errors.Is(err, syscall.ENOSPC) {
+			err = inherit(g, v.file)
+		}
 		if errors.Is(err, syscall.EBUSY) {
 			return fmt.Errorf("%w: more is in use", err)
 		}
@@ -160,4 +163,14 @@ func unsupported(s setting, why string) error {
 		return fault.Hint(err, "vserver check tells which controllers this host has")
 	}
 	return fault.Hint(err, "nearest: "+s.instead)
+}
+
+// inherit gives the group what the one above it has of processors or nodes. With
+// processes in it, it cannot go back to having none of its own (seen on 6.1).
+func inherit(g *cgroup.Group, file string) error {
+	text, err := above(g, file+".effective")
+	if err != nil {
+		return err
+	}
+	return g.Write(file, text)
 }

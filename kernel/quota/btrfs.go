@@ -40,7 +40,7 @@ func Btrfs(dir *os.File) (bool, error) {
 	if err := unix.Fstatfs(int(dir.Fd()), &st); err != nil {
 		return false, &os.PathError{Op: "statfs", Path: dir.Name(), Err: err}
 	}
-	return st.Type == unix.BTRFS_SUPER_MAGIC, nil
+	return uint32(st.Type) == unix.BTRFS_SUPER_MAGIC, nil // it has the sign of the machine
 }
 
 // MakeSubvolume makes a subvolume in a directory of a btrfs, with the mode that the umask
