@@ -41,7 +41,7 @@ func TestReopenTakesNobodysPipe(t *testing.T) {
 			c := exec.Command(tt.program, "100")
 			if tt.program != "sleep" {
 				c.Args = []string{c.Path, "-test.run=^TestSleeper$", "-test.timeout=100s"}
-				c.Env = append(os.Environ(), "SLEEPER=1")
+				c.Env = append(os.Environ(), "SLEEPER=1", "TMPDIR="+t.TempDir()) // it is killed, and leaves its own
 			}
 			stop, err := c.StdinPipe()
 			if err != nil {
