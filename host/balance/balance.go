@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -89,19 +88,10 @@ func Now(d guest.Dirs) error {
 
 // claims are what the guests that run ask for, without that of one.
 func claims(d guest.Dirs, cg cgroup.Host, without guest.Name) ([]limit.Claim, error) {
-	top, err := cg.Open(d.Cgroup)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer top.Close()
-	names, err := top.Children()
+	names, err := state.AllGrouped(d, cg)
 	var all []limit.Claim
-	for _, name := range names {
-		n, err := guest.ParseName(name)
-		if err != nil || n == without {
+	for _, n := range names {
+		if n == without {
 			continue
 		}
 		if runs, err := state.Runs(d, n); err != nil || !runs {

@@ -78,6 +78,26 @@ func Grouped(d guest.Dirs, n guest.Name) (bool, error) {
 	return file.Exists(filepath.Join(cg.Unified.Mount, d.Group(n)))
 }
 
+// AllGrouped gives the guests that have a control group.
+func AllGrouped(d guest.Dirs, cg cgroup.Host) ([]guest.Name, error) {
+	top, err := cg.Open(d.Cgroup)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer top.Close()
+	names, err := top.Children()
+	var out []guest.Name
+	for _, name := range names {
+		if n, err := guest.ParseName(name); err == nil {
+			out = append(out, n)
+		}
+	}
+	return out, err
+}
+
 // Absent tells a guest that is stopped from one that does not exist: guest.ErrStopped
 // or guest.ErrNotFound.
 func Absent(d guest.Dirs, n guest.Name) error {

@@ -79,7 +79,7 @@ func newScan(d guest.Dirs) (*scan, error) {
 // with a /proc of its own. What look gives is collected; a guest that is gone by the
 // time it is looked at is passed over.
 func each[T any](s *scan, look func(*proc.Dir, *cgroup.Group, guest.Name) ([]T, error)) ([]T, error) {
-	names, err := s.running()
+	names, err := state.AllGrouped(s.dirs, s.cg)
 	if err != nil {
 		return nil, err
 	}
@@ -110,26 +110,6 @@ func each[T any](s *scan, look func(*proc.Dir, *cgroup.Group, guest.Name) ([]T, 
 	}
 	all.Wait()
 	return slices.Concat(found...), errors.Join(errs...)
-}
-
-// running gives the guests that have a group.
-func (s *scan) running() ([]guest.Name, error) {
-	top, err := s.cg.Open(s.dirs.Cgroup)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	defer top.Close()
-	names, err := top.Children()
-	var out []guest.Name
-	for _, name := range names {
-		if n, err := guest.ParseName(name); err == nil {
-			out = append(out, n)
-		}
-	}
-	return out, err
 }
 
 // xid gives the number that the guest was started with.
