@@ -17,7 +17,7 @@ help: ## this list
 
 build: ## the static programs, bin/vserver and vserver-image, and their other names
 	$(GOBUILD) -o bin/ ./cmd/vserver ./cmd/vserver-image
-	@for name in vserverd vserver-stat vps vtop vkill vwait; do ln -sf vserver bin/$$name; done
+	@for name in $$(cat scripts/names); do ln -sf vserver bin/$$name; done
 
 install: build ## program, names, man pages, completions, units; DESTDIR and PREFIX are heeded
 	scripts/install "$(DESTDIR)" "$(PREFIX)"

@@ -10,9 +10,10 @@
 // same root, a small Debian, made by debootstrap the first time and kept in
 // /var/cache/vserver-bench. On a machine that has other work as well,
 //
-//	chrt -f 1 go run ./bench
+//	nice -n -20 go run ./bench
 //
-// puts the commands of all rows before that.
+// puts the commands of all rows before that. A real-time class would not do: Go's
+// monitor thread polls in it, see package clock.
 //
 //house:allow a file for each table, and the ends of connections
 package main
@@ -35,7 +36,9 @@ type bench struct {
 	work   string // everything made here, removed at the end
 	cache  string // the Debian tree
 	floor  string // built floor/floor.c
-	tool   string // bin/vserver
+	hello  string // built hello
+	tool   string // bin/vserver, as installed
+	svg    string // directory that figures are drawn into; "" for none
 	v2     *world // where /sys/fs/cgroup is cgroup v2 alone
 }
 
@@ -57,6 +60,13 @@ func sections() []section {
 		{"context", "sockets in network contexts (mode shared)", (*bench).context},
 		{"private", "links of guests with a network of their own (mode private)", (*bench).private},
 		{"facade", "sockets that are handed in (hide_netif)", (*bench).facade},
+		{"inside", "the kernel's services inside guests, beside the host", (*bench).inside},
+		{"neighbour", "a guest beside one that takes all it can get", (*bench).neighbour},
+		{"images", "images written out, taken in, read again", (*bench).images},
+		{"shares", "processor time by shares, reservation and cap", (*bench).shares},
+		{"set", "limits of a running guest changed", (*bench).set},
+		{"view", "reads of a guest's view", (*bench).view},
+		{"tops", "guests that run top", (*bench).tops},
 		{"boot", "Debian with systemd until multi-user.target", (*bench).boot},
 	}
 }
@@ -64,11 +74,13 @@ func sections() []section {
 func main() {
 	netEnd()
 	facadeEnd()
+	viewEnd()
 	b := &bench{}
 	flag.IntVar(&b.rounds, "rounds", 30, "rounds of each table")
 	flag.IntVar(&b.few, "few", 50, "guests in the tables sequence and memory")
 	flag.IntVar(&b.many, "many", 500, "guests in the tables list and density")
 	flag.StringVar(&b.tool, "vserver", "bin/vserver", "the program")
+	flag.StringVar(&b.svg, "draw", "", "directory to draw figures into, such as doc")
 	only := flag.String("only", "", "tables to make, with commas; empty means all")
 	flag.Parse()
 	if err := b.main(*only); err != nil {
@@ -102,16 +114,13 @@ func (b *bench) main(only string) (err error) {
 
 // prepare builds the floor, finds the tree, and makes room.
 func (b *bench) prepare() (err error) {
-	if b.tool, err = filepath.Abs(b.tool); err != nil {
-		return err
-	}
-	if _, err := os.Stat(b.tool); err != nil {
-		return fmt.Errorf("%w (make build)", err)
-	}
 	if b.work, err = os.MkdirTemp("/var/tmp", "vserver-bench."); err != nil {
 		return err
 	}
 	if err := os.Chmod(b.work, 0o755); err != nil {
+		return err
+	}
+	if err := b.install(); err != nil {
 		return err
 	}
 	b.floor = filepath.Join(b.work, "floor")
@@ -164,9 +173,10 @@ func debian(dir string) error {
 // clean removes what was made, unless something of it is mounted still.
 func (b *bench) clean() error {
 	err := errors.Join(b.deleteGuests(), run("umount", b.runDir()))
-	mounts, readErr := os.ReadFile("/proc/self/mounts")
-	if readErr != nil || strings.Contains(string(mounts), " "+b.work+"/") {
-		return errors.Join(err, readErr, fmt.Errorf("something is still mounted below %s", b.work))
+	mounts, readErr := os.ReadFile("/proc/thread-self/mounts") // the first thread may be that of the v2 world
+	if _, rest, there := strings.Cut(string(mounts), " "+b.work+"/"); readErr != nil || there {
+		at, _, _ := strings.Cut(rest, " ")
+		return errors.Join(err, readErr, fmt.Errorf("still mounted: %s/%s", b.work, at))
 	}
 	return errors.Join(err, os.RemoveAll(b.work))
 }

@@ -141,21 +141,32 @@ type world struct{ jobs chan func() }
 func newWorld() (*world, error) {
 	w := &world{jobs: make(chan func())}
 	ready := make(chan error)
-	go func() {
-		runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
-		err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS)
-		if err == nil {
-			err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, "")
-		}
-		if err == nil {
-			err = unix.Mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, "")
-		}
-		ready <- err
-		for job := range w.jobs {
-			job()
-		}
-	}()
+	go w.live(ready)
 	return w, <-ready
+}
+
+// live makes the world, and does the jobs there.
+func (w *world) live(ready chan<- error) {
+	runtime.LockOSThread() // never unlocked: the thread ends with the goroutine
+	if unix.Gettid() == os.Getpid() {
+		// /proc/self is of the main thread, and shall stay where it is.
+		defer runtime.UnlockOSThread()
+		elsewhere := make(chan error)
+		go w.live(elsewhere)
+		ready <- <-elsewhere
+		return
+	}
+	err := unix.Unshare(unix.CLONE_FS | unix.CLONE_NEWNS)
+	if err == nil {
+		err = unix.Mount("", "/", "", unix.MS_REC|unix.MS_SLAVE, "")
+	}
+	if err == nil {
+		err = unix.Mount("cgroup2", "/sys/fs/cgroup", "cgroup2", 0, "")
+	}
+	ready <- err
+	for job := range w.jobs {
+		job()
+	}
 }
 
 // command is command in this world.

@@ -16,6 +16,7 @@ import (
 func (b *bench) version() error {
 	interleave(os.Stdout, b.rounds, []row{
 		{"/bin/true", command("/bin/true")},
+		{"a Go program that says hello", command(b.hello)},
 		{"vserver --version", command(b.vserver("--version")...)},
 	})
 	return nil

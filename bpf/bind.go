@@ -47,7 +47,7 @@ func Bind4(p Parts) []ebpf.Instruction {
 	t.put(fp, stackNote, 0)
 	t.load(addr, ctx, saAddr4)
 	t.bind4(saAddr4)
-	t.port()
+	t.port(false)
 	return t.end(3)
 }
 
@@ -84,7 +84,7 @@ func Bind6(p Parts) []ebpf.Instruction {
 	t.bind4(saAddr6 + 12)
 
 	t.here("port")
-	t.port()
+	t.port(true)
 	return t.end(3)
 }
 
@@ -211,116 +211,6 @@ func (t *text) wild6() {
 	t.jump("port")
 }
 
-// port decides about the port. One below 1024 wants CAP_NET_BIND_SERVICE of the guest,
-// as the kernel does not ask when the verdict is 3: it would ask for the host's. One of
-// TCP is replaced by a hidden one, the same for all sockets of the guest that ask for
-// this port, so that the kernel finds among them, and among them alone, who is in whose
-// way: nothing of the host or of another guest has that port. The first gets the one
-// that the kernel finds free; see PostBind.
-func (t *text) port() {
-	done, high, find := t.label("noted"), t.label("high"), t.label("find")
-	t.load(addr, ctx, saPort)
-	t.is(addr, 0, done)
-	t.mov(r1, addr)
-	t.add(ebpf.Swap16(r1), ebpf.JumpIf(r1, ebpf.AtLeast, unprivileged, high))
-	t.privileged()
-	t.here(high)
-	t.load(r1, ctx, saType)
-	t.isnt(r1, syscall.SOCK_STREAM, done)
-	t.load8(r1, fp, stackID)
-	t.portKey(r1, addr)
-	t.lookup(t.Ports, stackKey)
-	t.set(r1, 0)
-	t.null(r0, find)
-	t.add(ebpf.Load(r1, r0, 0, ebpf.Half))
-	t.mixed(find)
-	t.here(find)
-	t.store(ctx, saPort, r1)
-	t.load(r1, fp, stackNote)
-	t.add(ebpf.Or(r1, noteParked))
-	t.store(fp, stackNote, r1)
-	t.here(done)
-
-	// A note of an earlier try that failed is overwritten.
-	t.load(r1, fp, stackNote)
-	t.load(r2, ctx, saType)
-	t.set(r4, 1)
-	t.isnt(r1, 0, "old")
-	t.is(r2, syscall.SOCK_DGRAM, "old")
-	t.set(r4, 0)
-	t.here("old")
-	t.load8(r2, ctx, saSock)
-	t.null(r2, "pass")
-	t.add(ebpf.Map(r1, t.Notes)...)
-	t.set(r3, 0)
-	t.call(ebpf.SkStorageGet)
-	t.load(r2, fp, stackNote)
-	t.null(r0, "unnoted")
-	t.load(r1, r0, noteFlags)
-	t.add(ebpf.And(r1, noteCounted|noteKnown))
-	t.add(ebpf.OrReg(r1, r2))
-	t.store(r0, noteFlags, r1)
-	t.store(r0, noteAsked, addr)
-	t.load8(r1, fp, stackID)
-	t.store8(r0, noteID, r1)
-	t.jump("pass")
-	t.here("unnoted")
-	t.isnt(r2, 0, t.refusal(syscall.ENOBUFS))
-}
-
-// mixed goes to fine unless the socket is to be at the wildcard of IPv4 and others, of
-// the same port in r0, are at addresses but the first, or the other way round.
-func (t *text) mixed(fine string) {
-	other, inUse := t.label("other"), t.refusal(syscall.EADDRINUSE)
-	t.load(r2, fp, stackNote)
-	t.add(ebpf.JumpIf(r2, ebpf.Any, noteOther, other))
-	t.add(ebpf.And32(r2, noteFirst))
-	t.is(r2, 0, fine)
-	t.load(r2, r0, portOther)
-	t.isnt(r2, 0, inUse)
-	t.jump(fine)
-	t.here(other)
-	t.load(r2, r0, portFirst)
-	t.isnt(r2, 0, inUse)
-}
-
-// countAt adds to what a value of ports, in r0, counts of the socket whose note has
-// these flags.
-func (t *text) countAt(n ebpf.Register) {
-	t.add(ebpf.AtomicAdd(r0, portSockets, n, ebpf.Word))
-	for _, c := range []struct {
-		bit int32
-		at  int16
-	}{{noteFirst, portFirst}, {noteOther, portOther}} {
-		no := t.label("not")
-		t.masked(r2, flags, c.bit)
-		t.is(r2, 0, no)
-		t.add(ebpf.AtomicAdd(r0, c.at, n, ebpf.Word))
-		t.here(no)
-	}
-}
-
-// portKey writes a key of ports to the stack.
-func (t *text) portKey(id, port ebpf.Register) {
-	t.store8(fp, stackKey, id)
-	t.store(fp, stackKey+8, port)
-	t.put(fp, stackKey+12, 0)
-}
-
-// privileged goes on when the process may bind ports below 1024 in its guest.
-func (t *text) privileged() {
-	const bindService = 1 << 10 // CAP_NET_BIND_SERVICE
-	if t.Cred == 0 {
-		t.call(ebpf.CurrentUIDGID)
-		t.add(ebpf.And32(r0, 0xffff))
-		t.isnt(r0, 0, t.refusal(syscall.EACCES))
-		return
-	}
-	t.chase(t.Cred, t.Effective)
-	t.add(ebpf.And32(r0, bindService))
-	t.is(r0, 0, t.refusal(syscall.EACCES))
-}
-
 // PostBind4 is the end of a bind that succeeded, of a socket of IPv4. A parked socket is counted at its
 // hidden port, which the first one makes known. One of UDP is entered into bound, and one
 // that wanted the wildcard is an event for Steer.
@@ -337,28 +227,23 @@ func postBind(p Parts, family int32) []ebpf.Instruction {
 	t.null(r0, "pass")
 	t.mov(entry, r0) // the note
 	t.load(flags, entry, noteFlags)
-	t.load(r1, ctx, skType)
-	t.is(r1, syscall.SOCK_DGRAM, "udp")
 	t.masked(r1, flags, noteParked|noteBound)
 	t.is(r1, noteParked, "parked")
-	t.jump("pass")
-	t.here("udp")
+	t.isnt(r1, 0, "pass")
+	t.load(r1, ctx, skType)
+	t.isnt(r1, syscall.SOCK_DGRAM, "pass")
 	t.know(ctx, entry, family)
 	t.masked(r1, flags, noteWild)
 	t.is(r1, 0, "pass")
 	t.load(r1, entry, noteAsked)
 	t.is(r1, 0, "pass")
-	t.put8(fp, stackKey, 0)
-	t.add(ebpf.Map(r1, t.Events)...)
-	t.stack(r2, stackKey)
-	t.set(r3, 8)
-	t.set(r4, 0)
-	t.call(ebpf.RingBufferOutput)
-	t.jump("pass")
+	t.jump("event")
+
 	t.here("parked")
 	t.load8(r1, entry, noteID)
 	t.load(r2, entry, noteAsked)
-	t.portKey(r1, r2)
+	t.mov(r3, flags)
+	t.portKey(r1, r2, r3)
 	t.load(addr, ctx, skPort)
 	t.add(ebpf.Swap16(addr))
 	t.lookup(t.Ports, stackKey)
@@ -384,5 +269,9 @@ func postBind(p Parts, family int32) []ebpf.Instruction {
 	t.here("bound")
 	t.add(ebpf.Or(flags, noteBound))
 	t.store(entry, noteFlags, flags)
+	t.add(ebpf.And32(flags, noteDatagram))
+	t.is(flags, 0, "pass")
+	t.here("event")
+	t.event()
 	return t.end(1)
 }

@@ -126,24 +126,33 @@ func (t *text) connections() {
 
 // unbound goes to pass when the socket has an address, and on when it has none. TCP
 // with a port and no address is parked on a hidden one: it cannot be bound any more,
-// and the kernel would take an address of the host: EADDRNOTAVAIL.
+// and the kernel would take an address of the host: EADDRNOTAVAIL. So does UDP that is
+// parked: once it is connected Lookup may not find it, nor the kernel at that port.
 func (t *text) unbound(family int32) {
-	free := t.label("free")
+	free, bound := t.label("free"), t.label("bound")
 	t.load8(r2, ctx, saSock)
 	t.null(r2, "pass")
 	if family == syscall.AF_INET {
 		t.load(r1, r2, skSource4)
-		t.isnt(r1, 0, "pass")
+		t.isnt(r1, 0, bound)
 	} else {
 		for i := int16(0); i < 16; i += 4 {
 			t.load(r1, r2, skSource6+i)
-			t.isnt(r1, 0, "pass")
+			t.isnt(r1, 0, bound)
 		}
 	}
 	t.load(r1, r2, skPort)
 	t.is(r1, 0, free)
 	t.load(r1, ctx, saType)
 	t.is(r1, syscall.SOCK_STREAM, t.refusal(syscall.EADDRNOTAVAIL))
+	t.jump("pass")
+	t.here(bound)
+	t.load(r1, ctx, saType)
+	t.isnt(r1, syscall.SOCK_DGRAM, "pass")
+	t.note(0)
+	t.null(r0, "pass")
+	t.load(r1, r0, noteFlags)
+	t.add(ebpf.JumpIf(r1, ebpf.Any, noteParked, t.refusal(syscall.EADDRNOTAVAIL)))
 	t.jump("pass")
 	t.here(free)
 }
@@ -206,8 +215,23 @@ func (t *text) udp4() {
 	t.sockAt4(r1, first)
 	t.jump(done)
 	t.here(first)
+	t.looped()
 	t.load(addr, entry, entryV4)
 	t.here(done)
+}
+
+// looped notes that the guest's first address stands for its loopback to the socket of
+// the context, which is to see that one as the sender of answers.
+func (t *text) looped() {
+	none := t.label("unnoted")
+	t.load8(r2, ctx, saSock)
+	t.null(r2, none)
+	t.note(1)
+	t.null(r0, none)
+	t.load(r1, r0, noteFlags)
+	t.add(ebpf.Or(r1, noteLooped))
+	t.store(r0, noteFlags, r1)
+	t.here(none)
 }
 
 // sockAt4 goes to yes when a socket of UDP is bound to the address and the port of the
@@ -258,6 +282,7 @@ func (t *text) udp6() {
 	t.sockAt6(r1, r2, first)
 	t.jump(none)
 	t.here(first)
+	t.looped()
 	t.load8(r1, entry, entryV6)
 	t.load8(r2, entry, entryV6+8)
 	t.store8(fp, stackAddr, r1)

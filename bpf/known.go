@@ -11,9 +11,11 @@ import (
 // enters those that were bound, Sendmsg4 and Sendmsg6 those that got their port by
 // sending, Release takes them out. What is connected the kernel finds without asking.
 
-// known enters the socket of the context into bound, if it is not there with its port.
+// known enters the socket of the context into bound, if it is not there with its port
+// and not parked. The flags of its note are in stackNote then.
 func (t *text) known() {
 	same, done := t.label("same"), t.label("known")
+	t.put(fp, stackNote, 0)
 	t.load8(addr, ctx, saSock)
 	t.null(addr, done)
 	t.mov(r2, addr)
@@ -22,7 +24,9 @@ func (t *text) known() {
 	t.mov(flags, r0) // the note, for a while
 	t.load(r1, addr, skPort)
 	t.load(r2, flags, notePort)
-	t.add(ebpf.JumpIfReg(r1, ebpf.Equal, r2, same))
+	t.load(r3, flags, noteFlags)
+	t.store(fp, stackNote, r3)
+	t.add(ebpf.JumpIfReg(r1, ebpf.Equal, r2, same), ebpf.JumpIf(r3, ebpf.Any, noteParked, same))
 	t.load8(r1, fp, stackID)
 	t.store8(flags, noteID, r1)
 	t.know(addr, flags, 0)

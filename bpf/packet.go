@@ -44,7 +44,7 @@ func packet(p Parts, out bool) []ebpf.Instruction {
 	t.mov(ctx, r1)
 	t.set(r2, t.Level)
 	t.call(ebpf.SkbAncestorCgroup)
-	t.ordinary(own, other, out)
+	t.ordinary(own, other, own6, other6, out)
 	t.load8(r0, fp, stackID)
 	t.entry("shut")
 	t.load(r2, ctx, skbData)
@@ -95,6 +95,7 @@ func packet(p Parts, out bool) []ebpf.Instruction {
 // wants it marked.
 func (t *text) loop(out bool) {
 	t.here("loop")
+	t.remember()
 	if out {
 		t.put(ctx, skbMark, loopMark)
 	} else {
@@ -161,7 +162,7 @@ func (t *text) packet4(out bool) {
 	t.flag(LbackAllow, "count")
 	t.jump("drop")
 	t.here("other4")
-	t.remember()
+	t.rememberFirst()
 	if out {
 		t.load(addr, fp, stackSaved)
 		t.masked(r1, addr, net(0xe0000000))
@@ -203,6 +204,13 @@ func (t *text) packet6(out bool) {
 	t.jump("drop")
 
 	t.here("own6")
+	for half := int16(0); half < 16; half += 8 {
+		t.load8(r1, fp, stackAddr+half)
+		t.load8(r2, entry, entryV6+half)
+		t.add(ebpf.JumpIfReg(r1, ebpf.Differs, r2, "later6"))
+	}
+	t.remember()
+	t.here("later6")
 	t.other6()
 	t.lback6("loop")
 	t.loopback6("hosts6")
@@ -345,7 +353,7 @@ func (t *text) slot(slot int32) {
 }
 
 // try takes the listener of the key on the stack, if there is one that can have the
-// connection: one for IPv6 alone cannot have IPv4.
+// connection: one for IPv6 alone cannot have IPv4. Nor can one of UDP that is connected; the kernel finds it.
 func (t *text) try() {
 	none := t.label("none")
 	t.lookup(t.Listeners, stackKey)

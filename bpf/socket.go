@@ -104,7 +104,8 @@ func Create(p Parts) []ebpf.Instruction {
 }
 
 // Release is the end of a socket, whoever closes it: what its note counts is
-// discounted, and a port that nobody uses is forgotten.
+// discounted, and a port that nobody uses is forgotten. Another socket of UDP may have
+// shared what Steer entered it under.
 func Release(p Parts) []ebpf.Instruction {
 	t := write(p)
 	t.mov(ctx, r1)
@@ -128,22 +129,30 @@ func Release(p Parts) []ebpf.Instruction {
 	t.jump("pass")
 	t.here("known")
 	t.forget(entry)
+	t.add(ebpf.JumpIf(flags, ebpf.Any, noteWild, "left"))
 	t.jump("pass")
 	t.here("bound")
 	t.load8(r1, fp, stackID)
 	t.load(r2, entry, noteAsked)
-	t.portKey(r1, r2)
+	t.mov(r3, flags)
+	t.portKey(r1, r2, r3)
 	t.lookup(t.Ports, stackKey)
 	t.null(r0, "pass")
 	t.load(r1, r0, portSockets)
 	t.add(ebpf.JumpIf(r1, ebpf.Below, 2, "last"))
 	t.set(r1, -1)
 	t.countAt(r1)
-	t.jump("pass")
+	t.jump("discounted")
 	t.here("last")
 	t.add(ebpf.Map(r1, t.Ports)...)
 	t.stack(r2, stackKey)
 	t.call(ebpf.MapDelete)
+	t.here("discounted")
+	t.masked(r1, flags, noteDatagram)
+	t.is(r1, 0, "pass")
+	t.here("left")
+	t.put(entry, noteFlags, 0)
+	t.event()
 	return t.end(1)
 }
 
@@ -175,6 +184,7 @@ func Setsockopt(p Parts) []ebpf.Instruction {
 	const level, name, length = 24, 28, 32 // in struct bpf_sockopt
 	t := write(p)
 	t.guest("shut")
+	t.names(level, name)
 	t.load(r1, ctx, level)
 	t.load(r2, ctx, name)
 	for _, l := range []int32{solSocket, solIP, solIPv6, solTCP, solUDP} {
@@ -195,6 +205,31 @@ func Setsockopt(p Parts) []ebpf.Instruction {
 	t.here("whole")
 	t.put(ctx, length, 0)
 	return t.end(1)
+}
+
+// names notes that the program names the source of what it sends itself, as who asks to
+// be told where datagrams went does. The offsets are those of the option.
+func (t *text) names(level, name int16) {
+	noted, six, done := t.label("names"), t.label("six"), t.label("named")
+	t.load(r1, ctx, level)
+	t.load(r2, ctx, name)
+	t.isnt(r1, solIP, six)
+	t.is(r2, syscall.IP_PKTINFO, noted)
+	t.jump(done)
+	t.here(six)
+	t.isnt(r1, solIPv6, done)
+	t.is(r2, syscall.IPV6_RECVPKTINFO, noted)
+	t.isnt(r2, syscall.IPV6_2292PKTINFO, done)
+	t.here(noted)
+	t.load8(r2, ctx, 0) // sk
+	t.null(r2, done)
+	t.note(1)
+	t.null(r0, done)
+	t.load(r1, r0, noteFlags)
+	t.add(ebpf.Or(r1, noteNames))
+	t.store(r0, noteFlags, r1)
+	t.put8(r0, noteStamp, 0)
+	t.here(done)
 }
 
 // SockOps is what happens to TCP: a socket that listens gets into the map of listeners,

@@ -3,11 +3,11 @@ package bpf
 import "vserver/kernel/ebpf"
 
 // Steer is called for every socket of UDP in the namespace of who reads the iterator.
-// One that wanted the wildcard, and got an address, is entered into the map of
-// listeners, so that Lookup finds it for all addresses of its guest:
+// One that wanted the wildcard, and got an address, and one that is parked, are entered
+// into the map of listeners, so that Lookup finds them:
 //
-//	if the socket's note says that, and has a port:
-//		listeners[guest, wildcard of its family, port, UDP] = socket
+//	if the socket's note says so, and has a port:
+//		listeners[guest, its address or the wildcard of its family, port, UDP] = socket
 //
 // It leaves the map when it is closed. TCP needs nothing of that sort, as a socket that
 // begins to listen passes SockOps; for UDP no hook may enter a socket.
@@ -19,16 +19,27 @@ func Steer(p Parts) []ebpf.Instruction {
 	t.mov(ctx, r2)
 	t.note(0)
 	t.null(r0, "shut")
-	t.load(flags, r0, 8)
-	t.add(ebpf.JumpIf(flags, ebpf.Any, noteWild, "wild"))
+	t.mov(entry, r0) // the note
+	t.load(flags, entry, noteFlags)
+	t.add(ebpf.JumpIf(flags, ebpf.Any, noteParked, "parked"), ebpf.JumpIf(flags, ebpf.Any, noteWild, "asked"))
 	t.jump("shut")
-	t.here("wild")
-	t.load(r1, r0, 12)
+	t.here("parked")
+	t.masked(r1, flags, noteBound|noteDatagram)
+	t.isnt(r1, noteBound|noteDatagram, "shut")
+	t.here("asked")
+	t.load(r1, entry, noteAsked)
 	t.is(r1, 0, "shut")
 	t.store(fp, stackKey+24, r1)
 	t.put(fp, stackKey+28, protocolUDP)
-	t.load8(r1, r0, 0)
+	t.load8(r1, entry, noteID)
 	t.store8(fp, stackKey, r1)
+	t.add(ebpf.JumpIf(flags, ebpf.Any, noteWild, "wild"))
+	for i := int16(0); i < 16; i += 8 {
+		t.load8(r1, entry, noteAddress+i)
+		t.store8(fp, stackKey+8+i, r1)
+	}
+	t.jump("enter")
+	t.here("wild")
 	t.put8(fp, stackKey+8, 0)
 	t.put8(fp, stackKey+16, 0)
 	t.add(ebpf.JumpIf(flags, ebpf.Any, noteSix, "enter"))

@@ -37,28 +37,31 @@ type Tasks struct {
 //	accounts   id -> Account, one for each processor
 //	change     u64 that is another after each change of guests; see remember
 //	counts     id -> u64 sockets, u64 connections: how many there are
-//	ports      u64 id, u16 port (network order), u16 0, u32 0
+//	ports      u64 id, u16 port (network order), u16 0, u32 noteDatagram for UDP, 0 for TCP
 //	           -> u16 hidden port (network order), u16 0, u32 sockets bound to it, of
 //	           these u32 to the wildcard of IPv4, u32 to IPv4 addresses but the first
 //	listeners  u64 id, 16 bytes address or zeros, u16 port (network order), u16 slot,
-//	           u32 protocol -> listening socket of TCP, socket of UDP bound to the wildcard
+//	           u32 protocol -> listening socket of TCP, socket of UDP that is parked or
+//	           bound to one address in place of the wildcard
 //	events     something happened that Steer is for
 //	bound      as listeners, with slot 0 -> u64 sockets of UDP that are bound there; those
 //	           at a wildcard have zeros for the address
 //	notes      socket -> u64 id, u32 flags (note*), u32 port asked for (network order),
-//	           16 bytes address and u32 port under which bound counts it, u32 0
+//	           16 bytes address and u32 port under which bound counts it; of one of UDP that
+//	           is parked the address that it is at; what Sendmsg4 remembers: u32
+//	           destination, u32 source asked for, u32 source chosen, u64 change
 const (
 	idSize       = 8
 	ownerKey     = 16
 	ownerSize    = 16
 	AccountSize  = 8 * accountWords // AccountSize is the size of an Account
-	accountWords = 9
+	accountWords = 11
 	CountSize    = 16 // CountSize is the size of what the map counts holds
 	portSize     = 16
 	portValue    = 16
 	listenerSize = 32
 	boundSize    = 8
-	socketNote   = 40
+	socketNote   = 56
 )
 
 // Offsets in an Account, of 8 bytes each.
@@ -70,20 +73,26 @@ const (
 	Dropped
 	SocketsEver
 	ConnectionsEver
-	rememberedAddress // u32: an address of IPv4 that is the guest's
+	rememberedAddress // u32: the guest's first address of IPv4; u32: its loopback
 	rememberedAt      // what change was then
+	remembered6       // 16 bytes: the guest's first address of IPv6
 )
+
+const rememberedLback = rememberedAddress + 4
 
 // Flags of a socket's note.
 const (
-	noteParked  = 1 << iota // bound to a hidden port in place of the one asked for
-	noteWild                // bound to one address in place of the wildcard
-	noteBound               // its hidden port counts it
-	noteCounted             // counts.sockets counts it
-	noteSix                 // the wildcard was that of IPv6
-	noteOther               // parked at an IPv4 address that is not the guest's first
-	noteFirst               // parked at the first one in place of the wildcard of IPv4
-	noteKnown               // bound counts it
+	noteParked   = 1 << iota // bound to a hidden port in place of the one asked for
+	noteWild                 // bound to one address in place of the wildcard
+	noteBound                // its hidden port counts it
+	noteCounted              // counts.sockets counts it
+	noteSix                  // the wildcard was that of IPv6
+	noteOther                // parked at an IPv4 address that is not the guest's first
+	noteFirst                // parked at the first one in place of the wildcard of IPv4
+	noteKnown                // bound counts it
+	noteDatagram             // parked, of UDP: ports counts it under that protocol
+	noteLooped               // what it sends to loopback goes to the first address
+	noteNames                // the program names the source of what it sends itself (IP_PKTINFO)
 )
 
 // Offsets in a socket's note.
@@ -93,6 +102,11 @@ const (
 	noteAsked   = 12
 	noteAddress = 16
 	notePort    = 32
+
+	noteDestination = 36 // of IPv4, of the last datagram
+	noteSource      = 40 // that was asked for then
+	noteChosen      = 44 // and what it became
+	noteStamp       = 48 // what change was then, 0 for none
 )
 
 // Offsets in a value of ports.
@@ -109,6 +123,17 @@ const ManifestSize = 256
 // Steering is the offset in the manifest of a u32 that is not 0 when there are sockets
 // of UDP in the map of listeners: the one thing there that a program reads.
 const Steering = ManifestSize - 4
+
+// Parking is the offset in the manifest of a u32 that is not 0 when there was a socket
+// of UDP that is parked: what such send needs its port written into it.
+const Parking = ManifestSize - 8
+
+// Parked are the mask of the marks of sockets of UDP that are parked, and its value. In
+// the other half is the port that was asked for, in network order.
+const (
+	ParkedMask uint32 = 0xffff0000
+	Parked     uint32 = parkMark << 16
+)
 
 // Maps are the maps for Parts, in its order.
 func Maps() []ebpf.MapSpec {

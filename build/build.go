@@ -7,8 +7,9 @@
 //	Template     a tar archive or an OCI image, both hostile until unpacked
 //	Rsync        a directory or a running server
 //	Skeleton     the bare directories
+//	Image        an image that the pool has already
 //
-//house:allow six ways of doing one thing, a file each
+//house:allow seven ways of doing one thing, a file each
 package build
 
 import (
@@ -34,6 +35,10 @@ type Source struct {
 	// an image that is in the pool under that name is used instead of calling Fill.
 	// "" means that every call makes other files.
 	Name func(context.Context) (string, error)
+	// Origin, when not nil, identifies the files' source: a digest or a sum.
+	Origin func(context.Context) (string, error)
+	// Image names an image that is there; then nothing is filled.
+	Image string
 	// Fill makes the files in dir, which is empty, root's and 0755.
 	Fill func(ctx context.Context, dir string, p Progress) error
 	// Program gives, after Fill, what the files' maker says is to be run in them; nil

@@ -14,10 +14,17 @@ func Template(from image.From) Source {
 	if text == "" {
 		text = i.Ref
 	}
+	var word, id string // once it was asked: an archive is read, a registry spoken to
+	origin := func(ctx context.Context) (_ string, err error) {
+		if id == "" {
+			word, id, err = i.ID(ctx)
+		}
+		return id, err
+	}
 	return Source{
-		Method: "template", Text: text, Program: i.Config,
+		Method: "template", Text: text, Program: i.Config, Origin: origin,
 		Name: func(ctx context.Context) (string, error) {
-			word, id, err := i.ID(ctx)
+			id, err := origin(ctx)
 			return imageName([]string{word}, "template 1", id), err
 		},
 		Fill: func(ctx context.Context, dir string, p Progress) error {

@@ -19,10 +19,10 @@ import (
 
 type buildFlags struct {
 	wishes
-	method, debian, mirror, variant, template, from string
-	packages, keys                                  []string
-	password                                        string
-	keep, fresh                                     bool
+	method, debian, mirror, variant, template, from, image string
+	packages, keys                                         []string
+	password                                               string
+	keep, fresh                                            bool
 }
 
 func newBuild(t *tool) *cobra.Command {
@@ -45,20 +45,21 @@ vserver web3 build -m debootstrap --context 40003 --interface eth0:192.0.2.12/24
 // flags adds what build and create have in common.
 func (f *buildFlags) flags(c *cobra.Command) {
 	fl := c.Flags()
-	fl.StringVarP(&f.method, "method", "m", "", "`METHOD`: host, debootstrap, template, clone, rsync or skeleton")
+	fl.StringVarP(&f.method, "method", "m", "", "`METHOD`: host, debootstrap, template, image, clone, rsync or skeleton")
 	fl.StringVarP(&f.debian, "debian", "d", "", "`SUITE` for debootstrap: bookworm, trixie, sid, ...")
 	fl.StringVar(&f.mirror, "mirror", "", "`URL` of the mirror for debootstrap")
 	fl.StringVar(&f.variant, "variant", "", "`VARIANT` of debootstrap, such as minbase")
 	fl.StringSliceVar(&f.packages, "packages", nil, "further `PACKAGES` for debootstrap (repeatable)")
 	fl.StringVarP(&f.template, "template", "t", "", "`FILE`, directory or registry reference to unpack")
 	fl.StringVar(&f.from, "from", "", "`SOURCE` to copy: a guest, a directory, or root@HOST:DIR")
+	fl.StringVar(&f.image, "image", "", "`IMAGE` of the pool to build upon, as vserver image list has them")
 	fl.StringArrayVar(&f.keys, "ssh-key", nil, "`FILE` with public keys that may log in as root (repeatable)")
 	fl.StringVar(&f.password, "root-password-file", "", "`FILE` with root's password, or a hash of it by crypt(3)")
 	fl.BoolVar(&f.keep, "keep", false, "keep what a build that fails has made")
 	fl.BoolVar(&f.fresh, "fresh", false, "make the files anew though the same image was made before")
 	f.wishes.flags(c)
 	c.RegisterFlagCompletionFunc("method", cobra.FixedCompletions(
-		[]string{"host", "debootstrap", "template", "clone", "rsync", "skeleton"}, cobra.ShellCompDirectiveNoFileComp))
+		[]string{"host", "debootstrap", "template", "image", "clone", "rsync", "skeleton"}, cobra.ShellCompDirectiveNoFileComp))
 	f.oldNames(fl)
 }
 
@@ -125,7 +126,7 @@ func (t *tool) makeBy(ctx context.Context, f buildFlags, method string, n guest.
 		if err != nil {
 			return usage{err.Error()}
 		}
-		return t.host.Clone(ctx, from, n, f.change, o)
+		return t.host.Clone(ctx, from, n, f.change, host.CloneOptions{BuildOptions: o})
 	}
 	spec, err := f.spec()
 	if err != nil {
@@ -170,8 +171,11 @@ func (f buildFlags) methodMeant(isGuest func(string) bool) (string, error) {
 	if f.template != "" {
 		meant["template"] = true
 	}
+	if f.image != "" {
+		meant["image"] = true
+	}
 	if len(meant) > 1 {
-		return "", usagef("only one of --debian, --template and --from says where the files come from")
+		return "", usagef("only one of --debian, --template, --image and --from says where the files come from")
 	}
 	for m := range meant {
 		if f.method != "" && f.method != m && !(f.method == "rsync" && m == "clone") && !(f.method == "clone" && m == "rsync") {
@@ -193,8 +197,7 @@ func (t *tool) isGuest(word string) bool {
 	if err != nil {
 		return false
 	}
-	_, err = os.Stat(t.host.Dirs.Spec(n))
-	return err == nil
+	return host.Exists(t.host, n)
 }
 
 // source is where the files come from.
@@ -219,6 +222,14 @@ func (t *tool) source(f buildFlags, method string) (build.Source, error) {
 			return lacks("--template FILE")
 		}
 		return build.Template(image.Meant(f.template)), nil
+	case "image":
+		if f.image == "" {
+			return lacks("--image IMAGE")
+		}
+		if f.fresh {
+			return build.Source{}, usagef("--fresh: an image is what it is")
+		}
+		return build.Image(f.image), nil
 	case "rsync", "clone":
 		if f.from == "" {
 			return lacks("--from SOURCE")

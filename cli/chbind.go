@@ -103,7 +103,8 @@ func (t *tool) inContext(err error) error {
 		return err
 	}
 	var u usage
-	if errors.As(err, &u) {
+	var own coded
+	if errors.As(err, &u) || errors.As(err, &own) {
 		return err
 	}
 	t.say(err)

@@ -121,7 +121,7 @@ func (t *tool) completeArgs(_ *cobra.Command, args []string, begun string) ([]st
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveDefault
 		}
-	case "rename", "enter", "console", "logs", "edit", "info", "kill", "wait":
+	case "rename", "clone", "enter", "console", "logs", "edit", "info", "kill", "wait":
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}

@@ -12,12 +12,26 @@ import (
 )
 
 func newConfig(t *tool) *cobra.Command {
-	return command("config NAME [KEY]", `
+	var explain bool
+	c := command("config NAME [KEY] [--explain]", `
 Shows the spec of a guest as it stands in its file, or the value of one setting
-with its default filled in. Keys are written with dots.`, `
+with its default filled in. Keys are written with dots.
+
+Of a guest that still has the directory of Linux-VServer's tools, /etc/vservers/NAME/,
+it shows the spec that the files there make. With --explain it tells of each of those
+files what becomes of it: the same effect, nearly the same, none needed, or refused,
+with the reason and the nearest alternative.`, `
 vserver web1 config
-vserver config web1 limits.memory`,
-		func(_ context.Context, args []string) error { return t.config(args) })
+vserver config web1 limits.memory
+vserver web1 config --explain`,
+		func(_ context.Context, args []string) error {
+			if explain {
+				return t.explain(args)
+			}
+			return t.config(args)
+		})
+	c.Flags().BoolVar(&explain, "explain", false, "tell what becomes of each file of Linux-VServer's")
+	return c
 }
 
 // config shows settings.

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"context"
-	"os"
 
 	"github.com/spf13/cobra"
 
@@ -38,7 +37,7 @@ func (t *tool) delete(ctx context.Context, f deleteFlags, args []string) error {
 		if f.yes || f.force {
 			break
 		}
-		if _, err := os.Lstat(t.host.Dirs.Spec(n)); err != nil {
+		if !host.Exists(t.host, n) {
 			continue // nothing to lose; delete says that there is no such guest
 		}
 		if !isTerminal(t.in) {

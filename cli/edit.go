@@ -33,7 +33,7 @@ func (t *tool) edit(ctx context.Context, args []string) error {
 	}
 	before, err := os.ReadFile(t.host.Dirs.Spec(n))
 	if os.IsNotExist(err) {
-		err = guest.ErrNotFound
+		_, err = t.host.Edit(n, nil) // says what there is in place of a spec
 	}
 	if err != nil {
 		return t.about(n, err)

@@ -6,9 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -18,6 +16,7 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/host"
 )
 
 // selection is which guests are meant, for verbs that take several.
@@ -111,54 +110,33 @@ func (t *tool) single(words []string) (guest.Name, error) {
 	return n, err
 }
 
-// name reads a guest's name as the old tools did: NAME, :NAME, a path ./NAME into
-// the directory of the specs, or the xid of a guest.
+// name reads a guest's name as the old tools did.
 func (t *tool) name(word string) (guest.Name, error) {
-	w := strings.TrimSuffix(strings.TrimPrefix(word, ":"), "/")
-	if strings.Contains(w, "/") {
-		abs, err := filepath.Abs(w)
-		if err != nil || filepath.Dir(abs) != t.host.Dirs.Config {
-			return "", usagef("%s: not a spec in %s", word, t.host.Dirs.Config)
-		}
-		w = strings.TrimSuffix(filepath.Base(abs), ".yaml")
-	}
-	n, err := guest.ParseName(w)
+	n, err := host.Find(t.host, word)
 	if err != nil {
 		return "", usage{err.Error()}
 	}
-	if x, err := strconv.ParseUint(w, 10, 16); err == nil && w == word {
-		return t.byXID(n, guest.XID(x)), nil
-	}
 	return n, nil
-}
-
-// byXID is the guest with the number x, unless one is called by the digits n.
-func (t *tool) byXID(n guest.Name, x guest.XID) guest.Name {
-	if _, err := os.Stat(t.host.Dirs.Spec(n)); err == nil {
-		return n
-	}
-	all, err := t.host.List()
-	if err != nil {
-		return n
-	}
-	for _, s := range all {
-		if s.XID == x {
-			return s.Name
-		}
-	}
-	return n
 }
 
 // parallel is how many guests are worked on at once. Starting and stopping is
 // mostly waiting for others' inits, so it is more than the processors are.
 const parallel = 16
 
+// room is how many guests are worked on at once.
+func (t *tool) room() int {
+	if t.jobs > 0 {
+		return t.jobs
+	}
+	return parallel
+}
+
 // each does something for each guest, several at once, and gives what went wrong.
 func (t *tool) each(ctx context.Context, names []guest.Name, do func(context.Context, guest.Name) error) error {
 	if len(names) == 1 {
 		return t.about(names[0], do(ctx, names[0]))
 	}
-	room := make(chan struct{}, parallel)
+	room := make(chan struct{}, t.room())
 	return t.all(ctx, names, func(ctx context.Context, n guest.Name) error {
 		room <- struct{}{}
 		defer func() { <-room }()

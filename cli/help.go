@@ -192,11 +192,11 @@ func overview() string {
 			group = e.group
 			fmt.Fprintf(&b, "\n%s:\n", group)
 		}
-		fmt.Fprintf(&b, "  %-12s %s\n", e.name, e.short)
+		fmt.Fprintf(&b, "  %-14s %s\n", e.name, e.short)
 	}
 	b.WriteString("\nExit codes:\n")
 	for _, row := range exitCodes() {
-		fmt.Fprintf(&b, "  %-12d %s\n", row.code, row.words)
+		fmt.Fprintf(&b, "  %-14d %s\n", row.code, row.words)
 	}
 	b.WriteString("\n" + helpOutro + "\n")
 	return b.String()

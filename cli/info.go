@@ -97,7 +97,7 @@ type hostInfo struct {
 
 // hostInfo prints what is known of the host.
 func (t *tool) hostInfo() error {
-	all, err := t.host.List()
+	all, err := t.host.List(false)
 	if err != nil {
 		return err
 	}

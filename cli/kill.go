@@ -58,6 +58,9 @@ func (t *tool) vkill(f killFlags, args []string) error {
 	if err != nil {
 		return err
 	}
+	if done, err := t.killContext(f, pids); done {
+		return err
+	}
 	var want guest.Name
 	if f.xid != "" {
 		if want, err = t.name(f.xid); err != nil {

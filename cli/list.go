@@ -34,7 +34,7 @@ vserver list --json`,
 
 // list lists guests.
 func (t *tool) list(f listFlags, args []string) error {
-	all, err := t.host.List()
+	all, err := t.host.List(t.json)
 	if err != nil {
 		return err
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -15,6 +14,7 @@ import (
 	"vserver/daemon/logtail"
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/host"
 )
 
 type logsFlags struct {
@@ -43,7 +43,7 @@ func (t *tool) logs(ctx context.Context, f logsFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	if _, err := os.Stat(t.host.Dirs.Spec(n)); err != nil {
+	if !host.Exists(t.host, n) {
 		return t.about(n, guest.ErrNotFound)
 	}
 	o := logtail.Options{Lines: f.lines, Follow: f.follow, Raw: f.raw}

@@ -34,6 +34,7 @@ type tool struct {
 	verb    string
 	subject string // NAME of `vserver NAME VERB`, or ""
 	json    bool   // --json was given
+	jobs    int    // how many guests are worked on at once; 0 is parallel
 
 	interrupted bool // by a signal, and did not come to its end therefore
 
@@ -69,7 +70,7 @@ func (t *tool) run(args []string) error {
 	} else {
 		t.program = "vserver"
 		var err error
-		if t.verb, t.subject, words, err = arrange(args); err != nil {
+		if t.verb, t.subject, words, err = arrange(args, t.knows); err != nil {
 			return err
 		}
 	}
@@ -85,20 +86,22 @@ func (t *tool) run(args []string) error {
 	return c.Execute()
 }
 
+// Names are the names that the program answers to as a verb, besides its own.
+func Names() []string {
+	return []string{"chbind", "chcontext", "naddress", "nattribute", "ncontext", "start-vservers", "stop-vservers", "vcontext", "vkill", "vps", "vserver-stat", "vtop", "vwait"}
+}
+
 // toolVerb is the verb that an old tool's name stands for, "" for vserver itself.
 func toolVerb(program string) string {
 	switch program {
 	case "vserver-stat":
 		return "stat"
-	case "vps":
-		return "ps"
-	case "vtop":
-		return "top"
-	case "vkill":
-		return "kill"
-	case "vwait":
-		return "wait"
-	case "chbind", "ncontext", "naddress", "nattribute":
+	case "vps", "vtop", "vkill", "vwait":
+		return program[1:]
+	case "stop-vservers":
+		return "start-vservers"
+	}
+	if slices.Contains(Names(), program) {
 		return program
 	}
 	return ""
@@ -106,7 +109,7 @@ func toolVerb(program string) string {
 
 // arrange brings both orders into one: `VERB WORDS...` and `NAME VERB WORDS...`.
 // Global options may stand in front.
-func arrange(args []string) (verb, subject string, words []string, err error) {
+func arrange(args []string, known func(string) bool) (verb, subject string, words []string, err error) {
 	n := slices.IndexFunc(args, func(s string) bool { return !strings.HasPrefix(s, "-") })
 	if n < 0 { // --help alone, --json alone
 		return "help", "", slices.DeleteFunc(slices.Clone(args), func(s string) bool { return s == "--help" || s == "-h" }), nil
@@ -121,12 +124,12 @@ func arrange(args []string) (verb, subject string, words []string, err error) {
 		words = slices.Concat(lead, rest[1:1+v], rest[2+v:])
 		return rest[1+v], rest[0], words, nil
 	}
-	return "", "", nil, strange(rest)
+	return "", "", nil, strange(rest, known)
 }
 
 // strange says what is wrong with words among which there is no verb where one
-// could stand.
-func strange(words []string) error {
+// could stand. known tells the names of guests.
+func strange(words []string, known func(string) bool) error {
 	if len(words) == 1 {
 		if near := guest.Nearest(words[0], guest.Verbs); near != "" {
 			return usageHint("vserver "+near+" --help", "no such command: %s; %s is one", words[0], near)
@@ -142,7 +145,16 @@ func strange(words []string) error {
 		return usageHint(strings.Join(slices.Concat([]string{"vserver", words[i]}, words[:i]), " "),
 			"several guests stand behind the verb, not before it")
 	}
+	if known(words[0]) {
+		return usageHint("vserver help", "no such command: %s", words[1])
+	}
 	return usageHint("vserver help", "neither %s nor %s is a command", words[0], words[1])
+}
+
+// knows says whether there is a guest of that name.
+func (t *tool) knows(name string) bool {
+	names, err := t.host.Names()
+	return err == nil && slices.Contains(names, guest.Name(name))
 }
 
 // isVerb says whether the word is a verb of the vserver command.

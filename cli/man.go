@@ -70,7 +70,7 @@ func (t *tool) writeMan(dir string) error {
 	for _, e := range table() {
 		pages["vserver-"+e.name+".8"] = roff(e.page(e.construct(t)))
 	}
-	for _, name := range []string{"vps", "vtop", "vkill", "vwait"} {
+	for _, name := range []string{"vps", "vtop", "vkill", "vwait", "chbind", "ncontext", "naddress", "nattribute", "chcontext", "vcontext", "start-vservers", "stop-vservers"} {
 		pages[name+".8"] = ".so man8/vserver-" + toolVerb(name) + ".8\n"
 	}
 	for name, text := range pages {

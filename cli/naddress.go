@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/host"
 	"vserver/ncontext/lone"
@@ -82,7 +83,7 @@ func (t *tool) subjectOf(f contextFlags) (*lone.Context, guest.Name, error) {
 
 func (t *tool) naddress(f contextFlags, args []string) error {
 	if len(f.masks) > 0 {
-		return usageHint("vserver naddress --help", "--mask: whole networks cannot be had; name addresses, or a --range")
+		return coded{fault.Hint(fmt.Errorf("--mask: whole networks cannot be had: %w", guest.ErrUnsupported), "vserver naddress --range FIRST-LAST has all addresses of the host among them"), exitUnsupported}
 	}
 	list, err := hostAddresses(f.ips)
 	if err != nil {

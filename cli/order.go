@@ -36,7 +36,7 @@ func (t *tool) inOrder(ctx context.Context, names []guest.Name, o order, do func
 	}
 	var mu sync.Mutex
 	failed := make(map[guest.Name]bool)
-	room := make(chan struct{}, parallel)
+	room := make(chan struct{}, t.room())
 	return t.all(ctx, names, func(ctx context.Context, n guest.Name) (err error) {
 		defer func() {
 			mu.Lock()

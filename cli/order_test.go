@@ -30,12 +30,15 @@ func TestArrange(t *testing.T) {
 		{"--json -h", "help", "", "--json"},
 		{"help start", "help", "", "start"},
 	} {
-		verb, subject, words, err := arrange(strings.Fields(tt.line))
+		verb, subject, words, err := arrange(strings.Fields(tt.line), nobody)
 		if err != nil || verb != tt.verb || subject != tt.subject || strings.Join(words, " ") != tt.words {
 			t.Errorf("%q: got %q %q %q, %v", tt.line, verb, subject, words, err)
 		}
 	}
 }
+
+// nobody is a host without guests.
+func nobody(string) bool { return false }
 
 func TestArrangeComplains(t *testing.T) {
 	for line, want := range map[string]string{
@@ -43,8 +46,10 @@ func TestArrangeComplains(t *testing.T) {
 		"web1 strat":      "no such command: strat; start is one",
 		"web1":            "web1: what about it? a verb is missing",
 		"web1 web2 start": "several guests stand behind the verb",
+		"web1 frobnicate": "no such command: frobnicate",
+		"gone frobnicate": "neither gone nor frobnicate is a command",
 	} {
-		_, _, _, err := arrange(strings.Fields(line))
+		_, _, _, err := arrange(strings.Fields(line), func(name string) bool { return name == "web1" })
 		if err == nil || !strings.Contains(err.Error(), want) || exitCode(err) != exitUsage || fault.HintOf(err) == "" {
 			t.Errorf("%q: got %v, code %d, hint %q", line, err, exitCode(err), fault.HintOf(err))
 		}
@@ -57,7 +62,7 @@ func FuzzArrange(f *testing.F) {
 	f.Fuzz(func(t *testing.T, line string) {
 		args := strings.Fields(line)
 		given := slices.Clone(args)
-		verb, subject, words, err := arrange(args)
+		verb, subject, words, err := arrange(args, nobody)
 		if !slices.Equal(args, given) {
 			t.Errorf("%q: the arguments were changed to %q", given, args)
 		}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 	"time"
 
@@ -16,8 +17,9 @@ import (
 
 func newStatus(t *tool) *cobra.Command {
 	return command("status NAME...", `
-Says whether guests run, since when and with how many processes; of a stopped one,
-why its init ended last time, with the last lines of its console. The exit code is
+Says whether guests run, since when and with how many processes, and what is wrong with
+one that runs, as a program that holds it in missing from its network; of a stopped
+one, why its init ended last time, with the last lines of its console. The exit code is
 0 when all of them run, 3 when one does not, 5 when there is no such guest.`, `
 vserver web1 status
 vserver status web1 --json`,
@@ -108,8 +110,18 @@ func (t *tool) statusText(s guest.Status) string {
 		if disk := diskText(s.Disk); disk != "" {
 			fmt.Fprintf(&b, "Disk:                 %s\n", disk)
 		}
+		for i, line := range poolLines(s.Limits) {
+			label := ""
+			if i == 0 {
+				label = "Limits:"
+			}
+			fmt.Fprintf(&b, "%-22s%s\n", label, line)
+		}
 		if s.State == guest.Frozen {
 			b.WriteString("State:                frozen\n")
+		}
+		if s.Problem != "" {
+			fmt.Fprintf(&b, "Problem:              %s\n", s.Problem)
 		}
 		return b.String()
 	}
@@ -128,6 +140,42 @@ func (t *tool) statusText(s guest.Status) string {
 		}
 	}
 	return b.String()
+}
+
+// poolLines says of each limited pool what the guest has of it, and how often it ran
+// against the limit. One that was never hit is told of when it is half full: else the
+// lines of a guest that has room are those of Linux-VServer.
+func poolLines(list []guest.Pool) (lines []string) {
+	for _, p := range list {
+		quiet := p.Hits == nil || *p.Hits == 0
+		if quiet && (p.Max <= 0 || p.Used < p.Max/2) {
+			continue
+		}
+		amount := func(n int64) string { return strconv.FormatInt(n, 10) }
+		line := p.Name
+		switch p.Name {
+		case "cpu": // its limit is a rate, and nothing of it is had
+		case "memory", "swap":
+			amount = func(n int64) string { return strings.TrimSpace(statMem(uint64(n))) }
+			fallthrough
+		default:
+			line += " " + amount(p.Used)
+			if p.Max > 0 {
+				line += " of " + amount(p.Max)
+			}
+		}
+		switch {
+		case p.Hits == nil:
+		case *p.Hits == 0:
+			line += ", never hit"
+		case *p.Hits == 1:
+			line += ", hit once"
+		default:
+			line += fmt.Sprintf(", hit %d times", *p.Hits)
+		}
+		lines = append(lines, line)
+	}
+	return lines
 }
 
 // statusLines is how many lines of the console status shows.

@@ -16,8 +16,11 @@ import (
 
 	"vserver/guest"
 	"vserver/host"
+	"vserver/internal/need"
 	"vserver/store/settings"
 )
+
+func TestMain(m *testing.M) { need.Main(m) }
 
 var update = flag.Bool("update", false, "write the generated files anew")
 
@@ -49,7 +52,7 @@ func TestPages(t *testing.T) {
 		if p.long == "" || len(p.examples) == 0 || p.short == "" {
 			t.Errorf("%s: text, example or summary is missing", e.name)
 		}
-		if len(e.name) > 12 || strings.HasSuffix(e.short, ".") {
+		if len(e.name) > 14 || strings.HasSuffix(e.short, ".") {
 			t.Errorf("%s: %q does not fit the overview", e.name, e.short)
 		}
 		for line := range strings.Lines(helpText(p)) {

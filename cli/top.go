@@ -23,15 +23,16 @@ type topFlags struct {
 }
 
 // topSorts are the orders of the table, each by the key that asks for it.
-const topSorts = "cmptnx"
+const topSorts = "cmpthnx"
 
 func newTop(t *tool) *cobra.Command {
 	f := topFlags{delay: guest.Duration(2 * time.Second)}
 	c := command("top [OPTION...]", `
 A live table of the guests that run, and of the host: processor time in percent of
-one processor, memory, processes, bytes received and sent a second. Keys: c m p t n x
-sort by processor, memory, processes, traffic, name and xid, r turns the order round,
-q ends.
+one processor, memory, processes, bytes received and sent a second, and how often a guest
+ran against a limit of its own since it started (vserver NAME status says against
+which). Keys: c m p t h n x sort by processor, memory, processes, traffic, hits, name and
+xid, r turns the order round, q ends.
 
 Without a terminal, or with --once, the table is printed once.`, `
 vtop
@@ -175,10 +176,10 @@ func (t *tool) drawTop(rows []topRow) {
 	t.out.WriteString(b.String())
 }
 
-// topLines is the table. Where there is not much room, it is without traffic.
+// topLines is the table. Where there is not much room, it is without traffic and hits.
 func topLines(rows []topRow, width int) []string {
-	const enough = 72
-	head := "   IN/s  OUT/s"
+	const enough = 79
+	head := "   IN/s  OUT/s   HITS"
 	if width < enough {
 		head = ""
 	}
@@ -192,6 +193,7 @@ func topLines(rows []topRow, width int) []string {
 		if r.Net != nil {
 			net = fmt.Sprintf("%7s%7s", statMem(uint64(r.In)), statMem(uint64(r.Out)))
 		}
+		net += fmt.Sprintf("%7d", guest.Hits(r.Limits))
 		lines = append(lines, fmt.Sprintf("%5d %5d %6.1f%7s%7s%s %10s %s",
 			r.XID, r.Processes, r.CPU, statMem(uint64(r.VSZ)), statMem(uint64(r.RSS)), net[:len(head)], statTime(time.Duration(r.Uptime)), name))
 	}
@@ -240,6 +242,8 @@ func sortTop(rows []topRow, by byte, turned bool) {
 			c = cmp.Compare(b.Processes, a.Processes)
 		case 't':
 			c = cmp.Compare(b.In+b.Out, a.In+a.Out)
+		case 'h':
+			c = cmp.Compare(guest.Hits(b.Limits), guest.Hits(a.Limits))
 		case 'n':
 			c = cmp.Compare(a.Name, b.Name)
 		}

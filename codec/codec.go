@@ -1,4 +1,5 @@
-// Package codec unpacks compressed streams, whose kind it tells by their first bytes.
+// Package codec unpacks compressed streams, whose kind it tells by their first bytes, and
+// packs some.
 //
 // It is linked into vserver-image alone: the streams are strangers' and the decoders
 // large, so they run in a process of their own, as nobody, and the vserver command
@@ -48,6 +49,20 @@ func Reader(r io.Reader) (io.Reader, error) {
 		return b, nil
 	}
 	return nil, fmt.Errorf("stream begins with % x: %w", head[:min(len(head), 6)], ErrUnknown)
+}
+
+// Writer packs what is written to it for w, by kind: "zstd" or "gzip", at their usual
+// levels. Close ends the stream.
+func Writer(w io.Writer, kind string) (io.WriteCloser, error) {
+	switch kind {
+	case "zstd":
+		// On one processor: who feeds it and who takes from it have the others, and
+		// handing blocks around costs a fifth more.
+		return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1))
+	case "gzip":
+		return gzip.NewWriter(w), nil
+	}
+	return nil, fmt.Errorf("%.20q: %w", kind, ErrUnknown)
 }
 
 // A tar archive is known by the word ustar at this offset of its first header.

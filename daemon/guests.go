@@ -22,6 +22,7 @@ type watched struct {
 	since time.Time // of its start, or of the first that we saw of it
 	src   *loop.Source
 	tries int    // how often its exit status was asked for in vain
+	kills int    // for want of memory, or unknown
 	leave func() // ends what attends its network
 }
 
@@ -175,7 +176,7 @@ func (w *worker) inherit(files map[string]int) {
 			continue
 		}
 		unix, _ := strconv.ParseInt(since, 10, 64)
-		g := &watched{Start: s, pidfd: fd, since: time.Unix(unix, 0)}
+		g := &watched{Start: s, pidfd: fd, since: time.Unix(unix, 0), kills: unknown}
 		con, ok := files[g.keptConsole()]
 		if !ok {
 			con = -1
@@ -206,7 +207,7 @@ func (w *worker) adopt() {
 		if err != nil {
 			continue // it ended just now
 		}
-		g := &watched{Start: s, pidfd: fd, since: time.Now()}
+		g := &watched{Start: s, pidfd: fd, since: time.Now(), kills: unknown}
 		if err := w.watch(g, w.acts.Reopen(s), true); err != nil {
 			w.say("%v", err)
 		}

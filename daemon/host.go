@@ -13,10 +13,13 @@ import (
 	"vserver/host"
 	"vserver/host/balance"
 	"vserver/host/config"
+	"vserver/host/disk"
 	"vserver/host/life"
 	"vserver/host/network"
+	"vserver/host/state"
 	"vserver/kernel/cgroup"
 	"vserver/ncontext"
+	"vserver/quota"
 )
 
 // hostActs are the acts of vserverd on this host.
@@ -25,17 +28,29 @@ func hostActs(dirs guest.Dirs) acts {
 	return acts{
 		Ended:   func(n guest.Name, exit guest.Exit) error { return ended(dirs, n, exit) },
 		Start:   func(n guest.Name) error { return startAside(dirs, n) },
-		OOM:     func(n guest.Name) bool { return cgroup.OOMKills(dirs.Group(n)) > 0 },
+		OOM:     func(n guest.Name) int { return cgroup.OOMKills(dirs.Group(n)) },
 		Running: func(known func(guest.Name) bool) []proto.Start { return running(h, known) },
 		Reopen:  console.Reopen,
 		Prune:   func() error { return life.Prune(dirs) },
 		Makes:   config.Makes(dirs),
+		Views:   func(n guest.Name) guest.ViewFlags { return viewFlags(dirs, n) },
+		Area:    func(n guest.Name) (*quota.Area, uint32, error) { return disk.Area(dirs, n) },
 		Named:   func() error { return network.Named(dirs) },
 		Steer:   func(ctx context.Context) error { return ncontext.Steer(ctx, dirs) },
 		Attend: func(s proto.Start, say func(string, ...any)) func() {
 			return network.Attend(dirs, s.Name, s.InitPID, say)
 		},
 	}
+}
+
+// viewFlags gives the flags of the view with which a guest was started; none when it does
+// not run.
+func viewFlags(dirs guest.Dirs, n guest.Name) guest.ViewFlags {
+	note, err := state.ReadNote(dirs, n)
+	if err != nil || note == nil {
+		return 0
+	}
+	return note.Views
 }
 
 // ended takes down a guest that ended by itself; what it had the others share.

@@ -23,6 +23,7 @@ import (
 	"vserver/daemon/keeper"
 	"vserver/daemon/proto"
 	"vserver/guest"
+	"vserver/kernel/clock"
 )
 
 // Main is vserverd with the command line args, for the guests at dirs unless args
@@ -237,9 +238,22 @@ func (p process) serve(s store, files map[string]int, ours bool) (code int, err 
 // frugal keeps the process small: there is next to no garbage, and nobody waits for
 // it to be fast.
 func frugal() {
-	runtime.GOMAXPROCS(min(2, runtime.NumCPU()))
-	debug.SetGCPercent(25)
-	debug.SetMemoryLimit(8 << 20)
+	// Two loops wait in the kernel, each with a processor of the runtime's that the monitor
+	// takes away from it only after a while; what they begin is not to wait for that.
+	runtime.GOMAXPROCS(4)
+	clock.Relax()
+	room(0)
+}
+
+// room bounds the process's memory for a number of views. Each has some 20 KiB of texts;
+// were the bound reached, nothing would be done any more but look for garbage.
+func room(views int) {
+	percent := 25
+	if views > 16 {
+		percent = 100
+	}
+	debug.SetGCPercent(percent)
+	debug.SetMemoryLimit(8<<20 + int64(views)<<16)
 }
 
 // protect asks the kernel to kill others first when memory is short, if that is

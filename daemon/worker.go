@@ -17,6 +17,7 @@ import (
 	"vserver/daemon/sockets"
 	"vserver/daemon/views"
 	"vserver/guest"
+	"vserver/quota"
 )
 
 // acts are what vserverd has done to the machine; see host.go. Ended and Start may
@@ -28,8 +29,8 @@ type acts struct {
 	// Start starts a guest in a process of its own; guest.ErrRunning and
 	// guest.ErrNotFound keep their meaning.
 	Start func(guest.Name) error
-	// OOM tells whether the kernel killed in the guest for want of memory.
-	OOM func(guest.Name) bool
+	// OOM counts the processes of the guest that the kernel killed for want of memory.
+	OOM func(guest.Name) int
 	// Running gives the guests that run, by what the kernel says, leaving out those
 	// that are known.
 	Running func(known func(guest.Name) bool) []proto.Start
@@ -46,6 +47,10 @@ type acts struct {
 	Prune func() error
 	// Makes tells whether a guest may make nodes of a device.
 	Makes func(n guest.Name, block bool, major, minor int) bool
+	// Views gives the flags of the view with which a guest was started.
+	Views func(guest.Name) guest.ViewFlags
+	// Area opens the own files of a guest, whose ids begin at base.
+	Area func(guest.Name) (a *quota.Area, base uint32, err error)
 }
 
 // store is who holds our files: a keeper process, or systemd.
@@ -122,6 +127,7 @@ func (w *worker) run(files map[string]int) (end bool, err error) {
 	w.views.Inherit(files)
 	w.calls.Inherit(files)
 	w.loop.After(adoptPause, w.adopt)
+	w.loop.After(oomPause, w.watchOOM)
 	if w.notes == nil {
 		w.job(w.attachNotes)
 	}
@@ -165,8 +171,8 @@ func (w *worker) open(files map[string]int) error {
 		return err
 	}
 	w.sockets = sockets.Set{Dirs: w.dirs, Loop: w.loop, Say: w.say, Keep: w.keep, Unkeep: w.unkeep, Job: w.job}
-	w.calls = calls.Set{Loop: w.loop, Say: w.say, Keep: w.keep, Unkeep: w.unkeep, Job: w.job, Makes: w.acts.Makes}
-	w.views = views.Set{Dirs: w.dirs, Loop: w.loop, Say: w.say, Keep: w.keep, Unkeep: w.unkeep}
+	w.calls = calls.Set{Loop: w.loop, Say: w.say, Keep: w.keep, Unkeep: w.unkeep, Makes: w.acts.Makes, Views: w.acts.Views, Size: w.views.Size, Area: w.acts.Area}
+	w.views = views.Set{Dirs: w.dirs, Loop: w.loop, Say: w.say, Keep: w.keep, Unkeep: w.unkeep, Grown: room}
 	w.consoles = console.Set{Dirs: w.dirs, Loop: w.loop, Spill: spill, Say: w.say}
 	a, ok1 := files[keptNotes]
 	b, ok2 := files[keptAttached]

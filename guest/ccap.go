@@ -3,10 +3,12 @@ package guest
 // The context capabilities that can be switched, by their bit.
 const (
 	SetUtsname    = 0
+	SetRlimit     = 1
 	FsSecurity    = 2
 	Tiocsti       = 4
 	SecureMount   = 16
 	SecureRemount = 17
+	QuotaCtl      = 20
 	Namespace     = 25
 )
 
@@ -16,9 +18,8 @@ func Ccaps() []Right {
 	return []Right{
 		{Name: "set_utsname", Aliases: []string{"utsname"}, Bit: SetUtsname, Honour: Switched, Default: true,
 			By: "system call filter before the UTS namespace, which the guest's user namespace owns"},
-		{Name: "set_rlimit", Aliases: []string{"rlimit"}, Bit: 1, Honour: Refused,
-			By:      "the kernel asks for sys_resource over the host to raise a hard limit",
-			Instead: "limits.rlimits with a high hard limit, as nofile: 1024:1048576; the guest moves freely below it"},
+		{Name: "set_rlimit", Aliases: []string{"rlimit"}, Bit: SetRlimit, Honour: Switched,
+			By: "system call filter and vserverd: who has bcap sys_resource raises hard limits of its own up to those of the guest's init; see What vserverd does"},
 		{Name: "fs_security", Bit: FsSecurity, Honour: Switched, Default: true,
 			By: "capability setfcap: security.capability, bound to the guest's user namespace; others of security.* ask for rights over the host"},
 		{Name: "fs_trusted", Bit: 3, Honour: Refused,
@@ -37,7 +38,7 @@ func Ccaps() []Right {
 		{Name: "audit_control", Bit: 14, Honour: Always, Default: true,
 			By: "the kernel lets a process set its login uid once, which is all that logins do"},
 		{Name: "secure_mount", Aliases: []string{"mount"}, Bit: SecureMount, Honour: Switched, Default: true,
-			By: "system call filter before the kernel's own rule: in a user namespace bind mounts, proc, sysfs, tmpfs, devpts, mqueue, cgroup2, overlay and FUSE, always nodev"},
+			By: "system call filter before the kernel's own rule: in a user namespace bind mounts, proc, sysfs, tmpfs, devpts, mqueue, cgroup2, overlay and FUSE, always nodev. Without it nothing is unmounted either, and so no mask taken from /proc"},
 		{Name: "secure_remount", Aliases: []string{"remount"}, Bit: SecureRemount, Honour: Switched, Default: true,
 			By: "system call filter before the kernel's own rule: what the host set on a mount is locked"},
 		{Name: "binary_mount", Bit: 18, Honour: Refused,
@@ -46,9 +47,8 @@ func Ccaps() []Right {
 		{Name: "dev_mount", Bit: 19, Honour: Refused,
 			By:      "what is mounted in a user namespace is nodev",
 			Instead: "rights.devices, whose nodes are in the guest's /dev"},
-		{Name: "quota_ctl", Bit: 20, Honour: Refused,
-			By:      "quotactl(2) asks for sys_admin over the host and speaks of a whole file system",
-			Instead: "limits.disk for the guest as a whole, `vserver NAME quota` on the host for its users"},
+		{Name: "quota_ctl", Bit: QuotaCtl, Honour: Switched,
+			By: "system call filter and vserverd: quotactl(2) for the guest's own files and ids, where the file system has quotas of users; see What vserverd does"},
 		{Name: "admin_mapper", Bit: 21, Honour: Refused,
 			By: "the device mapper has one list of devices for the host", Instead: "a device made on the host and given by rights.devices"},
 		{Name: "admin_cloop", Bit: 22, Honour: Refused,

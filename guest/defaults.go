@@ -19,7 +19,12 @@ const (
 	DefaultLogSize = Bytes(1 << 20)
 	// DefaultRunlevel is multi-user with network, as sysvinit counts.
 	DefaultRunlevel = "3"
+	// DefaultRunlevelStop is the halt, as sysvinit counts.
+	DefaultRunlevelStop = "0"
 )
+
+// RunlevelScripts are the places of the program rc, which style sysv runs.
+const RunlevelScripts = "/etc/rc.d:/etc/init.d"
 
 // WithDefaults gives the spec of guest n with the defaults filled in that do not
 // depend on the host. What stays zero is decided where it is needed: the xid and
@@ -42,7 +47,10 @@ func (s *Spec) WithDefaults(n Name) Spec {
 		}
 		set(&out.Console.Type, ConsoleTTY)
 	case InitSysv:
-		set(&out.Init.Runlevel, DefaultRunlevel)
+		if len(out.Init.Command) == 0 {
+			set(&out.Init.Runlevel, DefaultRunlevel)
+		}
+		set(&out.Init.RunlevelStop, DefaultRunlevelStop)
 	}
 	set(&out.Console.Type, ConsoleLog)
 	set(&out.Console.LogSize, DefaultLogSize)

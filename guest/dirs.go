@@ -38,6 +38,9 @@ func (d Dirs) Guest(n Name) string { return filepath.Join(d.Data, "guests", stri
 // Pool is the directory of the shared trees.
 func (d Dirs) Pool() string { return filepath.Join(d.Data, "pool") }
 
+// Layers is where guests' earlier files are that snapshots and clones stand upon.
+func (d Dirs) Layers() string { return filepath.Join(d.Data, "layers") }
+
 // Volumes is where the volumes are, a directory each.
 func (d Dirs) Volumes() string { return filepath.Join(d.Data, "volumes") }
 

@@ -63,10 +63,10 @@ func (n *Name) UnmarshalText(b []byte) (err error) {
 // Verbs are the words that no guest may be called, because `vserver WORD ...` and
 // `vserver ... WORD` would be ambiguous. cli tests them against its command table.
 var Verbs = []string{
-	"build", "chbind", "check", "completion", "condrestart", "config", "console", "create",
-	"delete", "edit", "enter", "exec", "help", "image", "info", "kill", "list", "logs", "man",
-	"naddress", "nattribute", "ncontext", "net", "ps", "quota", "rename", "restart", "running", "set", "start", "stat", "status", "stop",
-	"suexec", "top", "version", "wait",
+	"build", "chbind", "chcontext", "check", "clone", "completion", "condrestart", "config", "console", "create",
+	"delete", "diff", "edit", "enter", "exec", "hashify", "help", "image", "info", "kill", "list", "logs", "man", "migrate",
+	"naddress", "nattribute", "ncontext", "net", "pool", "ps", "quota", "rebase", "rename", "restart", "rollback", "running", "set", "snapshot", "start", "start-vservers", "stat", "status", "stop",
+	"suexec", "top", "unhashify", "vcontext", "vdu", "version", "volume", "wait",
 }
 
 // XID is a guest's number: 2 to 49151 as in Linux-VServer. 0 is the host and 1 was

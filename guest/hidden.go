@@ -1,7 +1,9 @@
 package guest
 
-// hidden checks what else a guest needs whose sockets are handed in (hide_netif).
+// hidden checks what else a guest needs whose sockets are handed in (hide_netif), or whose
+// packets the host does not see.
 func (v *validator) hidden(s *Spec) {
+	v.heldInside(s)
 	n := s.Network
 	if n.Mode == "" {
 		n.Mode = NetShared

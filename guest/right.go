@@ -165,6 +165,13 @@ func (s *Spec) FlagSet() (RightSet, error) {
 // names mknod.
 func (s *Spec) MakesNodes() bool { return s.Userns != UsernsNone && names(s.Rights.Bcaps, "mknod") }
 
+// Asks tells whether calls of the guest's are left to vserverd for a narrow right: nodes,
+// limits or quotas. The error is that of CcapSet.
+func (s *Spec) Asks() (bool, error) {
+	set, err := s.CcapSet()
+	return s.MakesNodes() || set.Has(SetRlimit) || set.Has(QuotaCtl), err
+}
+
 // names tells whether a capability is given by its name, and not just by "all".
 func names(words []string, name string) (given bool) {
 	for _, w := range words {
@@ -199,13 +206,15 @@ func (v *validator) vserverRights(s *Spec) {
 	}
 	net := s.Network
 	set(&net.Mode, NetShared)
-	if s.MakesNodes() {
-		switch {
-		case net.Hidden():
-			v.bad("rights.bcaps", "mknod: a filter has one listener, and hide_netif has it: take one of the two")
-		case r.Seccomp == SeccompNone:
-			v.bad("rights.bcaps", "mknod: needs rights.seccomp: default, by which vserverd is asked for nodes")
+	if s.MakesNodes() && r.Seccomp == SeccompNone {
+		v.bad("rights.bcaps", "mknod: needs rights.seccomp: default, by which vserverd is asked for nodes")
+	}
+	if asks, _ := s.Asks(); asks && net.Hidden() {
+		at := "rights.ccaps"
+		if s.MakesNodes() {
+			at = "rights.bcaps"
 		}
+		v.bad(at, "mknod, set_rlimit, quota_ctl: a filter has one listener, and hide_netif has it: take one of the two")
 	}
 	each(v, "rights.devices", r.Devices, v.device)
 	v.sysctls(r.Sysctls, &net)
@@ -220,7 +229,7 @@ func (v *validator) ownUsers(s *Spec, at, word string) {
 		return // all, none
 	}
 	switch e.Bit {
-	case SetUtsname, SecureMount, SecureRemount, Namespace:
+	case SetUtsname, SecureMount, SecureRemount, Namespace, SetRlimit, QuotaCtl:
 		if s.Userns == UsernsNone && !negated {
 			v.bad(at, "%s: is a right over the guest's own namespaces; it needs userns: private", e.Name)
 			return
@@ -240,3 +249,9 @@ func (v *validator) filtered(s *Spec, at, word string, r rightsOf) {
 		v.bad(at, "%s: needs rights.seccomp: default, which holds it", e.Name)
 	}
 }
+
+// FindFlag gives the context flag of that name, alias or "^BIT", in any case.
+func FindFlag(word string) (Right, error) { return flags().find(word) }
+
+// FindCcap gives the context capability of that name, alias or "^BIT", in any case.
+func FindCcap(word string) (Right, error) { return ccaps().find(word) }

@@ -59,7 +59,7 @@ func TestRightWords(t *testing.T) {
 		"!utsname VXC_SET_UTSNAME":   "set_utsname fs_security audit_control secure_mount secure_remount namespace",
 		"none":                       "audit_control",
 		"none ^4":                    "tiocsti audit_control",
-		"all !namespace":             "set_utsname fs_security tiocsti audit_control secure_mount secure_remount",
+		"all !namespace":             "set_utsname set_rlimit fs_security tiocsti audit_control secure_mount secure_remount quota_ctl",
 		"!quota_ctl !syslog tiocsti": "set_utsname fs_security tiocsti audit_control secure_mount secure_remount namespace",
 	} {
 		s := Spec{Rights: Rights{Ccaps: strings.Fields(words)}}
@@ -75,7 +75,7 @@ func TestRightWords(t *testing.T) {
 		}
 	}
 	for word, want := range map[string]string{
-		"secure_mont": "did you mean secure_mount?", "zzz": "doc/rights.md", "quota_ctl": "instead: limits.disk",
+		"secure_mont": "did you mean secure_mount?", "zzz": "doc/rights.md", "dev_mount": "instead: rights.devices",
 		"raw_icmp": "network.ncaps: [raw_icmp]", "!audit_control": "cannot be taken away", "^3": "fs_trusted", "^63": "no such name",
 	} {
 		_, err := (&Spec{Rights: Rights{Ccaps: []string{word}}}).CcapSet()

@@ -20,6 +20,7 @@ type Spec struct {
 	Console Console `yaml:"console" doc:"console of the guest and its log"`
 	Boot    Boot    `yaml:"boot" doc:"start with the host"`
 	Restart Restart `yaml:"restart" doc:"what vserverd does when the guest's init ends by itself" default:"never"`
+	Shell   string  `yaml:"shell" doc:"program of the guest's that enter runs for root" default:"that of the guest's /etc/passwd"`
 	Hooks   Hooks   `yaml:"hooks" doc:"programs of the host that run around start and stop"`
 }
 
@@ -36,6 +37,8 @@ const (
 type Root struct {
 	Kind   RootKind `yaml:"kind" doc:"overlay: a private layer above shared ones. dir: a plain directory" default:"overlay"`
 	Lower  []string `yaml:"lower" doc:"shared read-only trees beneath the private layer, topmost first: names of images in the pool, or absolute paths"`
+	Path   string   `yaml:"path" doc:"kind dir: the directory of the host's that holds the guest's files" default:"the guest's own below /var/lib/vservers"`
+	IDMap  bool     `yaml:"idmap" doc:"kind dir: the files belong to ids from 0 up, and the guest's mount shifts them to its own; others must not get at them on the host (chmod 700 on the directory above)"`
 	Shared []string `yaml:"shared" doc:"directories of the host seen at the same place in the guest, writes going to the private layer (method host)"`
 }
 
@@ -50,14 +53,16 @@ const (
 
 // Init is what runs as the guest's first process, and how it is asked to end.
 type Init struct {
-	Style       InitStyle         `yaml:"style" doc:"plain: the guest's own init is pid 1. sysv: runlevel scripts, no init. command: any command below a tiny reaper" default:"plain"`
-	Command     []string          `yaml:"command" doc:"argv of the init (plain) or of the command" default:"/sbin/init"`
-	User        string            `yaml:"user" doc:"user that the command of style command runs as, instead of root: a name or number that the guest knows, or user:group"`
-	Runlevel    string            `yaml:"runlevel" doc:"runlevel of style sysv" default:"3"`
-	Environment map[string]string `yaml:"environment" doc:"environment of the init"`
-	StopSignal  Signal            `yaml:"stop_signal" doc:"signal that asks the init to end" default:"by the kind of init found"`
-	StopCommand []string          `yaml:"stop_command" doc:"command run in the guest to ask it to end, instead of a signal"`
-	StopTimeout Duration          `yaml:"stop_timeout" doc:"how long the guest may take to end before it is killed" default:"90s"`
+	Style        InitStyle         `yaml:"style" doc:"plain: the guest's own init is pid 1. sysv: runlevel scripts, no init. command: any command below a tiny reaper" default:"plain"`
+	Command      []string          `yaml:"command" doc:"argv of the init (plain), of the command, or of what stands in place of the runlevel scripts (sysv)" default:"/sbin/init"`
+	User         string            `yaml:"user" doc:"user that the command of style command runs as, instead of root: a name or number that the guest knows, or user:group"`
+	Runlevel     string            `yaml:"runlevel" doc:"runlevel of style sysv" default:"3"`
+	RunlevelStop string            `yaml:"runlevel_stop" doc:"runlevel that style sysv ends with" default:"0"`
+	Environment  map[string]string `yaml:"environment" doc:"environment of the init"`
+	StopSignal   Signal            `yaml:"stop_signal" doc:"signal that asks the init to end" default:"by the kind of init found"`
+	StopCommand  []string          `yaml:"stop_command" doc:"command run in the guest to ask it to end, instead of a signal"`
+	StopTimeout  Duration          `yaml:"stop_timeout" doc:"how long the guest may take to end before it is killed" default:"90s"`
+	KillSequence []string          `yaml:"kill_sequence" doc:"signals for all processes of a guest whose time is up, with the seconds to wait between them, as TERM, 5, KILL; then it is killed as a whole"`
 }
 
 // InitStyle is the way a guest is brought up.
@@ -153,12 +158,3 @@ const (
 	RestartOnFailure Restart = "on-failure"
 	RestartAlways    Restart = "always"
 )
-
-// Hooks are programs of the host, run as root with the point's name and the guest's
-// name as arguments. A pre-start hook that fails stops the start.
-type Hooks struct {
-	PreStart  []string `yaml:"pre-start" doc:"before anything of the guest is set up"`
-	PostStart []string `yaml:"post-start" doc:"when the guest's init runs"`
-	PreStop   []string `yaml:"pre-stop" doc:"before the guest is asked to end"`
-	PostStop  []string `yaml:"post-stop" doc:"when nothing of the guest is left running"`
-}

@@ -3,6 +3,7 @@ package guest
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -92,10 +93,7 @@ func (v *validator) traffic(n *Network) {
 		v.bad("network.egress.reserved", "%v: is above the rate %v", e.Reserved, e.Rate)
 	}
 	why := "mode: " + string(n.Mode)
-	switch {
-	case n.Mode == NetPrivate && (n.Link == LinkBridge || n.Link == LinkMacvlan):
-		why = "link: " + string(n.Link) + ", whose packets do not pass the host"
-	case n.Mode != NetHost && n.Mode != NetNone:
+	if n.Mode != NetHost && n.Mode != NetNone {
 		return
 	}
 	for _, k := range []struct {
@@ -106,4 +104,32 @@ func (v *validator) traffic(n *Network) {
 			v.bad("network."+k.key, "has no meaning with %s", why)
 		}
 	}
+}
+
+// heldInside checks that a guest cannot change or pass by the rules and rates that stand
+// in its own network namespace: those of guests whose packets do not pass the host's
+// filter.
+func (v *validator) heldInside(s *Spec) {
+	n := &s.Network
+	if n.Mode != NetPrivate || n.Link != LinkBridge && n.Link != LinkMacvlan || !s.PassesFilters() {
+		return
+	}
+	for _, k := range []struct {
+		key string
+		set bool
+	}{
+		{"firewall", len(n.Firewall) > 0},
+		{"egress", n.Link == LinkMacvlan && n.Egress.Asked()}, {"ingress", n.Link == LinkMacvlan && n.Ingress != Ingress{}},
+	} {
+		if k.set {
+			v.bad("network."+k.key, "does not hold with link: %s for a guest with net_admin or packet sockets (rights, ncaps), which goes past it; use link: routed", n.Link)
+		}
+	}
+}
+
+// PassesFilters tells whether the guest may change the packet filter of its own network
+// namespace, or send packets that do not pass it.
+func (s *Spec) PassesFilters() bool {
+	caps, err := s.Bounding()
+	return err != nil || caps&capset("net_admin") != 0 || s.Rights.Seccomp == SeccompNone || slices.Contains(s.Rights.Syscalls, "AF_PACKET")
 }

@@ -87,6 +87,7 @@ func (s *Spec) Validate() []Problem {
 	v := &validator{}
 	v.identity(s)
 	v.root(&s.Root)
+	v.rootDir(s)
 	v.mounts(s)
 	v.init(&s.Init)
 	v.network(&s.Network)
@@ -99,12 +100,11 @@ func (s *Spec) Validate() []Problem {
 	v.console(&s.Console)
 	v.boot(&s.Boot)
 	oneOf(v, "restart", s.Restart)
-	for _, h := range []struct {
-		key  string
-		list []string
-	}{{"pre-start", s.Hooks.PreStart}, {"post-start", s.Hooks.PostStart},
-		{"pre-stop", s.Hooks.PreStop}, {"post-stop", s.Hooks.PostStop}} {
-		each(v, "hooks."+h.key, h.list, v.absolute)
+	if s.Shell != "" {
+		v.absolute("shell", s.Shell)
+	}
+	for _, h := range s.Hooks.Points() {
+		each(v, "hooks."+h.Point, h.Programs, v.absolute)
 	}
 	return v.problems
 }
@@ -196,22 +196,13 @@ func (v *validator) init(i *Init) {
 	switch {
 	case i.Style == InitCommand && len(i.Command) == 0:
 		v.bad("init.command", "style command needs it")
-	case i.Style == InitSysv && len(i.Command) > 0:
-		v.bad("init.command", "has no meaning with style sysv, which runs the runlevel's scripts")
 	case i.Command != nil && len(i.Command) == 0:
 		v.bad("init.command", "is empty; leave the key out for the default")
 	}
 	v.user(i)
 	v.argv("init.command", i.Command)
 	v.argv("init.stop_command", i.StopCommand)
-	if i.Runlevel != "" {
-		switch {
-		case len(i.Runlevel) != 1 || !strings.Contains("123456789Ss", i.Runlevel):
-			v.bad("init.runlevel", "%q: want one of 1 to 9 or S", i.Runlevel)
-		case i.Style != InitSysv:
-			v.bad("init.runlevel", "has no meaning without style: sysv")
-		}
-	}
+	v.runlevels(i)
 	if len(i.Environment) > MaxItems {
 		v.bad("init.environment", "%d variables: want at most %d", len(i.Environment), MaxItems)
 	}

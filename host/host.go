@@ -13,7 +13,9 @@
 //	config    what is wanted of a guest, read and changed
 //	farewell  the init asked to end
 //	life      start and stop, one table
-//	making    build, clone, rename, delete, images
+//	making    build, clone, rename, delete
+//	gallery   images: taken in, shown, written out, changed beneath a guest
+//	carry     volumes that outlive guests
 package host
 
 import (
@@ -48,8 +50,6 @@ type (
 	BuildOptions = making.BuildOptions
 	// DeleteOptions are the ways to delete a guest.
 	DeleteOptions = making.DeleteOptions
-	// Image is an image of the pool, and whose roots lie over it.
-	Image = making.Image
 	// Change is what a change of a guest's spec brings about.
 	Change = config.Change
 	// Usage is what a guest, or the host itself, uses of the machine.

@@ -25,6 +25,10 @@ func jobs() map[string][]string {
 		"clone":  {"build", "web1", "--from", "base"},
 		"delete": {"delete", "--yes", "web1"},
 		"rename": {"rename", "web1", "web2"},
+
+		"snapshot": {"web1", "snapshot", "create", "now"},
+		"rollback": {"web1", "rollback", "before"},
+		"layer":    {"web1", "clone", "web2"},
 	}
 }
 
@@ -95,13 +99,13 @@ func TestKilledDelete(t *testing.T) {
 			break
 		}
 		err := h.Delete(t.Context(), "web1", DeleteOptions{})
-		gone := k == 4 // after the last step there is nothing that could be deleted
+		gone := k == 5 // after the last step there is nothing that could be deleted
 		if gone != errors.Is(err, guest.ErrNotFound) || !gone && err != nil {
 			t.Errorf("delete again after step %d: %v", k, err)
 		}
 		left(t, h)
 	}
-	if k != 5 {
+	if k != 6 {
 		t.Errorf("killed after %d steps", k)
 	}
 }

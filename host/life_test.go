@@ -36,7 +36,12 @@ func newWorld(t *testing.T) *world {
 	t.Helper()
 	need.Root(t)
 	need.Overlay(t)
-	root := need.TempDir(t)
+	return worldAt(t, need.TempDir(t))
+}
+
+// worldAt is a world whose directories are below root.
+func worldAt(t *testing.T, root string) *world {
+	t.Helper()
 	w := &world{Host: Open(guest.DefaultDirs(root)), t: t, root: root, next: 100}
 	image := filepath.Join(w.Dirs.Pool(), "images", "box", "tree")
 	if err := os.MkdirAll(filepath.Dir(image), 0o700); err != nil {

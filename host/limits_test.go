@@ -229,6 +229,15 @@ func TestGuestOutOfMemory(t *testing.T) {
 	if st, err := w.Status("eater"); err != nil || st.State != guest.Running || st.OOMKills == 0 {
 		t.Errorf("afterwards %v, %d killed, %v", st.State, st.OOMKills, err)
 	}
+	for end := time.Now().Add(30 * time.Second); ; time.Sleep(50 * time.Millisecond) {
+		text, err := w.program("", "logs", "eater")
+		if err == nil && strings.Contains(string(text), "for want of memory") {
+			break
+		}
+		if time.Now().After(end) {
+			t.Fatalf("the guest's log says %q, %v", text, err)
+		}
+	}
 	all, err := w.Usage()
 	if err != nil || len(all) != 2 || all[1].Memory <= 0 || all[1].Memory > 48<<20 {
 		t.Errorf("usage %+v, %v", all, err)

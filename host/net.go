@@ -9,7 +9,6 @@ import (
 	"vserver/host/config"
 	"vserver/host/network"
 	"vserver/host/state"
-	"vserver/kernel/file"
 	"vserver/store"
 )
 
@@ -50,7 +49,7 @@ func (h *Host) NetDel(n guest.Name, a netip.Addr, o NetOptions) error {
 // changeNet changes a guest that runs, and the list of addresses in its spec, if asked:
 // change is that in the words of settings, for the list there is.
 func (h *Host) changeNet(n guest.Name, o NetOptions, live func() error, change func([]guest.Address) (string, error)) error {
-	if there, err := file.Exists(h.Dirs.Spec(n)); err != nil || !there {
+	if there, err := store.Exists(h.Dirs.Spec(n)); err != nil || !there {
 		return errors.Join(err, state.Absent(h.Dirs, n))
 	}
 	if err := live(); err != nil && !(o.Save && errors.Is(err, guest.ErrStopped)) {

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"testing"
 
+	"vserver/daemon/proto"
 	"vserver/guest"
 	"vserver/host/network"
 	"vserver/internal/need"
@@ -278,8 +279,14 @@ func TestNamed(t *testing.T) {
 	for _, n := range []guest.Name{web, db, evil} {
 		w.start(n)
 	}
-	w.sh(web, "echo 10.0.0.1 mine > /etc/hosts")
-	w.sh(db, ": > /etc/hosts")
+	if err := proto.Quit(w.Dirs); err != nil { // it writes the names as well, beside the test
+		t.Fatal(err)
+	}
+	for n, line := range map[guest.Name]string{web: "echo 10.0.0.1 mine > /etc/hosts", db: ": > /etc/hosts"} {
+		if out, code := w.sh(n, line+"; cat /etc/hosts"); code != 0 {
+			t.Fatalf("%s: exit code %d: %s", n, code, out)
+		}
+	}
 	w.sh(evil, "ln -s /proc/self/cwd"+outside+" /etc/hosts")
 	if err := network.Named(w.Dirs); err != nil {
 		t.Fatal(err)

@@ -6,6 +6,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"vserver/daemon/proto"
 	"vserver/guest"
@@ -157,6 +158,27 @@ func TestNodesWithoutVserverd(t *testing.T) {
 	w.tries(again, "+mknod /null c 1 3")
 }
 
+// With ccap set_rlimit the guest's root raises what it lowered, but not above what its
+// init has; others do not, nor does a guest without it.
+func TestSetRlimit(t *testing.T) {
+	need.VM(t) // where root has the right itself
+	w := newWorld(t)
+	limits := func(s *guest.Spec) { s.Limits.Rlimits = map[string]guest.Rlimit{"nofile": {Soft: 256, Hard: 4096}} }
+	none := w.guest("none", limits)
+	some := w.guest("some", func(s *guest.Spec) {
+		limits(s)
+		s.Rights.Ccaps = []string{"set_rlimit"}
+	})
+	w.start(some)
+	w.start(none)
+	again := "ulimit -Hn 500 && ulimit -Sn 20 && ulimit -Hn 4096 && test $(ulimit -Hn) = 4096 && test $(ulimit -Sn) = 20"
+	w.tries(some, "+"+again, "-ulimit -Hn 4097", "-ulimit -Hn 500 && ulimit -Hn 5000", "+ulimit -Hn 300")
+	w.tries(none, "-"+again, "+ulimit -Hn 300")
+	if out, code := w.run(some, Command{Args: []string{"/bin/sh", "-c", again}, User: "1000"}); code == 0 {
+		t.Errorf("a user raised a limit\n%s", out)
+	}
+}
+
 // Settings of the guest's own namespaces are set before its init runs and by set, and
 // are not the guest's to change, nor the host's.
 func TestSysctls(t *testing.T) {
@@ -196,4 +218,44 @@ func TestSysctls(t *testing.T) {
 	if makes := config.Makes(w.Dirs); makes(n, false, 1, 1) || !makes(n, false, 1, 3) {
 		t.Error("which nodes may be made")
 	}
+}
+
+// Root of a guest may take a mask from /proc, which hides and guards nothing; without ccap
+// secure_mount it may not, nor mount another.
+func TestMasks(t *testing.T) {
+	w := newWorld(t)
+	n := w.guest("masked", nil)
+	locked := w.guest("locked", func(s *guest.Spec) { s.Rights.Ccaps = []string{"!secure_mount"} })
+	w.start(n)
+	w.start(locked)
+	w.tries(n, "-grep -q . /proc/cmdline", "+umount /proc/cmdline")
+	w.tries(locked, "-umount /proc/cmdline", "-umount -l /proc", "-mount -t proc proc /mnt", "-unshare -m umount /proc/cmdline",
+		"-pivot_root / /mnt", "-grep -q . /proc/cmdline", "-grep -q . /proc/interrupts")
+}
+
+// A command of a guest without a user namespace is executed by sealed memory, so that the
+// program of the host's that came in is nowhere in the guest to be written to; codes and
+// words are those of others.
+func TestSealed(t *testing.T) {
+	w := newWorld(t)
+	n := w.guest("hosts", func(s *guest.Spec) {
+		s.Userns = guest.UsernsNone
+		s.Init = guest.Init{Style: guest.InitPlain, Command: []string{"/bin/sleep", "1000"}, StopTimeout: guest.Duration(time.Second)}
+	})
+	w.start(n)
+	w.tries(n, "+readlink /proc/1/exe | grep -q busybox", "+test $(tr '\\0' ' ' </proc/1/cmdline | cut -d' ' -f1) = /bin/sleep",
+		"+test ! -e /proc/self/fd/4", "+exit 0", "-exit 7", `+printf '#!/proc/self/exe\n' >/again && chmod 755 /again`)
+	for path, want := range map[string]int{"/again": 126, "/nowhere": 127, "nowhere": 127, "/etc/passwd": 126, "/bin/false": 1} {
+		if out, code := w.run(n, Command{Args: []string{path}}); code != want {
+			t.Errorf("%s: %d, want %d\n%s", path, code, want, out)
+		}
+	}
+	w.stop(n)
+	if _, err := w.Set(n, []string{"init.command=[/nowhere]"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Start(t.Context(), n, StartOptions{}); err == nil || !strings.Contains(err.Error(), "exec /nowhere: no such file") {
+		t.Errorf("an init that is not there: %v", err)
+	}
+	w.nothing(n)
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -90,4 +91,32 @@ func TestLockGoes(t *testing.T) {
 		left, err := os.ReadDir(filepath.Dir(w.Dirs.Lock(n)))
 		return err == nil && len(left) == 0
 	})
+}
+
+// A short list says of each guest what the whole one says, as far as it says anything.
+func TestListShort(t *testing.T) {
+	w := newWorld(t)
+	w.guest("rests", nil)
+	w.start(w.guest("runs", nil))
+	if err := os.WriteFile(w.Dirs.Spec("broken"), []byte("xid: no number\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	list, err := w.List(true)
+	if err != nil {
+		t.Fatal(err)
+	}
+	short, err := w.List(false)
+	if err != nil || len(list) != 3 || len(short) != len(list) {
+		t.Fatalf("%d of %d guests, %v", len(short), len(list), err)
+	}
+	for i, is := range short {
+		want := list[i]
+		if is.Name != want.Name || is.State != want.State || is.XID != want.XID || is.InitPID != want.InitPID ||
+			is.Mode != want.Mode || !is.Started.Equal(want.Started) || !slices.Equal(is.Addresses, want.Addresses) {
+			t.Errorf("short %+v, list %+v", is, want)
+		}
+	}
+	if list[2].State != guest.Running || list[2].Processes == 0 {
+		t.Errorf("the list: %+v", list[2])
+	}
 }

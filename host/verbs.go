@@ -12,6 +12,7 @@ import (
 	"vserver/host/inside"
 	"vserver/host/life"
 	"vserver/host/making"
+	"vserver/host/unification"
 	"vserver/host/usage"
 	"vserver/step"
 )
@@ -45,9 +46,13 @@ func (h *Host) PlanStart(n guest.Name) ([]step.Step, error) {
 }
 
 // Stop ends a guest: its own way first, by force when its time is up. It always ends
-// itself. The error is guest.ErrStopped when the guest does not run.
+// itself. The error is guest.ErrStopped when the guest does not run. Files whose unifying
+// waited for it are unified.
 func (h *Host) Stop(ctx context.Context, n guest.Name, o StopOptions) error {
 	err := life.Stop(ctx, h.Dirs, n, o)
+	if err == nil {
+		err = unification.Stopped(ctx, h.Dirs, n)
+	}
 	return fault.New(string(n), "stop", errors.Join(err, balance.Now(h.Dirs)))
 }
 
@@ -76,9 +81,9 @@ func (h *Host) Build(ctx context.Context, n guest.Name, spec *guest.Spec, src bu
 	return fault.New(string(n), "build", making.Build(ctx, h.Dirs, n, spec, src, o))
 }
 
-// Clone makes guest n like guest from, which must be stopped. change, when not nil, can
-// alter its spec before it is used.
-func (h *Host) Clone(ctx context.Context, from, n guest.Name, change func(*guest.Spec) error, o BuildOptions) error {
+// Clone makes guest n like guest from, or like a snapshot of it. change, when not nil, can
+// alter the spec before it is used.
+func (h *Host) Clone(ctx context.Context, from, n guest.Name, change func(*guest.Spec) error, o CloneOptions) error {
 	return fault.New(string(n), "build", making.Clone(ctx, h.Dirs, from, n, change, o))
 }
 
@@ -93,12 +98,6 @@ func (h *Host) Delete(ctx context.Context, n guest.Name, o DeleteOptions) error 
 func (h *Host) Rename(ctx context.Context, old, new guest.Name) error {
 	return fault.New(string(old), "rename", making.Rename(ctx, h.Dirs, old, new))
 }
-
-// Images lists the images, sorted by name.
-func Images(h *Host) ([]Image, error) { return making.Images(h.Dirs) }
-
-// RemoveImage removes an image that no guest has: else it is guest.ErrBusy.
-func RemoveImage(h *Host, name string) error { return making.RemoveImage(h.Dirs, name) }
 
 // Config gives the spec of a guest: the text of its file for the key "", and else the
 // value of the key with its default filled in, a single one bare, lists and sections

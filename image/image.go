@@ -9,6 +9,7 @@ import (
 	"archive/tar"
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"encoding/hex"
@@ -36,6 +37,9 @@ type From struct {
 	Path string
 	// Ref is an image of a registry, as debian:bookworm or registry.example/app@sha256:….
 	Ref string
+	// Arch is the machine that an image of several is taken for, by the Go language's
+	// names; "" is this one.
+	Arch string
 	// Tool is the program vserver-image; "" is the one beside our own.
 	Tool string
 }
@@ -61,7 +65,10 @@ type Image struct {
 // Open gives the image. It touches nothing.
 func Open(from From) *Image { return &Image{From: from} }
 
-func platform() string { return "linux/" + runtime.GOARCH }
+// arch is the machine that the image is wanted for.
+func (f From) arch() string { return cmp.Or(f.Arch, runtime.GOARCH) }
+
+func (f From) platform() string { return "linux/" + f.arch() }
 
 // ID gives a word for people, and a text that two images have in common only when their
 // files are the same: the digest of an image, the sum of an archive.
@@ -84,7 +91,7 @@ func (t *Image) ID(ctx context.Context) (word, id string, err error) {
 			return "", "", err
 		}
 		defer d.Close()
-		m, err := layout{d}.manifest()
+		m, err := layout{d, t.arch()}.manifest()
 		return word, m.digest, err
 	}
 	f, err := openArchive(t.Path)
@@ -135,7 +142,7 @@ func (t *Image) digest(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	c, err := start(ctx, t.Tool, login, nobody, "digest", t.Ref, platform())
+	c, err := start(ctx, t.Tool, login, nobody, "digest", t.Ref, t.platform())
 	if err != nil {
 		return "", err
 	}
@@ -296,7 +303,7 @@ func (t *Image) pull(ctx context.Context, u *archive.Unpacker, dir string, say f
 	if err != nil {
 		return err
 	}
-	c, err := start(ctx, t.Tool, login, nobody, "pull", ref+"@"+digest, platform())
+	c, err := start(ctx, t.Tool, login, nobody, "pull", ref+"@"+digest, t.platform())
 	if err != nil {
 		return err
 	}

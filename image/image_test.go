@@ -14,6 +14,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -83,7 +85,7 @@ func testImage(t *testing.T) v1.Image {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.OS, c.Architecture = "linux", strings.TrimPrefix(platform(), "linux/")
+	c.OS, c.Architecture = "linux", runtime.GOARCH
 	if img, err = mutate.ConfigFile(img, c); err != nil {
 		t.Fatal(err)
 	}
@@ -430,4 +432,31 @@ func FuzzManifest(f *testing.F) {
 		os.WriteFile(filepath.Join(dir, "manifest.json"), []byte(saved), 0o644)
 		Open(From{Path: dir}).ID(t.Context())
 	})
+}
+
+func TestZip(t *testing.T) {
+	text := tarOf(t, "f", strings.Repeat("all work and no play ", 20000))
+	var packed bytes.Buffer
+	fill := func(w io.Writer) error { _, err := w.Write(text); return err }
+	if err := Zip(t.Context(), os.Args[0], "zstd", &packed, fill); err != nil || packed.Len() > len(text)/10 {
+		t.Fatalf("%d bytes, %v", packed.Len(), err)
+	}
+	broken := errors.New("broken")
+	if err := Zip(t.Context(), os.Args[0], "zstd", io.Discard, func(io.Writer) error { return broken }); !errors.Is(err, broken) {
+		t.Errorf("a source that breaks: %v", err)
+	}
+	if err := Zip(t.Context(), os.Args[0], "rot13", io.Discard, fill); err == nil || !strings.Contains(err.Error(), "rot13") {
+		t.Errorf("an unknown kind: %v", err)
+	}
+	r, w := io.Pipe()
+	r.CloseWithError(broken)
+	endless := func(w io.Writer) (err error) {
+		for noise := uint32(1); err == nil; noise = noise*1664525 + 1013904223 {
+			_, err = w.Write([]byte(strconv.Itoa(int(noise))))
+		}
+		return err
+	}
+	if err := Zip(t.Context(), os.Args[0], "gzip", w, endless); !errors.Is(err, broken) {
+		t.Errorf("a reader that is gone: %v", err)
+	}
 }

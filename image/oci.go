@@ -11,7 +11,6 @@ import (
 	"io"
 	"os"
 	"path"
-	"runtime"
 	"strings"
 
 	"vserver/archive"
@@ -21,7 +20,10 @@ import (
 
 // layout is a directory with an image in the OCI layout, or as `docker save` writes it.
 // Its files are hostile.
-type layout struct{ d *file.Dir }
+type layout struct {
+	d    *file.Dir
+	arch string // the machine, of several
+}
 
 // maxJSON is the largest index, manifest or configuration that is read, in bytes: what
 // registries allow.
@@ -125,7 +127,7 @@ func (l layout) json(p, digest string, to any) error {
 	return nil
 }
 
-// manifest finds the image for this machine.
+// manifest finds the image for the machine.
 func (l layout) manifest() (manifest, error) {
 	var index struct {
 		Manifests []descriptor `json:"manifests"`
@@ -138,7 +140,7 @@ func (l layout) manifest() (manifest, error) {
 		return manifest{}, err
 	}
 	for range 4 { // an index may lead to another
-		chosen, err := choose(index.Manifests)
+		chosen, err := choose(index.Manifests, l.arch)
 		if err != nil {
 			return manifest{}, err
 		}
@@ -158,22 +160,22 @@ func isIndex(mediaType string) bool {
 		mediaType == "application/vnd.docker.distribution.manifest.list.v2+json"
 }
 
-// choose takes the manifest for this machine, or the only one that says nothing of
+// choose takes the manifest for a machine, or the only one that says nothing of
 // machines.
-func choose(list []descriptor) (descriptor, error) {
+func choose(list []descriptor, arch string) (descriptor, error) {
 	var plain []descriptor
 	for _, d := range list {
 		if d.Platform == nil {
 			plain = append(plain, d)
 			continue
 		}
-		if d.Platform.OS == "linux" && d.Platform.Architecture == runtime.GOARCH {
+		if d.Platform.OS == "linux" && d.Platform.Architecture == arch {
 			_, err := checkDigest(d.Digest)
 			return d, err
 		}
 	}
 	if len(plain) != 1 {
-		return descriptor{}, fmt.Errorf("image: %d manifests, none for %s: %w", len(list), platform(), guest.ErrInvalid)
+		return descriptor{}, fmt.Errorf("image: %d manifests, none for linux/%s: %w", len(list), arch, guest.ErrInvalid)
 	}
 	_, err := checkDigest(plain[0].Digest)
 	return plain[0], err
@@ -250,7 +252,7 @@ func (t *Image) layoutDir(ctx context.Context, u *archive.Unpacker, dir, digest 
 		return err
 	}
 	defer d.Close()
-	l := layout{d}
+	l := layout{d, t.arch()}
 	m, err := l.manifest()
 	if err != nil {
 		return err

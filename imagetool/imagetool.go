@@ -32,6 +32,8 @@ func Run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 		}
 		_, err = io.Copy(out, r)
 		return err
+	case len(args) == 2 && args[0] == "zip":
+		return zip(args[1], in, out)
 	case len(args) == 2 && args[0] == "login":
 		login, err := registry.Login(ctx, args[1])
 		if err == nil {
@@ -56,7 +58,19 @@ func Run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 		}
 		return err
 	}
-	return errors.New("usage: vserver-image unzip | login REF | pull REF PLATFORM | digest REF PLATFORM")
+	return errors.New("usage: vserver-image unzip | zip zstd|gzip | login REF | pull REF PLATFORM | digest REF PLATFORM")
+}
+
+// zip packs a stream.
+func zip(kind string, in io.Reader, out io.Writer) error {
+	w, err := codec.Writer(out, kind)
+	if err != nil {
+		return err
+	}
+	if _, err := io.Copy(w, in); err != nil {
+		return err
+	}
+	return w.Close()
 }
 
 // bound limits what this process can do to the machine, its memory, and what others that

@@ -57,3 +57,19 @@ func TestUnzip(t *testing.T) {
 		t.Errorf("%q, %v", out, err)
 	}
 }
+
+func TestZip(t *testing.T) {
+	archive := strings.Repeat("\x00", 257) + "ustar" + strings.Repeat("all work and no play ", 1000)
+	for _, kind := range []string{"zstd", "gzip"} {
+		packed, err := run(t, archive, "zip", kind)
+		if err != nil || len(packed) > len(archive)/10 {
+			t.Fatalf("%s: %d bytes, %v", kind, len(packed), err)
+		}
+		if got, err := run(t, packed, "unzip"); err != nil || got != archive {
+			t.Errorf("%s: %d bytes, %v", kind, len(got), err)
+		}
+	}
+	if out, err := run(t, archive, "zip", "lzma"); err == nil {
+		t.Errorf("%q", out)
+	}
+}

@@ -2,13 +2,16 @@ package isolation
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 
 	"vserver/guest"
+	"vserver/host"
 	"vserver/isolation/attack"
 	"vserver/kernel/file"
 )
@@ -58,13 +61,38 @@ const entries = 20
 // entering comes into the guest again and again while that tries to look into who comes,
 // before it has executed what it came for (CVE-2016-9962).
 func (r *run) entering(ctx context.Context) error {
-	p, err := r.begun(ctx, "watch")
+	return r.lurking(ctx, "watch", 1, "look into a program on its way into the guest", func() error {
+		_, err := r.exec(ctx, Victim, nil, "nothing")
+		return err
+	})
+}
+
+// becoming comes in with a script of the guest's that has the host's program executed in
+// its place, which the guest tries to get hold of.
+func (r *run) becoming(ctx context.Context) error {
+	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	defer null.Close()
+	return r.lurking(ctx, "catch", 2, "write to the host's program that came in", func() error {
+		_, err := r.h.Exec(ctx, Victim, host.Command{Args: []string{attack.Again}, Stdin: null, Stdout: null, Stderr: null})
+		if errors.Is(err, syscall.EINVAL) {
+			err = nil // the program in its place has no use for that
+		}
+		return err
+	})
+}
+
+// lurking has the guest lie in wait for who comes in.
+func (r *run) lurking(ctx context.Context, part string, row int, name string, come func() error) error {
+	p, err := r.begun(ctx, part)
 	if err != nil {
 		return err
 	}
 	p.lines.Scan()
 	for range entries {
-		if _, err := r.exec(ctx, Victim, nil, "nothing"); err != nil {
+		if err := come(); err != nil {
 			p.finish()
 			return err
 		}
@@ -79,7 +107,7 @@ func (r *run) entering(ctx context.Context) error {
 	if _, err := p.finish(); err != nil {
 		return err
 	}
-	r.outcome("A", 1, "look into a program on its way into the guest", bad, "EACCES")
+	r.outcome("A", row, name, bad, "EACCES")
 	return nil
 }
 

@@ -3,17 +3,12 @@ package layer
 import (
 	"context"
 	"errors"
-	"fmt"
+	"io/fs"
 	"os"
 	"path"
-	"slices"
 
 	"vserver/kernel/file"
 )
-
-// deepest is how deep a tree may be that is copied or shifted: no path of PATH_MAX
-// (4096 bytes) goes deeper, and each level holds two descriptors.
-const deepest = 2048
 
 // Copy is a copy of a tree, each file's owner, attributes, times and holes kept, hard
 // links among its files too. Nothing of the copy shares an inode with the original.
@@ -24,6 +19,10 @@ type Copy struct {
 	Pick func(path string, st file.Stat) bool
 	// Devices says whether device nodes are copied; whiteouts always are.
 	Devices bool
+	// Over lays what is copied over what is in the target as an overlay would: a
+	// whiteout takes away, an opaque directory begins anew, others are joined, and the
+	// overlay's own marks are not copied.
+	Over bool
 
 	root  *file.Dir
 	links map[inode]string // where files of several names were copied to
@@ -38,6 +37,11 @@ func (c *Copy) Run(ctx context.Context, from, to *file.Dir) error {
 	if err := c.dir(ctx, from, to, "", 0); err != nil {
 		return err
 	}
+	return c.self(from, to, false)
+}
+
+// self gives a directory what there is of another beside its entries, the times if asked.
+func (c *Copy) self(from, to *file.Dir, times bool) error {
 	st, err := from.Self()
 	if err != nil {
 		return err
@@ -52,27 +56,16 @@ func (c *Copy) Run(ctx context.Context, from, to *file.Dir) error {
 		return err
 	}
 	defer b.Close()
-	return copyMeta(a, b, st, c.Shift)
+	if err := c.meta(a, b, st); err != nil || !times {
+		return err
+	}
+	return b.SetTimes(st.Atime, st.Mtime)
 }
 
 func (c *Copy) dir(ctx context.Context, from, to *file.Dir, at string, depth int) error {
-	if depth > deepest {
-		return fmt.Errorf("copy %s: more than %d directories deep", from.Path(), deepest)
-	}
-	names, err := from.Names()
-	if err != nil {
-		return err
-	}
-	slices.Sort(names)
-	for _, name := range names {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := c.entry(ctx, from, to, name, path.Join(at, name), depth); err != nil {
-			return err
-		}
-	}
-	return nil
+	return Each(ctx, "copy", from, depth, func(name string) error {
+		return c.entry(ctx, from, to, name, path.Join(at, name), depth)
+	})
 }
 
 func (c *Copy) entry(ctx context.Context, from, to *file.Dir, name, at string, depth int) error {
@@ -89,6 +82,11 @@ func (c *Copy) entry(ctx context.Context, from, to *file.Dir, name, at string, d
 		return nil
 	}
 	key := inode{st.Dev, st.Ino}
+	if c.Over {
+		if gone, err := c.clear(e, st, to, name); err != nil || gone {
+			return err
+		}
+	}
 	if first, ok := c.links[key]; ok && st.Type() != file.TypeDir {
 		return c.link(first, to, name)
 	}
@@ -104,7 +102,7 @@ func (c *Copy) entry(ctx context.Context, from, to *file.Dir, name, at string, d
 		return err
 	}
 	defer n.Close()
-	if err := copyMeta(e, n, st, c.Shift); err != nil {
+	if err := c.meta(e, n, st); err != nil {
 		return err
 	}
 	return to.SetTimes(name, st.Atime, st.Mtime)
@@ -114,7 +112,7 @@ func (c *Copy) entry(ctx context.Context, from, to *file.Dir, name, at string, d
 func (c *Copy) make(ctx context.Context, from, to *file.Dir, name, at string, st file.Stat, depth int) (bool, error) {
 	switch st.Type() {
 	case file.TypeDir:
-		if err := to.Mkdir(name, 0o700); err != nil {
+		if err := to.Mkdir(name, 0o700); err != nil && !(c.Over && errors.Is(err, fs.ErrExist)) {
 			return false, err
 		}
 		if st.MountRoot {
@@ -132,7 +130,7 @@ func (c *Copy) make(ctx context.Context, from, to *file.Dir, name, at string, st
 		defer b.Close()
 		return true, c.dir(ctx, a, b, at, depth+1)
 	case file.TypeFile:
-		return true, copyFile(from, to, name)
+		return true, copyInto(from, name, to, name)
 	case file.TypeLink:
 		target, err := from.Readlink(name)
 		if err != nil {
@@ -158,13 +156,13 @@ func (c *Copy) link(first string, to *file.Dir, name string) error {
 	return at.Link(old, to, name)
 }
 
-func copyFile(from, to *file.Dir, name string) error {
+func copyInto(from *file.Dir, name string, to *file.Dir, toName string) error {
 	in, err := from.Open(name, os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
-	out, err := to.Open(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	out, err := to.Open(toName, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}

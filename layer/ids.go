@@ -118,6 +118,13 @@ func copyMeta(from, to *file.Entry, st file.Stat, s Shift) error {
 	return setMeta(to, st, xs, s)
 }
 
+// Alike gives a directory the owner, permission bits, attributes and times that another
+// has, the overlay's own marks left out.
+func Alike(from, to *file.Dir, s Shift) error {
+	c := Copy{Over: true, Shift: s}
+	return c.self(from, to, true)
+}
+
 func setMeta(to *file.Entry, st file.Stat, xs []file.Xattr, s Shift) error {
 	if err := to.Chown(s.ID(st.UID), s.ID(st.GID)); err != nil {
 		return err

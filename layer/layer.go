@@ -3,6 +3,8 @@
 // clone, and gives a tree to other ids. The trees' content is the guests' and may be
 // hostile and changing: everything goes through directory handles (kernel/file), and
 // no symbolic link is followed.
+//
+//house:allow reading, writing, copying and comparing go through one kind of merged directory
 package layer
 
 import (
@@ -20,22 +22,39 @@ const opaque = "trusted.overlay.opaque"
 
 // Root is the root of a guest as seen through its layers.
 type Root struct {
-	dirs []*file.Dir // the writable one first
-	base uint32      // host id of guest id 0 in the writable one
+	dirs  []*file.Dir // the writable one first
+	bases []uint32    // host id of guest id 0 in each
+	base  uint32      // in the writable one
+}
+
+// Tree is a tree below the writable one.
+type Tree struct {
+	Dir  string
+	Base uint32 // host id of guest id 0 in it; 0 in an image
 }
 
 // Open opens the layers. upper is the guest's own, its ids beginning at base; lowers,
 // topmost first, have ids from 0. A guest in a plain directory has no lowers.
 func Open(upper string, lowers []string, base uint32) (*Root, error) {
-	r := &Root{base: base}
-	for _, p := range append([]string{upper}, lowers...) {
-		d, err := file.OpenDir(p)
+	trees := []Tree{{upper, base}}
+	for _, l := range lowers {
+		trees = append(trees, Tree{Dir: l})
+	}
+	return Stack(trees)
+}
+
+// Stack is Open for trees whose ids begin anywhere, the writable one first.
+func Stack(trees []Tree) (*Root, error) {
+	r := &Root{}
+	for _, t := range trees {
+		d, err := file.OpenDir(t.Dir)
 		if err != nil {
 			r.Close()
 			return nil, err
 		}
-		r.dirs = append(r.dirs, d)
+		r.dirs, r.bases = append(r.dirs, d), append(r.bases, t.Base)
 	}
+	r.base = r.bases[0]
 	return r, nil
 }
 
@@ -59,7 +78,11 @@ type node struct {
 
 func (n *node) isDir() bool { return n.dirs != nil }
 
+// close closes its directories; a nil node has none.
 func (n *node) close() {
+	if n == nil {
+		return
+	}
 	for _, d := range n.dirs {
 		if d != nil {
 			d.Close()
@@ -190,9 +213,7 @@ func (r *Root) Stat(p string) (file.Stat, error) {
 	}
 	last := way[len(way)-1]
 	st := last.st
-	if last.at == 0 {
-		st.UID, st.GID = st.UID-r.base, st.GID-r.base
-	}
+	st.UID, st.GID = st.UID-r.bases[last.at], st.GID-r.bases[last.at]
 	return st, nil
 }
 

@@ -2,7 +2,6 @@ package layer
 
 import (
 	"context"
-	"fmt"
 
 	"vserver/kernel/file"
 )
@@ -25,22 +24,7 @@ func (s Shift) Run(ctx context.Context, d *file.Dir) error {
 }
 
 func (s Shift) below(ctx context.Context, d *file.Dir, depth int) error {
-	if depth > deepest {
-		return fmt.Errorf("chown %s: more than %d directories deep", d.Path(), deepest)
-	}
-	names, err := d.Names()
-	if err != nil {
-		return err
-	}
-	for _, name := range names {
-		if err := ctx.Err(); err != nil {
-			return err
-		}
-		if err := s.named(ctx, d, name, depth); err != nil {
-			return err
-		}
-	}
-	return nil
+	return Each(ctx, "chown", d, depth, func(name string) error { return s.named(ctx, d, name, depth) })
 }
 
 func (s Shift) named(ctx context.Context, d *file.Dir, name string, depth int) error {

@@ -146,7 +146,7 @@ func (r *Root) descend(at *file.Dir, p, name string) (*file.Dir, error) {
 		return nil, err
 	}
 	defer to.Close()
-	if err := copyMeta(from, to, st, Shift{0, r.base}); err != nil {
+	if err := copyMeta(from, to, st, Shift{r.bases[last.at], r.base}); err != nil {
 		return nil, err
 	}
 	return at.Dir(name)

@@ -60,8 +60,10 @@ func Apply(cg cgroup.Host, path string, l guest.Limits, pid int) error {
 		return err
 	}
 	defer g.Close()
-	if err := subgroups(g, l); err != nil {
-		return err
+	for _, v := range subgroups(l) {
+		if err := g.Write(v.file, v.text); err != nil {
+			return err
+		}
 	}
 	all, err := settings(l)
 	if err != nil {
@@ -99,8 +101,11 @@ func Change(cg cgroup.Host, path string, l guest.Limits) error {
 	}
 	c := &change{cg: cg, path: path, g: g}
 	defer c.close()
-	if err = c.all(all); err == nil {
-		err = subgroups(g, l)
+	err = c.all(all)
+	for _, v := range subgroups(l) {
+		if err == nil {
+			err = c.put(g, v, nil)
+		}
 	}
 	if err != nil {
 		return errors.Join(err, c.back())
@@ -145,10 +150,10 @@ func Remove(cg cgroup.Host, path string) error {
 	return errors.Join(append(errs, err)...)
 }
 
-// subgroups bounds the groups that a guest makes below its own: the kernel memory that
-// they take, about 5 KiB each without controllers. The files that hold the bounds are
-// not given to the guest with the group.
-func subgroups(g *cgroup.Group, l guest.Limits) error {
-	return errors.Join(g.Write("cgroup.max.descendants", strconv.Itoa(l.Ceiling("cgroups"))),
-		g.Write("cgroup.max.depth", strconv.Itoa(l.Ceiling("cgroup_depth"))))
+// subgroups are the bounds of the groups that a guest makes below its own, and so of the
+// kernel memory that they take, about 5 KiB each without controllers. The files that hold
+// them are not given to the guest with the group.
+func subgroups(l guest.Limits) []value {
+	return []value{{file: "cgroup.max.descendants", text: strconv.Itoa(l.Ceiling("cgroups"))},
+		{file: "cgroup.max.depth", text: strconv.Itoa(l.Ceiling("cgroup_depth"))}}
 }

@@ -60,13 +60,16 @@ func Pools(cg cgroup.Host, path string) []guest.Pool {
 	return all
 }
 
+// unlimited is what no limit reaches: v1 says "no limit" of memory by the last page below
+// 2^63.
+const unlimited = 1 << 60
+
 // look appends the pool if there is something to say of it.
 func (c counter) look(g *cgroup.Group, all []guest.Pool) []guest.Pool {
 	most, ok := number(g, c.max, "")
 	if !ok {
 		return all
 	}
-	const unlimited = 1 << 60 // v1 says "no limit" of memory by the last page below 2^63
 	if most < 0 || most >= unlimited {
 		most = 0
 	}

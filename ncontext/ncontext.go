@@ -139,7 +139,7 @@ func Enclose(g *Guest) (mended bool, err error) {
 // Release takes from the programs what they know of the guest. It succeeds when they
 // know nothing.
 func Release(g *Guest) error {
-	if g.Cgroup == 0 {
+	if g.Cgroup == 0 || !shared.Attached(g.Dirs) {
 		return nil
 	}
 	set, err := shared.Find(g.Dirs)
@@ -153,7 +153,8 @@ func Release(g *Guest) error {
 	return set.Delete(g.Cgroup)
 }
 
-// Steer has the datagrams for guests of several addresses find their sockets, until ctx
+// Steer has the datagrams for guests of several addresses, and for ports that the host has
+// as well, find their sockets, until ctx
 // ends. Somebody who is awake must do so, once in a network namespace; see
 // shared.Set.Steer. It returns at once when no guest shares the host's network.
 func Steer(ctx context.Context, dirs guest.Dirs) error {
@@ -165,7 +166,7 @@ func Steer(ctx context.Context, dirs guest.Dirs) error {
 		return err
 	}
 	defer set.Close()
-	return set.Steer(ctx)
+	return set.Steer(ctx, firewall.Parked)
 }
 
 // context is what the guest may do in the host's network.

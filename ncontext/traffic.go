@@ -7,6 +7,7 @@ import (
 	"vserver/guest"
 	"vserver/ncontext/firewall"
 	"vserver/ncontext/private"
+	"vserver/ncontext/private/held"
 	"vserver/ncontext/shape"
 )
 
@@ -19,7 +20,7 @@ func Refresh(g *Guest) error {
 		func() error { return shape.Change(g.shaping()) },
 	}
 	switch {
-	case g.Spec.Network.Mode == guest.NetPrivate && g.link() == "":
+	case g.Spec.Network.Mode == guest.NetPrivate && g.link() == "" && g.over() == "":
 		steps = steps[:1]
 	case g.Spec.Network.Mode != guest.NetPrivate && g.Spec.Network.Mode != guest.NetShared:
 		return nil
@@ -51,6 +52,14 @@ func (g *Guest) link() string {
 	return private.Link(g.Spec.XID)
 }
 
+// over is the link of the host that the guest is at or beside; "" for none.
+func (g *Guest) over() string {
+	if g.Spec.Network.Mode != guest.NetPrivate {
+		return ""
+	}
+	return held.Over(&g.Spec.Network)
+}
+
 func (g *Guest) addrs() (out []netip.Addr) {
 	for _, a := range g.Spec.Network.Addresses {
 		out = append(out, a.Addr())
@@ -60,7 +69,10 @@ func (g *Guest) addrs() (out []netip.Addr) {
 
 func (g *Guest) shaping() shape.Guest {
 	n := &g.Spec.Network
-	s := shape.Guest{XID: g.Spec.XID, Addresses: g.addrs(), Link: g.link(), Egress: n.Egress, Ingress: n.Ingress.Rate}
+	s := shape.Guest{XID: g.Spec.XID, Addresses: g.addrs(), Link: g.link(), Egress: n.Egress, Ingress: n.Ingress.Rate, Over: g.over()}
+	if s.Over != "" && n.Link == guest.LinkBridge {
+		s.Link = private.Link(g.Spec.XID)
+	}
 	if s.Table = int(n.Table); n.Table == 0 && len(n.Gateway) > 0 {
 		s.Table = int(g.Spec.XID.Table())
 	}
@@ -68,9 +80,14 @@ func (g *Guest) shaping() shape.Guest {
 }
 
 // unshape ends the shaping of a guest. Links are asked only when the packet filter
-// gives somebody's packets classes; shaping of a guest's own link ends with it.
+// gives somebody's packets classes, or knows the guest; shaping of a guest's own link
+// ends with it.
 func unshape(xid guest.XID) error {
-	if some, err := firewall.Shaping(); err != nil || !some {
+	some, err := firewall.Shaping()
+	if err == nil && !some {
+		some, err = firewall.Holds(xid)
+	}
+	if err != nil || !some {
 		return err
 	}
 	return shape.Down(xid)
@@ -79,7 +96,11 @@ func unshape(xid guest.XID) error {
 // Unfiltered tells that a guest that runs needs the packet filter, which has nothing of
 // it: somebody else has flushed it.
 func Unfiltered(g *Guest) (bool, error) {
-	if !firewall.Of(g.Spec, g.link(), nil).Asked() {
+	f := firewall.Of(g.Spec, g.link(), nil)
+	if g.over() != "" { // these are in its namespace
+		f.Rules, f.Ingress = nil, 0
+	}
+	if !f.Asked() {
 		return false, nil
 	}
 	there, err := firewall.Holds(g.Spec.XID)

@@ -5,6 +5,9 @@
 //	DIR/images/NAME/image.json  what it is (Meta)
 //	DIR/staging/NAME/           being made or being removed
 //	DIR/locks/NAME              flock of who makes or removes NAME
+//	DIR/tags/WORD               symbolic link to the name of the image that WORD means
+//
+// NAME is a plain name or NAME@VERSION; Resolve says what a plain name means.
 //
 // An image is made in staging and becomes one by a single rename; it is removed by the
 // same rename the other way. So a killed build or removal leaves nothing but a staging
@@ -13,6 +16,7 @@
 package pool
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -21,7 +25,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"strings"
 	"time"
 
 	"vserver/guest"
@@ -37,33 +40,6 @@ type Pool struct {
 	keep bool
 }
 
-// Meta is what is known of an image.
-type Meta struct {
-	Method string    `json:"method"`          // of build
-	Source string    `json:"source"`          // where the files came from, for people
-	Made   time.Time `json:"made"`            // set by Add
-	Guest  string    `json:"guest,omitempty"` // the one guest it was made for; "" for any
-	Cache  bool      `json:"cache,omitempty"` // can be made again from this host alone
-	// Program is what its maker wants run in it; nil when there is no such wish. Add's
-	// fill may still change what it points to.
-	Program *Program `json:"program,omitempty"`
-}
-
-// Program is what is run in an image, by the words of a stranger.
-type Program struct {
-	Command     []string `json:"command,omitempty"`
-	Environment []string `json:"environment,omitempty"` // NAME=VALUE
-	Dir         string   `json:"dir,omitempty"`
-	User        string   `json:"user,omitempty"`
-	StopSignal  string   `json:"stop_signal,omitempty"`
-}
-
-// Image is one image of the pool.
-type Image struct {
-	Name string
-	Meta
-}
-
 // Open gives the pool at dir. It touches nothing: the directories are made by Add.
 func Open(dir string) *Pool { return &Pool{dir: dir} }
 
@@ -71,36 +47,22 @@ func Open(dir string) *Pool { return &Pool{dir: dir} }
 // could not be made, for looking at: in DIR/kept/NAME, until somebody removes it.
 func (p *Pool) Keeping() *Pool { return &Pool{p.dir, true} }
 
-// CheckName refuses what cannot be the name of an image.
-func CheckName(name string) error {
-	ok := name != "" && len(name) <= 128 && !strings.ContainsAny(name[:1], "._+-")
-	for i := range len(name) {
-		c := name[i]
-		ok = ok && (c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || strings.IndexByte("._+-", c) >= 0)
-	}
-	if !ok {
-		return fmt.Errorf("image %q: want 1 to 128 letters, digits, '.', '_', '+', '-', beginning with a letter or digit: %w", name, guest.ErrInvalid)
-	}
-	return nil
-}
-
 func (p *Pool) image(name string) string   { return filepath.Join(p.dir, "images", name) }
 func (p *Pool) staging(name string) string { return filepath.Join(p.dir, "staging", name) }
 func (p *Pool) lock(name string) string    { return filepath.Join(p.dir, "locks", name) }
 
-// Tree is the directory with an image's files, or ErrNoImage.
+// Tree is the directory with the files of the image that name means, or ErrNoImage.
 func (p *Pool) Tree(name string) (string, error) {
-	if err := CheckName(name); err != nil {
+	name, err := p.Resolve(name)
+	if err != nil {
 		return "", err
 	}
-	tree := filepath.Join(p.image(name), "tree")
-	if _, err := os.Lstat(tree); err != nil {
-		if errors.Is(err, fs.ErrNotExist) {
-			err = ErrNoImage
-		}
-		return "", fmt.Errorf("image %s: %w", name, err)
-	}
-	return tree, nil
+	return filepath.Join(p.image(name), "tree"), nil
+}
+
+// whole tells whether there is an image of exactly that name.
+func (p *Pool) whole(name string) (bool, error) {
+	return file.Exists(filepath.Join(p.image(name), "tree"))
 }
 
 // Add makes the image called name: fill gets an empty directory, owned by root and
@@ -119,8 +81,10 @@ func (p *Pool) Add(ctx context.Context, name string, meta Meta, fill func(contex
 		return err
 	}
 	defer lock.Unlock()
-	if _, err := p.Tree(name); err == nil {
-		return fmt.Errorf("image %s: %w", name, guest.ErrExists)
+	for _, there := range []string{p.image(name), p.tag(name)} {
+		if is, err := file.Exists(there); is || err != nil {
+			return fmt.Errorf("image %s: %w", name, cmp.Or(err, guest.ErrExists))
+		}
 	}
 	err = p.stage(ctx, name, meta, fill)
 	if err == nil {
@@ -157,7 +121,7 @@ func (p *Pool) Kept(name string) string { return filepath.Join(p.dir, "kept", na
 
 // prepare makes the pool's directories and sweeps.
 func (p *Pool) prepare() error {
-	for _, d := range []string{"", "images", "staging", "locks"} {
+	for _, d := range []string{"", "images", "staging", "tags", "locks"} {
 		if err := os.MkdirAll(filepath.Join(p.dir, d), 0o700); err != nil {
 			return err
 		}
@@ -182,6 +146,9 @@ func (p *Pool) stage(ctx context.Context, name string, meta Meta, fill func(cont
 		return err
 	}
 	if err := fill(ctx, tree); err != nil {
+		return err
+	}
+	if err := describe(ctx, tree, &meta); err != nil {
 		return err
 	}
 	if err := ctx.Err(); err != nil {
@@ -225,6 +192,20 @@ func (p *Pool) sync(sub string) error {
 // Use protects an image from Remove until release is called: for the time between
 // choosing it and writing the spec that refers to it.
 func (p *Pool) Use(name string) (release func(), err error) {
+	return p.grip(name, (*file.Dir).Share)
+}
+
+// Hold has an image for oneself until release is called: it is guest.ErrBusy while
+// somebody uses it, and meanwhile nobody can.
+func (p *Pool) Hold(name string) (release func(), err error) {
+	release, err = p.grip(name, (*file.Dir).Seize)
+	if errors.Is(err, file.ErrLocked) {
+		err = fmt.Errorf("image %s: being used: %w", name, guest.ErrBusy)
+	}
+	return release, err
+}
+
+func (p *Pool) grip(name string, lock func(*file.Dir) error) (release func(), err error) {
 	if err := CheckName(name); err != nil {
 		return nil, err
 	}
@@ -235,38 +216,15 @@ func (p *Pool) Use(name string) (release func(), err error) {
 		}
 		return nil, fmt.Errorf("image %s: %w", name, err)
 	}
-	if err := d.Share(); err != nil {
+	if err := lock(d); err != nil {
 		d.Close()
 		return nil, fmt.Errorf("image %s: %w", name, err)
 	}
-	if _, err := p.Tree(name); err != nil { // removed between the open and the lock
+	if there, err := p.whole(name); !there || err != nil { // removed between the open and the lock
 		d.Close()
-		return nil, err
+		return nil, fmt.Errorf("image %s: %w", name, cmp.Or(err, ErrNoImage))
 	}
 	return func() { d.Close() }, nil
-}
-
-// Meta gives what is known of an image; nothing of one whose image.json is lost.
-func (p *Pool) Meta(name string) (m Meta) {
-	text, err := os.ReadFile(filepath.Join(p.image(name), "image.json"))
-	if err != nil || json.Unmarshal(text, &m) != nil {
-		return Meta{}
-	}
-	return m
-}
-
-// List gives all images, sorted by name. One whose image.json cannot be read is
-// listed with an empty Meta.
-func (p *Pool) List() ([]Image, error) {
-	entries, err := os.ReadDir(filepath.Join(p.dir, "images"))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
-	}
-	var out []Image
-	for _, e := range entries {
-		out = append(out, Image{Name: e.Name(), Meta: p.Meta(e.Name())})
-	}
-	return out, err
 }
 
 // Remove removes an image. It is refused with guest.ErrBusy while one of the referers
@@ -279,8 +237,8 @@ func (p *Pool) Remove(name string, referers []guest.Name) error {
 		slices.Sort(referers)
 		return fmt.Errorf("image %s: is the root of %s: %w", name, referers[0], guest.ErrBusy)
 	}
-	if _, err := p.Tree(name); err != nil {
-		return err
+	if there, err := file.Exists(p.image(name)); !there || err != nil {
+		return fmt.Errorf("image %s: %w", name, cmp.Or(err, ErrNoImage))
 	}
 	if err := p.prepare(); err != nil {
 		return err
@@ -307,10 +265,10 @@ func (p *Pool) Remove(name string, referers []guest.Name) error {
 	if err := os.Rename(p.image(name), p.staging(name)); err != nil {
 		return err
 	}
-	return p.drop(name)
+	return errors.Join(p.sweepTags(), p.drop(name))
 }
 
-// Sweep removes what killed operations left in staging. What living ones are working
+// Sweep removes what killed operations left in staging, and tags of images that are gone. What living ones are working
 // on stays.
 func (p *Pool) Sweep() error {
 	entries, err := os.ReadDir(filepath.Join(p.dir, "staging"))
@@ -327,5 +285,5 @@ func (p *Pool) Sweep() error {
 		}
 		err = errors.Join(err, lerr)
 	}
-	return err
+	return errors.Join(err, p.sweepTags())
 }

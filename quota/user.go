@@ -36,6 +36,28 @@ func (a *Area) Quotas(k guest.QuotaKind, base uint32) ([]guest.Quota, error) {
 	return out, err
 }
 
+// Record is what the file system knows of a user or group of the guest, by its id in the
+// guest; or with next of the first one from there on that it knows of. The error is
+// fs.ErrNotExist when there is none.
+func (a *Area) Record(k guest.QuotaKind, id, base uint32, next bool) (r quota.Record, err error) {
+	if id >= guest.IDs {
+		return r, fmt.Errorf("%s %d: %w", k, id, fs.ErrNotExist)
+	}
+	if err := a.inside(k, base); err != nil {
+		return r, err
+	}
+	if next {
+		r, err = quota.Next(a.dir, kindOf(k), base+id)
+	} else {
+		r, err = quota.Get(a.dir, kindOf(k), base+id)
+	}
+	if err == nil && r.ID-base >= guest.IDs {
+		err = fmt.Errorf("%s %d: %w", k, id, fs.ErrNotExist)
+	}
+	r.ID -= base
+	return r, err
+}
+
 // Change gives a user or group of the guest the limits that change leaves in q, which
 // begins as what there is.
 func (a *Area) Change(k guest.QuotaKind, id, base uint32, change func(q *guest.Quota)) error {

@@ -44,6 +44,9 @@
 // exit with the main child's code, or 128 and the number of the signal that ended it.
 // As pid 1 of a namespace that kills whatever is left there.
 //
+// A third mode, "exec" (see [Exec]), makes no child: the process executes the command
+// itself, in the session that it is in.
+//
 // Decided 2026-11: assembly instead of a Go program (a runtime of 2 MiB and four
 // threads in each guest), instead of C (no compiler at build time), and instead of a
 // binary blob in the repository (which nobody can read).

@@ -70,6 +70,16 @@ dashes:
 	JNE  dashes
 	CMPQ 8(R13), $0
 	JEQ  fail
+	MOVQ 8(R12), AX
+	CMPB 0(AX), $101 // 'e'
+	JNE  pid1
+	// prctl(PR_SET_DUMPABLE, 0)
+	MOVL $157, AX
+	MOVL $4, DI
+	XORL SI, SI
+	SYSCALL
+	JMP  handed
+pid1:
 
 	// clone(CLONE_VM|CLONE_VFORK|SIGCHLD): we go on when the child has executed the
 	// command or ended.
@@ -190,6 +200,7 @@ child:
 	MOVL $0x540e, SI
 	XORL DX, DX
 	SYSCALL
+handed:
 	// fcntl(3, F_SETFD, FD_CLOEXEC)
 	MOVL $72, AX
 	MOVL $3, DI

@@ -87,6 +87,17 @@ dashes:
 	MOVW 4(R6), R0
 	CMP  $0, R0
 	BEQ  fail
+	MOVW 4(R5), R0
+	MOVBU 0(R0), R0
+	CMP  $101, R0 // 'e'
+	BNE  pid1
+	// prctl(PR_SET_DUMPABLE, 0)
+	MOVW $172, R7
+	MOVW $4, R0
+	MOVW $0, R1
+	SWI  $0
+	B    handed
+pid1:
 
 	// clone(CLONE_VM|CLONE_VFORK|SIGCHLD): we go on when the child has executed the
 	// command or ended. Without CLONE_*TID the kernel does not look at R4.
@@ -175,6 +186,7 @@ child:
 	ORR  $0x0e, R1
 	MOVW $0, R2
 	SWI  $0
+handed:
 	// fcntl64(3, F_SETFD, FD_CLOEXEC)
 	MOVW $221, R7
 	MOVW $3, R0

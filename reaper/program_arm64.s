@@ -75,6 +75,17 @@ dashes:
 	CBNZ R1, dashes
 	MOVD 8(R21), R0
 	CBZ  R0, fail
+	MOVD 8(R20), R0
+	MOVBU 0(R0), R0
+	CMP  $101, R0 // 'e'
+	BNE  pid1
+	// prctl(PR_SET_DUMPABLE, 0)
+	MOVD $167, R8
+	MOVD $4, R0
+	MOVD $0, R1
+	SVC
+	B    handed
+pid1:
 
 	// clone(CLONE_VM|CLONE_VFORK|SIGCHLD): we go on when the child has executed the
 	// command or ended.
@@ -159,6 +170,7 @@ child:
 	MOVD $0x540e, R1
 	MOVD $0, R2
 	SVC
+handed:
 	// fcntl(3, F_SETFD, FD_CLOEXEC)
 	MOVD $25, R8
 	MOVD $3, R0

@@ -2,6 +2,7 @@ package reaper
 
 import (
 	"path"
+	"slices"
 	"strings"
 
 	"vserver/kernel/memfd"
@@ -19,6 +20,17 @@ const (
 	Command = "command"
 	Sysv    = "sysv"
 )
+
+// execMode is the mode of Exec.
+const execMode = "exec"
+
+// Exec gives the arguments with which the reaper is none: the process itself executes the
+// first of the paths that is there, with these arguments. What a script of a guest's finds
+// at /proc/self/exe is then sealed memory and not the program of the host's that came in,
+// which root without a user namespace could write to (CVE-2019-5736).
+func Exec(paths, argv []string) []string {
+	return slices.Concat([]string{Name, execMode}, paths, []string{"--"}, argv)
+}
 
 // Name is argv[0] of the reaper and the name of its process.
 const Name = "vserver-init"

@@ -133,6 +133,11 @@ func TestMachines(t *testing.T) {
 			{[]string{"command"}, 126, syscall.EINVAL, ""},
 			{[]string{"command", "/bin/true", "x", "-", "-x", "--x", ""}, 126, syscall.EINVAL, ""},
 			{nil, 126, syscall.EINVAL, ""},
+			{Exec([]string{"/bin/sh"}, []string{"sh", "-c", "exit 200"})[1:], 200, 0, ""},
+			{Exec([]string{"/nowhere/sh", notExec, "/bin/sh", "/bin/false"}, []string{"-sh", "-c", `echo "$0" $VAR`})[1:], 0, 0, "-sh here\n"},
+			{Exec([]string{"/nowhere/a", "/nowhere/b"}, []string{"a", "--"})[1:], 127, syscall.ENOENT, ""},
+			{Exec([]string{notExec}, []string{"a"})[1:], 126, syscall.EACCES, ""},
+			{Exec([]string{garbage, "/bin/true"}, []string{"a"})[1:], 126, syscall.ENOEXEC, ""},
 		} {
 			r, w, err := os.Pipe()
 			if err != nil {

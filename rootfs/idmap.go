@@ -3,10 +3,31 @@ package rootfs
 import (
 	"errors"
 	"fmt"
+	"os"
 	"syscall"
 
 	"vserver/fault"
+	"vserver/guest"
+	"vserver/kernel/ns"
+	"vserver/spawn"
 )
+
+// idmap gives a user namespace that has the ids of one guest for those of another, to be
+// the map of a mount. The process that it is made for ends before anything runs in it.
+func idmap(from, to uint32) (*os.File, error) {
+	t := &spawn.Table{}
+	t.Await("nothing")
+	c, err := spawn.Start(t, spawn.Options{Flags: spawn.NewUser, Cgroup: -1})
+	if err != nil {
+		return nil, err
+	}
+	defer c.Close()
+	defer c.Kill()
+	if err := ns.MapIDs(c.First(), fmt.Sprintf("%d %d %d", from, to, guest.IDs)); err != nil {
+		return nil, err
+	}
+	return ns.Open(c.First(), "user")
+}
 
 // noIDs says of a shared tree that its mount could not be made, and of a file system that
 // shows no other ids what can be done.

@@ -15,13 +15,16 @@
 package rootfs
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
 
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/mount"
 )
@@ -43,32 +46,56 @@ const (
 type Mount struct {
 	Kind   Kind
 	Target string         // in the guest
-	Lower  []string       // overlay: shared trees owned by 0-based ids, topmost first
+	Layers []Layer        // overlay: the guest's own earlier files, topmost first
+	Lower  []string       // overlay: shared trees beneath, owned by 0-based ids, topmost first
 	Upper  string         // overlay: the private layer; dir: the tree
 	Work   string         // overlay: the kernel's own, beside Upper
+	Mapped bool           // dir: the tree's ids begin at 0
 	Tun    bool           // dev: with /dev/net/tun
 	Devs   []guest.Device // dev: with their nodes
 	Ptys   int            // devpts: the most terminals
+}
+
+// Layer is a layer between a guest's own files and the shared trees.
+type Layer struct {
+	Dir  string // as a guest's directory: with upper and shared/DIR/upper
+	Base uint32 // host id of guest id 0 in its files
+}
+
+// below gives what the layers have beneath the upper directory that a guest's own
+// directory has by that name.
+func below(layers []Layer, name string) (out []Layer) {
+	for _, l := range layers {
+		out = append(out, Layer{filepath.Join(l.Dir, name), l.Base})
+	}
+	return out
 }
 
 // String tells the mount in a line.
 func (m Mount) String() string {
 	switch m.Kind {
 	case Overlay:
+		if n := len(m.Layers); n > 0 {
+			return fmt.Sprintf("make overlay of %s over %d layers over %s for %s", m.Upper, n, strings.Join(m.Lower, ":"), m.Target)
+		}
 		return fmt.Sprintf("make overlay of %s over %s for %s", m.Upper, strings.Join(m.Lower, ":"), m.Target)
 	case Dir:
-		return fmt.Sprintf("clone mount of %s for %s", m.Upper, m.Target)
+		how := ""
+		if m.Mapped {
+			how = " with the guest's ids"
+		}
+		return fmt.Sprintf("clone mount of %s%s for %s", m.Upper, how, m.Target)
 	}
 	return fmt.Sprintf("make %s for %s", m.Kind, m.Target)
 }
 
-// Plan lists the mounts of a guest, the root first. image gives the tree of an image
-// in the pool.
-func Plan(spec *guest.Spec, dir string, image func(name string) string) []Mount {
+// Plan lists the mounts of a guest, the root first. layers are those that its files lie
+// on; image gives the tree of an image in the pool.
+func Plan(spec *guest.Spec, dir string, layers []Layer, image func(name string) string) []Mount {
 	var list []Mount
 	switch spec.Root.Kind {
 	case guest.RootDir:
-		list = append(list, Mount{Kind: Dir, Target: "/", Upper: filepath.Join(dir, "root")})
+		list = append(list, Mount{Kind: Dir, Target: "/", Upper: spec.Root.Tree(dir), Mapped: spec.Root.IDMap})
 	default:
 		var lower []string
 		for _, l := range spec.Root.Lower {
@@ -77,12 +104,13 @@ func Plan(spec *guest.Spec, dir string, image func(name string) string) []Mount 
 			}
 			lower = append(lower, l)
 		}
-		list = append(list, Mount{Kind: Overlay, Target: "/", Lower: lower,
+		list = append(list, Mount{Kind: Overlay, Target: "/", Layers: below(layers, "upper"), Lower: lower,
 			Upper: filepath.Join(dir, "upper"), Work: filepath.Join(dir, "work")})
 	}
 	for _, s := range spec.Root.Shared {
+		own := filepath.Join("shared", strings.Trim(s, "/"))
 		at := filepath.Join(dir, "shared", strings.Trim(s, "/"))
-		list = append(list, Mount{Kind: Overlay, Target: s, Lower: []string{s},
+		list = append(list, Mount{Kind: Overlay, Target: s, Layers: below(layers, filepath.Join(own, "upper")), Lower: []string{s},
 			Upper: filepath.Join(at, "upper"), Work: filepath.Join(at, "work")})
 	}
 	list = append(list,
@@ -114,7 +142,7 @@ func (m Mount) Make(o Owner) (fd int, err error) {
 	case Overlay:
 		fd, err = m.overlay(o)
 	case Dir:
-		fd, err = mount.Clone(m.Upper)
+		fd, err = m.dir(o)
 	case Dev:
 		fd, err = dev(int(o.Base), m.Tun, m.Devs)
 	case Pts:
@@ -127,6 +155,22 @@ func (m Mount) Make(o Owner) (fd int, err error) {
 	}
 	if err != nil {
 		return -1, fmt.Errorf("%s: %w", m.Target, err)
+	}
+	return fd, nil
+}
+
+// dir is the plain directory, shown with the guest's ids where its own begin at 0.
+func (m Mount) dir(o Owner) (fd int, err error) {
+	if fd, err = mount.Clone(m.Upper); err != nil || !m.Mapped {
+		return fd, err
+	}
+	if err = mount.SetAttr(fd, 0, o.Userns); err != nil {
+		syscall.Close(fd)
+		err = fmt.Errorf("%s: %w", m.Upper, err)
+		if errors.Is(err, syscall.EINVAL) {
+			err = fault.Hint(err, "its file system shows no other ids: `vserver migrate --chown --help` tells how to give the files the guest's own")
+		}
+		return -1, err
 	}
 	return fd, nil
 }
@@ -144,14 +188,14 @@ func (m Mount) overlay(o Owner) (int, error) {
 			}
 		}()
 	}()
-	for _, path := range m.Lower {
-		fd, err := mount.Clone(path)
+	for _, l := range append(slices.Clone(m.Layers), below0(m.Lower)...) {
+		fd, err := mount.Clone(l.Dir)
 		if err != nil {
 			return -1, err
 		}
 		lower = append(lower, fd)
-		if err := mount.SetAttr(fd, mount.ReadOnly, o.Userns); err != nil {
-			return -1, noIDs(path, o, err)
+		if err := o.show(fd, l.Base); err != nil {
+			return -1, noIDs(l.Dir, o, err)
 		}
 	}
 	upper, err := os.Open(m.Upper)
@@ -165,6 +209,31 @@ func (m Mount) overlay(o Owner) (int, error) {
 	}
 	defer work.Close()
 	return mount.Overlay(lower, upper, work)
+}
+
+// below0 is trees of ids from 0 as layers.
+func below0(trees []string) (out []Layer) {
+	for _, t := range trees {
+		out = append(out, Layer{Dir: t})
+	}
+	return out
+}
+
+// show makes a detached mount read-only and has it show the ids of the owner for those
+// from base on.
+func (o Owner) show(fd int, base uint32) error {
+	switch {
+	case base == o.Base:
+		return mount.SetAttr(fd, mount.ReadOnly, -1)
+	case base == 0:
+		return mount.SetAttr(fd, mount.ReadOnly, o.Userns)
+	}
+	userns, err := idmap(base, o.Base)
+	if err != nil {
+		return err
+	}
+	defer userns.Close()
+	return mount.SetAttr(fd, mount.ReadOnly, int(userns.Fd()))
 }
 
 // sys clones the host's /sys, without what is mounted below. The guest's first process

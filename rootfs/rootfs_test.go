@@ -29,7 +29,7 @@ func TestPlan(t *testing.T) {
 			"make dev for /dev", "make devpts for /dev/pts", "make run for /run", "make sys for /sys"}},
 	} {
 		var got []string
-		for _, m := range Plan(&guest.Spec{Root: c.root, Network: guest.Network{Mode: c.net}}, "/g", image) {
+		for _, m := range Plan(&guest.Spec{Root: c.root, Network: guest.Network{Mode: c.net}}, "/g", nil, image) {
 			got = append(got, m.String())
 		}
 		if !slices.Equal(got, c.want) {

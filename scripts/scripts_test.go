@@ -59,6 +59,7 @@ func TestInstall(t *testing.T) {
 	got := files(t, dir)
 	for _, want := range []string{
 		"opt/sbin/vserver", "opt/sbin/vserverd", "opt/sbin/vserver-stat", "opt/sbin/vps", "opt/sbin/vtop", "opt/sbin/vkill", "opt/sbin/vwait",
+		"opt/sbin/chbind", "opt/sbin/chcontext", "opt/sbin/vcontext", "opt/sbin/lsxid", "opt/sbin/vrsetup", "opt/share/man/man8/chcontext.8.gz",
 		"opt/share/man/man8/vserver.8.gz", "opt/share/man/man8/vserver-start.8.gz", "opt/share/bash-completion/completions/vserver",
 		"opt/share/zsh/vendor-completions/_vserver", "opt/share/fish/vendor_completions.d/vserver.fish", "opt/share/doc/vserver/README.md",
 	} {

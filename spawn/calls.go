@@ -20,6 +20,10 @@ func (t *Table) Await(what string) {
 	t.call("wait for "+what, unix.SYS_RECVFROM, regGate.arg(), ptr(t, buf), num(1), num(unix.MSG_DONTWAIT), num(0), num(0)).want = 1
 }
 
+// Watch waits until the parent is dead, to do what the entries behind it say; a parent
+// that needs that no more ends the child by Kill.
+func (t *Table) Watch() { t.listen("the parent's end") }
+
 // listen waits until there is something at the gate or the parent is dead. The end of
 // the gate alone does not tell: a child that the parent cloned at the same time has it
 // open as well, and two such children would wait for each other for ever.
@@ -80,13 +84,8 @@ func (a *cloneArgs) giveStack(t *Table) {
 // ResetSignals gives every signal its default action and unblocks all: execve keeps
 // what is ignored and blocked.
 func (t *Table) ResetSignals() {
-	const most = 64
 	action := new([4]uint64) // struct sigaction: SIG_DFL, no flags, empty mask
-	for sig := 1; sig <= most; sig++ {
-		if sig != int(unix.SIGKILL) && sig != int(unix.SIGSTOP) {
-			t.call("reset signal "+strconv.Itoa(sig), unix.SYS_RT_SIGACTION, num(sig), ptr(t, action), none, num(8))
-		}
-	}
+	t.call("reset signals", unix.SYS_RT_SIGACTION, num(1), ptr(t, action), none, num(8)).kind = kindSignals
 	t.call("unblock signals", unix.SYS_RT_SIGPROCMASK, num(unix.SIG_SETMASK), ptr(t, new(uint64)), none, num(8))
 }
 
@@ -98,7 +97,7 @@ func (t *Table) WriteOf(pid Reg, file, text string) {
 	start := ptr(t, &path[0])
 	end := arg{v: start.v + uintptr(len("/proc/")+digits)}
 	t.call("name /proc/PID/"+file, 0, pid.arg(), end).kind = kindPrint
-	t.write("/proc/PID/"+file, start, text)
+	t.write("/proc/PID/"+file, unix.AT_FDCWD, start, text)
 }
 
 // Setns joins the namespaces flags of the process behind pidfd (5.8), or the one
@@ -113,10 +112,14 @@ func (t *Table) Unshare(name string, flags int) {
 }
 
 // WriteFile writes text to an existing file in one write.
-func (t *Table) WriteFile(path, text string) { t.write(path, t.str(path), text) }
+func (t *Table) WriteFile(path, text string) { t.write(path, unix.AT_FDCWD, t.str(path), text) }
 
-func (t *Table) write(name string, path arg, text string) {
-	fd := t.saved("open "+name, unix.SYS_OPENAT, num(unix.AT_FDCWD), path, num(unix.O_WRONLY|unix.O_CLOEXEC))
+// WriteFileAt is WriteFile for a file below a directory that the parent had open when it
+// called Start.
+func (t *Table) WriteFileAt(dir int, path, text string) { t.write(path, dir, t.str(path), text) }
+
+func (t *Table) write(name string, dir int, path arg, text string) {
+	fd := t.saved("open "+name, unix.SYS_OPENAT, num(dir), path, num(unix.O_WRONLY|unix.O_CLOEXEC))
 	t.last().show = true
 	t.call("write "+name, unix.SYS_WRITE, fd.arg(), t.str(text), num(len(text))).want = len(text)
 	t.call("close "+name, unix.SYS_CLOSE, fd.arg())
@@ -303,6 +306,14 @@ func (t *Table) Umask(mask int) { t.call("set umask", unix.SYS_UMASK, num(mask))
 // Chdir changes the working directory.
 func (t *Table) Chdir(dir string) { t.call("chdir "+dir, unix.SYS_CHDIR, t.str(dir)) }
 
+// Chroot makes the working directory the root.
+func (t *Table) Chroot() { t.call("chroot", unix.SYS_CHROOT, t.str(".")) }
+
+// Personality sets the execution domain of the process and its flags, personality(2).
+func (t *Table) Personality(persona uint32) {
+	t.call("set personality", unix.SYS_PERSONALITY, num(persona))
+}
+
 // Exec executes the first of paths that exists, with argv and env. What is not
 // there, or below something that is no directory, is passed over.
 func (t *Table) Exec(paths, argv, env []string) {
@@ -334,6 +345,11 @@ func (t *Table) ExecFd(name string, fd int, handed Reg) {
 
 // away is above all files that a program is handed by number.
 const away = 64
+
+// Keep gives a file of the parent's a number that no other of the child's takes.
+func (t *Table) Keep(name string, fd int) Reg {
+	return t.saved("keep "+name, unix.SYS_FCNTL, num(fd), num(unix.F_DUPFD_CLOEXEC), num(away))
+}
 
 // KeepGate moves the gate out of the way of files that get numbers of their own, for
 // a SeccompListened that follows.

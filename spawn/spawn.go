@@ -123,62 +123,21 @@ func (c *Child) clone(o Options, e ends) (int, error) {
 	c.regs[regGate], c.regs[regOurGate], c.regs[regReport] = uintptr(e.gate), c.gate.Fd(), uintptr(e.report)
 	c.runners[0], c.runners[1] = t.split(c.regs, e.report)
 
-	runtime.LockOSThread()
-	defer runtime.UnlockOSThread()
+	var bits int
 	if o.Owner != 0 {
-		restore, err := becomeOwner(o.Owner)
-		if err != nil {
-			return 0, err
+		var err error
+		if bits, err = unix.PrctlRetInt(unix.PR_GET_SECUREBITS, 0, 0, 0, 0); err != nil {
+			return 0, fmt.Errorf("securebits: %w", err)
 		}
-		defer restore()
 	}
-	pid := cloneQuietly(args, c.runners[0])
+	pid, failed := cloneQuietly(args, c.runners[0], uintptr(o.Owner), uintptr(bits))
+	if failed != 0 {
+		return 0, fmt.Errorf("effective ids %d: %w", o.Owner, failed)
+	}
 	if e := errno(pid); e != 0 {
 		return 0, e
 	}
 	return int(pid), nil
-}
-
-// cloneQuietly clones with all signals blocked, and so is the child born.
-//
-//go:noinline
-//go:norace
-func cloneQuietly(args *cloneArgs, r *runner) uintptr {
-	beforeFork()
-	pid := rawClone(args, unsafe.Sizeof(*args), r)
-	afterFork()
-	return pid
-}
-
-// becomeOwner gives the calling thread, alone, the effective ids id with all its
-// capabilities, until restore is called. The kernel keeps credentials for each
-// thread; only the C library and the syscall package spread changes to all.
-func becomeOwner(id uint32) (restore func(), err error) {
-	bits, err := unix.PrctlRetInt(unix.PR_GET_SECUREBITS, 0, 0, 0, 0)
-	if err != nil {
-		return nil, fmt.Errorf("securebits: %w", err)
-	}
-	const noSetuidFixup = 1 << 2 // SECBIT_NO_SETUID_FIXUP, capabilities(7)
-	if err := unix.Prctl(unix.PR_SET_SECUREBITS, uintptr(bits|noSetuidFixup), 0, 0, 0); err != nil {
-		return nil, fmt.Errorf("securebits: %w", err)
-	}
-	const same = ^uintptr(0)
-	set := func(id uintptr) syscall.Errno {
-		_, _, e := syscall.RawSyscall(sysSetresgid, same, id, same)
-		if e == 0 {
-			_, _, e = syscall.RawSyscall(sysSetresuid, same, id, same)
-		}
-		return e
-	}
-	restore = func() {
-		set(0)
-		unix.Prctl(unix.PR_SET_SECUREBITS, uintptr(bits), 0, 0, 0)
-	}
-	if e := set(uintptr(id)); e != 0 {
-		restore()
-		return nil, fmt.Errorf("effective ids %d: %w", id, e)
-	}
-	return restore, nil
 }
 
 // First is the pid of the process cloned first, for the id maps of its user
@@ -239,12 +198,13 @@ func (c *Child) Forked() (pid int, err error) {
 	if c.pid != 0 {
 		return c.pid, nil
 	}
-	if _, err := c.reap(c.first); err != nil {
+	ws, err := c.reap(c.first)
+	if err != nil {
 		return 0, err
 	}
 	c.first = 0
-	if c.pid = c.second(); c.pid == 0 {
-		return 0, c.because(errors.New("child ended before its fork"))
+	if c.pid = c.second(); c.pid == 0 || ws != 0 {
+		return 0, c.because(fmt.Errorf("child before its fork: status %#x", uint32(ws)))
 	}
 	return c.pid, nil
 }

@@ -94,6 +94,7 @@ func TestReport(t *testing.T) {
 // The process that goes on after the fork is our child, and the old one can write to
 // its files in /proc.
 func TestFork(t *testing.T) {
+	need.Root(t) // a program's oom_score_adj is root's once it runs as another
 	for name, o := range ways {
 		t.Run(name, func(t *testing.T) {
 			text, c, err := output(t, o, func(t *Table) {

@@ -24,10 +24,14 @@ import (
 
 const suffix = ".yaml"
 
-// Load reads and checks the spec at path. A missing file is guest.ErrNotFound, a
-// wrong one gives settings.Problems. What the file does not say is zero.
+// Load reads and checks the spec at path or, when there is none, the directory of
+// Linux-VServer in its place. Neither is guest.ErrNotFound, a wrong one gives
+// settings.Problems or legacy.Problems. What is not said is zero.
 func Load(path string) (*guest.Spec, error) {
 	text, err := Read(path)
+	if errors.Is(err, guest.ErrNotFound) {
+		return loadOld(path)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -60,6 +64,11 @@ func trusted(path string, info fs.FileInfo) error {
 	if !info.Mode().IsRegular() {
 		return fmt.Errorf("%s: is no plain file: %w", path, guest.ErrInvalid)
 	}
+	return owned(path, info)
+}
+
+// owned refuses what others than root (or the caller) can write.
+func owned(path string, info fs.FileInfo) error {
 	owner := int(info.Sys().(*syscall.Stat_t).Uid)
 	if owner != 0 && owner != os.Geteuid() {
 		return fault.Hint(fmt.Errorf("%s: belongs to uid %d, who could have root run programs: %w", path, owner, guest.ErrInvalid),
@@ -72,8 +81,9 @@ func trusted(path string, info fs.FileInfo) error {
 	return nil
 }
 
-// Names gives the names of the guests that have a spec in dir, sorted. A directory
-// that is not there has none. Files whose names no guest can have are left alone.
+// Names gives the names of the guests that have a spec in dir, or a directory of
+// Linux-VServer's, sorted. A directory that is not there has none. Files whose names no
+// guest can have are left alone.
 func Names(dir string) ([]guest.Name, error) {
 	entries, err := os.ReadDir(dir)
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -82,7 +92,7 @@ func Names(dir string) ([]guest.Name, error) {
 	names := make([]guest.Name, 0, len(entries))
 	for _, e := range entries {
 		base, ok := strings.CutSuffix(e.Name(), suffix)
-		if !ok || e.IsDir() {
+		if ok == e.IsDir() || !ok && !old(filepath.Join(dir, e.Name())) {
 			continue
 		}
 		if n, err := guest.ParseName(base); err == nil {
@@ -90,7 +100,7 @@ func Names(dir string) ([]guest.Name, error) {
 		}
 	}
 	slices.Sort(names)
-	return names, nil
+	return slices.Compact(names), nil
 }
 
 // Write puts the spec at path as a commented text of what differs from the
@@ -178,10 +188,10 @@ func syncDir(dir string) error {
 	return d.Sync()
 }
 
-// Remove takes the spec at path away, and what a killed Write left beside it. One
-// that is not there is no error.
+// Remove takes the spec at path away, and a directory of Linux-VServer's in its place,
+// and what a killed Write left beside it. One that is not there is no error.
 func Remove(path string) error {
-	if err := errors.Join(removeIfThere(beside(path)), removeIfThere(path)); err != nil {
+	if err := errors.Join(removeIfThere(beside(path)), removeOld(path), removeIfThere(path)); err != nil {
 		return err
 	}
 	err := syncDir(filepath.Dir(path))

@@ -62,7 +62,7 @@ func table(l Load) []least {
 		{"kernel.keys.maxbytes", 2_000_000, "bytes of the keys of each user"},
 		{"fs.file-max", 65536 + 8192*n, "open files of all guests together"},
 		{"fs.nr_open", 1 << 20, "open files that a process may ask for; databases want many"},
-		{"fs.aio-max-nr", 1 << 28, "asynchronous requests of all guests together, which one guest could take all; at 64 bytes each of its own memory it then cannot"},
+		{"fs.aio-max-nr", 1 << 28, "asynchronous requests of all guests together, for those with rights.syscalls: [io_setup], of which one could take all; at 64 bytes each of its own memory it then cannot"},
 		{"fs.inotify.max_user_instances", 1024, "counted for each guest; systemd takes about ten, and so does each container inside"},
 		{"fs.inotify.max_user_watches", 65536, "counted for each guest; file synchronisers and editors take thousands"},
 		{"vm.max_map_count", 262144, "maps of each process; Elasticsearch refuses to start with less"},

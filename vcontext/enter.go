@@ -17,6 +17,7 @@ type Enter struct {
 	Dir     string
 	Stdio   [3]int   // descriptors of the caller, above 2 or at their place
 	TTY     bool     // the first of them is a terminal, which becomes the controlling one
+	Sealed  int      // a file with the program that executes the command, by Argv: see reaper.Exec; 0 for none
 	Joins   []string // files of the host's that take the process into the guest's cgroup v1 limits
 	Program
 	Rights
@@ -26,6 +27,10 @@ type Enter struct {
 func (e *Enter) Table() *spawn.Table {
 	t := &spawn.Table{}
 	t.Hide()
+	var program spawn.Reg
+	if e.Sealed > 0 {
+		program = t.Keep("reaper", e.Sealed)
+	}
 	e.Rights.order(t)
 	for _, file := range e.Joins {
 		t.WriteFile(file, "0")
@@ -54,8 +59,18 @@ func (e *Enter) Table() *spawn.Table {
 	e.Rights.limit(t)
 	t.ResetSignals()
 	t.CloseOthers()
+	if e.Sealed > 0 {
+		if e.Listened {
+			t.KeepGate()
+		}
+		program = t.HandReport(e.Paths[0], program)
+	}
 	e.Rights.confine(t, e.UID, e.GID, e.Groups)
 	t.Chdir(e.Dir)
+	if e.Sealed > 0 {
+		t.ExecFile("reaper", program, e.Argv, e.Env)
+		return t
+	}
 	t.Exec(e.Paths, e.Argv, e.Env)
 	return t
 }

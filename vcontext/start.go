@@ -2,6 +2,8 @@ package vcontext
 
 import (
 	"fmt"
+	"math"
+	"slices"
 	"strconv"
 
 	"vserver/guest"
@@ -21,12 +23,14 @@ type Start struct {
 	Hostname string
 	Pids     int            // ceiling of processes; 0 for none
 	Ceilings map[string]int // as in guest.Limits
+	Proc     int            // with a user namespace: descriptor of a procfs that nobody else looks into
 	Offsets  string         // for /proc/self/timens_offsets; "" without a time namespace
 	Targets  []string       // of the mounts that Send brings, in order, the root first
 	Views    []View         // of the guest's view, whose mount is the last of Targets; see ViewAt
 	Places   []Place        // of the mounts that are sent with the first word, or without a user namespace after those of Targets
 	TTY      bool           // the console is a terminal
 	Reaper   bool           // Send brings the reaper's program after the mounts and the console
+	Sealed   bool           // that program only executes the init: see reaper.Exec
 	Init     Program
 	UID, GID uint32   // that the init runs as, as the guest counts
 	Groups   []uint32 // supplementary ones
@@ -138,7 +142,7 @@ func (s *Start) Table() *spawn.Table {
 // exec gives up what is not kept and executes the init; rest has the reaper's program
 // when there is one.
 func (s *Start) exec(t *spawn.Table, rest []spawn.Reg) {
-	if s.TTY && !s.Reaper {
+	if s.TTY && (!s.Reaper || s.Sealed) {
 		t.Terminal()
 	}
 	t.ResetSignals()
@@ -164,29 +168,44 @@ func (s *Start) outside(t *spawn.Table) {
 	} else {
 		s.lock(t, t.Receive("outer id map and mounts", len(s.Places)))
 	}
+	s.rlimits(t)
 	s.ceilings(t)
 }
 
-// ceilings sets those of the guest in the outer user namespace, where its root has no
-// rights. That of a namespace which holds a user namespace for somebody is counted there
-// too, so nothing that the guest makes within its own escapes them.
-func (s *Start) ceilings(t *spawn.Table) {
+// rlimits sets those ceilings of the guest that are limits of setrlimit(2): the limit in
+// force when the inner namespace is made holds for all its processes together (5.14).
+func (s *Start) rlimits(t *spawn.Table) {
 	for _, c := range guest.Ceilings() {
 		limit, rlimit := guest.RlimitNumber(c.Name)
-		switch n := s.ceiling(c); {
-		case n == 0 || c.Shared:
-		case rlimit:
-			// The limit in force when the inner namespace is made holds for all its
-			// processes together (5.14).
+		if n := s.ceiling(c); n != 0 && rlimit && !c.Shared {
 			t.Rlimit(c.Name, limit, uint64(n), uint64(n))
-		default:
-			t.WriteFile(ceilingFile(c.Name), strconv.Itoa(n))
 		}
 	}
 	if s.Pids > 0 {
 		nproc, _ := guest.RlimitNumber("nproc")
 		t.Rlimit("nproc", nproc, uint64(s.Pids), uint64(s.Pids))
 	}
+}
+
+// ceilings sets the others in the outer user namespace, where the guest's root has no
+// rights. What a namespace holds of a kind is counted in those above it too, so nothing
+// that the guest makes within its own escapes them.
+//
+// The names of these files lead to different ones in each user namespace, and the kernel
+// keeps all that were looked up in one chain below one procfs: with 400 guests a look
+// there takes 0.2 ms. So it is done in a procfs of the guest's own.
+func (s *Start) ceilings(t *spawn.Table) {
+	for _, c := range guest.Ceilings() {
+		if n := s.ceiling(c); n != 0 && outer(c) {
+			t.WriteFileAt(s.Proc, ceilingFile(c.Name), strconv.Itoa(n))
+		}
+	}
+}
+
+// outer tells the ceilings that are settings of the outer user namespace.
+func outer(c guest.Ceiling) bool {
+	_, rlimit := guest.RlimitNumber(c.Name)
+	return !rlimit && !c.Shared
 }
 
 // ceiling is what the guest has of one; 0 leaves it at the host's own.
@@ -200,25 +219,27 @@ func (s *Start) ceiling(c guest.Ceiling) int {
 	return c.Default
 }
 
-// ceilingFile is the setting of the user namespace that its reader is in.
-func ceilingFile(name string) string { return "/proc/sys/user/max_" + name }
+// ceilingFile is the setting of the user namespace that its reader is in, below a procfs.
+func ceilingFile(name string) string { return "sys/user/max_" + name }
 
-// Raise gives what a process does that changes ceilings of a guest which runs; userns is
-// the outer user namespace. Those that are limits of setrlimit(2) stay as they were when
-// the guest's own namespace was made. A ceiling of 0 in spec is the default, and no
-// change where that is the host's own.
-func Raise(userns int, spec *guest.Spec) *spawn.Table {
+// Raise gives what a process does that sets ceilings of a guest which runs to what spec
+// says of them: those of the names that are settings of the outer user namespace. userns
+// is that, proc a procfs. What is the host's own has no bound there, as in a new
+// namespace; the host's counts for the guest in the one above.
+func Raise(userns, proc int, spec *guest.Spec, names []string) *spawn.Table {
 	s := Start{Nesting: spec.Rights.Nesting, Ceilings: spec.Limits.Ceilings}
 	t := &spawn.Table{}
 	t.Hide()
 	t.Setns(userns, spawn.NewUser)
 	for _, c := range guest.Ceilings() {
-		if _, rlimit := guest.RlimitNumber(c.Name); rlimit || c.Shared {
+		if !outer(c) || !slices.Contains(names, c.Name) {
 			continue
 		}
-		if n := s.ceiling(c); n != 0 {
-			t.WriteFile(ceilingFile(c.Name), strconv.Itoa(n))
+		n := s.ceiling(c)
+		if n == 0 {
+			n = math.MaxInt32
 		}
+		t.WriteFileAt(proc, ceilingFile(c.Name), strconv.Itoa(n))
 	}
 	t.End()
 	return t
@@ -248,14 +269,11 @@ func (s *Start) ownMounts(t *spawn.Table) (o own) {
 func (s *Start) attach(t *spawn.Table, made []spawn.Reg, o own) {
 	t.Root(made[0])
 	for i, target := range s.Targets[1:] {
-		t.Mkdir(target, 0o755)
-		t.Attach(made[i+1], target)
+		t.AttachAt(made[i+1], target, 0o755)
 	}
-	t.Mkdir("/proc", 0o555)
-	t.Attach(o.proc, "/proc")
+	t.AttachAt(o.proc, "/proc", 0o555)
 	if s.OwnNet {
-		t.Mkdir("/sys", 0o555)
-		t.Attach(o.sys, "/sys")
+		t.AttachAt(o.sys, "/sys", 0o555)
 	}
 	t.Attach(o.cgroup, "/sys/fs/cgroup")
 	t.Attach(o.mqueue, "/dev/mqueue")
@@ -304,12 +322,8 @@ var (
 )
 
 func (s *Start) mask(t *spawn.Table) {
-	for _, f := range telling {
-		t.BindIfThere("/dev/null", f, 0)
-	}
-	for _, d := range tellingDirs {
-		t.BindIfThere(rootfs.Empty, d, 0)
-	}
+	t.Cover("/dev/null", telling...)
+	t.Cover(rootfs.Empty, tellingDirs...)
 	if !s.Userns {
 		s.maskMore(t)
 	}
@@ -327,12 +341,8 @@ func (s *Start) mask(t *spawn.Table) {
 }
 
 func (s *Start) maskMore(t *spawn.Table) {
-	for _, f := range maskedFiles {
-		t.BindIfThere("/dev/null", f, 0)
-	}
-	for _, d := range maskedDirs {
-		t.BindIfThere(rootfs.Empty, d, 0)
-	}
+	t.Cover("/dev/null", maskedFiles...)
+	t.Cover(rootfs.Empty, maskedDirs...)
 	for _, r := range readOnly {
 		t.BindIfThere(r, r, mount.ReadOnly)
 	}

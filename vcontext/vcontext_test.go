@@ -44,12 +44,15 @@ func TestTables(t *testing.T) {
 	enter := Enter{Pidfd: 7, Userns: true, OwnNet: true, OwnTime: true, UID: 33, GID: 33, Groups: []uint32{4},
 		Dir: "/var/www", Stdio: [3]int{0, 1, 2},
 		Program: Program{Paths: []string{"/bin/id"}, Argv: []string{"id"}}, Rights: fixed().Rights}
+	sealed := enter
+	sealed.Userns, sealed.Sealed, sealed.Argv = false, 9, []string{"vserver-init", "exec", "/bin/id", "--", "id"}
 	for name, lines := range map[string][]string{
+		"enter-sealed": sealed.Table().Strings(),
 		"start":        plain.Table().Strings(),
 		"start-bare":   bare.Table().Strings(),
 		"start-nest":   nested.Table().Strings(),
 		"start-capped": capped.Table().Strings(),
-		"raise":        Raise(9, &raise).Strings(),
+		"raise":        Raise(9, 8, &raise, []string{"net_namespaces", "inotify_instances", "fanotify_marks", "msgqueue", "ptys"}).Strings(),
 		"start-reap":   reaped.Table().Strings(),
 		"start-told":   listened.Table().Strings(),
 		"enter":        enter.Table().Strings(),
@@ -84,7 +87,7 @@ func TestOrder(t *testing.T) {
 	at := func(prefix string) int {
 		return slices.IndexFunc(lines, func(l string) bool { return strings.HasPrefix(l, prefix) })
 	}
-	order := []string{"wait for outer id map", "open /proc/sys/user/max_user_namespaces", "make namespaces",
+	order := []string{"wait for outer id map", "open sys/user/max_user_namespaces", "make namespaces",
 		"open /proc/PID/uid_map", "end", "make file system proc", "wait for mounts", "pivot_root",
 		"unmount the host's root", "mount /proc", "set file 0", "close other files", "set no_new_privs",
 		"drop capability 16", "set capabilities", "exec /sbin/init"}

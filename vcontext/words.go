@@ -2,6 +2,7 @@ package vcontext
 
 import (
 	"errors"
+	"slices"
 	"sort"
 
 	"vserver/guest"
@@ -10,8 +11,8 @@ import (
 )
 
 // RightsOf turns the words of a spec into what the kernel takes. hidden has the filter
-// leave the host's sockets to a server.
-func RightsOf(userns, ownNet, hidden bool, want guest.Rights, limits map[string]guest.Rlimit) (Rights, error) {
+// leave the host's sockets to a server. views are the flags of the guest's view.
+func RightsOf(userns, ownNet, hidden bool, views guest.ViewFlags, want guest.Rights, limits map[string]guest.Rlimit) (Rights, error) {
 	spec := guest.Spec{Userns: guest.UsernsPrivate, Rights: want}
 	if !userns {
 		spec.Userns = guest.UsernsNone
@@ -42,7 +43,13 @@ func RightsOf(userns, ownNet, hidden bool, want guest.Rights, limits map[string]
 		if policy.Narrow, err = narrow(&spec); err != nil {
 			return out, err
 		}
-		policy.AskedNodes = policy.AskedNodes && !hidden
+		if hidden { // the listener is another server's
+			policy.AskedNodes, policy.AskedLimit, policy.AskedQuota = false, false, false
+		}
+	}
+	if !hidden { // whose listener is another server's
+		policy.AskedSize = views.Has(guest.VirtMem|guest.VirtLoad) && !slices.Contains(want.Syscalls, "sysinfo")
+		policy.AskedCPUs = views.Has(guest.VirtCPU) && !slices.Contains(want.Syscalls, "sched_getaffinity")
 	}
 	out.Filter, err = seccomp.Compile(policy)
 	out.Listened = policy.Listened()
@@ -63,6 +70,7 @@ func narrow(s *guest.Spec) (n seccomp.Narrow, err error) {
 	if s.Userns == guest.UsernsNone {
 		return n, nil // the table refuses the others already
 	}
+	n.AskedLimit, n.AskedQuota = ccaps.Has(guest.SetRlimit), ccaps.Has(guest.QuotaCtl)
 	n.NoNew, n.NoRemount = !ccaps.Has(guest.Namespace), !ccaps.Has(guest.SecureRemount)
 	if !ccaps.Has(guest.SetUtsname) {
 		n.Without = append(n.Without, "sethostname", "setdomainname")
@@ -71,7 +79,10 @@ func narrow(s *guest.Spec) (n seccomp.Narrow, err error) {
 		n.Without = append(n.Without, "mount_setattr", "open_tree_attr", "fspick")
 	}
 	if !ccaps.Has(guest.SecureMount) {
-		n.Without = append(n.Without, "mount", "open_tree", "open_tree_attr", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr")
+		// Nor may it take mounts away: what masks files of /proc stays, and shows the guest
+		// nothing that was hidden from it.
+		n.Without = append(n.Without, "mount", "open_tree", "open_tree_attr", "move_mount", "fsopen", "fsconfig", "fsmount", "fspick", "mount_setattr",
+			"umount", "umount2", "pivot_root")
 	}
 	return n, nil
 }

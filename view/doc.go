@@ -38,18 +38,26 @@
 //
 // They are pure functions of the host's text and of what the control groups count (v2,
 // or v1 where a hybrid host has its controllers), gathered when a file is read and kept
-// for Fresh, so that a reader in a loop costs little. A file that was opened shows one
-// moment until it is read from its beginning again.
+// for Fresh. The kernel keeps what it was given and hands it to all readers of the guest
+// for some 20 ms without a question; then it asks for the size and the time of the last
+// change, and for the text when one of them is another (no FOPEN_DIRECT_IO, but
+// FUSE_AUTO_INVAL_DATA). Files are opened and closed without us. So top(1), which opens
+// /proc/uptime three times each time it looks, asks six questions and not twenty.
 //
 // Processors: those that the guest's cpuset allows, the first so many of them as its
 // share of time comes to, rounded up. They keep their numbers, so that taskset(1) means
-// what it says. sched_getaffinity(2), which nproc(1) and Go ask, is the kernel's own: it
-// tells the cpuset, and nothing of a share.
+// what it says.
 //
-// sysinfo(2) is the kernel's own too, but for the uptime, which the time namespace sets
-// right. To change the rest each call would be left to a supervisor (seccomp user
-// notification): every process of a guest with views would carry a filter that can make
-// it wait for vserverd in a system call, and get ENOSYS once that and its keeper are
-// dead. procps, htop, the JVM, Go and nginx read files; busybox's free and uptime call
-// sysinfo. The price is high and the gain small, so it is left (2026-11).
+// # System calls
+//
+// sysinfo(2) and sched_getaffinity(2), by which busybox, musl, nproc(1), Go, Python and
+// others learn what the machine is, are left to vserverd by the guest's filter
+// (package daemon/calls) and answered with a Size. Only guests with a view have such a
+// filter. Who asks waits as a reader does when vserverd is killed, and can itself be
+// killed meanwhile; with vserverd and its keeper dead at once these two calls fail with
+// ENOSYS. A thread under a filter with a listener cannot have a second one, so a guest
+// in which somebody needs that (a container runtime that supervises its own) has both
+// calls taken out by rights.syscalls. The affinity of another thread is the kernel's own.
+//
+//house:allow a file for each of the machine's, and one that gathers what all of them tell
 package view

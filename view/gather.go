@@ -25,7 +25,7 @@ func number(g *cgroup.Group, file string) (n int64, ok bool) {
 // memory gives /proc/meminfo or /proc/swaps. Of a guest that no controller counts the
 // host's text is all there is to say.
 func (g *Guest) memory(n Node) ([]byte, error) {
-	host, err := os.ReadFile("/proc/meminfo")
+	host, err := g.m.meminfo()
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +52,6 @@ func (g *Guest) controlled() (m Memory, ok bool, err error) {
 	if err != nil {
 		return m, false, err
 	}
-	defer group.Close()
 	if old {
 		oldMemory(group, &m)
 	} else {
@@ -148,7 +147,6 @@ func (g *Guest) allowed() Set {
 	if err != nil {
 		return online
 	}
-	defer group.Close()
 	for _, file := range []string{"cpuset.cpus.effective", "cpuset.effective_cpus"} { // v2, v1
 		if text, err := group.Read(file); err == nil {
 			if set, err := ParseSet(text); err == nil && len(set.and(online)) > 0 {
@@ -178,7 +176,6 @@ func (g *Guest) share() float64 {
 	if err != nil {
 		return 0
 	}
-	defer group.Close()
 	if old {
 		quota, ok1 := number(group, "cpu.cfs_quota_us")
 		period, ok2 := number(group, "cpu.cfs_period_us")
@@ -211,7 +208,6 @@ func (g *Guest) disks() ([]byte, error) {
 	if err != nil {
 		return nil, nil // nobody counts
 	}
-	defer group.Close()
 	if !old {
 		text, _ := group.Read("io.stat")
 		return Diskstats(host, ParseIO(text)), nil

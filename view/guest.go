@@ -29,6 +29,7 @@ type Machine struct {
 	boot   time.Time
 	online Set
 	looked time.Time // when online was read
+	mem    text      // /proc/meminfo
 }
 
 // OpenMachine looks where the host has its control groups. Close gives back what it
@@ -72,8 +73,11 @@ type Guest struct {
 	idle  time.Duration // that was told last
 
 	fresh   map[Node]text
+	groups  map[string]held
 	tasks   proc.Tasks
 	counted time.Time
+	timed   Times
+	timedAt time.Time
 	shown   Set
 	cpusAt  time.Time
 }
@@ -86,23 +90,22 @@ type text struct {
 
 // NewGuest begins to serve the guest with that init, whose control group is at path.
 func (m *Machine) NewGuest(path string, init int) (*Guest, error) {
-	g := &Guest{m: m, group: path, fresh: map[Node]text{}}
+	g := &Guest{m: m, group: path, fresh: map[Node]text{}, groups: map[string]held{}}
 	st, err := m.procs.Stat(init)
 	if err != nil {
 		return nil, err
 	}
 	g.began = bootOf(init, st.Start)
-	group, err := m.cg.Open(path)
+	group, _, err := g.open("")
 	if err != nil {
 		return nil, err
 	}
-	defer group.Close()
 	var owner syscall.Stat_t
 	if err := syscall.Fstat(group.FD(), &owner); err != nil {
+		g.Close()
 		return nil, fmt.Errorf("%s: %w", group.Path(), err)
 	}
 	g.Tree = Tree{UID: owner.Uid, CPUs: g.CPUs, Text: g.Text}
-	g.Tree.begin(uint64(time.Now().UnixNano()))
 	return g, nil
 }
 
@@ -125,17 +128,6 @@ func bootOf(init int, start time.Duration) time.Duration {
 		}
 	}
 	return start
-}
-
-// open opens a guest's group where the host has that controller: its v1 name counts for
-// hybrid hosts. old tells that it is one of v1.
-func (g *Guest) open(controller string) (group *cgroup.Group, old bool, err error) {
-	if tree, ok := g.m.old[controller]; ok {
-		group, err = tree.Open(g.group)
-		return group, true, err
-	}
-	group, err = g.m.cg.Open(g.group)
-	return group, false, err
 }
 
 // Text gives what a file says, not older than Fresh.
@@ -215,32 +207,30 @@ func (g *Guest) pressure(n Node) ([]byte, error) {
 			name = f.name
 		}
 	}
-	group, err := g.m.cg.Open(g.group)
+	group, _, err := g.open("")
 	if err != nil {
 		return nil, err
 	}
-	defer group.Close()
 	text, err := group.Read(name + ".pressure")
 	return []byte(text + "\n"), err
 }
 
 // times gives a guest's times by now.
 func (g *Guest) times() (t Times, err error) {
-	up, err := g.m.procs.Uptime()
+	if now := time.Now(); now.Sub(g.timedAt) < Fresh && now.After(g.timedAt) {
+		return g.timed, nil
+	}
+	group, _, err := g.open("")
 	if err != nil {
 		return t, err
 	}
-	group, err := g.m.cg.Open(g.group)
-	if err != nil {
-		return t, err
-	}
-	defer group.Close()
 	if t.User, t.System, err = group.CPUTime(); err != nil {
 		return t, err
 	}
-	t.Up = max(0, up-g.began)
+	t.Up = max(0, uptime()-g.began)
 	t.Idle = t.idle(len(g.CPUs()), g.idle)
 	g.idle = t.Idle
+	g.timed, g.timedAt = t, time.Now()
 	return t, nil
 }
 
@@ -249,11 +239,10 @@ func (g *Guest) count(fresh time.Duration) (proc.Tasks, error) {
 	if now := time.Now(); now.Sub(g.counted) < fresh && now.After(g.counted) {
 		return g.tasks, nil
 	}
-	group, err := g.m.cg.Open(g.group)
+	group, _, err := g.open("")
 	if err != nil {
 		return g.tasks, err
 	}
-	defer group.Close()
 	pids, err := group.Procs()
 	if err != nil {
 		return g.tasks, err

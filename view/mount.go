@@ -76,7 +76,7 @@ func early(uid uint32, now func() (*Guest, error)) (t *Tree, end func()) {
 		}
 		return g != nil
 	}
-	return &Tree{UID: uid,
+	return &Tree{UID: uid, Names: true,
 			CPUs: func() Set {
 				if !opened() {
 					return nil
@@ -90,6 +90,7 @@ func early(uid uint32, now func() (*Guest, error)) (t *Tree, end func()) {
 				return g.Text(n)
 			}}, func() {
 			if g != nil {
+				g.Close()
 				g.m.Close()
 			}
 		}

@@ -1,11 +1,13 @@
 package view
 
 import (
+	"bytes"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 
 	"vserver/kernel/fuse"
 )
@@ -177,13 +179,25 @@ type Tree struct {
 	CPUs func() Set                           // the processors that the guest sees
 	Text func(n Node) ([]byte, syscall.Errno) // what a file says at this moment
 
-	opened uint64            // number of the file opened last
-	moment map[uint64][]byte // what open files show, once their beginning was read
+	// Names says that nobody reads yet: names are told without a look at what is in them.
+	Names bool
+
+	moment map[Node]moment // as the kernel was told last
 }
 
-// maxMoments bounds the files of a guest that are remembered as they were read; others
-// that were read by half show the present.
-const maxMoments = 128
+// moment is what a file said when the kernel asked for its attributes.
+type moment struct {
+	text  []byte
+	since int64 // when it began to say that, in nanoseconds
+}
+
+// maxMoments bounds the files of a guest that are remembered; of others what is read may
+// be of another moment than their size.
+const maxMoments = 1024
+
+// known is for how long a reader is given what the kernel has in its cache, without a
+// question to anybody.
+const known = 20 * time.Millisecond
 
 func (t *Tree) attr(n Node) (fuse.Attr, syscall.Errno) {
 	dir, there := n.isDir()
@@ -197,16 +211,27 @@ func (t *Tree) attr(n Node) (fuse.Attr, syscall.Errno) {
 	return a, 0
 }
 
-// sized gives the attributes of a file with the size of what it says. The kernel's own
-// files say 0; but sendfile(2), which busybox's cat calls, believes what a file system
-// of this kind says (seen on 6.18).
+// sized gives the attributes of a file with those of what it says: the kernel reads so
+// much, and once for all readers until they are others.
 func (t *Tree) sized(n Node) (fuse.Attr, syscall.Errno) {
 	a, e := t.attr(n)
-	if e == 0 && !a.Stays {
-		text, _ := t.Text(n) // one that cannot be read can be looked at
-		a.Size = uint64(len(text))
+	if e != 0 || a.Stays {
+		return a, e
 	}
-	return a, e
+	text, e := t.Text(n)
+	if e != 0 {
+		return a, 0 // one that cannot be read can be looked at
+	}
+	m := t.moment[n]
+	if !bytes.Equal(text, m.text) || m.since == 0 {
+		m = moment{text, time.Now().UnixNano()}
+	}
+	if t.moment == nil || len(t.moment) >= maxMoments {
+		t.moment = map[Node]moment{}
+	}
+	t.moment[n] = m
+	a.Size, a.Changed, a.For = uint64(len(text)), m.since, known
+	return a, 0
 }
 
 // Answer answers a request. It must not be told to who asked when r.Op.Silent().
@@ -220,28 +245,26 @@ func (t *Tree) Answer(r fuse.Request) ([]byte, syscall.Errno) {
 	case fuse.GetAttr:
 		a, e := t.sized(n)
 		return a.Attributes(), e
-	case fuse.Open:
-		t.opened++
-		return fuse.Opened(t.opened), 0
 	case fuse.Read:
 		return t.read(n, r)
-	case fuse.ReadDir, fuse.ReadDirPlus:
+	case fuse.ReadDir:
 		return t.list(n, r)
-	case fuse.Release:
-		delete(t.moment, r.Handle())
-		return nil, 0
 	case fuse.StatFS:
 		return fuse.Stats(), 0
-	case fuse.Flush, fuse.Destroy:
+	case fuse.Destroy:
 		return nil, 0
 	}
-	return nil, syscall.ENOSYS
+	return nil, syscall.ENOSYS // for Open and Flush: and so for ever
 }
 
 func (t *Tree) lookup(dir Node, name string) ([]byte, syscall.Errno) {
 	for _, f := range dir.children(t.CPUs) {
 		if f.name == name {
-			a, e := t.attr(f.node)
+			look := t.sized
+			if t.Names {
+				look = t.attr
+			}
+			a, e := look(f.node)
 			return a.Entry(), e
 		}
 	}
@@ -249,7 +272,7 @@ func (t *Tree) lookup(dir Node, name string) ([]byte, syscall.Errno) {
 }
 
 func (t *Tree) list(dir Node, r fuse.Request) ([]byte, syscall.Errno) {
-	_, offset, size, ok := r.Span()
+	offset, size, ok := r.Span()
 	if !ok {
 		return nil, syscall.EINVAL
 	}
@@ -258,26 +281,22 @@ func (t *Tree) list(dir Node, r fuse.Request) ([]byte, syscall.Errno) {
 		a, _ := t.attr(f.node)
 		all = append(all, fuse.Dirent{Name: f.name, Attr: a})
 	}
-	return fuse.Dir(all, offset, size, r.Op == fuse.ReadDirPlus), 0
+	return fuse.Dir(all, offset, size), 0
 }
 
-// read gives a piece of a file. All pieces behind the first are of the moment at which
-// that was read.
+// read gives a piece of a file as it was when the kernel asked for its size.
 func (t *Tree) read(n Node, r fuse.Request) ([]byte, syscall.Errno) {
-	handle, offset, size, ok := r.Span()
+	offset, size, ok := r.Span()
 	if !ok {
 		return nil, syscall.EINVAL
 	}
-	text, known := t.moment[handle]
-	if offset == 0 || !known {
+	m, ok := t.moment[n]
+	text := m.text
+	if !ok {
 		var e syscall.Errno
 		if text, e = t.Text(n); e != 0 {
 			return nil, e
 		}
-		if t.moment == nil || len(t.moment) >= maxMoments {
-			t.moment = map[uint64][]byte{}
-		}
-		t.moment[handle] = text
 	}
 	if offset >= uint64(len(text)) {
 		return nil, 0
@@ -285,6 +304,3 @@ func (t *Tree) read(n Node, r fuse.Request) ([]byte, syscall.Errno) {
 	text = text[offset:]
 	return text[:min(size, len(text))], 0
 }
-
-// begin has the numbers of open files start where no server before had its own.
-func (t *Tree) begin(at uint64) { t.opened = at }

@@ -1,7 +1,7 @@
 // Vserver turns a Linux host into many virtual private servers.
 //
-// It is one program with several names: vserver, the old tools vserver-stat, vps,
-// vtop, vkill and vwait, and vserverd, the host's supervisor.
+// It is one program with several names: vserver, the old tools (vserver-stat, vps,
+// vkill, chbind, chcontext, ...), and vserverd, the host's supervisor.
 package main
 
 import (
@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"vserver/cli"
+	"vserver/compat"
 	"vserver/daemon"
 	"vserver/daemon/proto"
 	"vserver/guest"
@@ -22,6 +23,9 @@ func main() {
 		os.Exit(daemon.Main(os.Args, guest.DefaultDirs(os.Getenv(cli.RootVar))))
 	case attack.Name: // in a guest of `vserver check --isolation`
 		os.Exit(attack.Main(os.Args[1:], os.Stdin, os.Stdout))
+	}
+	if code, ok := compat.Main(filepath.Base(os.Args[0]), os.Args, guest.DefaultDirs(os.Getenv(cli.RootVar)), os.Stdout, os.Stderr); ok {
+		os.Exit(code)
 	}
 	clock.Relax()
 	os.Exit(cli.Main(os.Args))

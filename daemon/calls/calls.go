@@ -1,12 +1,14 @@
-// Package calls answers system calls that guests' filters leave to vserverd: mknod(2) of
-// devices, for guests with a user namespace and bcap mknod. The kernel makes no device
+// Package calls answers system calls that guests' filters leave to vserverd: sysinfo(2) and
+// sched_getaffinity(2), for guests with a view (see size.go), and mknod(2) of devices, for
+// guests with a user namespace and bcap mknod. The kernel makes no device
 // node for a user namespace, nor should it; vserverd makes the harmless ones and those
 // that rights.devices gives with an m, where the caller could have made a file.
 //
 // A guest is hostile here. It is asked for one request at a time and a bounded number in
 // a turn, so that it takes no more than its part of vserverd, and gets at most MaxNodes
 // nodes for each tree of processes: a node on a file system in memory is memory of the
-// host's. Whatever goes wrong is EPERM.
+// host's. Whatever goes wrong there is EPERM. No tree waits for another, nor for what else
+// vserverd does beside its loop: a guest that is being started may ask.
 //
 // The store holds the files of a tree of processes as
 //
@@ -18,7 +20,6 @@
 package calls
 
 import (
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"strconv"
@@ -32,6 +33,8 @@ import (
 	"vserver/kernel/memfd"
 	"vserver/kernel/notify"
 	"vserver/kernel/pidfd"
+	"vserver/quota"
+	"vserver/view"
 )
 
 // MaxNodes is how many nodes are made for a tree of processes: a container's root takes
@@ -54,10 +57,14 @@ type Set struct {
 	// Keep has the store hold a file, Unkeep has it let go.
 	Keep   func(name string, fd int) error
 	Unkeep func(name string)
-	// Job runs something beside the loop.
-	Job func(do func())
 	// Makes tells whether a guest may make nodes of a device beside the harmless ones.
 	Makes func(n guest.Name, block bool, major, minor int) bool
+	// Views gives the flags of a guest's view, Size the size of its machine; ok is false
+	// when nobody knows it.
+	Views func(guest.Name) guest.ViewFlags
+	Size  func(guest.Name) (s view.Size, ok bool)
+	// Area opens the own files of a guest, whose ids begin at base.
+	Area func(guest.Name) (a *quota.Area, base uint32, err error)
 }
 
 // tree is processes under one filter.
@@ -67,6 +74,12 @@ type tree struct {
 	files [3]int // as the store has them
 	src   *loop.Source
 	made  int
+
+	request []byte // the page
+
+	flags   guest.ViewFlags
+	size    view.Size
+	sizedAt time.Time // when size was taken
 }
 
 func (t *tree) listener() int { return t.files[0] }
@@ -80,7 +93,7 @@ func (t *tree) kept(n int) string { return fmt.Sprintf("%s%s %d %d", kept, t.nam
 func (s *Set) Take(name guest.Name, files []int) {
 	page, err := -1, error(syscall.EINVAL)
 	if len(files) == 2 {
-		page, err = memfd.Shared("vserver-calls", requestSize)
+		page, err = memfd.Shared("vserver-calls", notify.Size)
 	}
 	if err != nil {
 		s.Say("%s: calls: %v", name, err)
@@ -90,6 +103,11 @@ func (s *Set) Take(name guest.Name, files []int) {
 		return
 	}
 	t := &tree{name: name, id: time.Now().UnixNano(), files: [3]int{files[0], files[1], page}}
+	if err := t.mapPage(); err != nil {
+		s.Say("%s: calls: %v", name, err)
+		s.drop(t)
+		return
+	}
 	for n, fd := range t.files {
 		if err := s.Keep(t.kept(n), fd); err != nil {
 			s.Say("%s: %v", name, err)
@@ -113,7 +131,7 @@ func (s *Set) ready(t *tree, events uint32) {
 		return
 	}
 	s.Loop.Drop(t.src) // the job has the files
-	s.Job(func() {
+	go func() {
 		more := s.answer(t)
 		s.Loop.Post(func() {
 			if more {
@@ -122,7 +140,7 @@ func (s *Set) ready(t *tree, events uint32) {
 			}
 			s.watch(t)
 		})
-	})
+	}()
 }
 
 // answer answers what waits, but no more than a turn; more tells whether that was it.
@@ -131,31 +149,37 @@ func (s *Set) answer(t *tree) (more bool) {
 		if !notify.Asked(t.listener()) {
 			return false
 		}
-		r, err := notify.Take(t.listener())
+		r, err := notify.TakeInto(t.listener(), t.request)
 		if errors.Is(err, syscall.ENOENT) {
 			continue // it was killed
 		}
 		if err != nil {
 			return false
 		}
-		t.write(r)
 		s.one(t, r, false)
-		t.write(notify.Request{})
+		clear(t.request)
 	}
 	return true
 }
 
 // one answers a request; again says that a worker that died may have done it already.
 func (s *Set) one(t *tree, r notify.Request, again bool) {
+	switch {
+	case asksSize(r):
+		s.tell(t, r)
+		return
+	case asksLimit(r):
+		s.raise(t, r)
+		return
+	case asksQuota(r):
+		s.count(t, r)
+		return
+	}
 	err := s.node(t, r)
 	if again && errors.Is(err, syscall.EEXIST) {
 		err = nil
 	}
-	var e syscall.Errno
-	if err != nil && !errors.As(err, &e) {
-		e = syscall.EPERM
-	}
-	notify.Answer(t.listener(), r.ID, 0, e) // else the caller is dead
+	notify.Answer(t.listener(), r.ID, 0, errnoOf(err)) // else the caller is dead
 }
 
 // node makes the node that a request is about. The error is the caller's.
@@ -180,7 +204,7 @@ func (s *Set) node(t *tree, r notify.Request) error {
 		return err
 	}
 	defer c.Close()
-	if !c.May(init) {
+	if !c.May(init, behalf.Mknod) {
 		return syscall.EPERM
 	}
 	path, err := c.Text(a.Path)
@@ -200,6 +224,10 @@ func (s *Set) node(t *tree, r notify.Request) error {
 // drop lets a tree go.
 func (s *Set) drop(t *tree) {
 	s.Loop.Drop(t.src)
+	if t.request != nil {
+		syscall.Munmap(t.request)
+		t.request = nil
+	}
 	for n, fd := range t.files {
 		s.Unkeep(t.kept(n))
 		syscall.Close(fd)
@@ -228,13 +256,20 @@ func (s *Set) Inherit(files map[string]int) {
 		for n := range t.files {
 			delete(files, t.kept(n))
 		}
-		if r, ok := t.read(); ok && notify.Waits(t.listener(), r.ID) {
-			s.Job(func() {
-				s.one(t, r, true)
-				s.Loop.Post(func() { s.watch(t) })
-			})
+		if err := t.mapPage(); err != nil {
+			s.Say("%s: calls: %v", t.name, err)
+			s.drop(t)
 			continue
 		}
+		if r, ok := notify.Parse(t.request); ok && notify.Waits(t.listener(), r.ID) {
+			go func() {
+				s.one(t, r, true)
+				clear(t.request)
+				s.Loop.Post(func() { s.watch(t) })
+			}()
+			continue
+		}
+		clear(t.request)
 		s.watch(t)
 	}
 	for name, fd := range files {
@@ -246,28 +281,8 @@ func (s *Set) Inherit(files map[string]int) {
 	}
 }
 
-// requestSize is that of a request in the page: nine numbers.
-const requestSize = 9 * 8
-
-func (t *tree) write(r notify.Request) {
-	b := binary.NativeEndian.AppendUint64(nil, r.ID)
-	b = binary.NativeEndian.AppendUint64(b, uint64(r.PID))
-	b = binary.NativeEndian.AppendUint64(b, uint64(r.Nr))
-	for _, a := range r.Args {
-		b = binary.NativeEndian.AppendUint64(b, a)
-	}
-	syscall.Pwrite(t.page(), b, 0)
-}
-
-func (t *tree) read() (r notify.Request, ok bool) {
-	b := make([]byte, requestSize)
-	if n, err := syscall.Pread(t.page(), b, 0); err != nil || n != len(b) {
-		return r, false
-	}
-	number := func(i int) uint64 { return binary.NativeEndian.Uint64(b[8*i:]) }
-	r = notify.Request{ID: number(0), PID: int(number(1)), Nr: int(number(2))}
-	for i := range r.Args {
-		r.Args[i] = number(3 + i)
-	}
-	return r, r.ID != 0
+// mapPage maps the page of a tree, in which the kernel writes the request that is taken.
+func (t *tree) mapPage() (err error) {
+	t.request, err = syscall.Mmap(t.page(), 0, notify.Size, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_SHARED)
+	return err
 }

@@ -74,7 +74,6 @@ func turning(t *testing.T) (*Set, map[string]int) {
 	s := &Set{Loop: l, Say: t.Logf,
 		Keep:   func(name string, fd int) error { held[name] = fd; return nil },
 		Unkeep: func(name string) { delete(held, name) },
-		Job:    func(do func()) { go do() },
 		Makes:  func(n guest.Name, block bool, major, minor int) bool { return major == 1 && minor == 3 }}
 	end, over := make(chan bool), false
 	go func() {
@@ -147,20 +146,19 @@ func TestInherit(t *testing.T) {
 	listener, calls, results := caller(t)
 	dir := t.TempDir()
 	calls <- made{filepath.Join(dir, "null"), 0x103}
-	r, err := notify.Take(listener)
-	if err != nil {
-		t.Fatal(err)
-	}
-	page, err := memfd.Shared("test", requestSize)
+	page, err := memfd.Shared("test", notify.Size)
 	if err != nil {
 		t.Fatal(err)
 	}
 	dead := &tree{name: "web1", id: 7, files: [3]int{listener, ourselves(t), page}}
-	dead.write(r)
-	if again, ok := dead.read(); !ok || again != r {
-		t.Fatalf("%+v is read as %+v", r, again)
+	if err := dead.mapPage(); err != nil {
+		t.Fatal(err)
 	}
-	lone, err := memfd.Shared("test", requestSize)
+	if r, err := notify.TakeInto(listener, dead.request); err != nil || r.ID == 0 {
+		t.Fatalf("%+v, %v", r, err)
+	}
+	syscall.Munmap(dead.request)
+	lone, err := memfd.Shared("test", notify.Size)
 	if err != nil {
 		t.Fatal(err)
 	}

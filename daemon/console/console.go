@@ -233,6 +233,20 @@ func (c *Console) history(lines int) []byte {
 	return text[max(0, len(text)-most):]
 }
 
+// Remark puts a line that is not the guest's into its log, and tells it the viewers.
+func (c *Console) Remark(format string, args ...any) {
+	if c.IsOpen() {
+		at, err := c.log.end()
+		if err == nil {
+			err = c.log.put(fmt.Appendf(nil, "\n[vserver: "+format+"]\n", args...), at)
+		}
+		if err != nil {
+			c.set.Say("%s: console log: %v", c.name, err)
+		}
+	}
+	c.Notice(format, args...)
+}
+
 // Notice tells the viewers something that is not the guest's.
 func (c *Console) Notice(format string, args ...any) {
 	text := fmt.Appendf(nil, "\r\n["+format+"]\r\n", args...)

@@ -51,6 +51,9 @@ func (s *server) recover(all []*connection) {
 	}
 	for _, c := range all {
 		if c.id == id {
+			if hopeless {
+				s.say("%s: view: request %d: %d servers died over it", c.name, r.Op, tooOften)
+			}
 			s.open(c)
 			s.answer(c, r, hopeless)
 		}
@@ -96,6 +99,9 @@ func (s *server) drop(c *connection) {
 	s.loop.Drop(c.src)
 	s.loop.Cancel(c.next)
 	s.slot.forget(c.record)
+	if c.guest != nil {
+		c.guest.Close()
+	}
 	s.gone(c)
 }
 

@@ -33,8 +33,9 @@ const (
 	slotSize    = slotLoads + maxLoads*loadSize
 )
 
-// tooOften is how many servers may die over one request.
-const tooOften = 3
+// tooOften is how many servers may die over one request. Those that somebody killed
+// count too, for nobody here knows which they are.
+const tooOften = 10
 
 var enc = binary.NativeEndian
 

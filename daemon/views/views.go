@@ -33,6 +33,8 @@ type Set struct {
 	// Keep has the store hold a file, Unkeep has it let go.
 	Keep   func(name string, fd int) error
 	Unkeep func(name string)
+	// Grown is told how many views there are when that changes; nil is nobody.
+	Grown func(views int)
 
 	all    map[*connection]bool
 	slot   *slot
@@ -86,8 +88,15 @@ func (set *Set) add(c *connection) {
 		set.all = map[*connection]bool{}
 	}
 	set.all[c] = true
+	set.grown()
 	s := set.server
 	s.loop.Post(func() { s.add(c) })
+}
+
+func (set *Set) grown() {
+	if set.Grown != nil {
+		set.Grown(len(set.all))
+	}
 }
 
 // ready makes the shared memory and the server, if they are not there.
@@ -130,6 +139,7 @@ func (set *Set) drop(c *connection) {
 		return
 	}
 	delete(set.all, c)
+	set.grown()
 	set.Unkeep(c.kept())
 	syscall.Close(c.fd)
 	if len(set.all) > 0 {
@@ -197,4 +207,44 @@ func parseKept(words string) (*connection, error) {
 		return nil, guest.ErrInvalid
 	}
 	return &connection{name: name, pid: pid, id: id}, nil
+}
+
+// patience bounds the wait for a guest's size: who asks is in a system call.
+const patience = time.Second
+
+// Size tells how large a guest's machine is; ok is false when nobody knows. It may be
+// called from any goroutine but the loops'.
+func (set *Set) Size(name guest.Name) (size view.Size, ok bool) {
+	type reply struct {
+		size view.Size
+		ok   bool
+	}
+	told := make(chan reply, 1)
+	set.Loop.Post(func() {
+		var newest *connection
+		for c := range set.all {
+			if c.name == name && (newest == nil || c.id > newest.id) {
+				newest = c
+			}
+		}
+		if newest == nil {
+			told <- reply{}
+			return
+		}
+		s := set.server
+		s.loop.Post(func() {
+			var r reply
+			if s.open(newest); s.all[newest] && newest.guest != nil {
+				size, err := newest.guest.Size()
+				r = reply{size, err == nil}
+			}
+			told <- r
+		})
+	})
+	select {
+	case r := <-told:
+		return r.size, r.ok
+	case <-time.After(patience):
+		return size, false
+	}
 }

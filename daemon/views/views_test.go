@@ -83,12 +83,27 @@ func newWorld(t *testing.T) *world {
 	}
 	t.Cleanup(func() { init.Process.Kill(); init.Wait(); g.Close() })
 	w.pid = init.Process.Pid
+	asleep(t, w.pid)
 	if w.view, err = view.Make(uid, nil); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(w.view.Close)
 	w.view.Leave()
 	return w
+}
+
+// asleep waits until a process sleeps: one that runs counts for the load.
+func asleep(t *testing.T, pid int) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); ; time.Sleep(time.Millisecond) {
+		where, _ := os.ReadFile(fmt.Sprintf("/proc/%d/wchan", pid))
+		if strings.Contains(string(where), "nanosleep") {
+			return
+		}
+		if time.Now().After(end) {
+			t.Fatalf("process %d does not sleep: %q", pid, where)
+		}
+	}
 }
 
 // read reads a file of the view as a guest would, by small pieces.

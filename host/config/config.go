@@ -36,6 +36,9 @@ type Change struct {
 func Get(d guest.Dirs, n guest.Name, key string) (string, error) {
 	path := d.Spec(n)
 	text, err := store.Read(path)
+	if errors.Is(err, guest.ErrNotFound) && store.Old(path) {
+		text, err = store.Rendered(d, n)
+	}
 	if errors.Is(err, guest.ErrNotFound) {
 		return "", guest.ErrNotFound
 	}
@@ -75,6 +78,10 @@ func change(d guest.Dirs, n guest.Name, edit func(path string, text []byte) ([]b
 	defer unlock()
 	path := d.Spec(n)
 	before, err := store.Read(path)
+	if errors.Is(err, guest.ErrNotFound) && store.Old(path) {
+		return c, fault.Hint(fmt.Errorf("its settings are files of %s: %w", strings.TrimSuffix(path, ".yaml"), guest.ErrInvalid),
+			"change those, or write a spec of them: vserver "+string(n)+" migrate")
+	}
 	if errors.Is(err, guest.ErrNotFound) {
 		return c, guest.ErrNotFound
 	}
@@ -103,11 +110,11 @@ func change(d guest.Dirs, n guest.Name, edit func(path string, text []byte) ([]b
 		return c, err
 	}
 	// What the kernel refuses is not written down either.
-	if c.Restart, err = relimit(d, n, spec, c.Paths); err != nil {
+	if c.Restart, err = relimit(d, n, old, spec, c.Paths); err != nil {
 		return c, errors.Join(err, unsize(d, n, &c, old))
 	}
 	if err := files.HintFull(store.WriteText(path, after), d.Config); err != nil {
-		err = errors.Join(err, unlimit(d, n, old, c.Paths))
+		err = errors.Join(err, unlimit(d, n, old, spec, c.Paths))
 		return c, errors.Join(err, unsize(d, n, &c, old))
 	}
 	return c, follow(d, n, old, &c)
@@ -150,7 +157,7 @@ func admit(d guest.Dirs, n guest.Name, path string, text []byte, spec, old *gues
 // to, and how they are kept.
 func pinned(d guest.Dirs, n guest.Name, path string, text []byte, spec, old *guest.Spec) error {
 	files, err := file.Exists(d.Guest(n))
-	if err != nil || !files || old == nil {
+	if err != nil || old == nil || !files && old.Root.Path == "" {
 		return err
 	}
 	now, then := spec.WithDefaults(n), old.WithDefaults(n)
@@ -167,6 +174,9 @@ func pinned(d guest.Dirs, n guest.Name, path string, text []byte, spec, old *gue
 			fmt.Sprintf("keep its ids: vserver %s set xid=%d idbase=%d", n, now.XID, then.FirstID()))
 	case now.FirstID() != then.FirstID():
 		return refuse("idbase", "must stay %d: the guest's files belong to ids from there", then.FirstID())
+	case now.TreeID() != then.TreeID():
+		return fault.Hint(refuse("root.idmap", "must stay: the guest's files belong to ids from %d", then.TreeID()),
+			"vserver "+string(n)+" migrate --chown")
 	case now.Root.Kind != then.Root.Kind:
 		return refuse("root.kind", "must stay %s: so the guest's files are kept", then.Root.Kind)
 	}
@@ -233,7 +243,7 @@ func follow(d guest.Dirs, n guest.Name, old *guest.Spec, c *Change) error {
 
 // live tells whether a setting is read when it is needed, and not at the start only.
 func live(path string) bool {
-	if sized(path) || limited(path) || filtered(path) || righted(path) {
+	if sized(path) || limited(path) || path == ceilingsPath || filtered(path) || righted(path) {
 		return true
 	}
 	switch path {

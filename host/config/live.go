@@ -1,6 +1,8 @@
 package config
 
 import (
+	"errors"
+	"slices"
 	"strings"
 
 	"vserver/guest"
@@ -34,13 +36,11 @@ func filtered(path string) bool {
 
 // relimit gives a guest that runs the limits of a spec, if one of these paths is among
 // them, and says which of them it gets only when it is started again. Either all hold
-// afterwards or, with an error that names the one which cannot be had, none of them.
-func relimit(d guest.Dirs, n guest.Name, spec *guest.Spec, paths []string) (wait []string, err error) {
-	asked := false
-	for _, p := range paths {
-		asked = asked || limited(p)
-	}
-	if !asked {
+// afterwards or, with an error that names the one which cannot be had, those of old, which
+// is nil when nobody knows what was before.
+func relimit(d guest.Dirs, n guest.Name, old, spec *guest.Spec, paths []string) (wait []string, err error) {
+	ceilings := slices.Contains(paths, ceilingsPath)
+	if !ceilings && !slices.ContainsFunc(paths, limited) {
 		return nil, nil
 	}
 	if running, err := state.Runs(d, n); err != nil || !running {
@@ -52,7 +52,8 @@ func relimit(d guest.Dirs, n guest.Name, spec *guest.Spec, paths []string) (wait
 	}
 	full := spec.WithDefaults(n)
 	l := full.Limits
-	if was, err := state.ReadNote(d, n); err == nil && was != nil && was.Nproc > 0 {
+	was, err := state.ReadNote(d, n)
+	if err == nil && was != nil && was.Nproc > 0 {
 		// Its user namespace was made with a ceiling that stays.
 		if l.Pids > was.Nproc {
 			wait = append(wait, "limits.pids")
@@ -64,14 +65,28 @@ func relimit(d guest.Dirs, n guest.Name, spec *guest.Spec, paths []string) (wait
 	if err := balance.Admit(d, cg, n, &l); err != nil {
 		return nil, err
 	}
-	return wait, limit.Change(cg, d.Group(n), l)
+	if !ceilings {
+		return wait, limit.Change(cg, d.Group(n), l)
+	}
+	more, err := receil(was, old, spec)
+	if err != nil {
+		return nil, err
+	}
+	if err := limit.Change(cg, d.Group(n), l); err != nil {
+		if old != nil {
+			_, back := receil(was, spec, old)
+			err = errors.Join(err, back)
+		}
+		return nil, err
+	}
+	return append(wait, more...), nil
 }
 
 // unlimit takes relimit back.
-func unlimit(d guest.Dirs, n guest.Name, old *guest.Spec, paths []string) error {
+func unlimit(d guest.Dirs, n guest.Name, old, spec *guest.Spec, paths []string) error {
 	if old == nil {
 		return nil
 	}
-	_, err := relimit(d, n, old, paths)
+	_, err := relimit(d, n, spec, old, paths)
 	return err
 }

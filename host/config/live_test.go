@@ -3,7 +3,7 @@ package config
 import "testing"
 
 func TestLive(t *testing.T) {
-	for _, path := range []string{"init.stop_timeout", "boot.depends", "hooks.pre-stop"} {
+	for _, path := range []string{"init.stop_timeout", "boot.depends", "hooks.pre-stop", "limits.ceilings"} {
 		if !live(path) {
 			t.Errorf("%s", path)
 		}

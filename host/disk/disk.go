@@ -54,8 +54,16 @@ func Status(d guest.Dirs, n guest.Name, spec *guest.Spec) (st *guest.DiskStatus,
 	return st, err
 }
 
+// area is where the guest's own files are.
+func area(d guest.Dirs, n guest.Name, spec *guest.Spec) string {
+	if spec.Root.Path != "" {
+		return spec.Root.Path
+	}
+	return d.Guest(n)
+}
+
 func with(d guest.Dirs, n guest.Name, spec *guest.Spec, do func(*quota.Area) error) error {
-	a, err := quota.Open(d.Guest(n), spec.XID)
+	a, err := quota.Open(area(d, n, spec), spec.XID)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // a guest without files of its own, or none
 	}
@@ -84,7 +92,7 @@ func Adopt(ctx context.Context, d guest.Dirs, n guest.Name) error {
 	if running {
 		return fault.Hint(guest.ErrRunning, "vserver "+string(n)+" stop")
 	}
-	if err := quota.Adopt(ctx, d.Guest(n), spec.XID); err != nil {
+	if err := quota.Adopt(ctx, area(d, n, spec), spec.XID); err != nil {
 		return err
 	}
 	return Bound(d, n, spec)

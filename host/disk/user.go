@@ -42,6 +42,17 @@ func Quotas(d guest.Dirs, n guest.Name, k guest.QuotaKind) (list []guest.Quota, 
 	return list, err
 }
 
+// Area opens the own files of a guest, by which quotas are asked for; base is where its
+// ids begin.
+func Area(d guest.Dirs, n guest.Name) (a *quota.Area, base uint32, err error) {
+	spec, err := state.Load(d, n)
+	if err != nil {
+		return nil, 0, err
+	}
+	a, err = quota.Open(d.Guest(n), spec.XID)
+	return a, spec.FirstID(), err
+}
+
 // SetQuota changes what a user or group of a guest, by name or number, may have of the
 // disk.
 func SetQuota(d guest.Dirs, n guest.Name, k guest.QuotaKind, who string, change func(*guest.Quota)) error {

@@ -6,6 +6,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -42,6 +43,7 @@ type Farewell struct {
 // none, a signal.
 type way struct {
 	command []string
+	perhaps bool // it need not be there
 	signal  syscall.Signal
 }
 
@@ -56,7 +58,9 @@ func ways(init *guest.Init, was *state.Note) []way {
 	case init.StopSignal != 0:
 		list = append(list, way{signal: syscall.Signal(init.StopSignal)})
 	case was.Style == guest.InitSysv:
-		list = append(list, way{command: []string{"/etc/init.d/rc", "0"}})
+		for i, dir := range strings.Split(guest.RunlevelScripts, ":") {
+			list = append(list, way{command: []string{dir + "/rc", init.RunlevelStop}, perhaps: i == 0})
+		}
 	case was.Style == guest.InitCommand:
 		list = append(list, way{signal: syscall.SIGTERM})
 	default:
@@ -91,6 +95,9 @@ func (f *Farewell) ask(ctx context.Context) error {
 		err := f.askBy(ctx, w.command)
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if w.perhaps && errors.Is(err, fs.ErrNotExist) {
+			continue
 		}
 		f.Say(fmt.Errorf("cannot be asked to end by %q: %w", strings.Join(w.command, " "), err))
 	}

@@ -14,24 +14,52 @@ import (
 	"vserver/kernel/file"
 	"vserver/layer"
 	"vserver/pool"
+	"vserver/stack"
 	"vserver/store"
+	"vserver/unify/beneath"
 )
 
 // Root opens the layers of a guest's root; dir is where its own files are.
 func Root(d guest.Dirs, spec *guest.Spec, dir string) (*layer.Root, error) {
 	if spec.Root.Kind == guest.RootDir {
-		return layer.Open(filepath.Join(dir, "root"), nil, spec.FirstID())
+		return layer.Open(spec.Root.Tree(dir), nil, spec.TreeID())
 	}
-	lowers, err := lowers(d, spec)
+	trees, err := Trees(d, spec, dir)
 	if err != nil {
 		return nil, err
 	}
-	return layer.Open(filepath.Join(dir, "upper"), lowers, spec.FirstID())
+	return layer.Stack(trees)
+}
+
+// Trees gives the trees of a guest's root, topmost first: its own, whose directory is dir,
+// those of its layers, and the shared ones.
+func Trees(d guest.Dirs, spec *guest.Spec, dir string) ([]layer.Tree, error) {
+	if spec.Root.Kind == guest.RootDir {
+		return []layer.Tree{{Dir: spec.Root.Tree(dir), Base: spec.TreeID()}}, nil
+	}
+	layers, err := stack.Read(dir)
+	if err != nil {
+		return nil, err
+	}
+	below, err := Below(d, layers, spec.Root.Lower)
+	return append([]layer.Tree{{Dir: filepath.Join(dir, "upper"), Base: spec.FirstID()}}, below...), err
+}
+
+// Below gives the trees of some layers over shared ones.
+func Below(d guest.Dirs, layers []stack.Layer, lower []string) (out []layer.Tree, err error) {
+	for _, l := range layers {
+		out = append(out, layer.Tree{Dir: filepath.Join(l.Dir(d), "upper"), Base: l.Base})
+	}
+	shared, err := lowers(d, lower)
+	for _, dir := range shared {
+		out = append(out, layer.Tree{Dir: dir})
+	}
+	return out, err
 }
 
 // lowers gives the directories of a guest's shared trees.
-func lowers(d guest.Dirs, spec *guest.Spec) (out []string, err error) {
-	for _, l := range spec.Root.Lower {
+func lowers(d guest.Dirs, names []string) (out []string, err error) {
+	for _, l := range names {
 		if !filepath.IsAbs(l) {
 			if l, err = pool.Open(d.Pool()).Tree(l); err != nil {
 				return nil, err
@@ -76,8 +104,22 @@ func Reidentify(d guest.Dirs, n guest.Name, spec *guest.Spec, dir string) error 
 	return errors.Join(id.ApplyName(r), id.ApplyResolver(r))
 }
 
+// Recover brings to their place files of a guest that were being moved beneath its own layer
+// when somebody was killed. The guest is locked and does not run.
+func Recover(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
+	dir := d.Guest(n)
+	layers, err := stack.Read(dir)
+	if err != nil || len(layers) == 0 {
+		return err
+	}
+	return beneath.Recover(dir, spec.FirstID(), filepath.Join(layers[0].Dir(d), "upper"))
+}
+
 // Outdate marks a guest whose files say other names than its spec.
 func Outdate(d guest.Dirs, n guest.Name) error { return os.WriteFile(stale(d, n), nil, 0o600) }
+
+// Mark does so for one whose directory is being made.
+func Mark(dir string) error { return os.WriteFile(filepath.Join(dir, "stale"), nil, 0o600) }
 
 // stale is that mark.
 func stale(d guest.Dirs, n guest.Name) string { return filepath.Join(d.Guest(n), "stale") }
@@ -96,6 +138,22 @@ func Freshen(d guest.Dirs, n guest.Name) error {
 		return err
 	}
 	return os.Remove(stale(d, n))
+}
+
+// Chowning is the mark of a guest whose files are being given its own ids: it must not
+// start until all of them are.
+func Chowning(d guest.Dirs, n guest.Name) string { return filepath.Join(d.Data, "chown", string(n)) }
+
+// Whole refuses a guest whose files are its own in part.
+func Whole(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
+	if !spec.Root.IDMap {
+		return nil
+	}
+	begun, err := file.Exists(Chowning(d, n))
+	if err == nil && begun {
+		err = fault.Hint(errors.New("its files have been given its own ids in part"), "vserver "+string(n)+" migrate --chown")
+	}
+	return err
 }
 
 // HintFull says what to look at when a disk is full.

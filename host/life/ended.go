@@ -11,6 +11,7 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/host/files"
 	"vserver/host/state"
 	"vserver/kernel/cgroup"
 	"vserver/limit"
@@ -80,7 +81,16 @@ func Halted(d guest.Dirs, n guest.Name) error {
 	if running {
 		return fault.Hint(guest.ErrRunning, "vserver "+string(n)+" stop")
 	}
-	return takeDown(d, n)
+	return errors.Join(takeDown(d, n), recovered(d, n))
+}
+
+// recovered finishes what somebody who was killed left of the guest's files on their way.
+func recovered(d guest.Dirs, n guest.Name) error {
+	spec, err := state.Load(d, n)
+	if err != nil {
+		return nil // of a guest that is half removed, or broken: it cannot start
+	}
+	return files.Recover(d, n, spec)
 }
 
 // takeDown takes down what is left of a run that nobody saw the end of. The caller
@@ -187,4 +197,17 @@ func stuck(g *cgroup.Group) string {
 		out = append(out, fmt.Sprintf("%d %s in %s", pid, read("comm"), where))
 	}
 	return strings.Join(out, "; ")
+}
+
+// killGroup ends every process of the guest.
+func killGroup(d guest.Dirs, cg cgroup.Host, n guest.Name) error {
+	g, err := cg.Open(d.Group(n))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	return g.Kill()
 }

@@ -1,25 +1,28 @@
 // Package life is how a guest starts and ends: one table of steps, walked forward by a
 // start, and backward by a stop, by whoever finds that a guest has ended, and by the
 // next start after one that was killed.
-package life
+package life //house:allow start and stop are one table, each step with its undo
 
 import (
-	"context"
 	"fmt"
 	"io"
+	"maps"
 	"os"
-	"os/exec"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"vserver/daemon/proto"
 	"vserver/guest"
+	"vserver/host/files"
+	"vserver/host/hook"
 	"vserver/host/network"
 	"vserver/host/state"
 	"vserver/host/stdio"
 	"vserver/kernel/cgroup"
 	"vserver/kernel/clock"
 	"vserver/limit"
+	"vserver/pool"
 	"vserver/reaper"
 	"vserver/rootfs"
 	"vserver/spawn"
@@ -39,14 +42,17 @@ type Run struct {
 	front   bool // of a start in the foreground: files are its standard output and error
 	files   [2]*os.File
 	plan    vcontext.Start
+	images  map[string]string // full names by what the spec says
 	mounts  []rootfs.Mount
 	volumes []rootfs.Volume
 	limits  guest.Limits // those that control groups hold
+	views   guest.ViewFlags
 	net     *network.Guest
 
 	group   *cgroup.Group
 	child   *spawn.Child
 	userns  *os.File // the outer one
+	proc    *os.File // a procfs for the child alone, until it has executed
 	fds     []int    // of the mounts, in their order; -1 not made yet
 	placed  []int    // of the volumes
 	stdio   [3]*os.File
@@ -72,23 +78,48 @@ func newRun(d guest.Dirs, n guest.Name, spec *guest.Spec, output io.Writer) (*Ru
 	if r.net, err = network.Of(r.cg, d, n, &r.spec); err != nil {
 		return nil, err
 	}
-	r.mounts = rootfs.Plan(&r.spec, d.Guest(n), func(image string) string {
-		return filepath.Join(d.Pool(), "images", image, "tree")
+	r.images = images(d, &r.spec)
+	r.mounts = rootfs.Plan(&r.spec, d.Guest(n), files.Layers(d, n), func(image string) string {
+		return filepath.Join(d.Pool(), "images", r.images[image], "tree")
 	})
-	r.fds = make([]int, len(r.mounts))
-	for i := range r.fds {
-		r.fds[i] = -1
-	}
+	r.fds = slices.Repeat([]int{-1}, len(r.mounts))
 	return r, r.context()
+}
+
+// images gives the full names of the images that a spec names. One that is not there is
+// called as it is: that is for the mount to say, a stop does not ask for it.
+func images(d guest.Dirs, spec *guest.Spec) map[string]string {
+	if len(spec.Root.Lower) == 0 {
+		return nil
+	}
+	out := make(map[string]string, len(spec.Root.Lower))
+	for _, l := range spec.Root.Lower {
+		if filepath.IsAbs(l) {
+			continue
+		}
+		out[l] = l
+		if full, err := pool.Open(d.Pool()).Resolve(l); err == nil {
+			out[l] = full
+		}
+	}
+	return out
 }
 
 func (r *Run) context() error {
 	s := &r.spec
-	rights, err := vcontext.RightsOf(s.Userns == guest.UsernsPrivate, s.Network.OwnNet(), s.Network.Hidden(), s.Rights, s.Limits.Rlimits)
+	views, err := s.Views()
+	if err != nil {
+		return err
+	}
+	if !view.Ready() {
+		views &= guest.HostTime
+	}
+	rights, err := vcontext.RightsOf(s.Userns == guest.UsernsPrivate, s.Network.OwnNet(), s.Network.Hidden(), views, s.Rights, s.Limits.Rlimits)
 	if err != nil {
 		return err
 	}
 	rights.Nice, rights.IOPrio = s.Limits.Nice, s.Limits.IONice
+	r.views = views
 	var pids uint64
 	r.limits = s.Limits
 	if s.Userns == guest.UsernsPrivate {
@@ -107,7 +138,8 @@ func (r *Run) context() error {
 		Init:     program(s, nil),
 		Rights:   rights,
 	}
-	r.plan.Reaper = s.Init.Style != guest.InitPlain
+	r.plan.Sealed = s.Init.Style == guest.InitPlain && s.Userns == guest.UsernsNone
+	r.plan.Reaper = s.Init.Style != guest.InitPlain || r.plan.Sealed
 	for _, m := range r.mounts {
 		r.plan.Targets = append(r.plan.Targets, m.Target)
 	}
@@ -130,7 +162,9 @@ func program(s *guest.Spec, who map[string]string) vcontext.Program {
 		argv = s.Init.Command
 	case guest.InitSysv:
 		env["PREVLEVEL"], env["RUNLEVEL"] = "N", s.Init.Runlevel
-		argv = []string{"/etc/init.d/rc", s.Init.Runlevel}
+		if argv = s.Init.Command; len(argv) == 0 {
+			argv = []string{"rc", s.Init.Runlevel}
+		}
 	default:
 		argv = s.Init.Command
 	}
@@ -140,9 +174,13 @@ func program(s *guest.Spec, who map[string]string) vcontext.Program {
 	p := vcontext.Program{Paths: argv[:1], Argv: argv, Env: vcontext.Environ(env)}
 	switch s.Init.Style {
 	case guest.InitSysv:
-		p.Argv = reaper.Args(reaper.Sysv, env["PATH"], argv)
+		p.Argv = reaper.Args(reaper.Sysv, guest.RunlevelScripts, argv)
 	case guest.InitCommand:
 		p.Argv = reaper.Args(reaper.Command, env["PATH"], argv)
+	default:
+		if s.Userns == guest.UsernsNone {
+			p.Argv = reaper.Exec(p.Paths, argv)
+		}
 	}
 	return p
 }
@@ -155,8 +193,14 @@ func (r *Run) note(pid int, began uint64) *state.Note {
 		OwnTime: r.plan.Offsets != "", Style: r.spec.Init.Style,
 		Mode: r.spec.Network.Mode, Addrs: r.net.Noted(), Env: r.spec.Init.Environment,
 		Rights: r.spec.Rights, Rlimits: r.spec.Limits.Rlimits, Nproc: r.plan.Pids,
-		Nice: r.spec.Limits.Nice, IONice: r.spec.Limits.IONice,
+		Nice: r.spec.Limits.Nice, IONice: r.spec.Limits.IONice, Views: r.views,
+		Images: slices.Collect(maps.Values(r.images)),
 	}
+}
+
+// hooks are the programs of the host that run around start and stop.
+func (r *Run) hooks() hook.Runner {
+	return hook.Runner{Dirs: r.dirs, Name: r.name, Spec: &r.spec, Output: r.output}
 }
 
 // Complain says what went wrong with a guest that runs all the same.
@@ -166,33 +210,6 @@ func (r *Run) Complain(err error) { r.complain(err) }
 func (r *Run) complain(err error) error {
 	if err != nil {
 		fmt.Fprintf(r.output, "%s: %v\n", r.name, err)
-	}
-	return nil
-}
-
-// hook runs the host's programs for a point of the guest's life.
-func (r *Run) hook(ctx context.Context, point string, programs []string) error {
-	for _, p := range programs {
-		if err := runHook(ctx, p, point, r.name, r.output); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// hookTime bounds a hook: one that hangs would hang the guest's lock with it.
-const hookTime = 5 * time.Minute
-
-// runHook runs one program of the host for a point of a guest's life, with the
-// point's name and the guest's name as arguments.
-func runHook(ctx context.Context, program, point string, n guest.Name, output io.Writer) error {
-	ctx, cancel := context.WithTimeout(ctx, hookTime)
-	defer cancel()
-	c := exec.CommandContext(ctx, program, point, string(n))
-	c.Stdout, c.Stderr = output, output
-	c.WaitDelay = time.Second // for what the hook left running with its output open
-	if err := c.Run(); err != nil {
-		return fmt.Errorf("hook %s %s: %w", point, program, err)
 	}
 	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"slices"
 	"syscall"
-	"time"
 
 	"vserver/fault"
 	"vserver/guest"
@@ -16,14 +15,14 @@ import (
 	"vserver/host/files"
 	"vserver/host/inside"
 	"vserver/host/state"
-	"vserver/kernel/cgroup"
-	"vserver/kernel/file"
+	"vserver/kernel/mount"
 	"vserver/kernel/ns"
 	"vserver/limit"
 	"vserver/reaper"
 	"vserver/rootfs"
 	"vserver/spawn"
 	"vserver/step"
+	"vserver/store"
 	"vserver/vcontext"
 )
 
@@ -43,7 +42,7 @@ type StartOptions struct {
 // guest's init runs. The error is guest.ErrRunning when it runs already.
 func Start(ctx context.Context, d guest.Dirs, n guest.Name, o StartOptions) (*Run, error) {
 	// The lock of a guest that is not there should not be left by a slip of the pen.
-	if there, err := file.Exists(d.Spec(n)); err != nil || !there {
+	if there, err := store.Exists(d.Spec(n)); err != nil || !there {
 		return nil, errors.Join(err, state.Absent(d, n))
 	}
 	unlock, err := state.Lock(d, n)
@@ -51,6 +50,9 @@ func Start(ctx context.Context, d guest.Dirs, n guest.Name, o StartOptions) (*Ru
 		return nil, err
 	}
 	defer unlock()
+	if err := store.Enroll(d, n); err != nil {
+		return nil, err
+	}
 	r, err := starting(d, n, o)
 	if err != nil {
 		return nil, err
@@ -62,7 +64,10 @@ func Start(ctx context.Context, d guest.Dirs, n guest.Name, o StartOptions) (*Ru
 		r.Close()
 		return nil, inside.HintPids(d, n, err)
 	}
-	return r, r.complain(r.hook(ctx, "post-start", r.spec.Hooks.PostStart))
+	if dir := files.Exposed(&r.spec); dir != "" {
+		r.complain(fmt.Errorf("users of the host get at the guest's files, whose ids are the host's: chmod 700 %s", dir))
+	}
+	return r, r.complain(r.hooks().Run(ctx, "post-start"))
 }
 
 // PlanStart gives the steps of a start without taking any.
@@ -77,6 +82,9 @@ func PlanStart(d guest.Dirs, n guest.Name) ([]step.Step, error) {
 func starting(d guest.Dirs, n guest.Name, o StartOptions) (*Run, error) {
 	spec, err := state.Load(d, n)
 	if err != nil {
+		return nil, err
+	}
+	if err := files.Whole(d, n, spec); err != nil {
 		return nil, err
 	}
 	r, err := newRun(d, n, spec, o.Output)
@@ -104,19 +112,22 @@ func vacate(d guest.Dirs, n guest.Name) error {
 	if running {
 		return guest.ErrRunning
 	}
-	return errors.Join(takeDown(d, n), files.Freshen(d, n))
+	return errors.Join(takeDown(d, n), recovered(d, n), files.Freshen(d, n))
 }
 
 // steps is the table of a start; undone backward it is a stop, and the recovery of
 // either.
 func (r *Run) steps() []step.Step {
-	list := []step.Step{
-		{Name: "make " + r.dirs.State(r.name), Do: r.makeState},
-		{Name: "run pre-start hooks", Do: func(ctx context.Context) error {
-			return r.hook(ctx, "pre-start", r.spec.Hooks.PreStart)
-		}},
-		{Name: "make control group " + r.dirs.Group(r.name), Do: r.makeGroup, Undo: r.removeGroup},
+	list := []step.Step{{Name: "make " + r.dirs.State(r.name), Do: r.makeState}}
+	for _, point := range []string{"initialize", "prepre-start", "pre-start"} {
+		list = append(list, r.hooks().Steps(point)...)
 	}
+	if r.spec.Init.Style == guest.InitSysv {
+		list = append(list, step.Step{Name: "clear the guest's /var/run and /var/lock", Do: func(context.Context) error {
+			return files.Sweep(r.dirs, r.name, &r.spec)
+		}})
+	}
+	list = append(list, step.Step{Name: "make control group " + r.dirs.Group(r.name), Do: r.makeGroup, Undo: r.removeGroup})
 	list = append(list, r.diskStep()...)
 	list = append(list,
 		r.encloseStep(),
@@ -168,6 +179,12 @@ func (r *Run) makeGroup(context.Context) (err error) {
 func (r *Run) removeGroup() error { return removeGroup(r.dirs, r.cg, r.name) }
 
 func (r *Run) clone(context.Context) (err error) {
+	if r.plan.Userns {
+		if r.plan.Proc, err = mount.New("proc", mount.NoSuid|mount.NoDev|mount.NoExec); err != nil {
+			return err
+		}
+		r.proc = os.NewFile(uintptr(r.plan.Proc), "proc")
+	}
 	if r.child, err = spawn.Start(r.plan.Table(), r.plan.Options(r.group.FD())); err != nil {
 		return err
 	}
@@ -197,6 +214,7 @@ func (r *Run) abandon() error {
 		r.userns.Close()
 		r.userns = nil
 	}
+	r.proc.Close() // or is so already, or never was open
 	r.closeView()
 	r.closeMounts()
 	return nil
@@ -292,6 +310,7 @@ func (r *Run) release(context.Context) error {
 		return err
 	}
 	err := r.child.Finish()
+	go r.proc.Close() // whoever is the last to hold it waits for the kernel
 	if err == nil && r.told != nil {
 		r.complain(r.told.Confirm())
 	}
@@ -311,6 +330,7 @@ func (r *Run) Close() {
 	if r.userns != nil {
 		r.userns.Close()
 	}
+	r.proc.Close()
 	r.closeView()
 	if r.told != nil {
 		r.told.Close()
@@ -324,67 +344,4 @@ func (r *Run) Close() {
 	if r.group != nil {
 		r.group.Close()
 	}
-}
-
-// Leave lets the guest run without us.
-func (r *Run) Leave() {
-	go r.child.Wait() // should we live that long, it must not stay a zombie
-}
-
-// Wait waits until the guest has ended, takes down what is left of it, and gives the
-// init's exit. When ctx ends so does the guest.
-func (r *Run) Wait(ctx context.Context) (*guest.Exit, error) {
-	defer r.attendHere()()
-	exit, err := r.wait(ctx)
-	return exit, errors.Join(err, r.cleared(exit))
-}
-
-// wait waits for the init, which is this process's child.
-func (r *Run) wait(ctx context.Context) (*guest.Exit, error) {
-	pid, err := r.child.Forked()
-	if err != nil {
-		return nil, err
-	}
-	stop := context.AfterFunc(ctx, func() { killGroup(r.dirs, r.cg, r.name) })
-	defer stop()
-	ws, err := r.child.Wait()
-	if err != nil {
-		return nil, fmt.Errorf("process %d: %w", pid, err)
-	}
-	if r.pumps != nil {
-		r.pumps.Drain()
-	}
-	exit := exitOf(ws)
-	return &exit, ctx.Err()
-}
-
-// exitOf tells how an init ended from its wait status. The kernel ends the init of a
-// pid namespace with SIGHUP for a restart and with SIGINT for a halt or power-off
-// (reboot(2)).
-func exitOf(ws syscall.WaitStatus) guest.Exit {
-	e := guest.Exit{Time: time.Now()}
-	switch {
-	case ws.Exited():
-		e.Reason, e.Code = guest.Exited, ws.ExitStatus()
-	case ws.Signal() == syscall.SIGHUP:
-		e.Reason = guest.Rebooted
-	case ws.Signal() == syscall.SIGINT:
-		e.Reason = guest.Halted
-	default:
-		e.Reason, e.Signal = guest.Signalled, guest.Signal(ws.Signal()).String()
-	}
-	return e
-}
-
-// killGroup ends every process of the guest.
-func killGroup(d guest.Dirs, cg cgroup.Host, n guest.Name) error {
-	g, err := cg.Open(d.Group(n))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer g.Close()
-	return g.Kill()
 }

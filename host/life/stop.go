@@ -5,8 +5,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"time"
 
 	"vserver/guest"
@@ -17,6 +18,7 @@ import (
 	"vserver/ncontext"
 	"vserver/ncontext/shared"
 	"vserver/step"
+	"vserver/store"
 )
 
 // StopOptions are the ways to stop a guest.
@@ -63,7 +65,7 @@ func Prune(d guest.Dirs) error {
 }
 
 func stop(ctx context.Context, d guest.Dirs, n guest.Name, o StopOptions) error {
-	if _, err := os.Stat(d.Spec(n)); err != nil {
+	if there, err := store.Exists(d.Spec(n)); err != nil || !there {
 		if running, _ := state.Runs(d, n); !running {
 			return guest.ErrNotFound
 		}
@@ -110,12 +112,7 @@ func PlanStop(d guest.Dirs, n guest.Name) ([]step.Step, error) {
 // stopping is the table of a stop: asking, waiting, and then the table of the start
 // backward.
 func (r *Run) stopping(o StopOptions) []step.Step {
-	list := []step.Step{
-		{Name: "note that the end is asked for", Do: r.markStopping},
-		{Name: "run pre-stop hooks", Do: func(ctx context.Context) error {
-			return r.complain(r.hook(ctx, "pre-stop", r.spec.Hooks.PreStop))
-		}},
-	}
+	list := append([]step.Step{{Name: "note that the end is asked for", Do: r.markStopping}}, r.hooks().Steps("pre-stop")...)
 	if !o.Kill {
 		f := &farewell.Farewell{
 			Dirs: r.dirs, Name: r.name, Init: &r.spec.Init, Limit: o.Timeout, Pidfd: r.held.pidfd,
@@ -128,6 +125,10 @@ func (r *Run) stopping(o StopOptions) []step.Step {
 			}
 			return r.complain(err)
 		}}, step.Step{Name: fmt.Sprintf("wait for it, %v at most", o.Timeout), Do: f.Await})
+		if kills, err := guest.ParseKills(r.spec.Init.KillSequence); err == nil && len(kills) > 0 {
+			list = append(list, step.Step{Name: "signals for what is left: " + strings.Join(r.spec.Init.KillSequence, " "),
+				Do: func(ctx context.Context) error { return f.Insist(ctx, kills) }})
+		}
 	}
 	list = append(list, step.Step{Name: "record the end", Do: r.recordStop})
 	forward := r.steps()
@@ -136,9 +137,7 @@ func (r *Run) stopping(o StopOptions) []step.Step {
 			list = append(list, step.Step{Name: "undo: " + forward[i].Name, Do: func(context.Context) error { return undo() }})
 		}
 	}
-	return append(list, step.Step{Name: "run post-stop hooks", Do: func(ctx context.Context) error {
-		return r.complain(r.hook(ctx, "post-stop", r.spec.Hooks.PostStop))
-	}})
+	return slices.Concat(list, r.hooks().Steps("post-stop"), r.hooks().Steps("postpost-stop"))
 }
 
 func (r *Run) markStopping(context.Context) error {

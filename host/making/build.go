@@ -10,7 +10,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"vserver/build"
 	"vserver/fault"
@@ -98,13 +97,20 @@ func (b *builder) check(context.Context) error {
 		return fault.Hint(fmt.Errorf("method %s: needs root.kind overlay: %w", b.src.Method, guest.ErrInvalid),
 			"leave root.kind out, or build with -m debootstrap")
 	}
-	for _, path := range []string{b.dirs.Spec(b.n), b.dirs.Guest(b.n)} {
-		there, err := file.Exists(path)
+	if b.spec.Root.Path != "" || b.spec.Root.IDMap {
+		return fault.Hint(fmt.Errorf("root.path and root.idmap are for files that are there already: %w", guest.ErrInvalid),
+			"write "+b.dirs.Spec(b.n)+" by hand; doc/legacy.md tells how")
+	}
+	for _, at := range []struct {
+		path string
+		has  func(string) (bool, error)
+	}{{b.dirs.Spec(b.n), store.Exists}, {b.dirs.Guest(b.n), file.Exists}} {
+		there, err := at.has(at.path)
 		if err != nil {
 			return err
 		}
 		if there {
-			return fault.Hint(fmt.Errorf("%s: %w", path, guest.ErrExists), "vserver "+string(b.n)+" delete")
+			return fault.Hint(fmt.Errorf("%s: %w", at.path, guest.ErrExists), "vserver "+string(b.n)+" delete")
 		}
 	}
 	return b.clash()
@@ -185,13 +191,13 @@ func (b *builder) files(ctx context.Context) error {
 	b.spec.Root.Lower = append([]string{image}, b.spec.Root.Lower...)
 	b.spec.Root.Shared = b.src.Shared
 	b.full = b.spec.WithDefaults(b.n)
-	return layers(b.dir(), b.full.FirstID(), b.src.Shared, b.src.Hidden)
+	return files.MakeOwn(b.dir(), b.full.FirstID(), b.src.Shared, b.src.Hidden)
 }
 
 // plain fills a plain directory, and gives it the guest's ids.
 func (b *builder) plain(ctx context.Context) error {
 	tree := filepath.Join(b.dir(), "root")
-	if err := makeDir(tree, 0o755, 0); err != nil {
+	if err := files.MakeDir(tree, 0o755, 0); err != nil {
 		return err
 	}
 	if err := b.make(ctx, tree); err != nil {
@@ -211,6 +217,9 @@ func (b *builder) plain(ctx context.Context) error {
 // make fills dir with files of ids from 0, and takes away what would make two guests
 // one: they get their own.
 func (b *builder) make(ctx context.Context, dir string) error {
+	if b.src.Image != "" {
+		return b.copyImage(ctx, dir)
+	}
 	if err := b.src.Fill(ctx, dir, b.say); err != nil || b.src.Moves {
 		return err
 	}
@@ -229,9 +238,9 @@ func (b *builder) image(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	meta := pool.Meta{Method: b.src.Method, Source: b.src.Text, Cache: b.src.Cache}
-	if b.src.Program != nil {
-		meta.Program = new(pool.Program)
+	meta, err := MetaOf(ctx, b.src)
+	if err != nil {
+		return "", err
 	}
 	p := pool.Open(b.dirs.Pool())
 	if b.o.Keep {
@@ -248,6 +257,12 @@ func (b *builder) image(ctx context.Context) (string, error) {
 		free = fmt.Sprintf("%s-%d", name, i)
 	}
 	name = free
+	switch full, err := p.Resolve(name); {
+	case err == nil:
+		name = full // the spec names a version, which stays what it is
+	case b.src.Image != "":
+		return "", hintImages(err)
+	}
 	for {
 		b.release, err = p.Use(name)
 		if err == nil {
@@ -261,11 +276,7 @@ func (b *builder) image(ctx context.Context) (string, error) {
 		}
 		b.say.Say("make image %s from %s", name, b.src.Text)
 		err = p.Add(ctx, name, meta, func(ctx context.Context, dir string) error {
-			err := b.make(ctx, dir)
-			if says := programOf(b.src); says != nil {
-				*meta.Program = *says
-			}
-			return err
+			return FillImage(ctx, b.src, dir, meta, b.say)
 		})
 		if err != nil && !errors.Is(err, guest.ErrExists) {
 			if b.o.Keep {
@@ -281,60 +292,6 @@ func (b *builder) unuse() error {
 		b.release()
 	}
 	return nil
-}
-
-// layers makes the directories of an overlay guest's own: upper and work for the root,
-// and the same for each directory of the host that it shares, in which hidden ones
-// (parents first) start out empty.
-func layers(dir string, base uint32, shared, hidden []string) error {
-	at := []string{dir}
-	for _, s := range shared {
-		own := filepath.Join(dir, "shared", strings.Trim(s, "/"))
-		if err := os.MkdirAll(own, 0o700); err != nil {
-			return err
-		}
-		at = append(at, own)
-	}
-	for _, own := range at {
-		if err := makeDir(filepath.Join(own, "upper"), 0o755, base); err != nil {
-			return err
-		}
-		if err := makeDir(filepath.Join(own, "work"), 0o700, 0); err != nil {
-			return err
-		}
-	}
-	for _, path := range hidden {
-		for _, s := range shared {
-			if below, ok := strings.CutPrefix(path, s+"/"); ok {
-				if err := hide(filepath.Join(dir, "shared", strings.Trim(s, "/"), "upper"), below, base); err != nil {
-					return err
-				}
-			}
-		}
-	}
-	return nil
-}
-
-// hide makes an empty directory that does not show what the lower layer has there. One
-// in a hidden directory is just made.
-func hide(upper, name string, base uint32) error {
-	if err := makeDir(filepath.Join(upper, name), 0o755, base); err != nil || strings.Contains(name, "/") {
-		return err
-	}
-	d, err := file.OpenDir(upper)
-	if err != nil {
-		return err
-	}
-	defer d.Close()
-	return layer.Hide(d, name)
-}
-
-// makeDir makes a directory of ours with owner and mode as said.
-func makeDir(path string, mode os.FileMode, id uint32) error {
-	if err := os.Mkdir(path, mode); err != nil {
-		return err
-	}
-	return errors.Join(os.Chown(path, int(id), int(id)), os.Chmod(path, mode))
 }
 
 func (b *builder) identify(context.Context) error {

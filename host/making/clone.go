@@ -2,29 +2,38 @@ package making
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"vserver/build"
 	"vserver/guest"
 	"vserver/host/files"
 	"vserver/host/life"
+	"vserver/host/snapshot"
 	"vserver/host/state"
 	"vserver/kernel/file"
 	"vserver/layer"
+	"vserver/stack"
 	"vserver/step"
 	"vserver/store"
 )
 
-// Clone makes guest n like guest from, which must be stopped: the same shared trees,
-// and a copy of its own files with n's ids. It has a number, a machine id and ssh host
-// keys of its own, no addresses, and the rest of from's spec, which change, when not
-// nil, can alter before it is used. Root's password and keys stay as they were unless
-// o has others.
-func Clone(ctx context.Context, d guest.Dirs, from, n guest.Name, change func(*guest.Spec) error, o BuildOptions) error {
+// CloneOptions are the ways to clone a guest.
+type CloneOptions struct {
+	BuildOptions
+	// Snapshot is the name of one of the original's, to be cloned instead of what it is now.
+	Snapshot string
+}
+
+// Clone makes guest n like guest from, which may run: it is frozen then while its files are
+// taken. The clone shares what the original has by now (package host/snapshot says how); it
+// has a number, a machine id and ssh host keys of its own, no addresses, and the rest of
+// from's spec, which change, when not nil, can alter before it is used. Root's password and
+// keys stay as they were unless o has others.
+func Clone(ctx context.Context, d guest.Dirs, from, n guest.Name, change func(*guest.Spec) error, o CloneOptions) error {
 	err := settle(d)
 	if err == nil {
 		err = state.Locked(d, n, state.Patience, func() error {
@@ -36,16 +45,20 @@ func Clone(ctx context.Context, d guest.Dirs, from, n guest.Name, change func(*g
 	return err
 }
 
-func clone(ctx context.Context, d guest.Dirs, from, n guest.Name, change func(*guest.Spec) error, o BuildOptions) error {
+func clone(ctx context.Context, d guest.Dirs, from, n guest.Name, change func(*guest.Spec) error, o CloneOptions) error {
 	old, err := store.Load(d.Spec(from))
 	if err != nil {
-		if there, _ := file.Exists(d.Spec(from)); !there {
+		if there, _ := store.Exists(d.Spec(from)); !there {
 			err = guest.ErrNotFound
 		}
 		return fmt.Errorf("clone of %s: %w", from, err)
 	}
-	if err := life.Halted(d, from); err != nil {
-		return fmt.Errorf("clone of %s: %w", from, err)
+	var shot stack.Snapshot
+	if o.Snapshot != "" {
+		if shot, err = stack.Find(d.Guest(from), o.Snapshot); err != nil {
+			return fmt.Errorf("clone of %s: %w", from, err)
+		}
+		old.Root = guest.Root{Kind: shot.Kind, Lower: shot.Lower, Shared: shot.Shared}
 	}
 	spec := *old
 	spec.XID, spec.IDBase, spec.Hostname, spec.Network.Addresses = 0, 0, "", nil
@@ -55,40 +68,71 @@ func clone(ctx context.Context, d guest.Dirs, from, n guest.Name, change func(*g
 		}
 	}
 	spec.Root = old.Root
+	if old.Userns == guest.UsernsNone && spec.Userns != old.Userns {
+		return fmt.Errorf("clone of %s: has no user namespace, and may have devices that this one must not: %w", from, guest.ErrInvalid)
+	}
+	spec.Root.Path, spec.Root.IDMap = "", false
 	b := &builder{
-		dirs: d, n: n, spec: &spec, o: o, say: build.Lines(o.Progress),
+		dirs: d, n: n, spec: &spec, o: o.BuildOptions, say: build.Lines(o.Progress),
 		src: build.Source{Method: "clone", Moves: true},
 	}
 	b.fill = func(ctx context.Context) error {
-		full := old.WithDefaults(from)
-		return files.HintFull(b.copyFrom(ctx, d.Guest(from), full.FirstID()), d.Data)
+		return files.HintFull(b.cloned(ctx, from, shot), d.Data)
 	}
 	return step.Run(ctx, "build", b.steps())
 }
 
-// copyFrom copies the own files of a guest whose ids begin at base. The overlay's work
-// directories are its own business and start out empty.
-func (b *builder) copyFrom(ctx context.Context, dir string, base uint32) error {
-	own := []string{"root"}
-	if b.full.Root.Kind == guest.RootOverlay {
-		if err := layers(b.dir(), b.full.FirstID(), b.full.Root.Shared, nil); err != nil {
-			return err
-		}
-		own = []string{"upper"}
-		for _, s := range b.full.Root.Shared {
-			own = append(own, filepath.Join("shared", strings.Trim(s, "/"), "upper"))
-		}
-	} else if err := os.Mkdir(filepath.Join(b.dir(), "root"), fs.ModePerm); err != nil {
+// cloned has the guest lie on the layers of another, or of a snapshot of it. A plain root
+// is copied from the layer.
+func (b *builder) cloned(ctx context.Context, from guest.Name, shot stack.Snapshot) error {
+	release, err := stack.Hold(b.dirs) // until they are in the list of this one
+	if err != nil {
 		return err
 	}
-	for _, p := range own {
-		b.say.Say("copy %s", filepath.Join(dir, p))
-		c := layer.Copy{Shift: layer.Shift{From: base, To: b.full.FirstID()}, Devices: b.full.Userns == guest.UsernsNone}
-		if err := copyTree(ctx, c, filepath.Join(dir, p), filepath.Join(b.dir(), p)); err != nil {
-			return err
+	defer release()
+	take := func(layers []stack.Layer) error {
+		top := layers[0]
+		if b.full.Root.Kind == guest.RootDir {
+			if err := os.Mkdir(filepath.Join(b.dir(), "root"), fs.ModePerm); err != nil {
+				return err
+			}
+			return snapshot.CopyTree(ctx, filepath.Join(top.Dir(b.dirs), "root"), filepath.Join(b.dir(), "root"), top.Base, b.full.FirstID())
 		}
+		return snapshot.Empty(b.dir(), &b.full, layers, top.Dir(b.dirs), top.Base)
+	}
+	if shot.Name != "" {
+		layers, err := shot.Layers()
+		if err != nil || len(layers) == 0 {
+			return errors.Join(err, fmt.Errorf("snapshot %s: has no layers", shot.Name))
+		}
+		return take(layers)
+	}
+	if b.full.Root.Kind == guest.RootDir {
+		return b.copied(ctx, from)
+	}
+	if err := snapshot.Layers(ctx, b.dirs, from, take); err != nil {
+		return fmt.Errorf("clone of %s: %w", from, err)
 	}
 	return nil
+}
+
+// copied copies the plain root of a guest, which must be stopped.
+func (b *builder) copied(ctx context.Context, from guest.Name) error {
+	if err := life.Halted(b.dirs, from); err != nil {
+		return fmt.Errorf("clone of %s: %w", from, err)
+	}
+	old, err := state.Load(b.dirs, from)
+	if err != nil {
+		return err
+	}
+	to := filepath.Join(b.dir(), "root")
+	if err := os.Mkdir(to, fs.ModePerm); err != nil {
+		return err
+	}
+	tree := old.Root.Tree(b.dirs.Guest(from))
+	b.say.Say("copy %s", tree)
+	c := layer.Copy{Shift: layer.Shift{From: old.TreeID(), To: b.full.FirstID()}, Devices: b.full.Userns == guest.UsernsNone}
+	return copyTree(ctx, c, tree, to)
 }
 
 func copyTree(ctx context.Context, c layer.Copy, from, to string) error {

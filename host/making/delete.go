@@ -54,7 +54,7 @@ func delete(ctx context.Context, d guest.Dirs, n guest.Name) error {
 // leftovers tells whether there are files of n without a spec: of a deletion that was
 // killed, or of a guest whose spec somebody removed.
 func leftovers(d guest.Dirs, n guest.Name) (bool, error) {
-	spec, err := file.Exists(d.Spec(n))
+	spec, err := store.Exists(d.Spec(n))
 	if spec || err != nil {
 		return false, err
 	}
@@ -66,7 +66,7 @@ func leftovers(d guest.Dirs, n guest.Name) (bool, error) {
 func deleteSteps(d guest.Dirs, n guest.Name, left bool) []step.Step {
 	return []step.Step{
 		{Name: "check that the guest is there and does not run", Do: func(context.Context) error {
-			there, err := file.Exists(d.Spec(n))
+			there, err := store.Exists(d.Spec(n))
 			if err == nil && !there && !left {
 				err = guest.ErrNotFound
 			}
@@ -78,6 +78,7 @@ func deleteSteps(d guest.Dirs, n guest.Name, left bool) []step.Step {
 		{Name: "mark it in " + staging(d, n), Do: func(context.Context) error {
 			return os.MkdirAll(staging(d, n), 0o700)
 		}, Undo: func() error { return tidy(d, n) }},
+		{Name: "note in it what the guest has elsewhere", Do: func(context.Context) error { return noteTree(d, n) }},
 		{Name: "remove " + d.Spec(n), Do: func(context.Context) error { return store.Remove(d.Spec(n)) }},
 		{Name: "move its files out of sight", Do: func(context.Context) error {
 			err := os.Rename(d.Guest(n), filepath.Join(staging(d, n), "files"))

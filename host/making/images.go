@@ -1,7 +1,12 @@
 package making
 
 import (
+	"context"
+	"errors"
+
+	"vserver/fault"
 	"vserver/guest"
+	"vserver/layer"
 	"vserver/pool"
 )
 
@@ -36,3 +41,34 @@ func RemoveImage(d guest.Dirs, name string) error {
 	}
 	return pool.Open(d.Pool()).Remove(name, refs[name])
 }
+
+// copyImage copies the files of an image that is there, for a plain directory.
+func (b *builder) copyImage(ctx context.Context, dir string) error {
+	p := pool.Open(b.dirs.Pool())
+	name, err := p.Resolve(b.src.Image)
+	if err != nil {
+		return hintImages(err)
+	}
+	release, err := p.Use(name)
+	if err != nil {
+		return err
+	}
+	defer release()
+	tree, err := p.Tree(name)
+	if err != nil {
+		return err
+	}
+	b.say.Say("copy image %s", name)
+	return copyTree(ctx, layer.Copy{}, tree, dir)
+}
+
+// hintImages says where the images are to be seen.
+func hintImages(err error) error { return fault.Hint(err, "vserver image list shows the images") }
+
+// Settle finishes what killed operations left, of guests and of images, and removes
+// images that nobody needs.
+func Settle(d guest.Dirs) error { return errors.Join(settle(d), prune(d)) }
+
+// Referers tells which guests' specs name each image. A name without a version holds
+// them all.
+func Referers(d guest.Dirs) (map[string][]guest.Name, error) { return referers(d) }

@@ -1,6 +1,7 @@
 package making
 
 import (
+	"context"
 	"io/fs"
 	"os"
 	"slices"
@@ -21,6 +22,31 @@ func programOf(src build.Source) *pool.Program {
 		Command: slices.Concat(c.Entrypoint, c.Cmd), Environment: c.Env,
 		Dir: c.WorkingDir, User: c.User, StopSignal: c.StopSignal,
 	}
+}
+
+// MetaOf is what is known of an image before it is made from a source.
+func MetaOf(ctx context.Context, src build.Source) (pool.Meta, error) {
+	m := pool.Meta{Method: src.Method, Source: src.Text, Cache: src.Cache}
+	if src.Program != nil {
+		m.Program = new(pool.Program)
+	}
+	if src.Origin == nil {
+		return m, nil
+	}
+	origin, err := src.Origin(ctx)
+	m.Origin = origin
+	return m, err
+}
+
+// FillImage makes the files of an image in dir, without what would make two guests one,
+// and puts what is to be run in them where MetaOf made room for it.
+func FillImage(ctx context.Context, src build.Source, dir string, m pool.Meta, say build.Progress) error {
+	b := &builder{src: src, say: say}
+	err := b.make(ctx, dir)
+	if says := programOf(src); says != nil && m.Program != nil {
+		*m.Program = *says
+	}
+	return err
 }
 
 // adopt makes what a tree's maker wants run in it the guest's command, when the tree has

@@ -70,17 +70,23 @@ func (r renamer) moves() []step.Step {
 }
 
 func (r renamer) check(context.Context) error {
-	there, err := file.Exists(r.dirs.Spec(r.old))
+	there, err := store.Exists(r.dirs.Spec(r.old))
 	if err == nil && !there {
 		err = guest.ErrNotFound
+	}
+	if err == nil && store.Old(r.dirs.Spec(r.old)) {
+		err = fault.Hint(fmt.Errorf("the directory of Linux-VServer's names it: %w", guest.ErrInvalid), "vserver "+string(r.old)+" migrate")
 	}
 	if err != nil {
 		return err
 	}
-	for _, path := range []string{r.dirs.Spec(r.new), r.dirs.Guest(r.new)} {
-		taken, err := file.Exists(path)
+	for _, at := range []struct {
+		path string
+		has  func(string) (bool, error)
+	}{{r.dirs.Spec(r.new), store.Exists}, {r.dirs.Guest(r.new), file.Exists}} {
+		taken, err := at.has(at.path)
 		if err == nil && taken {
-			err = fmt.Errorf("%s: %w", path, guest.ErrExists)
+			err = fmt.Errorf("%s: %w", at.path, guest.ErrExists)
 		}
 		if err != nil {
 			return err
@@ -126,7 +132,7 @@ func (r renamer) number(context.Context) error {
 }
 
 func (r renamer) spec(context.Context) error {
-	there, err := file.Exists(r.dirs.Spec(r.old))
+	there, err := store.Exists(r.dirs.Spec(r.old))
 	if err != nil || !there {
 		return err
 	}
@@ -190,7 +196,7 @@ func finishRename(d guest.Dirs, old guest.Name) error {
 	}
 	r := renamer{d, old, new}
 	err = state.Locked(d, new, 0, func() error {
-		undecided, err := file.Exists(d.Spec(old))
+		undecided, err := store.Exists(d.Spec(old))
 		if err != nil {
 			return err
 		}

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"vserver/guest"
@@ -12,6 +13,7 @@ import (
 	"vserver/kernel/file"
 	"vserver/pool"
 	"vserver/quota"
+	"vserver/stack"
 	"vserver/store"
 )
 
@@ -59,13 +61,13 @@ func settle(d guest.Dirs) error {
 			}
 		}
 	}
-	return errors.Join(append(errs, pool.Open(d.Pool()).Sweep())...)
+	return errors.Join(append(errs, stack.Settle(d), pool.Open(d.Pool()).Sweep())...)
 }
 
 // tidy puts right what a killed build or deletion left of a guest, whose lock is
 // held.
 func tidy(d guest.Dirs, n guest.Name) error {
-	whole, err := file.Exists(d.Spec(n))
+	whole, err := store.Exists(d.Spec(n))
 	if err != nil {
 		return err
 	}
@@ -87,6 +89,12 @@ func clear(d guest.Dirs, n guest.Name) error {
 		}
 	}
 	if err := remove(staging(d, n), "files"); err != nil {
+		return err
+	}
+	if err := stack.Sweep(d); err != nil {
+		return err
+	}
+	if err := removeTree(d, n); err != nil {
 		return err
 	}
 	if err := prune(d); err != nil {
@@ -148,19 +156,56 @@ func prune(d guest.Dirs) error {
 }
 
 // referers tells which guests' specs name each image. A spec that cannot be read
-// might name any image: then it is an error.
+// might name any image: then it is an error. A name without a version, or a tag, may have
+// meant any version when the guest was started: it holds them all.
 func referers(d guest.Dirs) (map[string][]guest.Name, error) {
 	all, err := store.All(d.Config)
 	if err != nil {
 		return nil, err
+	}
+	images, err := pool.Open(d.Pool()).List()
+	if err != nil {
+		return nil, err
+	}
+	versions := map[string][]string{}
+	for _, im := range images {
+		versions[im.Name] = []string{im.Name}
+	}
+	for _, im := range images {
+		if plain := pool.Plain(im.Name); plain != im.Name {
+			versions[plain] = append(versions[plain], im.Name)
+		}
 	}
 	out := map[string][]guest.Name{}
 	for _, e := range all {
 		if e.Err != nil {
 			return nil, e.Err
 		}
-		for _, l := range e.Spec.Root.Lower {
-			out[l] = append(out[l], e.Name)
+		was, err := state.ReadNote(d, e.Name)
+		if err != nil {
+			return nil, err
+		}
+		lower := e.Spec.Root.Lower
+		if was != nil { // the spec may have changed since it was started
+			lower = append(slices.Clone(lower), was.Images...)
+		}
+		shots, err := stack.Snapshots(d.Guest(e.Name))
+		if err != nil {
+			return nil, err
+		}
+		for _, s := range shots {
+			lower = append(slices.Clone(lower), s.Lower...)
+		}
+		for _, l := range lower {
+			held := versions[l]
+			if held == nil {
+				held = versions[pool.Plain(l)]
+			}
+			for _, name := range held {
+				if at := out[name]; len(at) == 0 || at[len(at)-1] != e.Name {
+					out[name] = append(at, e.Name)
+				}
+			}
 		}
 	}
 	return out, nil

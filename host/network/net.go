@@ -12,7 +12,6 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/host/state"
-	"vserver/kernel/file"
 	"vserver/ncontext"
 	"vserver/ncontext/facade"
 	"vserver/ncontext/shared"
@@ -21,7 +20,7 @@ import (
 
 // Addresses gives the addresses that a guest has, or will have when it starts.
 func Addresses(d guest.Dirs, n guest.Name) ([]guest.Address, error) {
-	if there, err := file.Exists(d.Spec(n)); err != nil || !there {
+	if there, err := store.Exists(d.Spec(n)); err != nil || !there {
 		return nil, errors.Join(err, state.Absent(d, n))
 	}
 	if running, err := state.Runs(d, n); err == nil && running {
@@ -221,5 +220,14 @@ func Refilter(d guest.Dirs, n guest.Name) error {
 	if was.Mode == guest.NetShared {
 		spec.Network.Addresses = was.Addrs
 	}
-	return ncontext.Refresh(&ncontext.Guest{Name: n, Spec: spec, Dirs: d, Netns: -1})
+	g := &ncontext.Guest{Name: n, Spec: spec, Dirs: d, Netns: -1}
+	if spec.Network.Mode == guest.NetPrivate {
+		netns, err := networkOf(was.PID)
+		if err != nil {
+			return err
+		}
+		defer netns.Close()
+		g.Netns = int(netns.Fd())
+	}
+	return ncontext.Refresh(g)
 }

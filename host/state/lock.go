@@ -51,7 +51,7 @@ func Locked(d guest.Dirs, n guest.Name, wait time.Duration, do func() error) err
 // release lets go of a guest's lock. The file of one that is there stays, for the next
 // operation; with the guest it goes.
 func release(d guest.Dirs, n guest.Name, l *file.Lock) {
-	if there, err := file.Exists(d.Spec(n)); err == nil && !there {
+	if there, err := store.Exists(d.Spec(n)); err == nil && !there {
 		l.Unlock()
 		return
 	}

@@ -41,7 +41,9 @@ type Note struct {
 	Rlimits map[string]guest.Rlimit
 	Nice    int
 	IONice  guest.IOPrio
-	Nproc   int // ceiling of its user namespace's processes, which stays; 0 for none
+	Views   guest.ViewFlags
+	Images  []string // of the pool that its root lies over, by their full names
+	Nproc   int      // ceiling of its user namespace's processes, which stays; 0 for none
 }
 
 func (n *Note) text() []byte {
@@ -56,6 +58,7 @@ func (n *Note) text() []byte {
 	put("xid", strconv.Itoa(int(n.XID)))
 	put("base", strconv.Itoa(int(n.Base)))
 	put("nproc", strconv.Itoa(n.Nproc))
+	put("views", strconv.Itoa(int(n.Views)))
 	put("style", string(n.Style))
 	put("network", string(n.Mode))
 	for _, a := range n.Addrs {
@@ -76,6 +79,9 @@ func (n *Note) text() []byte {
 	}
 	for _, w := range n.Rights.Syscalls {
 		put("syscall", w)
+	}
+	for _, image := range n.Images {
+		put("image", image)
 	}
 	for k, v := range n.Env {
 		put("env", k+"="+v)
@@ -132,6 +138,9 @@ func (n *Note) take(key, value string) (err error) {
 		n.Began, err = strconv.ParseUint(value, 10, 64)
 	case "started":
 		n.Started, err = time.Parse(time.RFC3339Nano, value)
+	case "views":
+		number, err = strconv.ParseUint(value, 10, 8)
+		n.Views = guest.ViewFlags(number)
 	case "xid":
 		number, err = strconv.ParseUint(value, 10, 32)
 		n.XID = guest.XID(number)
@@ -162,6 +171,8 @@ func (n *Note) take(key, value string) (err error) {
 		n.Rights.Flags = append(n.Rights.Flags, value)
 	case "syscall":
 		n.Rights.Syscalls = append(n.Rights.Syscalls, value)
+	case "image":
+		n.Images = append(n.Images, value)
 	case "env":
 		k, v, _ := strings.Cut(value, "=")
 		n.Env[k] = v

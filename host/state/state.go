@@ -26,6 +26,9 @@ func Load(d guest.Dirs, n guest.Name) (*guest.Spec, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := store.Numbers(d, n, spec); err != nil {
+		return nil, err
+	}
 	full := spec.WithDefaults(n)
 	return &full, nil
 }
@@ -101,8 +104,8 @@ func AllGrouped(d guest.Dirs, cg cgroup.Host) ([]guest.Name, error) {
 // Absent tells a guest that is stopped from one that does not exist: guest.ErrStopped
 // or guest.ErrNotFound.
 func Absent(d guest.Dirs, n guest.Name) error {
-	if _, err := os.Stat(d.Spec(n)); err != nil {
-		return guest.ErrNotFound
+	if there, err := store.Exists(d.Spec(n)); err != nil || !there {
+		return errors.Join(err, guest.ErrNotFound)
 	}
 	return guest.ErrStopped
 }

@@ -61,7 +61,7 @@ type Rule func(*Tree) []Finding
 
 // Rules are the rules of the house.
 func Rules() []Rule {
-	return []Rule{Directions, Foreign, Sizes, Documented, NoInit, State, Errors, Names, Paths}
+	return []Rule{Directions, Foreign, Sizes, Documented, NoInit, State, Errors, Names, Paths, GuestFiles}
 }
 
 // Load parses all Go files below root, but not those in testdata or in directories

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -28,7 +29,13 @@ func Disk(t testing.TB, kind string, size int64, options string, mkfs ...string)
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		if err := unix.Unmount(at, 0); err != nil {
+		err := unix.Unmount(at, 0)
+		// The kernel takes a guest's mounts down some time after its last process.
+		for end := time.Now().Add(10 * time.Second); err == unix.EBUSY && time.Now().Before(end); {
+			time.Sleep(10 * time.Millisecond)
+			err = unix.Unmount(at, 0)
+		}
+		if err != nil {
 			t.Errorf("unmount %s: %v", at, err)
 		}
 	})

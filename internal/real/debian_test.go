@@ -199,7 +199,8 @@ func (s *server) terminal(t *testing.T) {
 	p := s.sit(t, "enter", s.name)
 	p.types("tty; stty size\n", "/dev/pts/")
 	p.reads("24 80")
-	p.types("sleep 100\n\x03", "^C")
+	p.types("sh -c 'echo $((6*7)); exec sleep 100'\n", "\n42") // in the foreground, or the shell would have the signal
+	p.types("\x03", "^C")
 	p.types("exit 7\n", "")
 	if code := p.ends(); code != 7 {
 		t.Errorf("enter: exit code %d, want that of the shell", code)

@@ -18,9 +18,9 @@ import (
 // serverPackages are servers as Debian installs them.
 const serverPackages = "nginx-light,postfix,postgresql,curl"
 
-// TestNetServers has two guests and their host run the same servers at the same time,
+// TestNetServers has three guests and their host run the same servers at the same time,
 // each with the configuration that Debian gives it, on the ports that everybody knows,
-// in one network. The second guest sees its own addresses alone.
+// in one network. The second and the third guest see their own addresses alone.
 func TestNetServers(t *testing.T) {
 	need.Long(t)
 	w := newWorld(t)
@@ -36,13 +36,15 @@ func TestNetServers(t *testing.T) {
 
 	sides := []*server{{world: w, name: "host", addr: gateway, keys: keys}}
 	w.machine(t, tree, keys)
-	for i, n := range []string{"web1", "web2"} {
+	for i, n := range []string{"web1", "web2", "web3"} {
 		s := &server{world: w, name: n, addr: address(byte(21 + i)), keys: keys}
 		w.do(t, "create", n, "-d", "bookworm", "--packages", serverPackages, "--ssh-key", filepath.Join(keys, "key.pub"), "--ready-timeout", "3m",
 			"--ip", s.addr+"/24", "--ip", fmt.Sprintf("2001:db8:5::%d/64", 21+i), "--no-start")
 		sides = append(sides, s)
 	}
-	w.do(t, "set", "web2", "network.flags=hide_netif")
+	for _, n := range []string{"web2", "web3"} {
+		w.do(t, "set", n, "network.flags=hide_netif")
+	}
 	for _, s := range sides[1:] {
 		w.do(t, "start", s.name, "--wait-ready")
 		eventually(t, time.Minute, s.healthy)
@@ -138,12 +140,15 @@ func shells(t *testing.T, sides []*server) {
 	}
 }
 
+// sixes are the last numbers of the IPv6 addresses of the host and the guests.
+func sixes() []int { return []int{1, 21, 22, 23} }
+
 // pages asks every web server by every address, from everywhere; in a guest localhost
 // is the guest.
 func pages(t *testing.T, sides []*server) {
 	for _, s := range sides[1:] {
 		for i, to := range sides {
-			six := fmt.Sprintf("[2001:db8:5::%d]", []int{1, 21, 22}[i])
+			six := fmt.Sprintf("[2001:db8:5::%d]", sixes()[i])
 			for _, a := range []string{to.addr, six} {
 				if out := s.sh(t, s.name, "curl -gsS http://"+a+"/"); out != "this is "+to.name {
 					t.Errorf("%s asks %s (%s): %s", s.name, a, to.name, out)
@@ -160,7 +165,7 @@ func pages(t *testing.T, sides []*server) {
 		}
 	}
 	for i, to := range sides {
-		for _, a := range []string{to.addr, fmt.Sprintf("2001:db8:5::%d", []int{1, 21, 22}[i])} {
+		for _, a := range []string{to.addr, fmt.Sprintf("2001:db8:5::%d", sixes()[i])} {
 			c, err := to.reach(t, net.JoinHostPort(a, "80"))
 			if err != nil {
 				t.Errorf("%s: %v", a, err)
@@ -194,24 +199,30 @@ func tables(t *testing.T, guests []*server) {
 	}
 }
 
-// letters sends mail from each to each, by SMTP. Nobody has a name server: addresses
-// stand for the names. Postfix takes all addresses of a machine for its own, so the
-// guest that sees those of the others is told which are; the other needs nothing but
-// the name, which Debian's package took from where the image was made.
+// letters sends mail from each guest to the next, by SMTP. Nobody has a name server:
+// addresses stand for the names. Postfix takes all addresses of a machine for its own,
+// so the guest that sees those of the others is told which are; those that do not need
+// nothing but the name, which Debian's package took from where the image was made.
 func letters(t *testing.T, sides []*server) {
-	web1, web2 := sides[1], sides[2]
-	for _, s := range sides[1:] {
+	guests := sides[1:]
+	guests[0].sh(t, guests[0].name, "postconf -e 'inet_interfaces="+guests[0].addr+", 127.0.0.1, ::1'")
+	for _, s := range guests {
 		s.sh(t, s.name, "postconf -e myhostname="+s.name+".example.org")
-	}
-	web1.sh(t, web1.name, "postconf -e 'inet_interfaces="+web1.addr+", 127.0.0.1, ::1'")
-	for _, s := range sides[1:] {
 		s.sh(t, s.name, "systemctl restart postfix")
 	}
-	for _, c := range []struct{ from, to *server }{{web1, web2}, {web2, web1}} {
-		c.from.sh(t, c.from.name, "printf 'Subject: from "+c.from.name+"\\n\\nhello\\n' | sendmail 'alice@["+c.to.addr+"]'")
-		eventually(t, 30*time.Second, c.to.says(c.to.name, "cat /var/mail/alice; postqueue -p", "Subject: from "+c.from.name))
-		if out := c.to.sh(t, c.to.name, "cat /var/mail/alice"); !strings.Contains(out, "(Postfix)") || !strings.Contains(out, "["+c.from.addr+"]") {
-			t.Errorf("the letter from %s in %s:\n%s", c.from.name, c.to.name, out)
+	for i, from := range guests {
+		for _, to := range guests {
+			if from == to {
+				continue
+			}
+			from.sh(t, from.name, "printf 'Subject: from "+from.name+"\n\nhello\n' | sendmail 'alice@["+to.addr+"]'")
+			eventually(t, 30*time.Second, to.says(to.name, "cat /var/mail/alice; postqueue -p", "Subject: from "+from.name))
+			if out := to.sh(t, to.name, "cat /var/mail/alice"); !strings.Contains(out, "(Postfix)") || !strings.Contains(out, "["+from.addr+"]") {
+				t.Errorf("the letter from %s in %s:\n%s", from.name, to.name, out)
+			}
+		}
+		if set := from.sh(t, from.name, "postconf -n inet_interfaces"); i > 0 && set != "inet_interfaces = all" {
+			t.Errorf("%s: %s, want what the package sets", from.name, set)
 		}
 	}
 	for _, s := range sides { // and who greets there

@@ -158,8 +158,8 @@ func TestOutOfMemory(t *testing.T) {
 	w := newWorld(t)
 	w.shell(t, "hungry", "exec tail /dev/zero", "--memory", "32M")
 	w.do(t, "start", "hungry")
-	eventually(t, 30*time.Second, w.state("hungry", "memory"))
-	if err := w.state("hungry", "stopped")(); err != nil {
+	eventually(t, 30*time.Second, w.state("hungry", "stopped"))
+	if err := w.state("hungry", "out of memory")(); err != nil {
 		t.Error(err)
 	}
 }
@@ -191,12 +191,12 @@ func TestBootScript(t *testing.T) {
 	if err := os.WriteFile(hook, []byte("#!/bin/sh\necho $1 $2 >>"+order+"\n"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for n, more := range map[string][]string{
-		"db":    {"--set", "boot.marks=[default]"},
-		"web":   {"--set", "boot.marks=[default]", "--set", "boot.depends=[db]"},
-		"other": nil,
+	for _, g := range [][]string{ // a guest comes after those that it depends on
+		{"db", "--set", "boot.marks=[default]"},
+		{"web", "--set", "boot.marks=[default]", "--set", "boot.depends=[db]"},
+		{"other"},
 	} {
-		w.shell(t, n, "sleep 1000", append(more, "--set", "hooks.post-start=["+hook+"]", "--set", "hooks.post-stop=["+hook+"]")...)
+		w.shell(t, g[0], "sleep 1000", append(g[1:], "--set", "hooks.post-start=["+hook+"]", "--set", "hooks.post-stop=["+hook+"]")...)
 	}
 	boot("start", 0)
 	if err := errors.Join(w.state("db", "running")(), w.state("web", "running")(), w.state("other", "stopped")()); err != nil {

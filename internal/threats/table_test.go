@@ -9,16 +9,6 @@ type row struct {
 	why     string
 }
 
-// gaps are answers that are not right yet, by the beginnings of attempts' names. Who
-// closes one takes its line away: an attempt that answers rightly has no gap.
-func gaps() map[string]string {
-	return map[string]string{
-		// UDP sockets stay at the port that they ask for: a host's own wildcard is in
-		// the way.
-		"share own udp": "EADDRINUSE", "share any udp": "EADDRINUSE", "own port of host udp": "EADDRINUSE",
-	}
-}
-
 // table is the list. "closed under hide_netif" is said of what no stock kernel can hide
 // in a shared network: whoever wants it hidden sets that flag.
 func table() []row {

@@ -52,9 +52,6 @@ func TestMachine(t *testing.T) {
 			if err := writeImage(m.initrd, self, k, want, []string{"/proc/self/exe", "-test.run=^TestInside$", "-test.v"}); err != nil {
 				t.Fatal(err)
 			}
-			if m.disks, err = makeDisks(work, nil); err != nil {
-				t.Fatal(err)
-			}
 			var out bytes.Buffer
 			code, err := m.run(work, &out, io.Discard)
 			if code != c.code || !strings.Contains(out.String(), c.out) || (err == nil) != (c.err == "") || err != nil && !strings.Contains(err.Error(), c.err) {

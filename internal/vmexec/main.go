@@ -87,9 +87,6 @@ func host(args []string) (int, error) {
 	if err := writeImage(m.initrd, self, k, want, args); err != nil {
 		return 1, err
 	}
-	if m.disks, err = makeDisks(work, want.disks); err != nil {
-		return 1, err
-	}
 	return m.run(work, os.Stdout, os.Stderr)
 }
 

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -79,21 +80,29 @@ func (m machine) args() []string {
 // up is what a machine says first on the result line.
 const up = "up"
 
-// errNotUp is of a machine whose init was never heard.
-var errNotUp = errors.New("the machine did not come up")
+// errNotUp is of a machine whose init was never heard, errStalled of one whose kernel
+// went on complaining that a processor of its stands still.
+var (
+	errNotUp   = errors.New("the machine did not come up")
+	errStalled = errors.New("a processor of the machine stood still")
+)
 
 // run boots the machine, copies the test's output to out while it runs, and gives
 // the test's exit code. A machine that dies, gets stuck or oopses is an error, with
-// its console printed to warn. One that never comes up is tried again: under much load
-// the emulator's processors now and then wait for each other for good before the
-// kernel says its first word (qemu 7.2, thread=multi).
+// its console printed to warn. One that never comes up or stalls is tried again, with
+// new disks, and that is told: under much load the emulator's processors now and then
+// wait for each other for good (qemu 7.2, thread=multi). A test that stalls the kernel
+// does it each time.
 func (m machine) run(work string, out, warn io.Writer) (code int, err error) {
 	const tries = 3
 	for range tries {
-		if code, err = m.once(work, out, warn); !errors.Is(err, errNotUp) {
+		if m.disks, err = makeDisks(work, m.settings.disks); err != nil {
+			return 1, err
+		}
+		if code, err = m.once(work, out, warn); !errors.Is(err, errNotUp) && !errors.Is(err, errStalled) {
 			break
 		}
-		fmt.Fprintln(warn, err)
+		fmt.Fprintln(warn, "vmexec:", err)
 	}
 	return code, err
 }
@@ -132,8 +141,11 @@ func (m machine) once(work string, out, warn io.Writer) (int, error) {
 		stuck.Stop()
 		return 1, errors.Join(errNotUp, q.Wait())
 	}
+	ended := make(chan struct{})
+	go killStalled(q.Process, console.Name(), ended)
 	io.Copy(out, output)
 	code, err := readCode(words)
+	close(ended)
 	if gone := q.Wait(); gone != nil && err == nil {
 		err = fmt.Errorf("qemu: %w", gone)
 	}
@@ -143,6 +155,8 @@ func (m machine) once(work string, out, warn io.Writer) (int, error) {
 	text, readErr := os.ReadFile(console.Name())
 	if err == nil {
 		err = oops(string(text))
+	} else if stalled(text) {
+		err = errors.Join(errStalled, err)
 	}
 	if err != nil || os.Getenv("VSERVER_VM_CONSOLE") == "1" {
 		fmt.Fprintf(warn, "-- console of the machine\n%s\n-- end of console\n", text)
@@ -157,6 +171,31 @@ func heard(qemu *os.Process, words *bufio.Reader) bool {
 	defer deadline.Stop()
 	line, _ := words.ReadString('\n')
 	return line == up+"\n"
+}
+
+// killStalled ends qemu when its kernel stalls for good, rather than waiting until the
+// machine's time is up.
+func killStalled(qemu *os.Process, console string, ended <-chan struct{}) {
+	look := time.NewTicker(5 * time.Second)
+	defer look.Stop()
+	for {
+		select {
+		case <-ended:
+			return
+		case <-look.C:
+			if text, err := os.ReadFile(console); err == nil && stalled(text) {
+				qemu.Kill()
+				return
+			}
+		}
+	}
+}
+
+// stalled tells whether a kernel with this console has told twice of a stall: the
+// second time is a minute after the first (Documentation/RCU/stallwarn.rst), which is
+// more than a loaded host takes from a machine.
+func stalled(console []byte) bool {
+	return bytes.Count(console, []byte("rcu_preempt self-detected stall")) > 1
 }
 
 // readCode reads the exit code.

@@ -7,6 +7,8 @@
 // The program is vserver itself under another name, so that no guest needs to have
 // anything for it. What the answers mean for a guest of this or that kind is decided by
 // the table, in [Attack.Judge].
+//
+//house:allow one list of attacks, each some lines
 package attack
 
 import (
@@ -142,12 +144,13 @@ const patience = 60 * time.Second
 // Main runs a part of the program with a [Ground] as JSON, and gives the exit code:
 // "all" tries the table, "one" the attack of a name, "hold" takes what it can get of
 // all pools until its input ends, "take" takes a little of each, "watch" lies in wait for
-// programs that come into the guest until its input ends, "pause" waits for a signal,
+// programs that come into the guest until its input ends, "catch" for what they can be made
+// to be, "pause" waits for a signal,
 // "nothing" ends.
 func Main(args []string, in io.Reader, out io.Writer) int {
 	g := &Ground{}
 	if len(args) < 2 || json.Unmarshal([]byte(args[1]), g) != nil {
-		fmt.Fprintln(out, "usage: "+Name+" all|one|hold|take|watch|pause|nothing GROUND [NAME]")
+		fmt.Fprintln(out, "usage: "+Name+" all|one|hold|take|watch|catch|pause|nothing GROUND [NAME]")
 		return 2
 	}
 	switch args[0] {
@@ -161,6 +164,8 @@ func Main(args []string, in io.Reader, out io.Writer) int {
 		return take(g, out)
 	case "watch":
 		return watch(in, out)
+	case "catch":
+		return catch(in, out)
 	case "pause":
 		unix.Pause()
 	}

@@ -199,7 +199,7 @@ func anotherNamespace(flag int, file string) error {
 }
 
 // requests takes contexts of io_setup(2), which all have 65536 requests of by default
-// (fs.aio-max-nr).
+// (fs.aio-max-nr), where rights.syscalls lets it.
 func requests(*Ground) (string, error) {
 	const each, most = 8192, 1 << 20
 	for n := 0; n < most; n += each {

@@ -44,6 +44,13 @@ func (a Ask) Device() (block bool, major, minor int, ok bool) {
 	return kind == unix.S_IFBLK, int(a.Dev >> 8 & 0xfff), int(a.Dev&0xff | a.Dev>>12&0xfff00), kind == unix.S_IFBLK || kind == unix.S_IFCHR
 }
 
+// Capabilities that a caller may have.
+const (
+	Mknod       = unix.CAP_MKNOD
+	SysAdmin    = unix.CAP_SYS_ADMIN
+	SysResource = unix.CAP_SYS_RESOURCE
+)
+
 // Caller is a thread that waits, held so that it can be acted for. What was read of it
 // is of that thread only if it still waits afterwards.
 type Caller struct {
@@ -55,7 +62,20 @@ type Caller struct {
 	effective uint64
 }
 
-// Hold looks at the thread that asks.
+// Look looks at who a thread is, and holds none of its files.
+func Look(tid int) (*Caller, error) {
+	c := &Caller{tid: tid, root: -1, dir: -1}
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", tid))
+	if err == nil {
+		err = c.read(string(text))
+	}
+	if err != nil {
+		return nil, fmt.Errorf("thread %d: %w", tid, err)
+	}
+	return c, nil
+}
+
+// Hold looks at the thread that asks for a node.
 func Hold(tid int, a Ask) (*Caller, error) {
 	c := &Caller{tid: tid, root: -1, dir: -1}
 	if err := c.hold(a); err != nil {
@@ -136,13 +156,19 @@ func (c *Caller) Close() {
 	}
 }
 
-// May tells whether the thread has the right to make nodes in its user namespace, and
-// that is the one of the process init.
-func (c *Caller) May(init int) bool {
+// IDs are the user and the groups by which the thread's rights to files are judged, as
+// the host counts them.
+func (c *Caller) IDs() (uid uint32, groups []uint32) {
+	return uint32(c.uid), append([]uint32{uint32(c.gid)}, c.groups...)
+}
+
+// May tells whether the thread has a capability ([Mknod] and the like) in its user
+// namespace, and that is the one of the process init.
+func (c *Caller) May(init int, capability uint) bool {
 	var own, its unix.Stat_t
 	err1 := unix.Stat(fmt.Sprintf("/proc/%d/ns/user", init), &own)
 	err2 := unix.Stat(fmt.Sprintf("/proc/%d/ns/user", c.tid), &its)
-	return err1 == nil && err2 == nil && own.Ino == its.Ino && own.Dev == its.Dev && c.effective>>unix.CAP_MKNOD&1 == 1
+	return err1 == nil && err2 == nil && own.Ino == its.Ino && own.Dev == its.Dev && c.effective>>capability&1 == 1
 }
 
 // Text reads a path in the thread's memory.

@@ -98,8 +98,8 @@ func TestMknod(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !c.May(pid) || c.May(os.Getpid()) {
-			t.Errorf("may %t, and as another %t", c.May(pid), c.May(os.Getpid()))
+		if !c.May(pid, Mknod) || c.May(os.Getpid(), Mknod) {
+			t.Errorf("may %t, and as another %t", c.May(pid, Mknod), c.May(os.Getpid(), Mknod))
 		}
 		if err := c.Mknod(path, a); !errors.Is(err, want) {
 			t.Errorf("%s: %v, want %v", path, err, want)

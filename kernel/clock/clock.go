@@ -3,6 +3,7 @@ package clock
 
 import (
 	"fmt"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -11,6 +12,16 @@ import (
 // near 0 now (time_namespaces(7), 5.6).
 func ZeroOffsets() string {
 	return fmt.Sprintf("monotonic -%d 0\nboottime -%d 0\n", seconds(unix.CLOCK_MONOTONIC), seconds(unix.CLOCK_BOOTTIME))
+}
+
+// Boot is the time since the boot, that in which the machine slept included, as the
+// caller's time namespace has it; 0 when the kernel does not tell.
+func Boot() time.Duration {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_BOOTTIME, &ts); err != nil {
+		return 0
+	}
+	return time.Duration(ts.Nano())
 }
 
 func seconds(clock int32) int64 {

@@ -26,6 +26,7 @@ const (
 	CurrentAncestorCgroupID Helper = 123
 	SkAssign                Helper = 124
 	RingBufferOutput        Helper = 130
+	RingBufferQuery         Helper = 134
 	SetRetval               Helper = 187
 )
 
@@ -70,6 +71,8 @@ func (h Helper) String() string {
 		return "sk_assign"
 	case RingBufferOutput:
 		return "ringbuf_output"
+	case RingBufferQuery:
+		return "ringbuf_query"
 	case SetRetval:
 		return "set_retval"
 	}

@@ -247,3 +247,33 @@ func Exists(path string) (bool, error) {
 	}
 	return err == nil, err
 }
+
+// Descend makes the directory at path the working directory of this process, with the
+// working directory as the root of that path: no link and no ".." leads out of it.
+func Descend(path string) error {
+	fd, err := inside(path, unix.O_DIRECTORY)
+	if err != nil {
+		return err
+	}
+	defer unix.Close(fd)
+	return os.NewSyscallError("chdir "+path, unix.Fchdir(fd))
+}
+
+// Inside opens what is at path, for no use but as a place, with the working directory as
+// the root of that path.
+func Inside(path string) (*os.File, error) {
+	fd, err := inside(path, 0)
+	if err != nil {
+		return nil, err
+	}
+	return os.NewFile(uintptr(fd), path), nil
+}
+
+func inside(path string, flags uint64) (fd int, err error) {
+	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC | flags, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+	err = retry(func() error {
+		fd, err = unix.Openat2(unix.AT_FDCWD, path, how)
+		return err
+	})
+	return fd, os.NewSyscallError("open "+path, err)
+}

@@ -30,6 +30,7 @@ type Stat struct {
 	Links     uint32
 	Dev, Ino  uint64
 	Rdev      uint64 // of a device
+	Disk      int64  // bytes that it takes of the disk
 	Atime     int64  // nanoseconds since 1970
 	Mtime     int64
 	Ctime     int64
@@ -69,7 +70,7 @@ func statx(fd int, name string, flags int) (Stat, error) {
 	ns := func(t unix.StatxTimestamp) int64 { return t.Sec*1e9 + int64(t.Nsec) }
 	return Stat{
 		Mode: uint32(x.Mode), UID: x.Uid, GID: x.Gid, Size: int64(x.Size), Links: x.Nlink,
-		Dev: unix.Mkdev(x.Dev_major, x.Dev_minor), Ino: x.Ino, Rdev: unix.Mkdev(x.Rdev_major, x.Rdev_minor),
+		Dev: unix.Mkdev(x.Dev_major, x.Dev_minor), Ino: x.Ino, Rdev: unix.Mkdev(x.Rdev_major, x.Rdev_minor), Disk: int64(x.Blocks) * 512,
 		Atime: ns(x.Atime), Mtime: ns(x.Mtime), Ctime: ns(x.Ctime),
 		MountRoot: x.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0,
 	}, err
@@ -141,6 +142,12 @@ func (e *Entry) Chmod(perm uint32) error {
 	return e.do("chmod", func() error { return unix.Fchmodat(unix.AT_FDCWD, e.proc(), perm&0o7777, 0) })
 }
 
+// SetTimes sets the times of access and change, in nanoseconds since 1970.
+func (e *Entry) SetTimes(atime, mtime int64) error {
+	ts := []unix.Timespec{unix.NsecToTimespec(atime), unix.NsecToTimespec(mtime)}
+	return e.do("utimensat", func() error { return unix.UtimesNanoAt(unix.AT_FDCWD, e.proc(), ts, 0) })
+}
+
 // Give gives an open file to host ids, with these permission bits.
 func Give(f *os.File, uid, gid, perm uint32) error {
 	err := retry(func() error { return unix.Fchown(int(f.Fd()), int(uid), int(gid)) })
@@ -197,6 +204,16 @@ func (e *Entry) Xattr(name string) (v []byte, err error) {
 // SetXattr sets one extended attribute.
 func (e *Entry) SetXattr(name string, value []byte) error {
 	return e.do("setxattr "+name, func() error { return unix.Setxattr(e.proc(), name, value, 0) })
+}
+
+// RemoveXattr takes an attribute away; one that is not there is no error.
+func (e *Entry) RemoveXattr(name string) error {
+	return e.do("removexattr "+name, func() error {
+		if err := unix.Removexattr(e.proc(), name); !errors.Is(err, unix.ENODATA) {
+			return err
+		}
+		return nil
+	})
 }
 
 // grow calls with a buffer that is large enough: attributes can grow between the

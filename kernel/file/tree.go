@@ -142,6 +142,25 @@ func Flush(f *os.File) error {
 	return nil
 }
 
+// Settle makes sure that a rename of what the file is in does not reach the disk before
+// the file's content does.
+func Settle(f *os.File) error {
+	var st unix.Statfs_t
+	if err := retry(func() error { return unix.Fstatfs(int(f.Fd()), &st) }); err == nil && st.Type == unix.EXT4_SUPER_MAGIC {
+		return Flush(f)
+	}
+	return f.Sync()
+}
+
+// Exchange gives each of two files or directories the other's path, in one go.
+func Exchange(a, b string) error {
+	err := retry(func() error { return unix.Renameat2(unix.AT_FDCWD, a, unix.AT_FDCWD, b, unix.RENAME_EXCHANGE) })
+	if err != nil {
+		return &os.LinkError{Op: "exchange", Old: a, New: b, Err: err}
+	}
+	return nil
+}
+
 // Sync writes the directory's own entries to the disk.
 func Sync(d *Dir) error {
 	return d.fault("fsync", "", retry(func() error { return unix.Fsync(d.fd) }))

@@ -3,28 +3,40 @@ package fuse
 import (
 	"encoding/binary"
 	"syscall"
+	"time"
 )
 
-// Attr is what stat(2) says of a file of the tree. All times are 0.
+// Attr is what stat(2) says of a file of the tree.
 type Attr struct {
 	Node uint64
 	Mode uint32 // type and permissions
-	// Size is what stat(2) says. read(2) does not care for it; sendfile(2) gives no more.
+	// Size is how much there is to read.
 	Size uint64
-	UID  uint32 // owner and group
-	// NameStays and Stays say that the name and the attributes never change; else the
-	// kernel asks each time. It asks for the attributes of a file when that is opened.
+	// Changed is when the content did, in nanoseconds. The kernel keeps what it has read
+	// until it is told of another time or size.
+	Changed int64
+	UID     uint32 // owner and group
+	// NameStays and Stays say that the name and the attributes never change. Else the
+	// kernel asks for the name each time, and for the attributes whenever For has passed: it
+	// does so before it opens and before it reads.
 	NameStays, Stays bool
+	For              time.Duration
 }
 
 // ever is how long the kernel remembers what stays, in seconds.
 const ever = 1 << 31
 
-func valid(stays bool) uint64 {
-	if stays {
-		return ever
+// stays gives how long the name and the attributes are known, in seconds, and the rest in
+// nanoseconds of both.
+func (a Attr) stays() (name, attr uint64, nanos [2]uint32) {
+	if a.NameStays {
+		name = ever
 	}
-	return 0
+	if a.Stays {
+		return name, ever, nanos
+	}
+	nanos[1] = uint32(a.For % time.Second)
+	return name, uint64(a.For / time.Second), nanos
 }
 
 var enc = binary.NativeEndian
@@ -35,10 +47,11 @@ func (a Attr) attr(b []byte) []byte {
 	if a.Mode&syscall.S_IFMT == syscall.S_IFDIR {
 		links = 2
 	}
-	for _, v := range []uint64{a.Node, a.Size, (a.Size + 511) / 512, 0, 0, 0} {
+	seconds, nanos := uint64(a.Changed/1e9), uint32(a.Changed%1e9)
+	for _, v := range []uint64{a.Node, a.Size, (a.Size + 511) / 512, seconds, seconds, seconds} {
 		b = enc.AppendUint64(b, v)
 	}
-	for _, v := range []uint32{0, 0, 0, a.Mode, links, a.UID, a.UID, 0, 4096, 0} {
+	for _, v := range []uint32{nanos, nanos, nanos, a.Mode, links, a.UID, a.UID, 0, 4096, 0} {
 		b = enc.AppendUint32(b, v)
 	}
 	return b
@@ -46,9 +59,11 @@ func (a Attr) attr(b []byte) []byte {
 
 // entry appends struct fuse_entry_out.
 func (a Attr) entry(b []byte) []byte {
-	for _, v := range []uint64{a.Node, 0, valid(a.NameStays), valid(a.Stays), 0} {
+	name, attr, nanos := a.stays()
+	for _, v := range []uint64{a.Node, 0, name, attr} {
 		b = enc.AppendUint64(b, v)
 	}
+	b = enc.AppendUint32(enc.AppendUint32(b, nanos[0]), nanos[1])
 	return a.attr(b)
 }
 
@@ -57,15 +72,9 @@ func (a Attr) Entry() []byte { return a.entry(nil) }
 
 // Attributes answers GetAttr.
 func (a Attr) Attributes() []byte {
-	b := enc.AppendUint64(nil, valid(a.Stays))
-	return a.attr(enc.AppendUint64(b, 0))
-}
-
-// Opened answers Open: what is read is asked for each time, and no close is waited for.
-func Opened(handle uint64) []byte {
-	const directIO, noFlush = 1 << 0, 1 << 5 // FOPEN_
-	b := enc.AppendUint64(nil, handle)
-	return enc.AppendUint64(b, directIO|noFlush)
+	_, attr, nanos := a.stays()
+	b := enc.AppendUint64(nil, attr)
+	return a.attr(enc.AppendUint32(enc.AppendUint32(b, nanos[1]), 0))
 }
 
 // Stats answers StatFS: a file system without space, which df leaves out.
@@ -78,8 +87,9 @@ func Stats() []byte {
 
 // The flags of struct fuse_init_out that we take, if the kernel has them.
 const (
+	initAutoInval      = 1 << 12 // pages go when the time of the change does
+	initNoOpen         = 1 << 17
 	initParallelDirops = 1 << 18
-	initReadDirPlus    = 1 << 13
 	initNoOpenDir      = 1 << 24
 )
 
@@ -99,7 +109,7 @@ func InitAnswer(r Request) (data []byte, e syscall.Errno) {
 	b := make([]byte, 64) // struct fuse_init_out
 	enc.PutUint32(b, major)
 	enc.PutUint32(b[4:], min(minor, enc.Uint32(r.Body[4:])))
-	enc.PutUint32(b[12:], enc.Uint32(r.Body[12:])&(initParallelDirops|initReadDirPlus|initNoOpenDir))
+	enc.PutUint32(b[12:], enc.Uint32(r.Body[12:])&(initAutoInval|initNoOpen|initParallelDirops|initNoOpenDir))
 	enc.PutUint16(b[16:], 64) // max_background
 	enc.PutUint16(b[18:], 48)
 	enc.PutUint32(b[20:], maxWrite)
@@ -113,16 +123,12 @@ type Dirent struct {
 	Attr Attr
 }
 
-// Dir answers ReadDir, and ReadDirPlus with plus: entries from number offset on, as many
-// as fit into size bytes.
-func Dir(list []Dirent, offset uint64, size int, plus bool) []byte {
+// Dir answers ReadDir: entries from number offset on, as many as fit into size bytes.
+func Dir(list []Dirent, offset uint64, size int) []byte {
 	var b []byte
 	for i := offset; i < uint64(len(list)); i++ {
 		d := list[i]
 		before := len(b)
-		if plus {
-			b = d.Attr.entry(b)
-		}
 		b = enc.AppendUint64(b, d.Attr.Node)
 		b = enc.AppendUint64(b, i+1)
 		b = enc.AppendUint32(b, uint32(len(d.Name)))

@@ -34,7 +34,6 @@ const (
 	Open        Op = 14
 	Read        Op = 15
 	StatFS      Op = 17
-	Release     Op = 18
 	Flush       Op = 25
 	Init        Op = 26
 	ReadDir     Op = 28
@@ -42,7 +41,6 @@ const (
 	Interrupt   Op = 36
 	Destroy     Op = 38
 	BatchForget Op = 42
-	ReadDirPlus Op = 44
 )
 
 // Silent tells whether nobody waits for an answer.
@@ -88,22 +86,13 @@ func (r Request) Name() string {
 	return string(r.Body)
 }
 
-// Span is which bytes Read and ReadDir want, and of which open file. ok is false for a
-// request that is too short.
-func (r Request) Span() (handle, offset uint64, size int, ok bool) {
+// Span is which bytes Read and ReadDir want. ok is false for a request that is too short.
+func (r Request) Span() (offset uint64, size int, ok bool) {
 	if len(r.Body) < 20 {
-		return 0, 0, 0, false
+		return 0, 0, false
 	}
 	e := binary.NativeEndian
-	return e.Uint64(r.Body), e.Uint64(r.Body[8:]), int(e.Uint32(r.Body[16:])), true
-}
-
-// Handle is the open file that Release is about.
-func (r Request) Handle() uint64 {
-	if len(r.Body) < 8 {
-		return 0
-	}
-	return binary.NativeEndian.Uint64(r.Body)
+	return e.Uint64(r.Body[8:]), int(e.Uint32(r.Body[16:])), true
 }
 
 // OpenDevice opens a connection that is not mounted yet. Its descriptor does not block.

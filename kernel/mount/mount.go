@@ -200,6 +200,10 @@ func overlay(layers []string, upper, work *os.File) (int, error) {
 		"lowerdir="+strings.Join(layers, ":"),
 		"upperdir="+procFD(int(upper.Fd())),
 		"workdir="+procFD(int(work.Fd())),
+		// What a layer holds must be all there is to know of it: it is read without being
+		// mounted as well, and moved beneath other guests. Some distributions' kernels would
+		// leave notes about other layers in it.
+		"redirect_dir=off", "metacopy=off",
 	)
 }
 
@@ -261,4 +265,40 @@ func chown(fd int, name string, uid int) error {
 		return fmt.Errorf("chown %s: %w", name, err)
 	}
 	return nil
+}
+
+// UpperInUse tells whether an overlay that still exists, be it by nothing but a descriptor
+// that somebody holds, writes to the directory upper. The kernel is asked for one more
+// overlay that it would refuse for that reason (index=on makes it one), and that it refuses
+// for another after that: the work directory is on another mount.
+func UpperInUse(upper *os.File) (bool, error) {
+	at := procFD(int(upper.Fd()))
+	fs, err := open("overlay", []string{"index=on", "lowerdir=/", "upperdir=" + at, "workdir=/proc"})
+	switch {
+	case err == nil:
+		unix.Close(fs)
+		return false, fmt.Errorf("overlay of %s: a work directory elsewhere was taken", upper.Name())
+	case errors.Is(err, unix.EBUSY):
+		return true, nil
+	case errors.Is(err, unix.EINVAL):
+		return false, nil
+	}
+	return false, err
+}
+
+// AttachTo attaches a detached mount at an open directory or file.
+func AttachTo(fd int, at *os.File) error {
+	err := unix.MoveMount(fd, "", int(at.Fd()), "", unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_EMPTY_PATH)
+	if err != nil {
+		return fmt.Errorf("mount %s: %w", at.Name(), err)
+	}
+	return nil
+}
+
+// There gives the mount at path as it is, to be attached elsewhere instead.
+func There(path string) (fd int, err error) {
+	if fd, err = unix.OpenTree(unix.AT_FDCWD, path, unix.OPEN_TREE_CLOEXEC); err != nil {
+		return -1, fmt.Errorf("mount %s: %w", path, err)
+	}
+	return fd, nil
 }

@@ -48,12 +48,19 @@ const (
 // Take waits for a request and takes it: it is the caller's to answer, and nobody
 // else gets it any more. The error is syscall.ENOENT when the calling process was
 // killed meanwhile.
-func Take(listener int) (Request, error) {
-	var b [Size]byte
+func Take(listener int) (Request, error) { return TakeInto(listener, make([]byte, Size)) }
+
+// TakeInto is Take by a buffer of Size zeros, into which the kernel itself writes the
+// request. In memory that outlives the process there is no moment in which a request was
+// taken and nobody knows of it.
+func TakeInto(listener int, b []byte) (Request, error) {
+	if len(b) < Size {
+		return Request{}, fmt.Errorf("take a system call: %w", syscall.EINVAL)
+	}
 	if err := ioctl(listener, recv, unsafe.Pointer(&b[0])); err != nil {
 		return Request{}, fmt.Errorf("take a system call: %w", err)
 	}
-	r, _ := Parse(b[:])
+	r, _ := Parse(b)
 	return r, nil
 }
 
@@ -65,12 +72,16 @@ func Waits(listener int, id uint64) bool {
 // Answer gives the call's result: value, or the error e when it is not 0. The error is
 // syscall.ENOENT when nobody waits for it.
 func Answer(listener int, id uint64, value int64, e syscall.Errno) error {
+	return answer(listener, id, value, e, 0)
+}
+
+func answer(listener int, id uint64, value int64, e syscall.Errno, flags uint32) error {
 	resp := struct {
 		id    uint64
 		value int64
 		errno int32
 		flags uint32
-	}{id: id, value: value, errno: -int32(e)}
+	}{id: id, value: value, errno: -int32(e), flags: flags}
 	if err := ioctl(listener, send, unsafe.Pointer(&resp)); err != nil {
 		return fmt.Errorf("answer a system call: %w", err)
 	}

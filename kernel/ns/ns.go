@@ -45,3 +45,30 @@ func Parent(userns *os.File) (*os.File, error) {
 	}
 	return os.NewFile(uintptr(fd), "above "+userns.Name()), nil
 }
+
+// Outermost opens the user namespace right below our own that process pid is in, however
+// deep: its own, when it lies there. The error is EPERM for a process of our own.
+func Outermost(pid int) (*os.File, error) {
+	ours, err := os.Stat("/proc/self/ns/user")
+	if err != nil {
+		return nil, err
+	}
+	at, err := Open(pid, "user")
+	for err == nil {
+		var above *os.File
+		if above, err = Parent(at); err != nil {
+			break
+		}
+		var found os.FileInfo
+		if found, err = above.Stat(); err == nil && os.SameFile(found, ours) {
+			above.Close()
+			return at, nil
+		}
+		at.Close()
+		at = above
+	}
+	if at != nil {
+		at.Close()
+	}
+	return nil, err
+}

@@ -10,9 +10,9 @@ import (
 func networks() []feature {
 	return []feature{
 		{Result{Name: "veth",
-			Gives:  "`network.mode: private`, the default of guests with addresses",
+			Gives:  "`network.mode: private`, guests with a network of their own",
 			Brings: "CONFIG_VETH, modprobe veth",
-			Lost:   "guests have the host's network or none"},
+			Lost:   "guests have addresses in the host's network or none"},
 			linkOf("veth")},
 		{Result{Name: "bridge",
 			Gives:  "guests as stations of a local network",
@@ -20,9 +20,9 @@ func networks() []feature {
 			Lost:   "guests are routed"},
 			linkOf("bridge")},
 		{Result{Name: "nftables",
-			Gives:  "`network.mode: private`, whose guests are held to their addresses by a rule; firewalls in guests",
+			Gives:  "`network.mode: private`, whose guests are held to their addresses by a rule; masquerade of the pool's addresses; firewalls in guests",
 			Brings: "CONFIG_NF_TABLES and CONFIG_NFT_FIB_INET, modprobe nf_tables nft_fib_inet",
-			Lost:   "guests have the host's network or none"},
+			Lost:   "guests have addresses in the host's network or none, and those of the pool reach the host alone"},
 			func(*ground) (string, error) {
 				return "", apart(unix.CLONE_NEWNET, func() error {
 					const getGen = 16 // NFT_MSG_GETGEN, linux/netfilter/nf_tables.h

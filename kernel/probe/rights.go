@@ -38,9 +38,9 @@ func rights() []feature {
 			Lost:   "without CAP_SYS_RESOURCE no hard limit can be raised and no oom_score_adj lowered"},
 			capabilities},
 		{Result{Name: "bpf-cgroup",
-			Gives:  "nothing yet: network contexts without a network namespace",
+			Gives:  "network contexts (`network.mode: shared`, the default), `chbind`, lists of devices",
 			Brings: "CONFIG_CGROUP_BPF",
-			Lost:   "nothing yet"},
+			Lost:   "guests have a network of their own or none: `network.mode: private`"},
 			bpfPrograms},
 	}
 }

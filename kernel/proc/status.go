@@ -20,6 +20,9 @@ type Status struct {
 	Threads int
 	VSize   int64 // bytes; 0 for a kernel thread or zombie
 	RSS     int64 // bytes
+	// Bounding are the capabilities that it and what it executes can ever have, bit by
+	// number.
+	Bounding uint64
 }
 
 // ParseStatus reads the text of /proc/PID/status. What is missing stays zero.
@@ -54,6 +57,8 @@ func ParseStatus(text []byte) Status {
 			st.Threads = number(words, 0)
 		case "VmSize":
 			st.VSize = int64(number(words, 0)) << 10
+		case "CapBnd":
+			st.Bounding, _ = strconv.ParseUint(string(rest), 16, 64)
 		case "VmRSS":
 			st.RSS = int64(number(words, 0)) << 10
 		}

@@ -15,6 +15,7 @@ import (
 // Requests of ioctl(2), linux/btrfs.h.
 const (
 	subvolCreate = 0x5000940e // BTRFS_IOC_SUBVOL_CREATE
+	snapCreate   = 0x50009417 // BTRFS_IOC_SNAP_CREATE_V2
 	treeSearch   = 0xd0009411 // BTRFS_IOC_TREE_SEARCH
 	inoLookup    = 0xd0009412 // BTRFS_IOC_INO_LOOKUP
 	quotaCtl     = 0xc0109428 // BTRFS_IOC_QUOTA_CTL
@@ -55,6 +56,23 @@ func MakeSubvolume(dir *os.File, name string) error {
 	}
 	copy(args.name[:], name)
 	return about("make subvolume", filepath.Join(dir.Name(), name), ioctl(dir, subvolCreate, unsafe.Pointer(&args)))
+}
+
+// SnapSubvolume makes a subvolume in a directory with all that the subvolume whose root src
+// is holds at this moment. Its files can be changed.
+func SnapSubvolume(src, dir *os.File, name string) error {
+	var args struct {
+		fd                 int64
+		transaction, flags uint64
+		_                  [4]uint64
+		name               [4040]byte
+	}
+	if len(name) >= len(args.name) {
+		return fmt.Errorf("snapshot %s: %w", src.Name(), unix.ENAMETOOLONG)
+	}
+	args.fd = int64(src.Fd())
+	copy(args.name[:], name)
+	return about("snapshot", src.Name(), ioctl(dir, snapCreate, unsafe.Pointer(&args)))
 }
 
 // Subvolume gives the number of the subvolume whose root the directory is; 0 when it is

@@ -42,13 +42,22 @@ func SetProject(f *os.File, id uint32) error {
 	if err != nil {
 		return err
 	}
+	return assign(f, id, st.IsDir())
+}
+
+// LeaveProject puts an open file or directory into no project: it can be linked from
+// everywhere, and is counted for nobody.
+func LeaveProject(f *os.File) error { return assign(f, 0, false) }
+
+func assign(f *os.File, id uint32, inherits bool) error {
 	var a fsxattr
 	if err := ioctl(f, getAttr, unsafe.Pointer(&a)); err != nil {
 		return noProjects("set project", f, err)
 	}
 	want := a
 	want.project = id
-	if st.IsDir() {
+	want.flags &^= inherit
+	if inherits {
 		want.flags |= inherit
 	}
 	if want == a {

@@ -1,6 +1,7 @@
 package quota
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"os"
@@ -41,9 +42,10 @@ type Record struct {
 
 // Commands of quotactl(2), linux/quota.h and linux/dqblk_xfs.h.
 const (
-	cmdGet     = 0x800007   // Q_GETQUOTA
-	cmdSet     = 0x800008   // Q_SETQUOTA
-	cmdNext    = 0x800009   // Q_GETNEXTQUOTA
+	CmdGet  = 0x800007 // Q_GETQUOTA
+	CmdSet  = 0x800008 // Q_SETQUOTA
+	CmdNext = 0x800009 // Q_GETNEXTQUOTA
+
 	cmdState   = 'X'<<8 + 8 // Q_XGETQSTATV
 	setLimits  = 1 | 4      // QIF_BLIMITS, QIF_ILIMITS
 	block      = 1024       // QIF_DQBLKSIZE
@@ -56,6 +58,51 @@ type dqblk struct {
 	inodesHard, inodesSoft, inodes uint64
 	spaceTime, inodesTime          uint64
 	valid, id                      uint32
+}
+
+// BlockSize is the size of what callers of CmdGet and CmdSet have memory for, struct
+// if_dqblk, in bytes.
+const BlockSize = 72
+
+// Syscall is the number of quotactl_fd(2).
+const Syscall = unix.SYS_QUOTACTL_FD
+
+// Bytes gives the record as the kernel writes it for CmdGet, or with its id for CmdNext.
+func (r Record) Bytes(next bool) []byte {
+	const all = 0x3f // QIF_ALL
+	var out []byte
+	for _, n := range []uint64{blocks(r.Space), blocks(r.SoftSpace), r.UsedSpace, r.Inodes, r.SoftInodes, r.UsedInodes,
+		r.SpaceGrace, r.InodesGrace} {
+		out = binary.NativeEndian.AppendUint64(out, n)
+	}
+	out = binary.NativeEndian.AppendUint32(out, all)
+	id := uint32(0)
+	if next {
+		id = r.ID
+	}
+	return binary.NativeEndian.AppendUint32(out, id)
+}
+
+// ParseLimits reads what a caller of CmdSet wants to set: soft and hard limit of space in
+// bytes, and of inodes; nil is what stays. The error is unix.EPERM for what is no limit:
+// what is used, and times of grace.
+func ParseLimits(b []byte) (space, inodes *[2]uint64, err error) {
+	if len(b) != BlockSize {
+		return nil, nil, unix.EINVAL
+	}
+	at := func(i int) uint64 { return binary.NativeEndian.Uint64(b[8*i:]) }
+	valid := binary.NativeEndian.Uint32(b[64:])
+	if valid&^setLimits != 0 {
+		return nil, nil, unix.EPERM
+	}
+	if valid&1 != 0 {
+		const most = 1<<63/block - 1
+		space = &[2]uint64{min(at(1), most) * block, min(at(0), most) * block}
+	}
+	if valid&4 != 0 {
+		inodes = &[2]uint64{min(at(4), 1<<63-1), min(at(3), 1<<63-1)}
+	}
+	return space, inodes, nil
 }
 
 // statv is struct fs_quota_statv.
@@ -86,7 +133,7 @@ func control(dir *os.File, cmd int, k Kind, id uint32, addr unsafe.Pointer) erro
 // Get tells what is known of an id. An id that never had a file or a limit has zeros.
 func Get(dir *os.File, k Kind, id uint32) (Record, error) {
 	var b dqblk
-	err := control(dir, cmdGet, k, id, unsafe.Pointer(&b))
+	err := control(dir, CmdGet, k, id, unsafe.Pointer(&b))
 	if errors.Is(err, unix.ENOENT) { // XFS, of an id without any
 		return Record{ID: id}, nil
 	}
@@ -98,7 +145,7 @@ func Get(dir *os.File, k Kind, id uint32) (Record, error) {
 // ENOENT says that there is none.
 func Next(dir *os.File, k Kind, id uint32) (Record, error) {
 	var b dqblk
-	err := control(dir, cmdNext, k, id, unsafe.Pointer(&b))
+	err := control(dir, CmdNext, k, id, unsafe.Pointer(&b))
 	return b.record(), fault("read", dir, k, id, err)
 }
 
@@ -109,7 +156,7 @@ func Set(dir *os.File, k Kind, id uint32, l Limits) error {
 		spaceHard: blocks(l.Space), spaceSoft: blocks(l.SoftSpace),
 		inodesHard: l.Inodes, inodesSoft: l.SoftInodes, valid: setLimits,
 	}
-	return fault("set", dir, k, id, control(dir, cmdSet, k, id, unsafe.Pointer(&b)))
+	return fault("set", dir, k, id, control(dir, CmdSet, k, id, unsafe.Pointer(&b)))
 }
 
 // State tells whether use is counted and limits are enforced. A file system without

@@ -12,6 +12,10 @@ type Narrow struct {
 	FixNice    bool     // raising a priority does nothing, and says that it did
 	FixIONice  bool     // the same for that of block devices
 	AskedNodes bool     // a supervisor makes device nodes: see Listened
+	AskedSize  bool     // a supervisor tells how large the machine is: sysinfo(2)
+	AskedCPUs  bool     // and on which processors a thread may run: sched_getaffinity(2)
+	AskedLimit bool     // a supervisor raises limits: setrlimit(2), and prlimit(2) when it sets one
+	AskedQuota bool     // a supervisor tells and sets quotas: quotactl(2), quotactl_fd(2)
 }
 
 // The verdicts of narrow rights; no table has them.
@@ -21,10 +25,15 @@ const (
 	ioNice  verdict = 'I'
 	node    verdict = 'd'
 	nodeAt  verdict = 'D'
+	ask     verdict = '?'
+	askNew  verdict = '!' // what the table refuses, too
+	limit   verdict = 'l'
 )
 
 // Listened tells whether a filter of the policy must be installed with a listener.
-func (p Policy) Listened() bool { return p.Notify || p.AskedNodes }
+func (p Policy) Listened() bool {
+	return p.Notify || p.AskedNodes || p.AskedSize || p.AskedCPUs || p.AskedLimit || p.AskedQuota
+}
 
 // special is a call with a verdict of its own.
 type special struct {
@@ -61,6 +70,19 @@ func (p Policy) specials(a abi, own bool) (list []special) {
 		add(node, "mknod")
 		add(nodeAt, "mknodat")
 	}
+	if p.AskedSize && own {
+		add(ask, "sysinfo")
+	}
+	if p.AskedCPUs && own {
+		add(ask, "sched_getaffinity")
+	}
+	if p.AskedLimit && own {
+		add(ask, "setrlimit")
+		add(limit, "prlimit64")
+	}
+	if p.AskedQuota && own {
+		add(askNew, "quotactl", "quotactl_fd")
+	}
 	return list
 }
 
@@ -68,7 +90,7 @@ func (p Policy) specials(a abi, own bool) (list []special) {
 func settled(list []special, n uint32, v verdict) verdict {
 	for _, s := range list {
 		// What the table refuses altogether stays refused.
-		if s.n == n && v != refuse && v != absent {
+		if s.n == n && (s.v == askNew || v != refuse && v != absent) {
 			return s.v
 		}
 	}
@@ -94,6 +116,13 @@ func (c *code) narrow(v verdict, yes, no label) (l label, ok bool) {
 		return c.nodes(1, yes), true
 	case nodeAt:
 		return c.nodes(2, yes), true
+	case ask, askNew:
+		return c.ret(unix.SECCOMP_RET_USER_NOTIF), true
+	case limit:
+		// prlimit(pid, resource, new, old): without a new one it is a question.
+		asked := c.ret(unix.SECCOMP_RET_USER_NOTIF)
+		rest := c.loaded(high(2), c.jump(unix.BPF_JEQ, 0, yes, asked))
+		return c.loaded(low(2), c.jump(unix.BPF_JEQ, 0, rest, asked)), true
 	}
 	return 0, false
 }

@@ -79,3 +79,41 @@ func TestNarrowCosts(t *testing.T) {
 		t.Error("nodes need a listener")
 	}
 }
+
+// TestAsked wants calls with narrow rights of a supervisor's left to it, wherever the
+// memory is that they name, and questions not.
+func TestAsked(t *testing.T) {
+	const ask = unix.SECCOMP_RET_USER_NOTIF
+	refused := unix.SECCOMP_RET_ERRNO | uint32(unix.EPERM)
+	limit, quotas := Narrow{AskedLimit: true}, Narrow{AskedQuota: true}
+	for _, c := range []struct {
+		with Narrow
+		nr   uint32
+		args [6]uint64
+		want uint32
+	}{
+		{limit, unix.SYS_SETRLIMIT, [6]uint64{7, 0x7fff00001000}, ask},
+		{limit, unix.SYS_PRLIMIT64, [6]uint64{0, 7, 0x7fff00001000}, ask},
+		{limit, unix.SYS_PRLIMIT64, [6]uint64{0, 7, 1 << 32}, ask},
+		{limit, unix.SYS_PRLIMIT64, [6]uint64{0, 7, 1}, ask},
+		{limit, unix.SYS_PRLIMIT64, [6]uint64{0, 7, 0, 0x7fff00001000}, permit},
+		{limit, unix.SYS_GETRLIMIT, [6]uint64{7}, permit},
+		{limit, unix.SYS_QUOTACTL, [6]uint64{}, refused},
+		{quotas, unix.SYS_QUOTACTL, [6]uint64{}, ask},
+		{quotas, unix.SYS_QUOTACTL_FD, [6]uint64{}, ask},
+		{quotas, unix.SYS_PRLIMIT64, [6]uint64{0, 7, 1}, permit},
+		{quotas, unix.SYS_SWAPON, [6]uint64{}, refused},
+	} {
+		p := Policy{Private: true, Capped: true, Narrow: c.with}
+		if !p.Listened() {
+			t.Errorf("%+v needs no listener", c.with)
+		}
+		prog, err := Compile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, _ := run(t, prog, data{nr: c.nr, arch: native().arch, args: c.args}); got != c.want {
+			t.Errorf("%+v %d%v: %#x, want %#x", c.with, c.nr, c.args, got, c.want)
+		}
+	}
+}

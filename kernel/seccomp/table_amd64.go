@@ -10,7 +10,7 @@ func native() abi {
 		{first: 0x0,
 			verdicts: "aaaaaaaaaaaaaaaaiaaaaaaaaaaaaaaaaaaaaaaaasaaaaaaaaaaaSaacaaaaaaaaaaaaaaa" +
 				"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaeaaaaaaaaaaaaaaaaaaaaaaaaaaaaaanonaanaaaa" +
-				"aaaaaaaaaanmnaaaaaaeemmeeaaaeeneennennnnnnaaaaaaaaaaaaaaaaaaaaaaaaaanann" +
+				"aaaaaaaaaanmnaaaaaaeemmeeaaaeeneennennnnnnaaaaaaaaaaaaaaaaaaaanaaaaanann" +
 				"aaaaaaaaaaaeaaaaaaaanaaaaaaaaaeaekeaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaaaaaaa" +
 				"aaaaaaaaaaeaaaaaeaaamaaaaeaaaaaaeeaeaaaaaaaaaaaaannnnnnnnnnnnnnnnnnnnnnn" +
 				"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnaeeemmmm" +
@@ -81,7 +81,7 @@ func sibling() abi {
 			verdicts: "aaaaaaaaaaaaaaaaanaaammaaeaaaaannaanaaaaaaaanaaaaaaemniananaaanaaaaaaaaa" +
 				"aaaaaaaeaaaaaaneaaaaaaaaaanaaeaeaaaaaaeannaeaaaacaanaaaneeneaannonaaaaaa" +
 				"aaaaanaaaaaaaaaaaaaaaannanaaaaaaaaaaaaaaaaaannaaaaaaaaaaaaaaaaaaaaaaaaaa" +
-				"amaaaannaaaaaaaaaaaaaaaaaaaaaaaaaaananaaaaaaaaaaeaaaaaaaanaaaaaaaaaeanek" +
+				"amaaaannaaaaaaaaaaaaaaaaaaaaanaaaaananaaaaaaaaaaeaaaaaaaanaaaaaaaaaeanek" +
 				"eaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaaaaaaaaaaaaaaaaaeaaaaaeaaamaaaeaaaaaaeas" +
 				"Saaaaaaaaaaaaaeaaaaaaaaaaaannnnnnaaaaaaaaaaaeaaaaaaaaaanaaaaaaaaaeeemmmm" +
 				"mma3aaaaaameaaaaaaanaaaaaaaaaaaaaaamanna",

@@ -11,7 +11,7 @@ func native() abi {
 			verdicts: "aaaaaaanaaaaanaaannaamnaanannannnaanaaaaaaaanaaanaaemnianannaanaaaaannaa" +
 				"aaaanaaeaanananeannaaaaaaanaanneaaaaannannaeanaacaanaaaneeneaannonaaaaaa" +
 				"aaaaanaaaaaaaaaaaaaaaannanaaaaaaaaaaaaaaaaaannaaaaaaaaaaaaaaaaaaaaaaaaaa" +
-				"aamaaannaaaaaaaaaaaaaaaaaaaaaaaaanaaaannaaaaaaeaaaaaaaannnaaaaaaasaaaaaa" +
+				"aamaaannaaaaaaaaaaaaaaaaaaanaaaaanaaaannaaaaaaeaaaaaaaannnaaaaaaasaaaaaa" +
 				"Saaaaaaaaaaaaaaaaaaaaekeanaaaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaeaaaaaaaaaaaa" +
 				"aaaaeaaaaaaeaaamaaaeaaaaaaeaeaaaaaaaaaaaaenaeaaaaaaaaaanaaaaaaaaaeeemmmm" +
 				"mma3aaaaaameaaanaaanaaaaaaaaaaaaaaamanna",

@@ -8,7 +8,7 @@ import "golang.org/x/sys/unix"
 func native() abi {
 	return abi{arch: unix.AUDIT_ARCH_AARCH64, blocks: [2]block{
 		{first: 0x0,
-			verdicts: "aaaaaaaaaaaaaaaaaanaaaaaaaaaaiaaaaaaaaammmnaaaaaaaaaaaaaaaaaeaaaaaaaaaaa" +
+			verdicts: "naaaaaaaaaaaaaaaaanaaaaaaaaaaiaaaaaaaaammmnaaaaaaaaaaaaaaaaaeaaaaaaaaaaa" +
 				"aaaaaaaaaaaaaaaaaeaaoaaaauaaaaaaeeeaaaaaeaaaeaaaaaaaaaaaaaaaaaaaaaaaaaaa" +
 				"aaaaaaaaaaaaaaaaaaaaaaaaaaeaaaaaaaaaaaaaaaaaaaaaaaaaaasSaaaaaaaaaaaaaaaa" +
 				"aekecaaaeeaaaaaaaaaaaaaaaeaannnnnnnnnnnnnnnnaaaaaeaamaaaaeaaaaaaeaeaaaaa" +
@@ -75,7 +75,7 @@ func sibling() abi {
 			verdicts: "aaaaaaanaaaaanaaannaamnaanannannnaanaaaaaaaanaaanaaemnianannaanaaaaannaa" +
 				"aaaanaaeaanananeannaaaaaaanaanneaaaaannannaeanaacaanaaaneeneaannonaaaaaa" +
 				"aaaaanaaaaaaaaaaaaaaaannanaaaaaaaaaaaaaaaaaannaaaaaaaaaaaaaaaaaaaaaaaaaa" +
-				"aamaaannaaaaaaaaaaaaaaaaaaaaaaaaanaaaannaaaaaaeaaaaaaaannnaaaaaaasaaaaaa" +
+				"aamaaannaaaaaaaaaaaaaaaaaaanaaaaanaaaannaaaaaaeaaaaaaaannnaaaaaaasaaaaaa" +
 				"Saaaaaaaaaaaaaaaaaaaaekeanaaaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaeaaaaaaaaaaaa" +
 				"aaaaeaaaaaaeaaamaaaeaaaaaaeaeaaaaaaaaaaaaenaeaaaaaaaaaanaaaaaaaaaeeemmmm" +
 				"mma3aaaaaameaaanaaanaaaaaaaaaaaaaaamanna",

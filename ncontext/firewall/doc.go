@@ -1,8 +1,8 @@
 // Package firewall is the one table of the host's packet filter that is ours: inet
 // vserver. It holds what concerns packets of guests outside their reach. Each part is
 // there while somebody uses it, and the table while there is a part; source,
-// ping and masquerade stay for the next guest until there is none at all ([Prune]), since to
-// take anything out of the table costs milliseconds:
+// ping, parked and masquerade stay for the next guest until there is none at all ([Prune]),
+// since to take anything out of the table costs milliseconds:
 //
 //	source       drops packets out of guests' routed links that bear a source address
 //	             which the host would not reach by that link
@@ -21,6 +21,7 @@
 //	             127.0.0.0/8
 //	masquerade   hides networks of ours behind the host (pool4, pool6)
 //	ping, ping6  put the source into pings of guests of the host's network (pingers6)
+//	parked       puts the port into datagrams of theirs that come from a hidden one
 //
 // For guest 8 there are the chains guest-8, empty, which says that the guest has
 // something here, and as needed in-8, out-8, police-8 and publish-8. Maps are looked
@@ -38,6 +39,9 @@
 // switched on. Neighbour discovery of IPv6, and what a guest in the host's network
 // sends itself, is never denied. What a guest may not send is refused, so that its
 // programs know at once; what it may not be sent is dropped.
+//
+// Guests at a bridge or beside a link of the host's have a table of this name in their own
+// namespace ([Within]): rules and rates that the host's packet filter would not see.
 //
 // Two tools at once keep out of each other's way by [ns.LockNet], which needs no place
 // on disk and holds for all installations.

@@ -117,15 +117,8 @@ func (g Guest) police(b *nft.Batch, use func(string, ...nft.Element)) {
 		return
 	}
 	name := policeChain(g.XID)
-	bytes := uint64(g.Ingress) / 8
-	// The kernel's bucket holds what the rate makes in a second and this above it: two of
-	// the largest packets that it puts together, without which TCP does not get up to a
-	// low rate.
-	const burst = 2 << 16
 	b.AddChain(name, nil)
-	b.AddRule(name, g.Ingress.String()+"bit/s", &expr.Limit{
-		Type: expr.LimitTypePktBytes, Rate: bytes, Unit: expr.LimitTimeSecond, Burst: burst, Over: true,
-	}, &expr.Counter{}, &expr.Verdict{Kind: expr.VerdictDrop})
+	b.AddRule(name, g.Ingress.String()+"bit/s", faster(g.Ingress)...)
 	for _, a := range g.Addresses {
 		use(byFamily("police", a), nft.Element{Key: a.AsSlice(), Chain: name})
 	}

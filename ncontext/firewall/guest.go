@@ -154,6 +154,7 @@ func unable(err error) error {
 type state struct {
 	guest    Guest
 	shielded bool
+	kept     bool                     // what belongs to guests without a mark is there
 	chains   []string                 // the guest's
 	mine     map[string][]nft.Element // by set: the guest's
 	others   map[string]int           // by set: how many are others'
@@ -169,6 +170,13 @@ func look(conn *nft.Conn, g Guest) (*state, error) {
 	}
 	if s.sets, err = conn.Sets(table()); err != nil {
 		return nil, err
+	}
+	for _, name := range []string{pingChain, parkedChain} {
+		there, err := conn.HasChain(table(), name)
+		if err != nil {
+			return nil, err
+		}
+		s.kept = s.kept || there
 	}
 	if old, err := conn.HasChain(table(), markChain(g.XID)); err != nil || !old {
 		return s, err
@@ -277,7 +285,7 @@ func (s *state) sweep(b *nft.Batch) {
 	if !s.deletes() {
 		return
 	}
-	left := s.shielded || s.guest.Link != "" || slices.Contains(s.sets, poolSet4)
+	left := s.shielded || s.kept || s.guest.Link != "" || slices.Contains(s.sets, poolSet4)
 	var gone []feature
 	for _, f := range features() {
 		switch used := slices.ContainsFunc(f.users, func(set nft.Set) bool { return s.others[set.Name] > 0 }); {

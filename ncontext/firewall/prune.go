@@ -14,8 +14,9 @@ import (
 )
 
 // Prune removes what stays in the table when its users go, the shield, the hiding of
-// pools and the source of pings, and with it the table, unless some guest has something there, an address of
-// the host's or a link. It succeeds when there is nothing.
+// pools, the source of pings and the ports of parked sockets, and with it the table,
+// unless some guest has something there, an address of the host's or a link. It succeeds
+// when there is nothing.
 func Prune() error {
 	shielded, err := nft.Exists(table(), sourceChain)
 	if err != nil {
@@ -26,7 +27,11 @@ func Prune() error {
 		return unable(err)
 	}
 	pinging, err := nft.Exists(table(), pingChain)
-	if err != nil || !shielded && !pooled && !pinging {
+	if err != nil {
+		return unable(err)
+	}
+	parking, err := nft.Exists(table(), parkedChain)
+	if err != nil || !shielded && !pooled && !pinging && !parking {
 		return unable(err)
 	}
 	pools, err := prune()
@@ -40,6 +45,9 @@ func Prune() error {
 	}
 	if addresses && pinging {
 		err = errors.Join(err, Ping(netip.Addr{}, netip.Addr{}))
+	}
+	if addresses && parking {
+		err = errors.Join(err, Parked())
 	}
 	for _, pool := range pools {
 		if addresses {

@@ -112,7 +112,12 @@ func Open(d guest.Dirs, id guest.XID) (*Context, error) {
 // the guest's name instead; both are zero outside.
 func Own(d guest.Dirs) (guest.XID, guest.Name) {
 	text, _ := os.ReadFile("/proc/self/cgroup")
-	for line := range strings.Lines(string(text)) {
+	return Of(d, string(text))
+}
+
+// Of is Own for the process of whose /proc/PID/cgroup that is the text.
+func Of(d guest.Dirs, groups string) (guest.XID, guest.Name) {
+	for line := range strings.Lines(groups) {
 		path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::/"+d.Cgroup+"/")
 		if !ok {
 			continue

@@ -19,6 +19,7 @@ import (
 	"vserver/guest"
 	"vserver/ncontext/dhcp"
 	"vserver/ncontext/private/announce"
+	"vserver/ncontext/private/held"
 	"vserver/ncontext/private/port"
 	"vserver/ncontext/private/rtm"
 )
@@ -89,7 +90,7 @@ func lease(ctx context.Context, g Guest, say func(format string, args ...any)) e
 	for _, a := range have {
 		c.Have, _ = netip.AddrFromSlice(a.IP.To4())
 	}
-	if err := within(g.Netns, c.Open); err != nil {
+	if err := held.Within(g.Netns, c.Open); err != nil {
 		return err
 	}
 	c.Run(ctx)

@@ -8,15 +8,14 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"syscall"
 
 	"github.com/vishvananda/netlink"
-	"github.com/vishvananda/netns"
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/ncontext/private/held"
 	"vserver/ncontext/private/port"
 	"vserver/ncontext/private/rtm"
 )
@@ -25,13 +24,17 @@ func (u *up) routed() bool { return u.net.Link == "" || u.net.Link == guest.Link
 
 // bridgeName is the bridge that the guest joins; "" for none.
 func (u *up) bridgeName() string {
-	switch {
-	case u.net.Link != guest.LinkBridge:
+	if u.net.Link != guest.LinkBridge {
 		return ""
-	case u.net.Bridge == "":
-		return guest.DefaultBridge
 	}
-	return u.net.Bridge
+	return held.Over(u.net)
+}
+
+// hold has the guest keep to rules that the host's filter would not see.
+func (u *up) hold() error { return held.Up(u.held()) }
+
+func (u *up) held() held.Guest {
+	return held.Guest{Spec: u.Spec, Netns: u.Netns, Port: Link(u.xid), Addresses: addrsOf(u.addrs)}
 }
 
 // bridge finds or makes the bridge and makes the guest's port of it, down. All of it
@@ -207,7 +210,7 @@ func (u *up) macvlan() error {
 // learns from its neighbours: routers by advertisements only when the spec leaves its
 // addresses to the network, and no IPv6 at all when it names none.
 func (u *up) settle() error {
-	return within(u.Netns, func() error {
+	return held.Within(u.Netns, func() error {
 		if err := writeSysctl("1", "ipv4", "conf", inside, "arp_notify"); err != nil {
 			return err
 		}
@@ -289,18 +292,4 @@ func hashed(dirs guest.Dirs, what string) net.HardwareAddr {
 	h.Write([]byte(what))
 	sum := h.Sum(nil)
 	return net.HardwareAddr{0x02, sum[0] ^ sum[5], sum[1] ^ sum[6], sum[2] ^ sum[7], sum[3], sum[4]}
-}
-
-// within does something in a network namespace, on a thread that ends with it.
-func within(ns int, do func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // and never unlocked
-		if err := netns.Set(netns.NsHandle(ns)); err != nil {
-			done <- fmt.Errorf("enter the guest's network: %w", err)
-			return
-		}
-		done <- do()
-	}()
-	return <-done
 }

@@ -188,7 +188,7 @@ func TestRepublish(t *testing.T) {
 		{[]string{"8088:80"}, "8088", "8080"}, {nil, "", "8088"}, {[]string{"8080:80", "8088:80"}, "8080", "8089"},
 	} {
 		s.Network.Publish = nil
-		must(t, Refresh(Guest{Spec: published(s, c.publish...), Name: "g8", Netns: -1, Dirs: w.dirs}))
+		must(t, Refresh(Guest{Spec: published(s, c.publish...), Name: "g8", Netns: int(a), Dirs: w.dirs}))
 		for port, seen := range map[string]string{c.answers: "192.0.2.9", c.quiet: ""} {
 			patience := long
 			if seen == "" {

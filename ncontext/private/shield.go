@@ -12,6 +12,7 @@ import (
 
 	"vserver/guest"
 	"vserver/ncontext/firewall"
+	"vserver/ncontext/private/held"
 )
 
 // tableName is our table of the host's packet filter.
@@ -24,12 +25,18 @@ const tableName = "vserver"
 func (u *up) shield() error { return u.filter(firewall.Up) }
 
 // Refresh gives a guest that runs the rules and published ports of its spec, in one
-// step. A guest with a lease waits for its next start with that.
+// step. A guest with a lease waits for its next start with its published ports. The
+// namespace of a guest at a bridge or beside a link is needed.
 func Refresh(g Guest) error {
 	n := &g.Spec.Network
 	u := &up{Guest: g, xid: g.Spec.XID, net: n}
 	for _, p := range n.Addresses {
 		u.addrs = append(u.addrs, newAddr(p.Prefix))
+	}
+	if !u.routed() {
+		if err := held.Change(u.held()); err != nil {
+			return err
+		}
 	}
 	if len(u.addrs) == 0 || n.DHCP || n.Link == guest.LinkMacvlan {
 		return nil
@@ -64,7 +71,7 @@ func (u *up) joined() error {
 func (u *up) filter(tell func(firewall.Guest) error) error {
 	g := firewall.Of(u.Spec, Link(u.xid), addrsOf(u.addrs))
 	if u.over != nil {
-		g.Rules, g.Shaped = nil, false // packets between ports are not seen there
+		g.Rules = nil // packets between ports are not seen there: see package held
 	}
 	dev := g.Link
 	if u.own {

@@ -53,9 +53,9 @@ func Up(g Guest) error {
 	steps := []func() error{u.survey, u.link, u.shield, u.outside, u.lead, u.inside, u.forward, u.source, u.ready}
 	switch n.Link {
 	case guest.LinkBridge:
-		steps = []func() error{u.survey, u.bridge, u.outlet, u.settle, u.inlet, u.forward}
+		steps = []func() error{u.survey, u.bridge, u.outlet, u.settle, u.hold, u.inlet, u.forward}
 	case guest.LinkMacvlan:
-		steps = []func() error{u.survey, u.macvlan, u.settle, u.inlet}
+		steps = []func() error{u.survey, u.macvlan, u.settle, u.hold, u.inlet}
 	}
 	for _, do := range append(steps, u.tell) {
 		if err := do(); err != nil {

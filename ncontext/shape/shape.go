@@ -19,6 +19,7 @@ type Guest struct {
 	Addresses []netip.Addr
 	Table     int    // routing table of its own, 0 for none
 	Link      string // host's end of its own link, "" when it has none
+	Over      string // bridge that it is at, or link of the host that it is beside; "" for neither
 	Egress    guest.Egress
 	Ingress   guest.Rate // only with Link
 }
@@ -43,6 +44,8 @@ const (
 	quantum = 6600
 	// group is that of the host's ends of guests' links, as package private sets it.
 	group = 0x7673
+	// portGroup is that of guests' ports of bridges.
+	portGroup = 0x7674
 )
 
 // Up shapes what a guest sends, and what it is sent on a link of its own, whatever was
@@ -121,6 +124,9 @@ func (c *changing) uplinks() (map[int]bool, error) {
 			}
 		}
 	}
+	if err := c.past(out); err != nil {
+		return nil, err
+	}
 	for index := range out {
 		l, err := c.h.LinkByIndex(index)
 		if err != nil || l.Attrs().Group == group || l.Type() == "dummy" || l.Attrs().Name == "lo" {
@@ -128,6 +134,35 @@ func (c *changing) uplinks() (map[int]bool, error) {
 		}
 	}
 	return out, nil
+}
+
+// past adds the links by which frames of the guest leave without being routed: those of
+// the host at its bridge, whose own queue sees nothing of them, or the one that it is
+// beside.
+func (c *changing) past(out map[int]bool) error {
+	if c.Over == "" {
+		return nil
+	}
+	over, err := c.h.LinkByName(c.Over)
+	if err != nil {
+		return fmt.Errorf("link %s: %w", c.Over, err)
+	}
+	index := over.Attrs().Index
+	if over.Type() != "bridge" || c.Link == "" {
+		out[index] = true
+		return nil
+	}
+	delete(out, index)
+	all, err := dump(c.h.LinkList)
+	if err != nil {
+		return fmt.Errorf("links: %w", err)
+	}
+	for _, l := range all {
+		if l.Attrs().MasterIndex == index && l.Attrs().Group != portGroup {
+			out[l.Attrs().Index] = true
+		}
+	}
+	return nil
 }
 
 // leavesBy tells whether a route leads to a router, or to neighbours of the guest.

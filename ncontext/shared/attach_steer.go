@@ -2,6 +2,7 @@ package shared
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"syscall"
 
@@ -16,9 +17,13 @@ import (
 // namespace that guests share; what it has done stays when it ends, and another may
 // begin at any time.
 //
+// parked is called before sockets are entered that are parked at another port than they
+// asked for: it is to have what they send bear that port.
+//
 // It is needed because no hook of the kernel's may enter a socket of UDP where Lookup
-// would find it; see bpf.Steer. TCP does without, and so does a guest of one address.
-func (s *Set) Steer(ctx context.Context) error {
+// would find it; see bpf.Steer. TCP does without, and so does a guest of one address at
+// ports that nobody on the host has.
+func (s *Set) Steer(ctx context.Context, parked func() error) error {
 	p := s.maps
 	events, err := ebpf.OpenMap(s.manifest.maps[bpf.EventsMap])
 	if err != nil {
@@ -48,7 +53,7 @@ func (s *Set) Steer(ctx context.Context) error {
 	}
 	defer ring.Close()
 	for ctx.Err() == nil {
-		if err := s.steer(program); err != nil {
+		if err := s.steer(program, parked); err != nil {
 			return err
 		}
 		if err := ring.Wait(ctx); err != nil && ctx.Err() == nil {
@@ -59,7 +64,7 @@ func (s *Set) Steer(ctx context.Context) error {
 }
 
 // steer enters the sockets that are there.
-func (s *Set) steer(program int) error {
+func (s *Set) steer(program int, parked func() error) error {
 	key, value := make([]byte, 4), make([]byte, bpf.ManifestSize)
 	if err := ebpf.Get(s.maps.Manifest, key, value); err != nil {
 		return err
@@ -67,6 +72,11 @@ func (s *Set) steer(program int) error {
 	if value[bpf.Steering] == 0 {
 		value[bpf.Steering] = 1
 		if err := ebpf.Set(s.maps.Manifest, key, value); err != nil {
+			return err
+		}
+	}
+	if binary.NativeEndian.Uint32(value[bpf.Parking:]) != 0 {
+		if err := parked(); err != nil {
 			return err
 		}
 	}

@@ -384,6 +384,20 @@ func TestUDP4(t *testing.T) {
 		a udp4 c
 		a send c 127.0.0.1:53 eight
 		a recv s = eight 127.0.0.1
+		# who answers is who was asked, and has that name
+		a udp4 m
+		a bind m 127.0.0.1:1053
+		a send m 127.0.0.1:53 asked
+		a recv s = asked 127.0.0.1
+		a send s 127.0.0.1:1053 answered
+		a recv m = answered 127.0.0.1
+		a udp4 k
+		a connect k 127.0.0.1:53
+		a peer k = 127.0.0.1:53
+		a name k = 127.0.0.1:*
+		a udp4 k
+		a connect k 192.0.2.10:53
+		a peer k = 192.0.2.10:53
 		a udp4 l
 		a bind l 127.0.0.1:53
 		a name l = 127.0.0.1:53

@@ -63,9 +63,27 @@ With bcap ` + "`mknod`" + ` vserverd makes nodes for a guest that has a user nam
 ` + "`null zero full random urandom tty ptmx console`" + ` and what rights.devices gives with an m,
 where and as the caller could make any other file. All others are EPERM. Without it
 fifos, sockets and overlay's whiteouts can be made, as by everybody. It is made for
-debootstrap, tar and container tools inside. When vserverd is not there, the call waits
-for it, and fails with ENOSYS when nobody is left who could answer. A filter has one
-listener, so network flag hide_netif excludes it.
+debootstrap, tar and container tools inside.
+
+## What vserverd does
+
+The filter leaves some calls to vserverd, which judges by what the kernel says of the
+caller: its ids, groups, capabilities and user namespace. They wait when it is being
+started again, and fail with ENOSYS when nobody is left who could answer. A filter has
+one listener, so network flag hide_netif excludes these rights. To programs of another
+architecture they do not apply.
+
+| right | call | what is done |
+|---|---|---|
+| bcap ` + "`mknod`" + ` | mknod(2), mknodat(2) of devices | harmless nodes and those of rights.devices: see Devices |
+| ccap ` + "`set_rlimit`" + ` | setrlimit(2), prlimit(2) | a process that has bcap sys_resource raises a hard limit of its own, to at most what the guest's init has (limits.rlimits). Without the right a limit that was lowered stays low. Limits of other processes, nice and rtprio are the kernel's to judge, and so not raised |
+| ccap ` + "`quota_ctl`" + ` | quotactl(2), quotactl_fd(2) | Q_GETQUOTA, Q_GETNEXTQUOTA and Q_SETQUOTA (limits of blocks and inodes) of users and groups, by the guest's ids, of the guest's own files, whatever device is named. Who has bcap sys_admin may do all of it, others ask for their own. ESRCH where the file system has no such quotas; ` + "`vserver NAME quota`" + ` shows and sets the same from outside |
+| view flags | sysinfo(2), sched_getaffinity(2) | the guest's machine: doc/view.md |
+
+What the kernel refuses to root of a user namespace and nobody does for it:
+security.* and trusted.* attributes, mounts of disks and of networks, and scores for the
+OOM killer below the init's. Files in /proc are no calls with arguments to look at; a
+mount of a disk would hand a file system that the guest made to the host's kernel.
 
 ## Settings of the kernel
 

@@ -126,7 +126,7 @@ func list(t reflect.Type, path string) object {
 	switch path {
 	case "init.command", "init.stop_command":
 		o = append(o, member{"prefixItems", []object{absolute(dots)}})
-	case "rights.bcaps", "rights.ccaps", "rights.flags":
+	case "rights.bcaps", "rights.ccaps", "rights.flags", "init.kill_sequence":
 	default:
 		o = append(o, member{"uniqueItems", true})
 	}
@@ -151,11 +151,15 @@ func word(t reflect.Type, path string, preset bool) object {
 		return append(o, member{"pattern", hostname[:len(hostname)-1] + `\.?$`})
 	case "init.runlevel":
 		return object{{"enum", []any{1, 2, 3, 4, 5, 6, 7, 8, 9, "1", "2", "3", "4", "5", "6", "7", "8", "9", "S", "s"}}}
+	case "init.runlevel_stop":
+		return object{{"enum", []any{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, "0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}}}
+	case "shell", "root.path":
+		return absolute(dots)
 	case "root.lower[]":
 		return append(o, member{"anyOf", []object{absolute(dots), {{"pattern", `^[A-Za-z0-9][A-Za-z0-9._:@+-]*$`}}}})
 	case "root.shared[]":
 		return absolute(`^/((proc|sys|dev|run)(/|$)|$)|` + dots)
-	case "hooks.pre-start[]", "hooks.post-start[]", "hooks.pre-stop[]", "hooks.post-stop[]":
+	case "hooks.initialize[]", "hooks.prepre-start[]", "hooks.postpost-stop[]", "hooks.pre-start[]", "hooks.post-start[]", "hooks.pre-stop[]", "hooks.post-stop[]":
 		return absolute(dots)
 	case "rights.syscalls[]":
 		return append(o, member{"pattern", `^[a-z0-9][a-z0-9_]*$`})
@@ -309,8 +313,9 @@ func rulesOf(path string) []object {
 	case "init":
 		return []object{
 			rule(is("style", "command"), object{{"required", []string{"command"}}, {"properties", object{{"command", object{{"type", "array"}}}}}}),
-			rule(is("style", "sysv"), object{{"properties", object{{"command", object{{"type", "null"}}}}}}),
 			rule(object{{"required", []string{"runlevel"}}}, is("style", "sysv")),
+			rule(object{{"required", []string{"runlevel"}}}, without("command")),
+			rule(object{{"required", []string{"runlevel_stop"}}}, is("style", "sysv")),
 			rule(object{{"required", []string{"stop_signal"}}}, without("stop_command")),
 		}
 	}

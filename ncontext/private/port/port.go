@@ -9,6 +9,8 @@
 //	    iifgroup 0x7674 iifname vmap @ports
 //	    iifgroup 0x7674 counter drop
 //	  }
+//	  map classes { type ifname : classid; elements = { "vs8" : 7673:8 } }
+//	  chain class { ... priority -299; iifgroup 0x7674 meta priority set iifname map @classes }
 //	  chain vs8 {
 //	    ether saddr != 02:... drop
 //	    ether type ip   ip saddr 192.0.2.10 accept
@@ -239,7 +241,7 @@ func Others(but string) ([]string, error) {
 	}
 	defer conn.Close()
 	chains, err := conn.Chains(bridges())
-	return slices.DeleteFunc(chains, func(c string) bool { return c == sourceChain || c == but }), err
+	return slices.DeleteFunc(chains, func(c string) bool { return c == sourceChain || c == classChain || c == but }), err
 }
 
 // Unguard takes the rules of a port back, and the table if it is the last.
@@ -253,6 +255,9 @@ func Unguard(name string, last bool) error {
 	if last {
 		b.DelTable()
 	} else {
+		if err := declassify(conn, b, name); err != nil {
+			return err
+		}
 		b.DelElements(portsMap, nft.Element{Key: ifname(name)})
 		b.DelChain(name)
 	}

@@ -1,0 +1,270 @@
+package bpf
+
+import (
+	"syscall"
+
+	"vserver/kernel/ebpf"
+)
+
+// port decides about the port. One below 1024 wants CAP_NET_BIND_SERVICE of the guest,
+// as the kernel does not ask when the verdict is 3: it would ask for the host's. One of
+// TCP is replaced by a hidden one, the same for all sockets of the guest that ask for
+// this port, so that the kernel finds among them, and among them alone, who is in whose
+// way: nothing of the host or of another guest has that port. The first gets the one
+// that the kernel finds free; see PostBind. One of UDP is, where crowded says so.
+func (t *text) port(six bool) {
+	done, high, find, park := t.label("noted"), t.label("high"), t.label("find"), t.label("park")
+	t.load(addr, ctx, saPort)
+	t.is(addr, 0, done)
+	t.mov(r1, addr)
+	t.add(ebpf.Swap16(r1), ebpf.JumpIf(r1, ebpf.AtLeast, unprivileged, high))
+	t.privileged()
+	t.here(high)
+	t.load(r1, ctx, saType)
+	t.is(r1, syscall.SOCK_STREAM, park)
+	t.crowded(six, done)
+	t.here(park)
+	t.load(r1, fp, stackNote)
+	t.add(ebpf.Or(r1, noteParked))
+	t.store(fp, stackNote, r1)
+	t.mov(r3, r1)
+	t.load8(r1, fp, stackID)
+	t.portKey(r1, addr, r3)
+	t.lookup(t.Ports, stackKey)
+	t.set(r1, 0)
+	t.null(r0, find)
+	t.add(ebpf.Load(r1, r0, 0, ebpf.Half))
+	t.mixed(find)
+	t.here(find)
+	t.store(ctx, saPort, r1)
+	t.here(done)
+
+	// A note of an earlier try that failed is overwritten.
+	t.load(r1, fp, stackNote)
+	t.load(r2, ctx, saType)
+	t.set(r4, 1)
+	t.isnt(r1, 0, "old")
+	t.is(r2, syscall.SOCK_DGRAM, "old")
+	t.set(r4, 0)
+	t.here("old")
+	t.load8(r2, ctx, saSock)
+	t.null(r2, "pass")
+	t.add(ebpf.Map(r1, t.Notes)...)
+	t.set(r3, 0)
+	t.call(ebpf.SkStorageGet)
+	t.load(r2, fp, stackNote)
+	t.null(r0, "unnoted")
+	t.load(r3, r0, noteFlags)
+	t.masked(r1, r3, noteCounted|noteKnown|noteNames)
+	t.add(ebpf.OrReg(r1, r2))
+	t.store(r0, noteFlags, r1)
+	t.store(r0, noteAsked, addr)
+	t.load8(r1, fp, stackID)
+	t.store8(r0, noteID, r1)
+	t.marks(six)
+	t.jump("pass")
+	t.here("unnoted")
+	t.isnt(r2, 0, t.refusal(syscall.ENOBUFS))
+}
+
+// mixed goes to fine unless the socket, of TCP, is to be at the wildcard of IPv4 and
+// others, of the same port in r0, are at addresses but the first, or the other way round.
+func (t *text) mixed(fine string) {
+	other, inUse := t.label("other"), t.refusal(syscall.EADDRINUSE)
+	t.load(r2, fp, stackNote)
+	t.add(ebpf.JumpIf(r2, ebpf.Any, noteDatagram, fine))
+	t.add(ebpf.JumpIf(r2, ebpf.Any, noteOther, other))
+	t.add(ebpf.And32(r2, noteFirst))
+	t.is(r2, 0, fine)
+	t.load(r2, r0, portOther)
+	t.isnt(r2, 0, inUse)
+	t.jump(fine)
+	t.here(other)
+	t.load(r2, r0, portFirst)
+	t.isnt(r2, 0, inUse)
+}
+
+// countAt adds to what a value of ports, in r0, counts of the socket whose note has
+// these flags.
+func (t *text) countAt(n ebpf.Register) {
+	t.add(ebpf.AtomicAdd(r0, portSockets, n, ebpf.Word))
+	for _, c := range []struct {
+		bit int32
+		at  int16
+	}{{noteFirst, portFirst}, {noteOther, portOther}} {
+		no := t.label("not")
+		t.masked(r2, flags, c.bit)
+		t.is(r2, 0, no)
+		t.add(ebpf.AtomicAdd(r0, c.at, n, ebpf.Word))
+		t.here(no)
+	}
+}
+
+// portKey writes a key of ports to the stack, for a socket whose note will have, or has,
+// the flags in a register, which is used up.
+func (t *text) portKey(id, port, noted ebpf.Register) {
+	t.store8(fp, stackKey, id)
+	t.store(fp, stackKey+8, port)
+	t.add(ebpf.And32(noted, noteDatagram))
+	t.store(fp, stackKey+12, noted)
+}
+
+// privileged goes on when the process may bind ports below 1024 in its guest.
+func (t *text) privileged() {
+	const bindService = 1 << 10 // CAP_NET_BIND_SERVICE
+	if t.Cred == 0 {
+		t.call(ebpf.CurrentUIDGID)
+		t.add(ebpf.And32(r0, 0xffff))
+		t.isnt(r0, 0, t.refusal(syscall.EACCES))
+		return
+	}
+	t.chase(t.Cred, t.Effective)
+	t.add(ebpf.And32(r0, bindService))
+	t.is(r0, 0, t.refusal(syscall.EACCES))
+}
+
+// services is the first port that is nobody's well-known one: from 512 on clients take
+// ports for themselves, who want an answer at once (rresvport(3)).
+const services = 512
+
+// parkMark is in the upper half of the mark of a parked socket of UDP: "uv" in ASCII.
+// The lower half is the port that was asked for, which package firewall puts into what
+// the socket sends.
+const parkMark = 0x7675
+
+// crowded goes on when a socket of UDP that is to be bound to the port in addr shall be
+// parked, with noteDatagram in its note, else to real. For UDP a hidden port is dearer than the
+// real one: Lookup does not know the socket before Steer has entered it, and what it
+// sends gets its port on the way. So it is parked at ports that a service of the host
+// could want at any time, while somebody steers, and at others when somebody has the
+// wildcard there. Groups and broadcasts come to real ports alone.
+func (t *text) crowded(six bool, real string) {
+	park, ask := t.label("crowded"), t.label("ask")
+	t.isnt(r1, syscall.SOCK_DGRAM, real)
+	at, four := int16(saAddr4), t.label("four")
+	if six {
+		at = saAddr6 + 12
+		t.load(r1, ctx, saAddr6)
+		t.load(r2, ctx, saAddr6+4)
+		t.add(ebpf.OrReg(r2, r1))
+		t.load(r3, ctx, saAddr6+8)
+		t.add(ebpf.OrReg(r3, r2))
+		t.is(r3, net(0xffff), four)
+		t.is(r3, 0, real)
+		t.add(ebpf.And32(r1, net(0xff000000)))
+		t.is(r1, net(0xff000000), real)
+		t.service(park, ask+"6")
+		t.here(ask + "6")
+		for i := int16(0); i < 32; i += 8 {
+			t.put8(fp, stackTuple+i, 0)
+		}
+		t.holder(36, real)
+		t.jump(park)
+		t.here(four)
+	}
+	t.flag(Broadcast, real)
+	remapped := t.label("remapped")
+	t.load(r1, ctx, at)
+	t.is(r1, 0, real)
+	t.masked(r2, r1, net(0xf0000000))
+	t.is(r2, net(0xe0000000), real)
+	t.add(ebpf.And32(r1, net(0xff000000)))
+	t.isnt(r1, net(0x7f000000), remapped)
+	t.flag(Remap, remapped)
+	t.jump(real)
+	t.here(remapped)
+	t.service(park, ask)
+	t.here(ask)
+	t.put8(fp, stackTuple, 0)
+	t.holder(12, real)
+	t.here(park)
+	t.load(r1, fp, stackNote)
+	t.add(ebpf.Or(r1, noteDatagram))
+	t.store(fp, stackNote, r1)
+}
+
+// service goes to park when the port in addr is one of services and somebody steers: has
+// begun to, and has left no event unread.
+func (t *text) service(park, other string) {
+	t.mov(r1, addr)
+	t.add(ebpf.Swap16(r1), ebpf.JumpIf(r1, ebpf.AtLeast, services, other))
+	t.put(fp, stackKey, 0)
+	t.lookup(t.Manifest, stackKey)
+	t.null(r0, other)
+	t.load(r1, r0, Steering)
+	t.is(r1, 0, other)
+	t.add(ebpf.Map(r1, t.Events)...)
+	t.set(r2, 0) // BPF_RB_AVAIL_DATA
+	t.call(ebpf.RingBufferQuery)
+	t.is(r0, 0, park)
+}
+
+// holder goes on when a socket of UDP has the wildcard at the port in addr, of the family
+// of the tuple on the stack, whose addresses are zeros.
+func (t *text) holder(size int16, none string) {
+	t.mov(r1, addr)
+	t.add(ebpf.ShiftLeft(r1, 16)) // behind the source's port, which is 0
+	t.store(fp, stackTuple+size-4, r1)
+	t.findUDP(int32(size), none)
+	t.mov(r1, r0)
+	t.call(ebpf.SkRelease)
+}
+
+// marks ends a bind of a socket of UDP with this note, whose flags were those in r3: one
+// that is parked gets its mark, and its note the address; one that an earlier try has
+// marked loses that.
+func (t *text) marks(six bool) {
+	parked, mark, done, fresh := t.label("parked"), t.label("mark"), t.label("marked"), t.label("fresh")
+	t.load(r1, ctx, saType)
+	t.isnt(r1, syscall.SOCK_DGRAM, done)
+	t.mov(entry, r0)
+	t.mov(flags, r3)
+	t.put(fp, stackKey, 0)
+	t.load(r1, fp, stackNote)
+	t.add(ebpf.JumpIf(r1, ebpf.Any, noteParked, parked))
+	t.add(ebpf.And32(flags, noteParked))
+	t.is(flags, 0, done)
+	t.jump(mark)
+
+	t.here(parked)
+	t.lookup(t.Manifest, stackKey)
+	t.null(r0, t.refusal(syscall.ENOBUFS))
+	t.put(r0, Parking, 1)
+	t.add(ebpf.And32(flags, noteKnown))
+	t.is(flags, 0, fresh)
+	t.forget(entry)
+	t.here(fresh)
+	if six {
+		for i := int16(0); i < 16; i += 4 {
+			t.load(r1, ctx, saAddr6+i)
+			t.store(entry, noteAddress+i, r1)
+		}
+	} else {
+		t.put8(entry, noteAddress, 0)
+		t.put(entry, noteAddress+8, net(0xffff))
+		t.load(r1, ctx, saAddr4)
+		t.store(entry, noteAddress+12, r1)
+	}
+	t.mov(r1, addr)
+	t.add(ebpf.Or32(r1, parkMark<<16))
+	t.store(fp, stackKey, r1)
+	t.here(mark)
+	t.mov(r1, ctx)
+	t.set(r2, syscall.SOL_SOCKET)
+	t.set(r3, syscall.SO_MARK)
+	t.stack(r4, stackKey)
+	t.set(r5, 4)
+	t.call(ebpf.SetSockOpt)
+	t.isnt(r0, 0, t.refusal(syscall.ENOBUFS))
+	t.here(done)
+}
+
+// event has Steer called.
+func (t *text) event() {
+	t.put8(fp, stackKey, 0)
+	t.add(ebpf.Map(r1, t.Events)...)
+	t.stack(r2, stackKey)
+	t.set(r3, 8)
+	t.set(r4, 0)
+	t.call(ebpf.RingBufferOutput)
+}

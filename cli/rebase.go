@@ -1,0 +1,59 @@
+package cli
+
+import (
+	"context"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"vserver/guest"
+	"vserver/host"
+)
+
+func newRebase(t *tool) *cobra.Command {
+	var dry bool
+	c := command("rebase NAME IMAGE [OPTION...]", `
+Lays a stopped guest over another image: a newer version of the one beneath it, as
+NAME@VERSION or as the plain name of the newest. Its own files stay as they are, and its
+spec keeps its comments. Files that are the guest's own and differ between the two
+images are told, a line each: what the guest did, what the image did, the path. The
+guest goes on seeing its own; a package that was installed in the guest may miss what
+the image brings. With --dry-run only that is told.`, `
+vserver web1 rebase bookworm@20261124
+vserver rebase web1 bookworm --dry-run`,
+		func(ctx context.Context, args []string) error { return t.rebase(ctx, args, dry) })
+	c.Flags().BoolVarP(&dry, "dry-run", "n", false, "tell what would come of it and change nothing")
+	return c
+}
+
+// rebasedJSON is what a rebase did, as --json prints it.
+type rebasedJSON struct {
+	Name      guest.Name      `json:"name"`
+	From      string          `json:"from"`
+	To        string          `json:"to"`
+	Conflicts []host.Conflict `json:"conflicts"`
+}
+
+// rebase gives a guest another image.
+func (t *tool) rebase(ctx context.Context, args []string, dry bool) error {
+	n, rest, err := t.one(args)
+	if err != nil {
+		return err
+	}
+	if len(rest) != 1 {
+		return usageHint("vserver rebase --help", "want a guest and an image")
+	}
+	r, err := t.host.Rebase(ctx, n, rest[0], dry)
+	if err != nil {
+		return t.about(n, hintImages(err))
+	}
+	if t.json {
+		return writeJSON(t.out, rebasedJSON{n, r.From, r.To, append([]host.Conflict{}, r.Conflicts...)})
+	}
+	var rows [][]string
+	for _, c := range r.Conflicts {
+		rows = append(rows, []string{"guest " + c.Guest, "image " + c.Image, strings.Map(printable, c.Path)})
+	}
+	_, err = t.out.WriteString(columns(rows))
+	return err
+}

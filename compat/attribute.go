@@ -1,0 +1,251 @@
+package compat
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+
+	"vserver/fault"
+	"vserver/guest"
+	"vserver/kernel/cred"
+	"vserver/kernel/proc"
+)
+
+type attributes struct {
+	xid                      string
+	set, get, secure         bool
+	bcaps, ccaps, flag, mask []string
+}
+
+func newVattribute(c *call) run {
+	var a attributes
+	c.flags.StringVar(&a.xid, "xid", "", "context `X`: its number, or the name of a guest")
+	c.flags.BoolVar(&a.set, "set", false, "change, which is the default")
+	c.flags.BoolVar(&a.get, "get", false, "show")
+	c.flags.StringArrayVar(&a.bcaps, "bcap", nil, "system `[!]CAPABILITY`, several with commas")
+	c.flags.StringArrayVar(&a.ccaps, "ccap", nil, "context `[!]CAPABILITY`, several with commas")
+	c.flags.StringArrayVar(&a.flag, "flag", nil, "context `[!]FLAG`, several with commas")
+	c.flags.StringArrayVar(&a.mask, "umask", nil, "not supported: `NAMESPACE`")
+	c.flags.BoolVar(&a.secure, "secure", false, "what a guest has by default")
+	return func(words []string) error {
+		s, err := c.subject(a.xid)
+		if err != nil {
+			return err
+		}
+		defer s.close()
+		switch {
+		case a.get:
+			err = c.attributes(s)
+		case len(a.mask) > 0:
+			err = lacking("--umask: no mask of namespaces", "rights.ccaps: [namespace] of a guest's spec, or its absence")
+		case s.guest != "":
+			err = c.change(s.guest, a)
+		case a.xid != "" && a.xid != "self" || len(words) == 0:
+			err = lacking("the rights of processes that run cannot be taken", "`vattribute --set ... -- COMMAND`, before it runs")
+		default:
+			return c.confine(a, words)
+		}
+		if err != nil {
+			return err
+		}
+		return become(words)
+	}
+}
+
+// attributes shows what a context may do.
+func (c *call) attributes(s subject) error {
+	if s.guest == "" {
+		caps := cred.Bounding()
+		if s.alone != nil && !s.self {
+			var err error
+			if caps, err = bounding(s); err != nil {
+				return err
+			}
+		}
+		c.print(guest.Capset(caps).Names(), nil, nil)
+		return nil
+	}
+	spec, err := c.host.Load(s.guest)
+	if err != nil {
+		return err
+	}
+	caps, err1 := spec.Bounding()
+	ccaps, err2 := spec.CcapSet()
+	flags, err3 := spec.FlagSet()
+	view, err4 := spec.Views()
+	net, err5 := spec.Network.NetCaps()
+	names := namesOf(guest.Flags(), flags)
+	for word, flag := range map[string]guest.ViewFlags{"virt_mem": guest.VirtMem, "virt_cpu": guest.VirtCPU, "virt_load": guest.VirtLoad, "virt_uptime": guest.VirtUptime} {
+		if view.Has(flag) {
+			names = append(names, word)
+		}
+	}
+	if spec.Network.Hidden() {
+		names = append(names, "hide_netif")
+	}
+	cnames := namesOf(guest.Ccaps(), ccaps)
+	if net&guest.RawICMP != 0 {
+		cnames = append(cnames, "raw_icmp")
+	}
+	c.print(caps.Names(), byBit(guest.Ccaps(), cnames), byBit(guest.Flags(), names))
+	return errors.Join(err1, err2, err3, err4, err5)
+}
+
+func (c *call) print(bcaps, ccaps, flags []string) {
+	fmt.Fprintf(c.out, "bcapabilities:\n%s\nccapabilities:\n%s\nflags:\n%s\n", strings.Join(bcaps, ","), strings.Join(ccaps, ","), strings.Join(flags, ","))
+}
+
+func bounding(s subject) (uint64, error) {
+	pid, err := s.alone.First()
+	if err != nil {
+		return 0, err
+	}
+	p, err := proc.Open()
+	if err != nil {
+		return 0, err
+	}
+	defer p.Close()
+	st, err := p.Status(pid)
+	return st.Bounding, err
+}
+
+// namesOf gives the names of a set's rights.
+func namesOf(table []guest.Right, set guest.RightSet) (names []string) {
+	for _, r := range table {
+		if r.Bit >= 0 && set.Has(r.Bit) {
+			names = append(names, r.Name)
+		}
+	}
+	return names
+}
+
+// byBit sorts names as their table has them.
+func byBit(table []guest.Right, names []string) []string {
+	at := func(name string) int {
+		return slices.IndexFunc(table, func(r guest.Right) bool { return r.Name == name })
+	}
+	slices.SortFunc(names, func(a, b string) int { return at(a) - at(b) })
+	return names
+}
+
+// change writes rights into a guest's spec: each flag under the key that says it.
+func (c *call) change(n guest.Name, a attributes) error {
+	spec, err := c.host.Load(n)
+	if err != nil {
+		return err
+	}
+	lists := map[string][]string{
+		"rights.bcaps": spec.Rights.Bcaps, "rights.ccaps": spec.Rights.Ccaps, "rights.flags": spec.Rights.Flags,
+		"view.flags": spec.View.Flags, "network.flags": spec.Network.Flags, "network.ncaps": spec.Network.NCaps,
+	}
+	changed := map[string]bool{}
+	put := func(key, word string) {
+		changed[key] = true
+		lists[key] = replace(lists[key], word)
+	}
+	if a.secure {
+		lists["rights.bcaps"], lists["rights.ccaps"] = nil, nil
+		changed["rights.bcaps"], changed["rights.ccaps"] = true, true
+	}
+	for _, w := range words(a.bcaps) {
+		put("rights.bcaps", w)
+	}
+	for _, w := range words(a.ccaps) {
+		put(keyOf(guest.Ccaps(), w, "rights.ccaps"), w)
+	}
+	for _, w := range words(a.flag) {
+		put(keyOf(guest.Flags(), w, "rights.flags"), w)
+	}
+	var changes []string
+	for _, key := range slices.Sorted(maps.Keys(changed)) {
+		quoted := make([]string, len(lists[key]))
+		for i, w := range lists[key] {
+			quoted[i] = strconv.Quote(w)
+		}
+		value := "[" + strings.Join(quoted, ", ") + "]"
+		if len(quoted) == 0 {
+			value = ""
+		}
+		changes = append(changes, key+"="+value)
+	}
+	if len(changes) == 0 {
+		return nil
+	}
+	done, err := c.host.Set(n, changes)
+	if err == nil && len(done.Restart) > 0 {
+		fmt.Fprintf(c.err, "%s: %s: %s: from the next start on\n", c.name, n, strings.Join(done.Restart, ", "))
+	}
+	return err
+}
+
+// bare is a word without its marks and prefixes.
+func bare(word string) string {
+	w := strings.ToLower(strings.TrimLeft(word, "!~"))
+	for _, p := range []string{"vxf_", "vxc_", "nxf_", "nxc_", "cap_", "info_"} {
+		w = strings.TrimPrefix(w, p)
+	}
+	return w
+}
+
+// replace puts a word in the place of one that says the same or its contrary.
+func replace(list []string, word string) []string {
+	list = slices.DeleteFunc(slices.Clone(list), func(w string) bool { return bare(w) == bare(word) })
+	return append(list, strings.Replace(word, "~", "!", 1))
+}
+
+// keyOf is the key of a spec that says what Linux-VServer said by a flag.
+func keyOf(table []guest.Right, word, key string) string {
+	i := slices.IndexFunc(table, func(r guest.Right) bool { return r.Name == bare(word) || slices.Contains(r.Aliases, bare(word)) })
+	if i < 0 || table[i].Honour != guest.Elsewhere {
+		return key
+	}
+	for _, other := range []string{"view.flags", "network.flags", "network.ncaps"} {
+		if strings.HasPrefix(table[i].Instead, other) {
+			return other
+		}
+	}
+	return key
+}
+
+// confine goes on as a command that may do no more than asked.
+func (c *call) confine(a attributes, command []string) error {
+	if len(a.ccaps) > 0 {
+		return lacking("--ccap: a command without a guest has none", "--bcap, or a guest's rights.ccaps")
+	}
+	for _, w := range words(a.flag) {
+		i := slices.IndexFunc(guest.Flags(), func(r guest.Right) bool { return r.Name == bare(w) })
+		if i < 0 {
+			return usagef("flag %q: no such name", w)
+		}
+		if h := guest.Flags()[i].Honour; h != guest.Always && h != guest.Passed {
+			return lacking("--flag "+w+": a command without a guest has no such thing", "a guest's rights.flags")
+		}
+	}
+	caps := guest.Capset(cred.Bounding())
+	if a.secure {
+		s := guest.Spec{Userns: guest.UsernsNone}
+		kept, err := s.Bounding()
+		if err != nil {
+			return err
+		}
+		caps &= kept
+	}
+	caps, err := caps.Change(words(a.bcaps))
+	if err != nil {
+		return err
+	}
+	return keep(uint64(caps), command)
+}
+
+// keep goes on as a command with these capabilities and no others.
+func keep(caps uint64, words []string) error {
+	runtime.LockOSThread()
+	if err := cred.Keep(caps); err != nil {
+		return fault.Hint(err, "only root can take capabilities from what it executes: `sudo`")
+	}
+	return become(words)
+}

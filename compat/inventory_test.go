@@ -1,0 +1,150 @@
+package compat
+
+import (
+	"bytes"
+	"flag"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"vserver/compat/inventory"
+)
+
+var update = flag.Bool("update", false, "write the generated file anew")
+
+func tables(t *testing.T) []inventory.Part {
+	t.Helper()
+	all, err := inventory.Load()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return all
+}
+
+// TestDocIsCurrent: doc/compat.md is made of the tables.
+func TestDocIsCurrent(t *testing.T) {
+	const path = "../doc/compat.md"
+	var b bytes.Buffer
+	if err := inventory.Write(&b, tables(t)); err != nil {
+		t.Fatal(err)
+	}
+	if *update {
+		if err := os.WriteFile(path, b.Bytes(), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if now, err := os.ReadFile(path); err != nil || !bytes.Equal(now, b.Bytes()) {
+		t.Errorf("%s is not current (%v): go test ./compat -run TestDocIsCurrent -update", path, err)
+	}
+}
+
+// TestAnswers: each row has an answer, and one that is not the same has a reason.
+func TestAnswers(t *testing.T) {
+	seen := map[string]bool{}
+	for _, p := range tables(t) {
+		for i, r := range append([]inventory.Row{p.Row}, p.Rows...) {
+			name := p.Names[0] + " " + r.Names[0]
+			if r.Answer.String() == "?" {
+				t.Errorf("%s: has no answer", name)
+			}
+			if r.Answer != inventory.Same && r.Why == "" {
+				t.Errorf("%s: %s, and why?", name, r.Answer)
+			}
+			if seen[name] && i > 0 {
+				t.Errorf("%s: twice", name)
+			}
+			seen[name] = true
+		}
+	}
+}
+
+// TestParsersKnow: an option that is the same, or has other means, is one that the tool's
+// parser knows.
+func TestParsersKnow(t *testing.T) {
+	for _, p := range tables(t) {
+		tool, ok := find(p.Names[0])
+		if !ok || tool.raw && tool.name != "vmount" {
+			continue // package cli holds its own; the others read their words themselves
+		}
+		c := &call{tool: tool}
+		c.options()
+		for _, r := range p.Rows {
+			if r.Answer == inventory.None || r.Answer == inventory.Later {
+				continue
+			}
+			for _, name := range r.Names {
+				long, isLong := strings.CutPrefix(name, "--")
+				short, isShort := strings.CutPrefix(name, "-")
+				if isLong && c.flags.Lookup(long) == nil || !isLong && isShort && len(short) == 1 && c.flags.ShorthandLookup(short) == nil {
+					t.Errorf("%s %s: is said to be %s, and the parser does not know it", tool.name, name, r.Answer)
+				}
+			}
+		}
+	}
+}
+
+// TestProved: a tool or option that is said to be the same is used by a script that runs
+// the real program.
+func TestProved(t *testing.T) {
+	lines := scriptLines(t)
+	for _, p := range tables(t) {
+		tool := p.Names[0]
+		if strings.ContainsAny(tool, " ;") || p.Answer != inventory.Same {
+			continue // a group of words, proved by its own package's tests
+		}
+		for _, r := range append([]inventory.Row{p.Row}, p.Rows...) {
+			if r.Answer != inventory.Same || strings.ContainsAny(r.Names[0], " :") {
+				continue
+			}
+			used := func(name string) bool {
+				return slices.ContainsFunc(lines, func(line []string) bool { return uses(line, tool, name) })
+			}
+			if !slices.ContainsFunc(r.Names, used) {
+				t.Errorf("%s %s: no script uses it", tool, r.Names[0])
+			}
+		}
+	}
+}
+
+// scriptLines are the words of all lines of the scripts.
+func scriptLines(t *testing.T) (lines [][]string) {
+	t.Helper()
+	for _, dir := range []string{"../cli/testdata/script", "testdata/script"} {
+		files, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
+		if err != nil || len(files) == 0 {
+			t.Fatal(dir, err)
+		}
+		for _, f := range files {
+			text, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for line := range strings.Lines(string(text)) {
+				lines = append(lines, strings.Fields(strings.NewReplacer("'", " ", `"`, " ", "(", " ", ")", " ", ";", " ", "\\", "").Replace(line)))
+			}
+		}
+	}
+	return lines
+}
+
+// uses tells whether a line has the tool and, behind it, the option or word.
+func uses(line []string, tool, name string) bool {
+	at := slices.Index(line, tool)
+	if at < 0 {
+		return false
+	}
+	if name == tool {
+		return true
+	}
+	for _, w := range line[at+1:] {
+		w, _, _ = strings.Cut(w, "=")
+		letter, isShort := strings.CutPrefix(name, "-")
+		cluster := isShort && len(letter) == 1 && len(w) > 1 && w[0] == '-' && w[1] != '-' && strings.Contains(w[1:], letter)
+		if w == name || cluster {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,62 @@
+package daemon
+
+import (
+	"fmt"
+	"time"
+
+	"vserver/guest"
+)
+
+// oomPause is how long a kill for want of memory may go unnoticed. A guest that ends by
+// one says so at once: see describe.
+const oomPause = 2 * time.Second
+
+// watchOOM says which guests the kernel killed processes of for want of memory: in our
+// log, in the guest's, and to those who look at its console. Who of a worker's guests was
+// hit before it came is not known, and not said twice.
+func (w *worker) watchOOM() {
+	names := make([]guest.Name, 0, len(w.guests))
+	for n := range w.guests {
+		names = append(names, n)
+	}
+	if len(names) == 0 {
+		w.loop.After(oomPause, w.watchOOM)
+		return
+	}
+	go func() {
+		kills := make(map[guest.Name]int, len(names))
+		for _, n := range names {
+			kills[n] = w.acts.OOM(n)
+		}
+		w.loop.Post(func() {
+			for n, now := range kills {
+				w.killed(n, now)
+			}
+			w.loop.After(oomPause, w.watchOOM)
+		})
+	}()
+}
+
+// killed takes a guest's count of kills.
+func (w *worker) killed(n guest.Name, now int) {
+	g := w.guests[n]
+	if g == nil {
+		return
+	}
+	was := g.kills
+	g.kills = now
+	if now <= was || was == unknown {
+		return
+	}
+	what := "a process"
+	if now-was > 1 {
+		what = fmt.Sprintf("%d processes", now-was)
+	}
+	w.say("%s: the kernel killed %s for want of memory", n, what)
+	if c := w.consoles.Has(n); c != nil {
+		c.Remark("the kernel killed %s for want of memory: see limits.memory", what)
+	}
+}
+
+// unknown is the count of kills of a guest that was there before us.
+const unknown = -1

@@ -1,0 +1,94 @@
+package config
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"syscall"
+
+	"vserver/guest"
+	"vserver/host/state"
+	"vserver/kernel/mount"
+	"vserver/kernel/ns"
+	"vserver/spawn"
+	"vserver/vcontext"
+)
+
+// ceilingsPath is the setting whose single values relimit says apart: a running guest
+// gets most of them at once.
+const ceilingsPath = "limits.ceilings"
+
+// receil gives a guest that runs those ceilings of a spec that old has otherwise and a
+// user namespace holds; those of control groups come with the other limits. It says which
+// the guest gets only when it is started again. With an error all are as they were; old is
+// nil when nobody knows how.
+func receil(was *state.Note, old, spec *guest.Spec) (wait []string, err error) {
+	from := old
+	if from == nil {
+		from = new(guest.Spec)
+	}
+	var names []string
+	for _, c := range guest.Ceilings() {
+		n := spec.Limits.Ceilings[c.Name]
+		switch {
+		case n == from.Limits.Ceilings[c.Name]:
+		case was == nil, !c.Live(), c.Name == "user_namespaces" && n > 1 && !was.Rights.Nesting:
+			wait = append(wait, ceilingsPath+"."+c.Name)
+		case !c.Shared:
+			names = append(names, c.Name)
+		}
+	}
+	if len(names) == 0 {
+		return wait, nil
+	}
+	userns, err := outermost(was)
+	if err != nil {
+		return nil, err
+	}
+	defer userns.Close()
+	if err := raise(userns, was, spec, names); err != nil {
+		if old != nil {
+			raise(userns, was, old, names) // comes as far as that did
+		}
+		return nil, fmt.Errorf("%s: %w", ceilingsPath, err)
+	}
+	return wait, nil
+}
+
+// outermost opens the user namespace that holds the ceilings of a guest.
+func outermost(was *state.Note) (*os.File, error) {
+	userns, err := ns.Outermost(was.PID)
+	if err != nil {
+		return nil, err
+	}
+	if began, err := state.Born(was.PID); err != nil || began != was.Began {
+		userns.Close()
+		return nil, errors.Join(err, guest.ErrStopped)
+	}
+	return userns, nil
+}
+
+// raise sets the ceilings of these names, with the rights that the guest was started with.
+func raise(userns *os.File, was *state.Note, spec *guest.Spec, names []string) error {
+	proc, err := mount.New("proc", mount.NoSuid|mount.NoDev|mount.NoExec)
+	if err != nil {
+		return err
+	}
+	defer syscall.Close(proc)
+	now := *spec
+	now.Rights.Nesting = was.Rights.Nesting
+	c, err := spawn.Start(vcontext.Raise(int(userns.Fd()), proc, &now, names), spawn.Options{Cgroup: -1})
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	if err := c.Finish(); err != nil {
+		c.Kill()
+		return err
+	}
+	ws, err := c.Wait()
+	if err == nil && ws != 0 {
+		err = fmt.Errorf("set ceilings: %w", os.ErrProcessDone)
+	}
+	return err
+}

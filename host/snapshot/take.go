@@ -1,0 +1,240 @@
+package snapshot
+
+import (
+	"context"
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
+
+	"vserver/guest"
+	"vserver/host/disk"
+	"vserver/host/files"
+	"vserver/kernel/cgroup"
+	"vserver/kernel/file"
+	"vserver/kernel/quota"
+	"vserver/layer"
+	"vserver/spawn"
+	"vserver/stack"
+	"vserver/step"
+)
+
+// prepare makes what will be the guest's directory, where the layer is going to be.
+func (t *taking) prepare(context.Context) error {
+	dir := t.new.Dir(t.dirs)
+	err := disk.Make(dir, &t.spec)
+	if err == nil {
+		err = Empty(dir, &t.spec, t.layers, t.dirs.Guest(t.n), t.spec.FirstID())
+	}
+	if err != nil {
+		return files.HintFull(err, t.dirs.Data)
+	}
+	if t.name != "" {
+		s, err := t.snapshot()
+		if err == nil {
+			err = stack.Add(dir, s)
+		}
+		if err != nil {
+			return files.HintFull(err, t.dirs.Data)
+		}
+	}
+	return carry(t.dirs.Guest(t.n), dir)
+}
+
+// Empty puts into dir what a guest has that lies on these layers and has no files of its
+// own. The roots of its trees are like those in from, a guest's or layer's directory, in
+// whose files ids begin at base.
+func Empty(dir string, spec *guest.Spec, layers []stack.Layer, from string, base uint32) error {
+	if err := files.MakeOwn(dir, spec.FirstID(), spec.Root.Shared, nil); err != nil {
+		return err
+	}
+	for _, own := range files.Own(spec.Root) {
+		if err := alike(filepath.Join(from, own), filepath.Join(dir, own), layer.Shift{From: base, To: spec.FirstID()}); err != nil {
+			return err
+		}
+	}
+	return stack.Write(dir, layers)
+}
+
+func alike(from, to string, s layer.Shift) error {
+	a, err := file.OpenDir(from) //house:allow a root or layer itself, which no guest can exchange
+	if err != nil {
+		return err
+	}
+	defer a.Close()
+	b, err := file.OpenDir(to)
+	if err != nil {
+		return err
+	}
+	defer b.Close()
+	return layer.Alike(a, b, s)
+}
+
+// carry takes over the snapshots of a guest, which know no directory.
+func carry(from, to string) error {
+	list, err := stack.Snapshots(from)
+	for _, s := range list {
+		err = errors.Join(err, stack.Add(to, s))
+	}
+	return err
+}
+
+func (t *taking) exchange(context.Context) error {
+	return file.Exchange(t.new.Dir(t.dirs), t.dirs.Guest(t.n))
+}
+
+// freeze has all processes of the guest stand still. A process watches over that: should
+// this one be killed, it lets the guest go on.
+func (t *taking) freeze(context.Context) error {
+	t.thaw = func() error { return nil }
+	cg, err := cgroup.Find()
+	if err != nil {
+		return err
+	}
+	g, err := cg.Open(t.dirs.Group(t.n))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // it has just ended
+	}
+	if err != nil {
+		return err
+	}
+	if frozen, err := g.Frozen(); frozen || err != nil {
+		return errors.Join(err, g.Close()) // by somebody else, who will thaw it
+	}
+	table := &spawn.Table{}
+	table.Session() // what ends us from a terminal must not end it
+	table.Watch()
+	table.WriteFile(filepath.Join(cg.Unified.Mount, t.dirs.Group(t.n), "cgroup.freeze"), "0")
+	table.End()
+	c, err := spawn.Start(table, spawn.Options{Cgroup: -1})
+	if err != nil {
+		return errors.Join(err, g.Close())
+	}
+	t.thaw = func() error {
+		err := g.Freeze(false)
+		c.Kill()
+		c.Close()
+		return errors.Join(err, g.Close())
+	}
+	return g.Freeze(true)
+}
+
+func (t *taking) unfreeze() error {
+	if t.thaw == nil {
+		return nil
+	}
+	err := t.thaw()
+	t.thaw = nil
+	return err
+}
+
+// capture makes the layer of the guest's own files, which nobody changes meanwhile.
+func (t *taking) capture(ctx context.Context) error {
+	from, to := t.dirs.Guest(t.n), t.new.Dir(t.dirs)
+	if done, err := subvolume(from, to); done || err != nil {
+		return err
+	}
+	if err := disk.Make(to, &t.spec); err != nil {
+		return err
+	}
+	for _, own := range files.Own(t.spec.Root) {
+		if err := os.MkdirAll(filepath.Join(to, own), 0o700); err != nil {
+			return err
+		}
+		if err := CopyTree(ctx, filepath.Join(from, own), filepath.Join(to, own), t.spec.FirstID(), t.spec.FirstID()); err != nil {
+			return files.HintFull(err, t.dirs.Data)
+		}
+	}
+	return nil
+}
+
+// subvolume has the kernel take a snapshot of a guest's directory on btrfs.
+func subvolume(from, to string) (done bool, err error) {
+	src, err := os.Open(from)
+	if err != nil {
+		return false, err
+	}
+	defer src.Close()
+	if is, err := quota.Btrfs(src); err != nil || !is {
+		return false, err
+	}
+	if id, err := quota.Subvolume(src); err != nil || id == 0 {
+		return false, err
+	}
+	at, err := os.Open(filepath.Dir(to))
+	if err != nil {
+		return false, err
+	}
+	defer at.Close()
+	return true, quota.SnapSubvolume(src, at, filepath.Base(to))
+}
+
+// CopyTree copies a tree with all that a guest can have in it, whose ids begin at base in
+// from and at own in to.
+func CopyTree(ctx context.Context, from, to string, base, own uint32) error {
+	src, err := file.OpenDir(from) //house:allow a root or layer itself, which no guest can exchange
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := file.OpenDir(to)
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	c := layer.Copy{Shift: layer.Shift{From: base, To: own}, Devices: true}
+	return c.Run(ctx, src, dst)
+}
+
+// settle has the layer on the disk before a list names it, where the file system does not
+// see to that by itself.
+func (t *taking) settle() error {
+	dir, err := file.OpenDir(t.new.Dir(t.dirs))
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	if file.Ordered(dir) {
+		return nil
+	}
+	return file.SyncAll(dir)
+}
+
+// Layers gives layers that are what guest n, which is locked, is now, to list; its own
+// files become one of them when there are any. Hold is held.
+func Layers(ctx context.Context, d guest.Dirs, n guest.Name, list func([]stack.Layer) error) error {
+	t, err := start(d, n)
+	if err != nil {
+		return err
+	}
+	defer t.release()
+	t.list = list
+	if t.moves() {
+		if empty, err := t.empty(); err != nil || empty {
+			return errors.Join(err, list(t.old))
+		}
+	}
+	if err := t.room(); err != nil {
+		return err
+	}
+	if err := step.Run(ctx, "layer", t.steps()); err != nil || !t.moves() {
+		return err
+	}
+	return list(t.layers)
+}
+
+// empty tells whether the guest has layers and nothing of its own over them.
+func (t *taking) empty() (bool, error) {
+	for _, own := range files.Own(t.spec.Root) {
+		f, err := os.Open(filepath.Join(t.dirs.Guest(t.n), own)) //house:allow a root or layer itself, which no guest can exchange
+		if err != nil {
+			return false, err
+		}
+		names, err := f.Readdirnames(1)
+		f.Close()
+		if len(names) > 0 || err == nil {
+			return false, nil
+		}
+	}
+	return len(t.old) > 0, nil
+}

@@ -1,0 +1,150 @@
+package unification
+
+import (
+	"errors"
+	"maps"
+	"path/filepath"
+	"slices"
+
+	"vserver/guest"
+	"vserver/host/life"
+	"vserver/host/state"
+	"vserver/kernel/file"
+	"vserver/pool"
+	"vserver/stack"
+	"vserver/unify"
+	"vserver/unify/beneath"
+)
+
+// trees are those that may have names for objects: of images, and of the layers into which
+// files of guests were moved.
+type trees struct {
+	dirs   guest.Dirs
+	roots  []unify.Root
+	layers map[string]string       // ids of layers, by the names of their roots
+	users  map[string][]guest.Name // who lies over a root, by its name
+	mine   map[guest.Name]bool     // locked: whether no overlay of the guest is there
+	ends   []func()
+}
+
+func (t *trees) release() (err error) {
+	for _, r := range t.roots {
+		err = errors.Join(err, r.Dir.Close())
+	}
+	for _, end := range t.ends {
+		end()
+	}
+	return err
+}
+
+// open adds a tree.
+func (t *trees) open(name, dir string, held bool) error {
+	at, err := file.OpenDir(dir)
+	if err == nil {
+		t.roots = append(t.roots, unify.Root{Name: name, Dir: at, Held: held})
+	}
+	return err
+}
+
+// image adds an image, and holds it, if it may be changed and nobody uses it.
+func (t *trees) image(name string, change bool) error {
+	p := pool.Open(t.dirs.Pool())
+	end, err := p.Hold(name)
+	mine := err == nil && change
+	if err != nil {
+		if end, err = p.Use(name); err != nil {
+			return err
+		}
+	}
+	t.ends = append(t.ends, end)
+	dir, err := p.Tree(name)
+	if err != nil {
+		return err
+	}
+	return t.open(name, dir, mine)
+}
+
+// beneath adds the layers of guests that have moved files.
+func (t *trees) beneath() error {
+	release, err := stack.Hold(t.dirs) // nobody takes one away
+	if err != nil {
+		return err
+	}
+	t.ends = append(t.ends, release)
+	users, err := stack.Users(t.dirs)
+	if err != nil {
+		return err
+	}
+	for _, id := range slices.Sorted(maps.Keys(users)) {
+		l := stack.Layer{ID: id}
+		is, err := stack.IsUnified(t.dirs, l)
+		if err != nil {
+			return err
+		}
+		if !is {
+			continue
+		}
+		name := filepath.Join(filepath.Base(t.dirs.Layers()), id, "upper")
+		t.layers[name], t.users[name] = id, users[id]
+		if err := t.open(name, filepath.Join(l.Dir(t.dirs), "upper"), false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// over gives the guests that lie over places.
+func (t *trees) over(places []unify.Place) (out []guest.Name) {
+	for _, p := range places {
+		out = append(out, t.users[p.Tree]...)
+	}
+	slices.Sort(out)
+	return slices.Compact(out)
+}
+
+// hold takes the layers that have one of the places for this one alone, as far as none of
+// the guests that lie on them runs: these stay locked. A clone that lies on one needs
+// the lock of a guest that does to be made, so none comes up afterwards.
+func (t *trees) hold(places []unify.Place) error {
+	for _, p := range places {
+		if t.layers[p.Tree] == "" {
+			continue
+		}
+		for _, n := range t.users[p.Tree] {
+			if err := t.lock(n); err != nil {
+				return err
+			}
+		}
+	}
+	now, err := stack.Users(t.dirs) // with those that came meanwhile
+	if err != nil {
+		return err
+	}
+	for i, r := range t.roots {
+		if id := t.layers[r.Name]; id != "" {
+			t.roots[i].Held = !slices.ContainsFunc(now[id], func(n guest.Name) bool { return !t.mine[n] })
+		}
+	}
+	return nil
+}
+
+// lock locks a guest and finds out whether it has an overlay.
+func (t *trees) lock(n guest.Name) error {
+	if _, known := t.mine[n]; known {
+		return nil
+	}
+	t.mine[n] = false
+	unlock, err := state.Lock(t.dirs, n)
+	if err == nil {
+		t.ends = append(t.ends, unlock)
+		err = life.Halted(t.dirs, n)
+	}
+	if err == nil {
+		err = beneath.Unused(t.dirs.Guest(n))
+	}
+	if errors.Is(err, guest.ErrBusy) || errors.Is(err, guest.ErrRunning) {
+		return nil
+	}
+	t.mine[n] = err == nil
+	return err
+}

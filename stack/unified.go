@@ -1,0 +1,113 @@
+package stack
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+
+	"vserver/guest"
+	"vserver/kernel/file"
+)
+
+// unified is the file in the directory of a layer that says that it has nothing but files
+// that were moved beneath a guest's own to be unified.
+const unified = "unified"
+
+// Replace gives a guest that is stopped and locked other layers, in one go.
+func Replace(dir string, layers []Layer) error {
+	const temp = ".layers"
+	var b strings.Builder
+	for _, l := range layers {
+		b.WriteString(l.Text() + "\n")
+	}
+	if err := keep(filepath.Join(dir, temp), []byte(b.String())); err != nil {
+		return err
+	}
+	return os.Rename(filepath.Join(dir, temp), filepath.Join(dir, "layers")) //house:allow beside the guest's files, out of its reach
+}
+
+// Unified gives the layer on top of a guest's if it is one of Lay, else false.
+func Unified(d guest.Dirs, n guest.Name) (Layer, bool, error) {
+	layers, err := Read(d.Guest(n))
+	if err != nil || len(layers) == 0 || layers[0].Base != 0 {
+		return Layer{}, false, err
+	}
+	is, err := IsUnified(d, layers[0])
+	return layers[0], is, err
+}
+
+// IsUnified tells whether a layer is one of Lay.
+func IsUnified(d guest.Dirs, l Layer) (bool, error) {
+	return file.Exists(filepath.Join(l.Dir(d), unified))
+}
+
+// Alone tells whether a layer is a guest's alone: no other guest and no snapshot lists it.
+func Alone(d guest.Dirs, n guest.Name, l Layer) (bool, error) {
+	users, err := Users(d)
+	if err != nil || !slices.Equal(users[l.ID], []guest.Name{n}) {
+		return false, err
+	}
+	snapshots, err := Snapshots(d.Guest(n))
+	for _, s := range snapshots {
+		if slices.ContainsFunc(s.Stack, func(line string) bool { return strings.HasPrefix(line, l.ID+" ") }) {
+			return false, err
+		}
+	}
+	return true, err
+}
+
+// Lay puts an empty layer with ids from 0 on top of the layers of a guest that is stopped
+// and locked, for files to be moved into: trees are the names of the guest's own in its
+// directory.
+func Lay(d guest.Dirs, n guest.Name, trees []string) (Layer, error) {
+	layers, err := Read(d.Guest(n))
+	if err != nil {
+		return Layer{}, err
+	}
+	if len(layers) >= Deepest {
+		return Layer{}, fmt.Errorf("has %d layers already: %w", len(layers), guest.ErrUnsupported)
+	}
+	release, err := Hold(d)
+	if err != nil {
+		return Layer{}, err
+	}
+	defer release()
+	l := Layer{ID: NewID()}
+	if err := Mark(d, l); err != nil {
+		return l, err
+	}
+	for _, t := range trees {
+		if err := os.MkdirAll(filepath.Join(l.Dir(d), t), 0o755); err != nil {
+			return l, errors.Join(err, Remove(d, l), Unmark(d, l))
+		}
+	}
+	err = os.Chmod(l.Dir(d), 0o700)
+	if err == nil {
+		err = Replace(d.Guest(n), append([]Layer{l}, layers...))
+	}
+	if err != nil {
+		return l, errors.Join(err, Remove(d, l), Unmark(d, l))
+	}
+	if err := Unmark(d, l); err != nil {
+		return l, err
+	}
+	return l, os.WriteFile(filepath.Join(l.Dir(d), unified), nil, fs.FileMode(0o600))
+}
+
+// Lift takes the layer on top of a guest's, which is stopped and locked, out of its list,
+// and removes it unless somebody else has it.
+func Lift(d guest.Dirs, n guest.Name, l Layer) error {
+	layers, err := Read(d.Guest(n))
+	if err != nil {
+		return err
+	}
+	left := slices.DeleteFunc(layers, func(o Layer) bool { return o.ID == l.ID })
+	if err := Replace(d.Guest(n), left); err != nil {
+		return err
+	}
+	return Sweep(d)
+}

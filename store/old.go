@@ -1,0 +1,183 @@
+package store
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+
+	"vserver/guest"
+	"vserver/kernel/file"
+	"vserver/store/legacy"
+	"vserver/store/settings"
+)
+
+// Exists tells whether a guest has a spec at path, or a directory of Linux-VServer's in
+// its place.
+func Exists(path string) (bool, error) {
+	there, err := file.Exists(path)
+	if err != nil || there {
+		return there, err
+	}
+	return old(oldDir(path)), nil
+}
+
+// Old tells whether what is wanted of a guest is said by a directory of Linux-VServer's,
+// since there is no spec at path.
+func Old(path string) bool {
+	there, err := file.Exists(path)
+	return err == nil && !there && old(oldDir(path))
+}
+
+// oldDir is the directory that stands in place of the spec at path.
+func oldDir(path string) string { return strings.TrimSuffix(path, suffix) }
+
+// old tells whether dir is such a directory: one without a vdir is no guest.
+func old(dir string) bool {
+	_, err := os.Lstat(filepath.Join(dir, "vdir"))
+	return err == nil
+}
+
+// gone is what vdir is called in a directory that is being removed: without vdir it is no
+// guest's any more.
+const gone = ".vdir-removed"
+
+// removeOld removes the directory in place of the spec at path, or finishes it. Links in
+// it are not followed.
+func removeOld(path string) error {
+	dir := oldDir(path)
+	err := os.Rename(filepath.Join(dir, "vdir"), filepath.Join(dir, gone))
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
+		if _, err = os.Lstat(filepath.Join(dir, gone)); err != nil {
+			return nil
+		}
+	}
+	if err != nil {
+		return err
+	}
+	at, err := file.OpenDir(filepath.Dir(dir))
+	if err != nil {
+		return err
+	}
+	defer at.Close()
+	return at.RemoveAll(filepath.Base(dir))
+}
+
+// Explain reads the directory of Linux-VServer's that belongs to the spec at path, be
+// there a spec or not, with what becomes of each of its files. There is none:
+// guest.ErrNotFound.
+func Explain(path string) (*legacy.Guest, error) {
+	dir := oldDir(path)
+	if !old(dir) {
+		return nil, fmt.Errorf("%s: %w", dir, guest.ErrNotFound)
+	}
+	n, err := guest.ParseName(filepath.Base(dir))
+	if err != nil {
+		return nil, err
+	}
+	if info, err := os.Stat(dir); err != nil {
+		return nil, err
+	} else if err := owned(dir, info); err != nil {
+		return nil, err
+	}
+	return legacy.Read(trustedFS{os.DirFS(filepath.Dir(dir))}, filepath.Dir(dir), n), nil
+}
+
+func loadOld(path string) (*guest.Spec, error) {
+	g, err := Explain(path)
+	if errors.Is(err, guest.ErrNotFound) {
+		return nil, fmt.Errorf("%s: %w", path, guest.ErrNotFound)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if p := g.Problems(); len(p) > 0 {
+		return nil, p
+	}
+	return &g.Spec, nil
+}
+
+// trustedFS gives files that nobody but root (or the caller) can have written, as Read
+// does.
+type trustedFS struct{ fs.FS }
+
+// Open opens a file and refuses one that is not to be trusted.
+func (t trustedFS) Open(name string) (fs.File, error) {
+	f, err := t.FS.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	info, err := f.Stat()
+	if err == nil && !info.IsDir() {
+		err = trusted(name, info)
+	}
+	if err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
+
+// Stat tells of what a path leads to, without opening it: a fifo would wait for a writer.
+func (t trustedFS) Stat(name string) (fs.FileInfo, error) { return fs.Stat(t.FS, name) }
+
+// Lstat tells of a link itself.
+func (t trustedFS) Lstat(name string) (fs.FileInfo, error) { return fs.Lstat(t.FS, name) }
+
+// ReadLink gives where a link leads.
+func (t trustedFS) ReadLink(name string) (string, error) { return fs.ReadLink(t.FS, name) }
+
+// ReadDir lists a directory.
+func (t trustedFS) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(t.FS, name) }
+
+// Numbers fills in what a guest of Linux-VServer's directory cannot say of itself, from
+// what has been given to it: a number, when it had dynamic ones, and its range of ids.
+func Numbers(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
+	_, ranged := ids(spec)
+	if spec.XID != 0 && (ranged || spec.Userns == guest.UsernsNone) {
+		return nil
+	}
+	records, err := Records(d)
+	if err != nil {
+		return err
+	}
+	for _, r := range records {
+		if r.Name == n && (spec.XID == 0 || spec.XID == r.XID) {
+			spec.XID, spec.IDBase = r.XID, r.IDBase
+		}
+	}
+	return nil
+}
+
+// Enroll gives guest n, if a directory of Linux-VServer's says what is wanted of it, what
+// that cannot say: a number when it had dynamic ones, and a range of ids. They are its own
+// until it is deleted.
+func Enroll(d guest.Dirs, n guest.Name) error {
+	if !Old(d.Spec(n)) {
+		return nil
+	}
+	spec, err := Load(d.Spec(n))
+	if err == nil {
+		err = Numbers(d, n, spec)
+	}
+	if err == nil {
+		err = Reserve(d, n, spec)
+	}
+	return err
+}
+
+// Rendered is the spec that the directory of Linux-VServer's of guest n says, as text,
+// with the numbers that were given to it.
+func Rendered(d guest.Dirs, n guest.Name) ([]byte, error) {
+	spec, err := loadOld(d.Spec(n))
+	if err == nil {
+		err = Numbers(d, n, spec)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return settings.Render(n, spec), nil
+}
