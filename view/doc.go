@@ -23,12 +23,13 @@
 //
 // # Death of the server
 //
-// vserverd's keeper holds the connection and a page of shared memory. The one request
-// that is being answered stands in that page, where the kernel itself wrote it (see
+// vserverd's keeper holds the connection and a piece of shared memory. The one request
+// that is being answered stands in it, where the kernel itself wrote it (see
 // Slot): a server that dies leaves it to the next, which answers it first. What was not
 // read yet waits in the kernel. So a reader waits a little, and never gets an error; on
 // every kernel, as nothing of FUSE_NOTIFY_RESEND (Linux 6.9) is needed. The load
-// averages stand in the page too.
+// averages stand in it too, and what was told last of files: a reader who was told a
+size by the one server is given what has that size by the next (see Kept).
 //
 // Only when vserverd and its keeper die in the same moment the connection is closed and
 // reads give ENOTCONN; the guest's next start mends that. Under systemd the

@@ -182,14 +182,31 @@ type Tree struct {
 	// Names says that nobody reads yet: names are told without a look at what is in them.
 	Names bool
 
+	// Kept outlives the one who answers; nil is none.
+	Kept Kept
+
 	moment map[Node]moment // as the kernel was told last
+}
+
+// Kept keeps what the kernel was told last of files, for a server that follows one that
+// was killed: a reader who was told a size by the one is given by the other what has it.
+type Kept interface {
+	// Tell keeps what a file says, and since when, in nanoseconds.
+	Tell(n Node, text []byte, since int64)
+	// Told gives that back; since is 0 when it was forgotten.
+	Told(n Node) (text []byte, since int64)
 }
 
 // moment is what a file said when the kernel asked for its attributes.
 type moment struct {
 	text  []byte
-	since int64 // when it began to say that, in nanoseconds
+	since int64     // when it began to say that, in nanoseconds
+	until time.Time // it is told again until then
 }
+
+// settled is how long what the server before told is told again: those who wait since
+// then ask in the first moments.
+const settled = 50 * time.Millisecond
 
 // maxMoments bounds the files of a guest that are remembered; of others what is read may
 // be of another moment than their size.
@@ -218,20 +235,42 @@ func (t *Tree) sized(n Node) (fuse.Attr, syscall.Errno) {
 	if e != 0 || a.Stays {
 		return a, e
 	}
-	text, e := t.Text(n)
-	if e != 0 {
-		return a, 0 // one that cannot be read can be looked at
+	m, now := t.told(n), time.Now()
+	if !now.Before(m.until) {
+		text, e := t.Text(n)
+		if e != 0 {
+			return a, 0 // one that cannot be read can be looked at
+		}
+		if !bytes.Equal(text, m.text) || m.since == 0 {
+			m = moment{text: text, since: now.UnixNano()}
+			t.keep(n, m)
+			if t.Kept != nil {
+				t.Kept.Tell(n, m.text, m.since)
+			}
+		}
 	}
-	m := t.moment[n]
-	if !bytes.Equal(text, m.text) || m.since == 0 {
-		m = moment{text, time.Now().UnixNano()}
+	a.Size, a.Changed, a.For = uint64(len(m.text)), m.since, known
+	return a, 0
+}
+
+// told gives what the kernel was told last of a file, by us or by the server before.
+func (t *Tree) told(n Node) moment {
+	m, ok := t.moment[n]
+	if ok || t.Kept == nil {
+		return m
 	}
+	if text, since := t.Kept.Told(n); since != 0 {
+		m = moment{text, since, time.Now().Add(settled)}
+		t.keep(n, m)
+	}
+	return m
+}
+
+func (t *Tree) keep(n Node, m moment) {
 	if t.moment == nil || len(t.moment) >= maxMoments {
 		t.moment = map[Node]moment{}
 	}
 	t.moment[n] = m
-	a.Size, a.Changed, a.For = uint64(len(text)), m.since, known
-	return a, 0
 }
 
 // Answer answers a request. It must not be told to who asked when r.Op.Silent().
@@ -290,9 +329,9 @@ func (t *Tree) read(n Node, r fuse.Request) ([]byte, syscall.Errno) {
 	if !ok {
 		return nil, syscall.EINVAL
 	}
-	m, ok := t.moment[n]
+	m := t.told(n)
 	text := m.text
-	if !ok {
+	if m.since == 0 {
 		var e syscall.Errno
 		if text, e = t.Text(n); e != 0 {
 			return nil, e

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"vserver/kernel/fuse"
 )
@@ -63,6 +64,41 @@ func TestMoment(t *testing.T) {
 	// A server that came after the one that told the size.
 	if got := piece(t, said(&text), nodeUptime, 0, 4096); got != text {
 		t.Errorf("another server: %q", got)
+	}
+}
+
+// told keeps what one tree was told.
+type told struct {
+	text  []byte
+	since int64
+}
+
+func (k *told) Tell(_ Node, text []byte, since int64) { *k = told{text, since} }
+
+func (k *told) Told(Node) ([]byte, int64) { return k.text, k.since }
+
+// Who follows another tells what that one told, to those who know the size already: what
+// it reads itself comes after that.
+func TestFollow(t *testing.T) {
+	text := "one two\n"
+	kept := &told{}
+	before := said(&text)
+	before.Kept = kept
+	_, first, _ := attributes(t, before, nodeUptime)
+	text = "one\n"
+	after := said(&text)
+	after.Kept = kept
+	if got := piece(t, after, nodeUptime, 0, 4096); got != "one two\n" {
+		t.Errorf("read %q", got)
+	}
+	if size, same, _ := attributes(t, after, nodeUptime); size != 8 || same != first {
+		t.Errorf("size %d, changed %d after %d", size, same, first)
+	}
+	m := after.moment[nodeUptime]
+	m.until = time.Time{}
+	after.moment[nodeUptime] = m
+	if size, later, _ := attributes(t, after, nodeUptime); size != 4 || later <= first || string(kept.text) != text {
+		t.Errorf("size %d, changed %d after %d, kept %q", size, later, first, kept.text)
 	}
 }
 

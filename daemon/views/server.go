@@ -72,6 +72,7 @@ func (s *server) open(c *connection) {
 		return
 	}
 	c.guest = g
+	g.Tree.Kept = toldOf{s.slot, c.id}
 	c.record = s.slot.record(c.id)
 	g.Load, _ = saved(c.record)
 }

@@ -17,12 +17,14 @@ import (
 //	8     how often an answer was begun
 //	64    the request, as the kernel wrote it; its first word is its length, 0 for none
 //	16384 records of 64 bytes: id, three averages, time of the last sample
+//	278528 what the kernel was told last of files: see toldOf
 //
 // The kernel itself writes the request: there is no moment in which it was taken from
 // the kernel and does not stand here.
 type slot struct {
-	fd  int
-	mem []byte
+	fd   int
+	mem  []byte
+	turn uint64 // of what was told last
 }
 
 const (
@@ -30,7 +32,8 @@ const (
 	slotLoads   = 16 << 10
 	loadSize    = 64
 	maxLoads    = 4096
-	slotSize    = slotLoads + maxLoads*loadSize
+	slotTold    = slotLoads + maxLoads*loadSize
+	slotSize    = slotTold + maxTold*toldSize
 )
 
 // tooOften is how many servers may die over one request. Those that somebody killed
@@ -60,7 +63,9 @@ func openSlot(fd int) (*slot, error) {
 	if err != nil {
 		return nil, fmt.Errorf("views: map: %w", err)
 	}
-	return &slot{fd, mem}, nil
+	s := &slot{fd: fd, mem: mem}
+	s.turn = s.lastTurn()
+	return s, nil
 }
 
 func (s *slot) close() {

@@ -301,6 +301,38 @@ func TestKilled(t *testing.T) {
 	t.Logf("%d reads over %d deaths", reads.Load(), kills)
 }
 
+// The memory gives the newest of what was told of each file of each guest, to another
+// server as well, and forgets the oldest.
+func TestTold(t *testing.T) {
+	s, err := newSlot()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.close()
+	one, two := toldOf{s, 1}, toldOf{s, 2}
+	one.Tell(3, []byte("old\n"), 10)
+	two.Tell(3, []byte("another's\n"), 11)
+	one.Tell(3, []byte("new\n"), 12)
+	one.Tell(4, make([]byte, toldSize), 13) // too long
+	next, err := openSlot(s.fd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Munmap(next.mem)
+	if text, since := (toldOf{next, 1}).Told(3); string(text) != "new\n" || since != 12 {
+		t.Errorf("%q since %d", text, since)
+	}
+	if _, since := (toldOf{next, 1}).Told(4); since != 0 {
+		t.Error("a long text is kept")
+	}
+	for i := range maxTold {
+		(toldOf{next, 9}).Tell(view.Node(i+2), nil, 20)
+	}
+	if text, since := two.Told(3); since != 0 {
+		t.Errorf("%q was not forgotten", text)
+	}
+}
+
 // A request that a server took and did not answer is answered by the next; one that
 // kills each is given up.
 func TestLeft(t *testing.T) {
