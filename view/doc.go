@@ -29,7 +29,7 @@
 // read yet waits in the kernel. So a reader waits a little, and never gets an error; on
 // every kernel, as nothing of FUSE_NOTIFY_RESEND (Linux 6.9) is needed. The load
 // averages stand in it too, and what was told last of files: a reader who was told a
-size by the one server is given what has that size by the next (see Kept).
+// size by the one server is given what has that size by the next (see Kept).
 //
 // Only when vserverd and its keeper die in the same moment the connection is closed and
 // reads give ENOTCONN; the guest's next start mends that. Under systemd the
