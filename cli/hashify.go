@@ -20,6 +20,7 @@ type hashifyFlags struct {
 	selection
 	dry     bool
 	exclude string
+	old     oldUnify
 }
 
 func newHashify(t *tool) *cobra.Command {
@@ -39,14 +40,22 @@ vserver web1 hashify --dry-run
 vserver hashify web1 web2
 vserver hashify --all --exclude-from list`,
 		func(ctx context.Context, args []string) error { return t.hashify(ctx, f, args) })
+	f.flags(c)
+	f.old.flags(c.Flags(), "refresh", "ignore-mtime", "insecure", "sledgehammer")
+	return c
+}
+
+func (f *hashifyFlags) flags(c *cobra.Command) {
 	f.selection.flags(c)
 	c.Flags().BoolVarP(&f.dry, "dry-run", "n", false, "tell what would be saved and change nothing")
 	c.Flags().StringVarP(&f.exclude, "exclude-from", "X", "", "`FILE` with an exclude list in the place of the guest's")
-	return c
 }
 
 // hashify unifies files of guests, one guest after the other: each uses all processors.
 func (t *tool) hashify(ctx context.Context, f hashifyFlags, args []string) error {
+	if err := f.old.refused(); err != nil {
+		return err
+	}
 	names, unread := t.pick(f.selection, args)
 	errs := []error{unread}
 	var all []host.Hashified

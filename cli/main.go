@@ -88,7 +88,7 @@ func (t *tool) run(args []string) error {
 
 // Names are the names that the program answers to as a verb, besides its own.
 func Names() []string {
-	return []string{"chbind", "chcontext", "naddress", "nattribute", "ncontext", "start-vservers", "stop-vservers", "vcontext", "vkill", "vps", "vserver-stat", "vtop", "vwait"}
+	return []string{"chbind", "chcontext", "naddress", "nattribute", "ncontext", "start-vservers", "stop-vservers", "vcontext", "vhashify", "vkill", "vps", "vserver-stat", "vtop", "vunify", "vwait"}
 }
 
 // toolVerb is the verb that an old tool's name stands for, "" for vserver itself.
@@ -96,7 +96,7 @@ func toolVerb(program string) string {
 	switch program {
 	case "vserver-stat":
 		return "stat"
-	case "vps", "vtop", "vkill", "vwait":
+	case "vps", "vtop", "vkill", "vwait", "vhashify", "vunify":
 		return program[1:]
 	case "stop-vservers":
 		return "start-vservers"

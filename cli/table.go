@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -29,7 +30,10 @@ const (
 )
 
 // table lists every verb, grouped, in the order of the help text.
-func table() []entry {
+func table() []entry { return slices.Concat(forGuests(), forHost()) }
+
+// forGuests are the verbs of a guest's life.
+func forGuests() []entry {
 	return []entry{
 		{"create", groupMake, "make a guest and start it", newCreate},
 		{"build", groupMake, "make a guest", newBuild},
@@ -39,6 +43,7 @@ func table() []entry {
 		{"image", groupMake, "make, list, export, delete what guests' roots lie over", newImage},
 		{"pool", groupMake, "make equal files of images one, verify them, collect garbage", newPool},
 		{"hashify", groupMake, "make equal files of guests one (vhashify)", newHashify},
+		{"unify", groupMake, "the same as hashify (vunify)", newUnify},
 		{"unhashify", groupMake, "give guests copies of what is one", newUnhashify},
 		{"rebase", groupMake, "lay a stopped guest over another image", newRebase},
 		{"snapshot", groupMake, "take, list, compare, give back, delete what a guest was", newSnapshot},
@@ -57,7 +62,12 @@ func table() []entry {
 		{"suexec", groupIn, "run a command in a guest as one of its users", newSuexec},
 		{"console", groupIn, "attach to a guest's console", newConsole},
 		{"logs", groupIn, "show what a guest wrote to its console", newLogs},
+	}
+}
 
+// forHost are the verbs that look, and those of settings and of the host.
+func forHost() []entry {
+	return []entry{
 		{"list", groupLook, "list the guests", newList},
 		{"status", groupLook, "say whether a guest runs, and why not", newStatus},
 		{"running", groupLook, "test silently whether a guest runs", newRunning},

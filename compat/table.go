@@ -85,6 +85,10 @@ Mounts something of the host's in guests that run, until they end.`, make: newVm
 // others are the rest.
 func others() []tool {
 	return []tool{
+		{name: "vclone", usage: "[-v] [--xid X] OLD NEW", about: "Makes a guest like another: `vserver OLD clone NEW`.",
+			make: newVclone, failed: 1, misused: 1},
+		{name: "vcopy", usage: "[-nv] NEW OLD", about: "Makes a guest like another: `vserver OLD clone NEW`.",
+			make: newVcopy, failed: 1, misused: 1},
 		{name: "vdispatch-conf", usage: "NAME...|FILTER... [-- ARG...]", about: "Runs dispatch-conf in guests.",
 			make: newFleet("dispatch-conf"), failed: 1, misused: 1, raw: true},
 		{name: "vemerge", usage: "NAME...|FILTER... [-- ARG...]", about: "Runs emerge in guests.",

@@ -66,7 +66,7 @@ var Verbs = []string{
 	"build", "chbind", "chcontext", "check", "clone", "completion", "condrestart", "config", "console", "create",
 	"delete", "diff", "edit", "enter", "exec", "hashify", "help", "image", "info", "kill", "list", "logs", "man", "migrate",
 	"naddress", "nattribute", "ncontext", "net", "pool", "ps", "quota", "rebase", "rename", "restart", "rollback", "running", "set", "snapshot", "start", "start-vservers", "stat", "status", "stop",
-	"suexec", "top", "unhashify", "vcontext", "vdu", "version", "volume", "wait",
+	"suexec", "top", "unhashify", "unify", "vcontext", "vdu", "version", "volume", "wait",
 }
 
 // XID is a guest's number: 2 to 49151 as in Linux-VServer. 0 is the host and 1 was
