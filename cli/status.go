@@ -155,7 +155,7 @@ func poolLines(list []guest.Pool) (lines []string) {
 		line := p.Name
 		switch p.Name {
 		case "cpu": // its limit is a rate, and nothing of it is had
-		case "memory", "swap":
+		case "memory", "swap", "memory+swap":
 			amount = func(n int64) string { return strings.TrimSpace(statMem(uint64(n))) }
 			fallthrough
 		default:

@@ -15,13 +15,13 @@ type counter struct {
 	hits, key        string // a file of one number, or of lines "key number"
 }
 
-// counters are those of cgroup v2, and those of v1.
+// counters are those of cgroup v2, and those of v1, which counts swap with the memory.
 func counters(legacy bool) []counter {
 	if legacy {
 		return []counter{
 			{"pids", "pids", "pids.current", "pids.max", "pids.events", "max"},
 			{"memory", "memory", "memory.usage_in_bytes", "memory.limit_in_bytes", "memory.failcnt", ""},
-			{"swap", "memory", "memory.memsw.usage_in_bytes", "memory.memsw.limit_in_bytes", "memory.memsw.failcnt", ""},
+			{"memory+swap", "memory", "memory.memsw.usage_in_bytes", "memory.memsw.limit_in_bytes", "memory.memsw.failcnt", ""},
 			{"cpu", "cpu", "", "cpu.cfs_quota_us", "cpu.stat", "nr_throttled"},
 		}
 	}
