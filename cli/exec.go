@@ -59,11 +59,5 @@ func (t *tool) runIn(n guest.Name, f execFlags, args []string) error {
 		Args: args, Env: f.env, Dir: f.dir, User: f.user, TTY: f.tty,
 		Stdin: t.in, Stdout: t.out, Stderr: t.err,
 	})
-	if status == 0 {
-		return t.about(n, err)
-	}
-	if err != nil { // it could not be executed: the code is that of a shell then
-		return coded{t.about(n, err), status}
-	}
-	return code(status)
+	return t.ended(n, status, err)
 }

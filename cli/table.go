@@ -30,7 +30,7 @@ const (
 )
 
 // table lists every verb, grouped, in the order of the help text.
-func table() []entry { return slices.Concat(forGuests(), forHost()) }
+func table() []entry { return slices.Concat(forGuests(), packagers(), forHost()) }
 
 // forGuests are the verbs of a guest's life.
 func forGuests() []entry {
@@ -60,6 +60,8 @@ func forGuests() []entry {
 		{"enter", groupIn, "a login shell in a guest", newEnter},
 		{"exec", groupIn, "run a command in a guest", newExec},
 		{"suexec", groupIn, "run a command in a guest as one of its users", newSuexec},
+		{"chkconfig", groupIn, "chkconfig in a guest", newChkconfig},
+		{"pkg", groupIn, "packages of a guest, with or without a manager of its own", newPkg},
 		{"console", groupIn, "attach to a guest's console", newConsole},
 		{"logs", groupIn, "show what a guest wrote to its console", newLogs},
 	}

@@ -26,10 +26,25 @@ func newVsomething(c *call) run {
 
 // newFleet is vsomething for a command of guests.
 func newFleet(command ...string) func(*call) run {
+	return newFleetVerb(append([]string{"exec"}, command...)...)
+}
+
+// newFleetVerb is vsomething for a verb of vserver.
+func newFleetVerb(words ...string) func(*call) run {
 	return func(c *call) run {
-		return func(words []string) error {
-			return c.something(slices.Concat([]string{"vserver"}, []string{"", "exec"}, command), words, false)
+		return func(names []string) error {
+			return c.something(append([]string{"vserver", ""}, words...), names, false)
 		}
+	}
+}
+
+// newVpkg goes on as `vserver NAME pkg`.
+func newVpkg(*call) run {
+	return func(words []string) error {
+		if len(words) < 2 {
+			return usagef("want a guest, and install or get-conffiles")
+		}
+		return executeSelf(slices.Concat([]string{"vserver", "pkg"}, words))
 	}
 }
 

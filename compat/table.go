@@ -85,6 +85,14 @@ Mounts something of the host's in guests that run, until they end.`, make: newVm
 // others are the rest.
 func others() []tool {
 	return []tool{
+		{name: "vapt-get", usage: "NAME...|FILTER... [-- ARG...]", about: "Runs apt-get for guests: `vserver NAME apt-get`.",
+			make: newFleetVerb("apt-get"), failed: 1, misused: 1, raw: true},
+		{name: "vpkg", usage: "NAME install|remove|update|upgrade|get-conffiles [ARG...]", about: "Packages of a guest: `vserver NAME pkg`.",
+			make: newVpkg, failed: 1, misused: 1, raw: true},
+		{name: "vrpm", usage: "NAME...|FILTER... [-- ARG...]", about: "Runs rpm for guests: `vserver NAME rpm`.",
+			make: newFleetVerb("rpm"), failed: 1, misused: 1, raw: true},
+		{name: "vyum", usage: "NAME...|FILTER... [-- ARG...]", about: "Runs yum for guests: `vserver NAME yum`.",
+			make: newFleetVerb("yum"), failed: 1, misused: 1, raw: true},
 		{name: "vclone", usage: "[-v] [--xid X] OLD NEW", about: "Makes a guest like another: `vserver OLD clone NEW`.",
 			make: newVclone, failed: 1, misused: 1},
 		{name: "vcopy", usage: "[-nv] NEW OLD", about: "Makes a guest like another: `vserver OLD clone NEW`.",

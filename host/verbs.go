@@ -12,6 +12,7 @@ import (
 	"vserver/host/inside"
 	"vserver/host/life"
 	"vserver/host/making"
+	"vserver/host/packages"
 	"vserver/host/unification"
 	"vserver/host/usage"
 	"vserver/step"
@@ -132,4 +133,22 @@ func (h *Host) Usage() ([]Usage, error) { return usage.All(h.Dirs) }
 // numbers on the host.
 func (h *Host) Processes(names ...guest.Name) ([]Process, error) {
 	return usage.Processes(h.Dirs, names...)
+}
+
+// PackageVerbs are what Manage can be asked for.
+func PackageVerbs() []string { return packages.Verbs() }
+
+// RunPackager runs a package manager for a guest that runs, the guest's own or, in the
+// guest's context, the host's, and gives its exit code. The error is guest.ErrUnsupported
+// when neither has it.
+func RunPackager(ctx context.Context, h *Host, n guest.Name, program string, args []string, c Command) (int, error) {
+	code, err := packages.Run(ctx, h.Dirs, n, program, args, c)
+	return code, fault.New(string(n), program, err)
+}
+
+// Manage installs, removes or updates packages of a guest, by whichever package manager is
+// of its kind.
+func Manage(ctx context.Context, h *Host, n guest.Name, verb string, args []string, c Command) (int, error) {
+	code, err := packages.Manage(ctx, h.Dirs, n, verb, args, c)
+	return code, fault.New(string(n), "pkg "+verb, err)
 }

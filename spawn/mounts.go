@@ -71,6 +71,17 @@ func (t *Table) Root(m Reg) {
 	t.call("chdir /", unix.SYS_CHDIR, t.str("/"))
 }
 
+// RootOver makes the detached mount the root, and what was the root before a directory of
+// it.
+func (t *Table) RootOver(m Reg, before string) {
+	const at = "/proc" // as in Root
+	t.call("mount root", unix.SYS_MOVE_MOUNT, m.arg(), t.str(""), num(unix.AT_FDCWD), t.str(at), num(unix.MOVE_MOUNT_F_EMPTY_PATH))
+	t.call("make root private", unix.SYS_MOUNT, t.str(""), t.str(at), none, num(unix.MS_REC|unix.MS_PRIVATE), none)
+	t.call("chdir to root", unix.SYS_CHDIR, t.str(at))
+	t.call("pivot_root", unix.SYS_PIVOT_ROOT, t.str("."), t.str(before))
+	t.call("chdir /", unix.SYS_CHDIR, t.str("/"))
+}
+
 // Mkdir makes a directory when it is missing. A root that cannot be written to must
 // have it already.
 func (t *Table) Mkdir(path string, mode uint32) {

@@ -18,6 +18,7 @@ type Enter struct {
 	Stdio   [3]int   // descriptors of the caller, above 2 or at their place
 	TTY     bool     // the first of them is a terminal, which becomes the controlling one
 	Sealed  int      // a file with the program that executes the command, by Argv: see reaper.Exec; 0 for none
+	Tools   *Tools   // nil: the command sees the guest's root as its own
 	Joins   []string // files of the host's that take the process into the guest's cgroup v1 limits
 	Program
 	Rights
@@ -45,7 +46,12 @@ func (e *Enter) Table() *spawn.Table {
 	if e.OwnTime {
 		flags |= spawn.NewTime
 	}
-	t.Setns(e.Pidfd, flags)
+	if e.Tools != nil {
+		t.Setns(e.Pidfd, flags&^(spawn.NewMount|spawn.NewUser))
+		e.Tools.show(t, e.Pidfd, e.Userns)
+	} else {
+		t.Setns(e.Pidfd, flags)
+	}
 	t.Fork("enter pid namespace", 0, nil)
 	t.Keyring()
 	if e.TTY {

@@ -39,6 +39,10 @@ type Command struct {
 	TTY                   bool
 	Stdin, Stdout, Stderr *os.File
 
+	// Tools has the command see a root with programs of the host's, in which the guest's
+	// is the directory rootfs.GuestAt. It has no more rights by that.
+	Tools bool
+
 	// Ours is a command that the guest's own spec names; the flag private is for others.
 	Ours bool
 	// Begun, when not nil, is called once it is executed.
@@ -98,6 +102,13 @@ func (in *Guest) exec(ctx context.Context, c Command) (int, error) {
 	}
 	defer io.Close()
 	plan.Stdio = io.Child
+	if c.Tools {
+		tools, err := in.tools(plan)
+		if err != nil {
+			return 0, err
+		}
+		defer tools()
+	}
 	<-listening // a signal that the command could get must not end us alone
 	child, err := in.spawn(plan)
 	if err != nil {
@@ -177,7 +188,11 @@ func (in *Guest) spawn(plan *vcontext.Enter) (*spawn.Child, error) {
 	if plan.Joins, err = limit.Joins(in.cg, in.dirs.Group(in.name)); err != nil {
 		return nil, err
 	}
-	return spawn.Start(plan.Table(), spawn.Options{Cgroup: leaf.FD()})
+	o := spawn.Options{Cgroup: leaf.FD()}
+	if plan.Tools != nil {
+		o.Flags = spawn.NewMount
+	}
+	return spawn.Start(plan.Table(), o)
 }
 
 // plan decides how a command runs: with the rights the guest was started with.
