@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
-	"github.com/spf13/pflag"
 
 	"vserver/build"
 	"vserver/fault"
@@ -23,14 +22,15 @@ type buildFlags struct {
 	packages, keys                                         []string
 	password                                               string
 	keep, fresh                                            bool
+	old                                                    oldBuild
 }
 
 func newBuild(t *tool) *cobra.Command {
 	var f buildFlags
 	c := command("build NAME [OPTION...]", `
 Makes a guest and does not start it; otherwise as create. A build that fails or is
-killed leaves nothing behind. The syntax of Linux-VServer, with the method's own
-options behind --, is understood for debootstrap, template, rsync and clone.`, `
+killed leaves nothing behind. The options of Linux-VServer's build, with the method's
+own behind --, are understood for debootstrap, template, rsync, clone and skeleton.`, `
 vserver build web1 -d trixie --ip 192.0.2.10/24
 vserver web2 build -m clone --from web1
 vserver web3 build -m debootstrap --context 40003 --interface eth0:192.0.2.12/24 -- -d bookworm`,
@@ -60,32 +60,7 @@ func (f *buildFlags) flags(c *cobra.Command) {
 	f.wishes.flags(c)
 	c.RegisterFlagCompletionFunc("method", cobra.FixedCompletions(
 		[]string{"host", "debootstrap", "template", "image", "clone", "rsync", "skeleton"}, cobra.ShellCompDirectiveNoFileComp))
-	f.oldNames(fl)
-}
-
-// oldNames adds the options of Linux-VServer's build that have another name here.
-func (f *buildFlags) oldNames(fl *pflag.FlagSet) {
-	for old, now := range map[string]string{"context": "xid", "initstyle": "init"} {
-		fl.Var(fl.Lookup(now).Value, old, "")
-		fl.Lookup(old).Hidden = true
-	}
-	fl.Var(interfaceFlag{fl.Lookup("ip").Value}, "interface", "")
-	fl.Lookup("interface").Hidden = true
-}
-
-// interfaceFlag reads [NAME=][DEV:]ADDRESS/LENGTH, of which the address is what a
-// guest has; the device is found by its prefix.
-type interfaceFlag struct{ pflag.Value }
-
-// Set takes the address.
-func (i interfaceFlag) Set(value string) error {
-	if _, v, ok := strings.Cut(value, "="); ok {
-		value = v
-	}
-	if dev, v, ok := strings.Cut(value, ":"); ok && v != "" && !strings.ContainsAny(dev, "./") && strings.Count(value, ":") == 1 {
-		value = v
-	}
-	return i.Value.Set(value)
+	f.old.flags(fl)
 }
 
 // make makes a guest.
@@ -104,6 +79,9 @@ func (t *tool) make(ctx context.Context, f buildFlags, args []string) (guest.Nam
 	if err := f.methodOptions(rest); err != nil {
 		return n, t.about(n, err)
 	}
+	if err := f.old.settle(&f.wishes); err != nil {
+		return n, t.about(n, err)
+	}
 	o, err := f.options()
 	if err != nil {
 		return n, t.about(n, err)
@@ -112,11 +90,15 @@ func (t *tool) make(ctx context.Context, f buildFlags, args []string) (guest.Nam
 	if err != nil {
 		return n, t.about(n, err)
 	}
+	back, err := t.aside(ctx, f.old.force, n)
+	if err != nil {
+		return n, t.about(n, err)
+	}
 	p := t.newProgress(n)
 	o.Progress = p
 	err = t.makeBy(ctx, f, method, n, o)
 	p.end(err == nil)
-	return n, t.about(n, err)
+	return n, t.about(n, join(err, back(err)))
 }
 
 // makeBy makes a guest by a method.
@@ -137,23 +119,6 @@ func (t *tool) makeBy(ctx context.Context, f buildFlags, method string, n guest.
 		return err
 	}
 	return t.host.Build(ctx, n, spec, src, o)
-}
-
-// methodOptions reads the options of a method behind "--", as Linux-VServer has
-// them.
-func (f *buildFlags) methodOptions(words []string) error {
-	if len(words) == 0 {
-		return nil
-	}
-	fl := pflag.NewFlagSet("", pflag.ContinueOnError)
-	fl.StringVarP(&f.debian, "dist", "d", f.debian, "")
-	fl.StringVarP(&f.mirror, "mirror", "m", f.mirror, "")
-	fl.StringVarP(&f.template, "template", "t", f.template, "")
-	fl.StringVarP(&f.from, "source", "s", f.from, "")
-	if err := fl.Parse(words); err != nil || fl.NArg() > 0 {
-		return usageHint("vserver build --help", "%s: not an option of a method", strings.Join(words, " "))
-	}
-	return nil
 }
 
 // methodMeant is the method that was named, or the one that has the options given.

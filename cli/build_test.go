@@ -74,7 +74,7 @@ func TestWishes(t *testing.T) {
 	c := e.construct(aTool(t))
 	err := c.ParseFlags(strings.Fields("--ip 192.0.2.10/24 --ip 2001:db8::1/64,192.0.2.11/24 --memory 512M --cpus 1.5 " +
 		"--init command --command /bin/sleep,1000 --env A=1 --env B=x=y --rlimit nofile=10:20 --mark default --nesting " +
-		"--hostname a.example --context 40001 --interface eth0:192.0.2.12/24 --set boot.depends=db1"))
+		"--hostname a.example --context 40001 --set boot.depends=db1"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -84,8 +84,7 @@ func TestWishes(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(spec.Network.Addresses) != 4 || spec.Network.Addresses[1].String() != "2001:db8::1/64" ||
-		spec.Network.Addresses[3].String() != "192.0.2.12/24" {
+	if len(spec.Network.Addresses) != 3 || spec.Network.Addresses[1].String() != "2001:db8::1/64" {
 		t.Errorf("addresses: %v", spec.Network.Addresses)
 	}
 	if spec.Limits.Memory != 512<<20 || spec.Limits.CPUs != 1.5 || spec.XID != 40001 || !spec.Rights.Nesting {
@@ -96,5 +95,28 @@ func TestWishes(t *testing.T) {
 	}
 	if spec.Limits.Rlimits["nofile"].Hard != 20 || !slices.Equal(spec.Boot.Marks, []string{"default"}) || spec.Boot.Depends[0] != "db1" {
 		t.Errorf("got %+v", spec)
+	}
+}
+
+// What Linux-VServer's build wrote into interfaces/ is an address here.
+func TestInterface(t *testing.T) {
+	for _, tt := range []struct {
+		old        oldBuild
+		text, want string
+	}{
+		{oldBuild{}, "192.0.2.10/24", "192.0.2.10/24"},
+		{oldBuild{}, "eth0:192.0.2.10/255.255.255.0", "192.0.2.10/24 dev eth0"},
+		{oldBuild{}, "web=eth0:192.0.2.10/24", "192.0.2.10/24 dev eth0 name web"},
+		{oldBuild{}, "nodev:192.0.2.10", "192.0.2.10/32 nodev"},
+		{oldBuild{}, "2001:db8::1/64", "2001:db8::1/64"},
+		{oldBuild{}, "eth0:2001:db8::1/64", "2001:db8::1/64 dev eth0"},
+		{oldBuild{dev: "lo", length: "25"}, "192.0.2.10", "192.0.2.10/25 dev lo"},
+		{oldBuild{dev: "lo", mask: "255.255.0.0", bcast: "192.0.255.255"}, "192.0.2.10", "192.0.2.10/16 dev lo broadcast 192.0.255.255"},
+		{oldBuild{}, "eth0", ""}, {oldBuild{}, "192.0.2.10/33", ""}, {oldBuild{}, "192.0.2.10/255.0.255.0", ""}, {oldBuild{}, "", ""},
+	} {
+		got, err := tt.old.address(tt.text)
+		if got != tt.want || (err != nil) != (tt.want == "") {
+			t.Errorf("%s: got %q, %v, want %q", tt.text, got, err, tt.want)
+		}
 	}
 }

@@ -70,6 +70,8 @@ func flagName(key string) string {
 		return "rlimit"
 	case "rights.flags":
 		return "cflag"
+	case "network.flags": // --flags are context flags, as of old
+		return "nflag"
 	case "view.flags":
 		return "view"
 	}

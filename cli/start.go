@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -15,7 +16,10 @@ import (
 type startFlags struct {
 	selection
 	readiness
-	wait, dry bool
+	wait, dry          bool
+	rescue, rescueInit bool
+	rescueCmd          string // of old
+	command            []string
 }
 
 func newStart(t *tool) *cobra.Command {
@@ -30,20 +34,41 @@ is ready for work: when its systemd has started everything. Any other init is re
 as soon as it runs.
 
 Several guests start in parallel; a guest waits for those among them that its
-boot.depends names.`, `
+boot.depends names.
+
+With --rescue the guest runs the command behind its name in the place of its init, or
+/bin/sleep 900: for repairs by vserver enter, or for one command with --wait. Options
+of the command stand behind --.`, `
 vserver start web1
 vserver web1 start --dry-run
-vserver start --mark default`,
+vserver start --mark default
+vserver web1 start --rescue
+vserver web1 start --wait --rescue -- /sbin/fsck -n /dev/vdb`,
 		func(ctx context.Context, args []string) error { return t.start(ctx, f, args) })
 	f.selection.flags(c)
 	f.readiness.flags(c.Flags())
 	c.Flags().BoolVarP(&f.wait, "wait", "w", false, "stay until the guest has ended; its exit code is ours")
 	c.Flags().BoolVarP(&f.dry, "dry-run", "n", false, "print the steps and take none")
+	c.Flags().BoolVar(&f.rescue, "rescue", false, "run a command in the place of the guest's init")
+	c.Flags().BoolVar(&f.rescueInit, "rescue-init", false, "with --rescue: the command itself is process 1")
+	c.Flags().StringVar(&f.rescueCmd, "rescue-cmd", "", "")
+	c.Flags().Lookup("rescue-cmd").Hidden = true
+	if t.subject != "" { // options behind the first word are the command's
+		c.Flags().SetInterspersed(false)
+	}
 	return c
 }
 
 // start starts guests.
 func (t *tool) start(ctx context.Context, f startFlags, args []string) error {
+	if f.rescue || f.rescueCmd != "" {
+		var err error
+		if args, err = f.rescued(t.subject, args); err != nil {
+			return err
+		}
+	} else if f.rescueInit {
+		return usageHint("vserver start --help", "--rescue-init goes with --rescue")
+	}
 	names, unread := t.pick(f.selection, args)
 	if len(names) == 0 {
 		return unread
@@ -59,9 +84,32 @@ func (t *tool) start(ctx context.Context, f startFlags, args []string) error {
 	}))
 }
 
+// rescued takes the command of a rescue from the words, and gives the rest of them.
+func (f *startFlags) rescued(subject string, args []string) (rest []string, err error) {
+	if subject == "" && len(args) > 0 {
+		rest, args = args[:1], args[1:]
+	}
+	switch {
+	case f.rescueCmd != "" && len(args) > 0:
+		return nil, usageHint("vserver start --help", "--rescue-cmd, and a command as well")
+	case f.rescueCmd != "":
+		f.command = []string{"/bin/sh", "-c", f.rescueCmd}
+	case len(args) > 0:
+		f.command = args
+	default:
+		f.command = []string{"/bin/sleep", "900"}
+	}
+	if f.rescueInit && !strings.HasPrefix(f.command[0], "/") {
+		return nil, usagef("--rescue-init %s: want the path of a program in the guest", f.command[0])
+	}
+	return rest, nil
+}
+
 // startOne starts one guest. That it runs already is as good.
 func (t *tool) startOne(ctx context.Context, f startFlags, n guest.Name) error {
-	exit, err := t.host.Start(ctx, n, host.StartOptions{Wait: f.wait, Stdout: t.out, Stderr: t.err, Output: t.err})
+	exit, err := t.host.Start(ctx, n, host.StartOptions{
+		Wait: f.wait, Stdout: t.out, Stderr: t.err, Output: t.err, Rescue: f.command, RescueInit: f.rescueInit,
+	})
 	if errors.Is(err, guest.ErrRunning) && !f.wait {
 		if !f.several() {
 			t.warn(n, "runs already")

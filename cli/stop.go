@@ -42,6 +42,8 @@ vserver stop --all`,
 		func(ctx context.Context, args []string) error { return t.stop(ctx, f, args) })
 	f.flags(c)
 	c.Flags().BoolVarP(&f.dry, "dry-run", "n", false, "print the steps and take none")
+	c.Flags().Bool("rescue-init", false, "") // of old: how a guest was started is known
+	c.Flags().Lookup("rescue-init").Hidden = true
 	return c
 }
 

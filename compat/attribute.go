@@ -155,10 +155,10 @@ func (c *call) change(n guest.Name, a attributes) error {
 		put("rights.bcaps", w)
 	}
 	for _, w := range words(a.ccaps) {
-		put(keyOf(guest.Ccaps(), w, "rights.ccaps"), w)
+		put(guest.RightKey(guest.Ccaps(), w, "rights.ccaps"), w)
 	}
 	for _, w := range words(a.flag) {
-		put(keyOf(guest.Flags(), w, "rights.flags"), w)
+		put(guest.RightKey(guest.Flags(), w, "rights.flags"), w)
 	}
 	var changes []string
 	for _, key := range slices.Sorted(maps.Keys(changed)) {
@@ -182,33 +182,10 @@ func (c *call) change(n guest.Name, a attributes) error {
 	return err
 }
 
-// bare is a word without its marks and prefixes.
-func bare(word string) string {
-	w := strings.ToLower(strings.TrimLeft(word, "!~"))
-	for _, p := range []string{"vxf_", "vxc_", "nxf_", "nxc_", "cap_", "info_"} {
-		w = strings.TrimPrefix(w, p)
-	}
-	return w
-}
-
 // replace puts a word in the place of one that says the same or its contrary.
 func replace(list []string, word string) []string {
-	list = slices.DeleteFunc(slices.Clone(list), func(w string) bool { return bare(w) == bare(word) })
+	list = slices.DeleteFunc(slices.Clone(list), func(w string) bool { return guest.BareWord(w) == guest.BareWord(word) })
 	return append(list, strings.Replace(word, "~", "!", 1))
-}
-
-// keyOf is the key of a spec that says what Linux-VServer said by a flag.
-func keyOf(table []guest.Right, word, key string) string {
-	i := slices.IndexFunc(table, func(r guest.Right) bool { return r.Name == bare(word) || slices.Contains(r.Aliases, bare(word)) })
-	if i < 0 || table[i].Honour != guest.Elsewhere {
-		return key
-	}
-	for _, other := range []string{"view.flags", "network.flags", "network.ncaps"} {
-		if strings.HasPrefix(table[i].Instead, other) {
-			return other
-		}
-	}
-	return key
 }
 
 // confine goes on as a command that may do no more than asked.
@@ -217,7 +194,7 @@ func (c *call) confine(a attributes, command []string) error {
 		return lacking("--ccap: a command without a guest has none", "--bcap, or a guest's rights.ccaps")
 	}
 	for _, w := range words(a.flag) {
-		i := slices.IndexFunc(guest.Flags(), func(r guest.Right) bool { return r.Name == bare(w) })
+		i := slices.IndexFunc(guest.Flags(), func(r guest.Right) bool { return r.Name == guest.BareWord(w) })
 		if i < 0 {
 			return usagef("flag %q: no such name", w)
 		}

@@ -255,3 +255,27 @@ func FindFlag(word string) (Right, error) { return flags().find(word) }
 
 // FindCcap gives the context capability of that name, alias or "^BIT", in any case.
 func FindCcap(word string) (Right, error) { return ccaps().find(word) }
+
+// BareWord is a word of a list of rights without its marks and prefixes, in small letters.
+func BareWord(word string) string {
+	w := strings.ToLower(strings.TrimLeft(word, "!~"))
+	for _, p := range []string{"vxf_", "vxc_", "nxf_", "nxc_", "cap_", "info_"} {
+		w = strings.TrimPrefix(w, p)
+	}
+	return w
+}
+
+// RightKey is the key of a spec that says what Linux-VServer said by a word of a table;
+// key is that of the table itself.
+func RightKey(table []Right, word, key string) string {
+	i := slices.IndexFunc(table, func(r Right) bool { return r.Name == BareWord(word) || slices.Contains(r.Aliases, BareWord(word)) })
+	if i < 0 || table[i].Honour != Elsewhere {
+		return key
+	}
+	for _, other := range []string{"view.flags", "network.flags", "network.ncaps"} {
+		if strings.HasPrefix(table[i].Instead, other) {
+			return other
+		}
+	}
+	return key
+}

@@ -50,6 +50,9 @@ type way struct {
 // ways lists the means for a guest, best first. The next one is for when a command
 // cannot be executed.
 func ways(init *guest.Init, was *state.Note) []way {
+	if was.Rescue {
+		init = &guest.Init{} // what the spec says is about another
+	}
 	var list []way
 	if len(init.StopCommand) > 0 {
 		list = append(list, way{command: init.StopCommand})

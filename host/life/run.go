@@ -41,6 +41,7 @@ type Run struct {
 	output  io.Writer
 	front   bool // of a start in the foreground: files are its standard output and error
 	files   [2]*os.File
+	rescue  bool // the init of spec is not that of the guest's own spec
 	plan    vcontext.Start
 	images  map[string]string // full names by what the spec says
 	mounts  []rootfs.Mount
@@ -190,7 +191,7 @@ func (r *Run) note(pid int, began uint64) *state.Note {
 	return &state.Note{
 		PID: pid, Began: began, Started: time.Now(),
 		XID: r.spec.XID, Base: r.plan.Base, Userns: r.plan.Userns, OwnNet: r.plan.OwnNet, Hidden: r.spec.Network.Hidden(),
-		OwnTime: r.plan.Offsets != "", Style: r.spec.Init.Style,
+		OwnTime: r.plan.Offsets != "", Style: r.spec.Init.Style, Rescue: r.rescue,
 		Mode: r.spec.Network.Mode, Addrs: r.net.Noted(), Env: r.spec.Init.Environment,
 		Rights: r.spec.Rights, Rlimits: r.spec.Limits.Rlimits, Nproc: r.plan.Pids,
 		Nice: r.spec.Limits.Nice, IONice: r.spec.Limits.IONice, Views: r.views,

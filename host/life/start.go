@@ -36,6 +36,23 @@ type StartOptions struct {
 	Stdout, Stderr *os.File
 	// Output gets what hooks print; nil discards it.
 	Output io.Writer
+	// Rescue, when not empty, is a command that the guest runs in the place of its init,
+	// by which it is stopped as well: below a process 1 of ours or, with RescueInit, as
+	// process 1. It is not started again when it ends.
+	Rescue     []string
+	RescueInit bool
+}
+
+// rescued is a spec with the command in the place of its init.
+func (o *StartOptions) rescued(spec *guest.Spec) {
+	if len(o.Rescue) == 0 {
+		return
+	}
+	spec.Init = guest.Init{Style: guest.InitCommand, Command: o.Rescue, Environment: spec.Init.Environment, StopTimeout: spec.Init.StopTimeout}
+	if o.RescueInit {
+		spec.Init.Style = guest.InitPlain
+	}
+	spec.Restart = guest.RestartNever
 }
 
 // Start starts a guest, in what of it is done under the guest's lock. It returns when the
@@ -87,7 +104,11 @@ func starting(d guest.Dirs, n guest.Name, o StartOptions) (*Run, error) {
 	if err := files.Whole(d, n, spec); err != nil {
 		return nil, err
 	}
+	o.rescued(spec)
 	r, err := newRun(d, n, spec, o.Output)
+	if err == nil {
+		r.rescue = len(o.Rescue) > 0
+	}
 	if err == nil {
 		err = r.planVolumes()
 	}

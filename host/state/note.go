@@ -33,6 +33,7 @@ type Note struct {
 	OwnNet  bool
 	Hidden  bool // its sockets are handed in
 	OwnTime bool
+	Rescue  bool // its init is another than its spec's
 	Style   guest.InitStyle
 	Mode    guest.NetMode
 	Addrs   []guest.Address // in shared mode, as they are now
@@ -105,7 +106,7 @@ type flag struct {
 }
 
 func (n *Note) flags() []flag {
-	return []flag{{"stopping", &n.Stopping}, {"userns", &n.Userns}, {"own_net", &n.OwnNet}, {"hidden", &n.Hidden}, {"own_time", &n.OwnTime},
+	return []flag{{"stopping", &n.Stopping}, {"userns", &n.Userns}, {"own_net", &n.OwnNet}, {"hidden", &n.Hidden}, {"own_time", &n.OwnTime}, {"rescue", &n.Rescue},
 		{"nesting", &n.Rights.Nesting}, {"no_new_privileges", &n.Rights.NoNewPrivileges}}
 }
 
