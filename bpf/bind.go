@@ -26,6 +26,7 @@ const (
 	skSource4  = 24
 	skSource6  = 28
 	skPort     = 44 // the machine's order
+	skPeerPort = 48 // 16 bits: not 0 when it is connected
 )
 
 // unprivileged is the first port that any user of a guest may bind: what the sysctl
@@ -63,8 +64,8 @@ func Bind6(p Parts) []ebpf.Instruction {
 	t.add(ebpf.OrReg(r1, r2))
 	t.null(r1, "wild6")
 	t.loopback6("loop6")
-	t.own6("port")
-	t.lback6("port")
+	t.own6("at6")
+	t.lback6("at6")
 	t.load(r1, fp, stackAddr)
 	t.add(ebpf.And32(r1, net(0xff000000)))
 	t.isnt(r1, net(0xff000000), t.refusal(syscall.EADDRNOTAVAIL))
@@ -74,6 +75,8 @@ func Bind6(p Parts) []ebpf.Instruction {
 	t.here("loop6")
 	t.remap6("port")
 	t.copyOut(saAddr6)
+	t.here("at6")
+	t.put(fp, stackNote, noteAt6)
 	t.jump("port")
 
 	t.here("wild6")
@@ -178,16 +181,29 @@ func (t *text) wild4(set string) {
 }
 
 // wild6 is wild4 for IPv6. A socket that the kernel finds a port for keeps the
-// wildcard, as it may be one for IPv4 too. One of UDP that is for both gets the address
+// wildcard, as it may be one for IPv4 too. One that is for both gets the address
 // of IPv4: the kernel makes one that is bound to an address of IPv6 a socket for IPv6
-// alone.
+// alone. So one of TCP keeps the wildcard when there is no address of IPv4, as it may
+// listen for loopback.
 func (t *text) wild6() {
-	four, udp, loop, six := t.label("four"), t.label("udp"), t.label("loop"), t.label("six")
+	four, udp, loop, six, both := t.label("four"), t.label("udp"), t.label("loop"), t.label("six"), t.label("both")
 	t.load(r2, ctx, saPort)
 	t.is(r2, 0, "port")
 	t.load(r1, ctx, saType)
 	t.isnt(r1, syscall.SOCK_STREAM, udp)
-	t.jump("port")
+	if t.State == 0 {
+		t.jump("port")
+	}
+	t.alone6(six + "alone")
+	t.load(addr, entry, entryV4)
+	t.is(addr, 0, "port")
+	t.put(fp, stackNote, noteWild|noteSix|noteFirst)
+	t.jump(both)
+	t.here(six + "alone")
+	t.load8(r1, entry, entryV6)
+	t.null(r1, "port")
+	t.put(fp, stackNote, noteWild|noteSix)
+	t.jump(six)
 	t.here(udp)
 	t.flag(Multicast|Broadcast, "port")
 	t.put(fp, stackNote, noteWild|noteSix)
@@ -203,6 +219,7 @@ func (t *text) wild6() {
 	t.here(four)
 	t.load(addr, entry, entryV4)
 	t.is(addr, 0, loop)
+	t.here(both)
 	t.put(ctx, saAddr6+8, net(0xffff))
 	t.store(ctx, saAddr6+12, addr)
 	t.jump("port")
@@ -254,15 +271,16 @@ func postBind(p Parts, family int32) []ebpf.Instruction {
 	t.countAt(r1)
 	t.jump("bound")
 	t.here("first")
-	t.put8(fp, stackAddr, 0)
-	t.put8(fp, stackAddr+8, 0)
-	t.store(fp, stackAddr, addr)
-	t.stack(r0, stackAddr)
+	for i := int16(0); i < portValue; i += 8 {
+		t.put8(fp, stackBind+i, 0)
+	}
+	t.store(fp, stackBind, addr)
+	t.stack(r0, stackBind)
 	t.set(r1, 1)
 	t.countAt(r1)
 	t.add(ebpf.Map(r1, t.Ports)...)
 	t.stack(r2, stackKey)
-	t.stack(r3, stackAddr)
+	t.stack(r3, stackBind)
 	t.set(r4, 1) // BPF_NOEXIST
 	t.call(ebpf.MapUpdate)
 	t.isnt(r0, 0, t.refusal(syscall.EADDRINUSE))

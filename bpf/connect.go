@@ -40,6 +40,7 @@ func Connect6(p Parts) []ebpf.Instruction {
 	t.kind6("other6", t.refusal(syscall.EACCES))
 
 	t.here("own6")
+	t.sixth()
 	t.unbound(syscall.AF_INET6)
 	t.load8(r1, fp, stackAddr)
 	t.load8(r2, fp, stackAddr+8)
@@ -47,6 +48,7 @@ func Connect6(p Parts) []ebpf.Instruction {
 
 	t.here("other6")
 	t.connections()
+	t.sixth()
 	t.unbound(syscall.AF_INET6)
 	t.choose6()
 	t.load8(r1, r5, 0)
@@ -58,6 +60,7 @@ func Connect6(p Parts) []ebpf.Instruction {
 	t.remap6("pass")
 	t.udp6()
 	t.copyOut(saAddr6)
+	t.sixth()
 	t.unbound(syscall.AF_INET6)
 	t.load8(r1, entry, entryLback6)
 	t.load8(r2, entry, entryLback6+8)
@@ -126,8 +129,8 @@ func (t *text) connections() {
 
 // unbound goes to pass when the socket has an address, and on when it has none. TCP
 // with a port and no address is parked on a hidden one: it cannot be bound any more,
-// and the kernel would take an address of the host: EADDRNOTAVAIL. So does UDP that is
-// parked: once it is connected Lookup may not find it, nor the kernel at that port.
+// and the kernel would take an address of the host: EADDRNOTAVAIL. What is parked at an
+// address gets its port otherwise; see ported.
 func (t *text) unbound(family int32) {
 	free, bound := t.label("free"), t.label("bound")
 	t.load8(r2, ctx, saSock)
@@ -147,14 +150,26 @@ func (t *text) unbound(family int32) {
 	t.is(r1, syscall.SOCK_STREAM, t.refusal(syscall.EADDRNOTAVAIL))
 	t.jump("pass")
 	t.here(bound)
-	t.load(r1, ctx, saType)
-	t.isnt(r1, syscall.SOCK_DGRAM, "pass")
 	t.note(0)
 	t.null(r0, "pass")
-	t.load(r1, r0, noteFlags)
-	t.add(ebpf.JumpIf(r1, ebpf.Any, noteParked, t.refusal(syscall.EADDRNOTAVAIL)))
-	t.jump("pass")
+	t.ported()
 	t.here(free)
+}
+
+// sixth goes on unless the socket of IPv6 is bound to an address of IPv4, as one for both is
+// that was bound to the wildcard: the kernel gets no other for it any more.
+func (t *text) sixth() {
+	fine := t.label("sixth")
+	t.load8(r2, ctx, saSock)
+	t.null(r2, "pass")
+	t.load(r1, r2, skSource6+8)
+	t.isnt(r1, net(0xffff), fine)
+	for i := int16(0); i < 8; i += 4 {
+		t.load(r1, r2, skSource6+i)
+		t.isnt(r1, 0, fine)
+	}
+	t.refuse(syscall.EADDRNOTAVAIL)
+	t.here(fine)
 }
 
 // bindTo4 binds the socket to an IPv4 address without a port, and ends the program.

@@ -221,7 +221,7 @@ func Shown6(p Parts) []ebpf.Instruction {
 }
 
 // Named4 is what getsockname(2) tells: Shown4, and what the program asked for in bind,
-// when it got something else.
+// when it got something else; the address that stands for a wildcard once it is connected.
 func Named4(p Parts) []ebpf.Instruction {
 	t := write(p)
 	t.guest("pass")
@@ -263,6 +263,10 @@ func (t *text) asked(wildcard func()) {
 	t.add(ebpf.And32(r1, noteWild))
 	t.is(r1, 0, done)
 	t.here("wild")
+	t.load8(r2, ctx, saSock)
+	t.null(r2, done)
+	t.add(ebpf.Load(r1, r2, skPeerPort, ebpf.Half))
+	t.isnt(r1, 0, done)
 	wildcard()
 	t.jump("pass")
 	t.here(done)

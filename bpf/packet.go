@@ -44,6 +44,9 @@ func packet(p Parts, out bool) []ebpf.Instruction {
 	t.mov(ctx, r1)
 	t.set(r2, t.Level)
 	t.call(ebpf.SkbAncestorCgroup)
+	if out {
+		t.nameless()
+	}
 	t.ordinary(own, other, own6, other6, out)
 	t.load8(r0, fp, stackID)
 	t.entry("shut")

@@ -68,20 +68,23 @@ func (t *text) port(six bool) {
 }
 
 // mixed goes to fine unless the socket, of TCP, is to be at the wildcard of IPv4 and
-// others, of the same port in r0, are at addresses but the first, or the other way round.
+// others, of the same port in r0, are at addresses but the first, or the other way round;
+// or the like of IPv6, whatever the address: the kernel does not see these meet.
 func (t *text) mixed(fine string) {
-	other, inUse := t.label("other"), t.refusal(syscall.EADDRINUSE)
-	t.load(r2, fp, stackNote)
-	t.add(ebpf.JumpIf(r2, ebpf.Any, noteDatagram, fine))
-	t.add(ebpf.JumpIf(r2, ebpf.Any, noteOther, other))
-	t.add(ebpf.And32(r2, noteFirst))
-	t.is(r2, 0, fine)
-	t.load(r2, r0, portOther)
-	t.isnt(r2, 0, inUse)
-	t.jump(fine)
-	t.here(other)
-	t.load(r2, r0, portFirst)
-	t.isnt(r2, 0, inUse)
+	inUse := t.refusal(syscall.EADDRINUSE)
+	t.load(r3, fp, stackNote)
+	t.add(ebpf.JumpIf(r3, ebpf.Any, noteDatagram, fine))
+	for _, c := range []struct {
+		bit   int32
+		meets int16
+	}{{noteFirst, portOther}, {noteOther, portFirst}, {noteSix, portAt6}, {noteAt6, portWild6}} {
+		no := t.label("not")
+		t.masked(r2, r3, c.bit)
+		t.is(r2, 0, no)
+		t.load(r2, r0, c.meets)
+		t.isnt(r2, 0, inUse)
+		t.here(no)
+	}
 }
 
 // countAt adds to what a value of ports, in r0, counts of the socket whose note has
@@ -91,7 +94,7 @@ func (t *text) countAt(n ebpf.Register) {
 	for _, c := range []struct {
 		bit int32
 		at  int16
-	}{{noteFirst, portFirst}, {noteOther, portOther}} {
+	}{{noteFirst, portFirst}, {noteOther, portOther}, {noteSix, portWild6}, {noteAt6, portAt6}} {
 		no := t.label("not")
 		t.masked(r2, flags, c.bit)
 		t.is(r2, 0, no)
@@ -131,6 +134,10 @@ const services = 512
 // The lower half is the port that was asked for, which package firewall puts into what
 // the socket sends.
 const parkMark = 0x7675
+
+// connectMark is there instead of parkMark when the socket was connected; of TCP no others
+// are marked.
+const connectMark = 0x7674
 
 // crowded goes on when a socket of UDP that is to be bound to the port in addr shall be
 // parked, with noteDatagram in its note, else to real. For UDP a hidden port is dearer than the
@@ -249,14 +256,71 @@ func (t *text) marks(six bool) {
 	t.add(ebpf.Or32(r1, parkMark<<16))
 	t.store(fp, stackKey, r1)
 	t.here(mark)
+	t.setMark(stackKey)
+	t.here(done)
+}
+
+// ported ends a connect(2) of a socket that has an address and this note, in r0. A parked
+// one is marked, for package firewall: what it sends is to bear the port that was asked for,
+// and what comes for that port from whom it sends to is to reach the hidden one. Where
+// nobody does that, a socket of TCP is seen at its hidden port, and one of UDP, which would
+// hear nothing there, is refused.
+func (t *text) ported() {
+	steered, mark, known := t.label("steered"), t.label("mark"), t.label("known")
+	t.mov(entry, r0)
+	t.load(flags, entry, noteFlags)
+	t.add(ebpf.And32(flags, noteParked))
+	t.is(flags, 0, "pass")
+	t.put(fp, stackKey, 0)
+	t.lookup(t.Manifest, stackKey)
+	t.null(r0, t.refusal(syscall.ENOBUFS))
+	t.load(flags, ctx, saType)
+	t.load(r1, r0, Steering)
+	t.isnt(r1, 0, steered)
+	t.is(flags, syscall.SOCK_STREAM, "pass")
+	t.refuse(syscall.EADDRNOTAVAIL)
+	t.here(steered)
+	t.isnt(flags, syscall.SOCK_STREAM, mark) // Steer takes what is connected from listeners
+	t.load(r1, r0, Connecting)
+	t.is(r1, 0, mark)
+	t.set(flags, 0)
+	t.here(mark)
+	t.put(r0, Connecting, 1)
+	t.load(r1, entry, noteAsked)
+	t.add(ebpf.Or32(r1, connectMark<<16))
+	t.store(fp, stackBind, r1)
+	t.setMark(stackBind)
+	t.is(flags, 0, known)
+	t.event()
+	t.here(known)
+	t.jump("pass")
+}
+
+// nameless goes to drop when the packet, of the guest in r0, is of a parked connection of
+// TCP and still has its mark: package firewall's chain, which has the port written into it,
+// is not there yet, or not any more. The connection waits for it.
+func (t *text) nameless() {
+	fine := t.label("fine")
+	t.store8(fp, stackID, r0)
+	t.load(r1, ctx, skbMark)
+	t.add(ebpf.And32(r1, ^int32(0xffff)))
+	t.isnt(r1, connectMark<<16, fine)
+	t.sender(fine)
+	t.load(r1, r0, skProtocol)
+	t.is(r1, syscall.IPPROTO_TCP, "drop")
+	t.here(fine)
+	t.load8(r0, fp, stackID)
+}
+
+// setMark gives the socket of the context the mark on the stack.
+func (t *text) setMark(at int32) {
 	t.mov(r1, ctx)
 	t.set(r2, syscall.SOL_SOCKET)
 	t.set(r3, syscall.SO_MARK)
-	t.stack(r4, stackKey)
+	t.stack(r4, at)
 	t.set(r5, 4)
 	t.call(ebpf.SetSockOpt)
 	t.isnt(r0, 0, t.refusal(syscall.ENOBUFS))
-	t.here(done)
 }
 
 // event has Steer called.

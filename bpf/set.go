@@ -8,11 +8,11 @@ import (
 
 // Version is the number of the programs of network contexts: one more whenever one of
 // them changes, so that a tool knows what it finds from what it would put there.
-const Version = 10
+const Version = 11
 
 // MapsVersion is the number of the maps and what they hold: programs of different ones
 // cannot share them.
-const MapsVersion = 5
+const MapsVersion = 6
 
 // Prefix is what the name of each program begins with, before the version.
 const Prefix = "vs"

@@ -60,6 +60,9 @@ func TestSteerLoads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if p.Tasks, err = FindTasks(); err != nil {
+		t.Fatal(err)
+	}
 	fd, err := ebpf.LoadProgram(h, "steer", Steer(p))
 	if err != nil {
 		t.Fatal(err)

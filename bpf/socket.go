@@ -33,6 +33,7 @@ const (
 	sockOpsListen           = 11
 	sockOpsStateFlag        = 4
 	tcpClosed               = 7
+	tcpEstablished          = 1 // of UDP too: connected
 	listenerSlots           = 8
 	alreadyThere            = -int32(syscall.EEXIST)
 	lookupPass              = 1

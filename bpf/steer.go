@@ -7,9 +7,10 @@ import "vserver/kernel/ebpf"
 // into the map of listeners, so that Lookup finds them:
 //
 //	if the socket's note says so, and has a port:
-//		listeners[guest, its address or the wildcard of its family, port, UDP] = socket
+//		listeners[guest, its address or the wildcard of its family, port, UDP] = socket,
+//		unless another is there
 //
-// It leaves the map when it is closed. TCP needs nothing of that sort, as a socket that
+// It leaves the map when it is closed or connected, and another may come. TCP needs nothing of that sort, as a socket that
 // begins to listen passes SockOps; for UDP no hook may enter a socket.
 func Steer(p Parts) []ebpf.Instruction {
 	const udpSock = 8 // in struct bpf_iter__udp
@@ -45,10 +46,26 @@ func Steer(p Parts) []ebpf.Instruction {
 	t.add(ebpf.JumpIf(flags, ebpf.Any, noteSix, "enter"))
 	t.put(fp, stackKey+16, net(0xffff))
 	t.here("enter")
+	t.add(ebpf.Load(r1, ctx, int16(t.State), ebpf.Byte))
+	t.is(r1, tcpEstablished, "connected")
 	t.add(ebpf.Map(r1, t.Listeners)...)
 	t.stack(r2, stackKey)
 	t.mov(r3, ctx)
-	t.set(r4, 0) // BPF_ANY
+	t.set(r4, 1) // BPF_NOEXIST
 	t.call(ebpf.MapUpdate)
+	t.isnt(r0, 0, "shut")
+	t.add(ebpf.Or(flags, noteEntered))
+	t.store(entry, noteFlags, flags)
+	t.jump("shut")
+
+	t.here("connected")
+	t.masked(r1, flags, noteEntered)
+	t.is(r1, 0, "shut")
+	t.add(ebpf.And(flags, ^noteEntered))
+	t.store(entry, noteFlags, flags)
+	t.add(ebpf.Map(r1, t.Listeners)...)
+	t.stack(r2, stackKey)
+	t.call(ebpf.MapDelete)
+	t.event()
 	return t.end(0)
 }

@@ -39,7 +39,8 @@ type Tasks struct {
 //	counts     id -> u64 sockets, u64 connections: how many there are
 //	ports      u64 id, u16 port (network order), u16 0, u32 noteDatagram for UDP, 0 for TCP
 //	           -> u16 hidden port (network order), u16 0, u32 sockets bound to it, of
-//	           these u32 to the wildcard of IPv4, u32 to IPv4 addresses but the first
+//	           these u32 to the wildcard of IPv4 or both, u32 to IPv4 addresses but the
+//	           first, u32 to the wildcard of IPv6 or both, u32 to IPv6 addresses
 //	listeners  u64 id, 16 bytes address or zeros, u16 port (network order), u16 slot,
 //	           u32 protocol -> listening socket of TCP, socket of UDP that is parked or
 //	           bound to one address in place of the wildcard
@@ -58,7 +59,7 @@ const (
 	accountWords = 11
 	CountSize    = 16 // CountSize is the size of what the map counts holds
 	portSize     = 16
-	portValue    = 16
+	portValue    = 24
 	listenerSize = 32
 	boundSize    = 8
 	socketNote   = 56
@@ -86,13 +87,15 @@ const (
 	noteWild                 // bound to one address in place of the wildcard
 	noteBound                // its hidden port counts it
 	noteCounted              // counts.sockets counts it
-	noteSix                  // the wildcard was that of IPv6
+	noteSix                  // the wildcard was that of IPv6, or of both
 	noteOther                // parked at an IPv4 address that is not the guest's first
-	noteFirst                // parked at the first one in place of the wildcard of IPv4
+	noteFirst                // parked at the first one in place of the wildcard of IPv4 or of both
 	noteKnown                // bound counts it
 	noteDatagram             // parked, of UDP: ports counts it under that protocol
 	noteLooped               // what it sends to loopback goes to the first address
 	noteNames                // the program names the source of what it sends itself (IP_PKTINFO)
+	noteEntered              // it is what Steer has put into listeners
+	noteAt6                  // parked at an IPv6 address that was asked for
 )
 
 // Offsets in a socket's note.
@@ -114,6 +117,8 @@ const (
 	portSockets = 4
 	portFirst   = 8  // those with noteFirst
 	portOther   = 12 // those with noteOther
+	portWild6   = 16 // those with noteSix
+	portAt6     = 20 // those with noteAt6
 )
 
 // ManifestSize is the size of the one value of the map manifest, in which the tool
@@ -128,11 +133,17 @@ const Steering = ManifestSize - 4
 // of UDP that is parked: what such send needs its port written into it.
 const Parking = ManifestSize - 8
 
-// Parked are the mask of the marks of sockets of UDP that are parked, and its value. In
-// the other half is the port that was asked for, in network order.
+// Connecting is the offset in the manifest of a u32 that is not 0 when a parked socket
+// was connected: what comes for such needs the hidden port written into it.
+const Connecting = ManifestSize - 12
+
+// What the marks of parked sockets are under a mask: Parked those of sockets of UDP that
+// are not connected, Connected those of others. In the lower half is the port that was
+// asked for, in network order.
 const (
 	ParkedMask uint32 = 0xffff0000
 	Parked     uint32 = parkMark << 16
+	Connected  uint32 = connectMark << 16
 )
 
 // Maps are the maps for Parts, in its order.

@@ -49,6 +49,7 @@ type Set struct {
 	Key      []Kind
 	Data     Kind // not zero: a map
 	Interval bool
+	Learned  bool // rules put elements into it, each for a time
 }
 
 // Kind is a type of data as nft(8) numbers and prints it.
@@ -219,6 +220,9 @@ func (b *Batch) AddSet(s Set) {
 	}
 	if s.Interval {
 		flags |= unix.NFT_SET_INTERVAL
+	}
+	if s.Learned {
+		flags |= unix.NFT_SET_EVAL | unix.NFT_SET_TIMEOUT
 	}
 	if s.Data != (Kind{}) {
 		flags |= unix.NFT_SET_MAP

@@ -31,6 +31,10 @@ func Prune() error {
 		return unable(err)
 	}
 	parking, err := nft.Exists(table(), parkedChain)
+	if err != nil {
+		return unable(err)
+	}
+	connecting, err := nft.Exists(table(), connectedChain)
 	if err != nil || !shielded && !pooled && !pinging && !parking {
 		return unable(err)
 	}
@@ -47,7 +51,7 @@ func Prune() error {
 		err = errors.Join(err, Ping(netip.Addr{}, netip.Addr{}))
 	}
 	if addresses && parking {
-		err = errors.Join(err, Parked())
+		err = errors.Join(err, Parked(connecting))
 	}
 	for _, pool := range pools {
 		if addresses {

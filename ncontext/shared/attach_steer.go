@@ -18,12 +18,13 @@ import (
 // begin at any time.
 //
 // parked is called before sockets are entered that are parked at another port than they
-// asked for: it is to have what they send bear that port.
+// asked for: it is to have what they send bear that port, and if some are connected have
+// what comes for it reach them.
 //
 // It is needed because no hook of the kernel's may enter a socket of UDP where Lookup
 // would find it; see bpf.Steer. TCP does without, and so does a guest of one address at
 // ports that nobody on the host has.
-func (s *Set) Steer(ctx context.Context, parked func() error) error {
+func (s *Set) Steer(ctx context.Context, parked func(connected bool) error) error {
 	p := s.maps
 	events, err := ebpf.OpenMap(s.manifest.maps[bpf.EventsMap])
 	if err != nil {
@@ -40,6 +41,9 @@ func (s *Set) Steer(ctx context.Context, parked func() error) error {
 	}
 	hook, err := bpf.SteerHook()
 	if err != nil {
+		return fmt.Errorf("steer UDP: %w", err)
+	}
+	if p.Tasks, err = bpf.FindTasks(); err != nil {
 		return fmt.Errorf("steer UDP: %w", err)
 	}
 	program, err := ebpf.LoadProgram(hook, "vs_steer", bpf.Steer(p))
@@ -64,7 +68,7 @@ func (s *Set) Steer(ctx context.Context, parked func() error) error {
 }
 
 // steer enters the sockets that are there.
-func (s *Set) steer(program int, parked func() error) error {
+func (s *Set) steer(program int, parked func(connected bool) error) error {
 	key, value := make([]byte, 4), make([]byte, bpf.ManifestSize)
 	if err := ebpf.Get(s.maps.Manifest, key, value); err != nil {
 		return err
@@ -75,8 +79,9 @@ func (s *Set) steer(program int, parked func() error) error {
 			return err
 		}
 	}
-	if binary.NativeEndian.Uint32(value[bpf.Parking:]) != 0 {
-		if err := parked(); err != nil {
+	connecting := binary.NativeEndian.Uint32(value[bpf.Connecting:]) != 0
+	if connecting || binary.NativeEndian.Uint32(value[bpf.Parking:]) != 0 {
+		if err := parked(connecting); err != nil {
 			return err
 		}
 	}

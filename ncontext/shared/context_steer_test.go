@@ -11,8 +11,11 @@ import (
 
 	"github.com/vishvananda/netns"
 
+	"vserver/bpf"
 	"vserver/internal/agent"
 	"vserver/internal/need"
+	"vserver/kernel/ebpf"
+	"vserver/kernel/nft"
 	"vserver/ncontext/firewall"
 )
 
@@ -91,6 +94,11 @@ func steering(t testing.TB, set *Set) (stop func()) {
 		}
 		done <- set.Steer(ctx, firewall.Parked)
 	}()
+	until(t, "somebody steers", func() bool {
+		value := make([]byte, bpf.ManifestSize)
+		must(t, ebpf.Get(set.maps.Manifest, make([]byte, 4), value))
+		return value[bpf.Steering] != 0
+	})
 	stop = sync.OnceFunc(func() {
 		cancel()
 		must(t, <-done)
@@ -98,6 +106,16 @@ func steering(t testing.TB, set *Set) (stop func()) {
 	})
 	t.Cleanup(stop)
 	return stop
+}
+
+// until waits for something that comes a moment later.
+func until(t testing.TB, what string, is func() bool) {
+	t.Helper()
+	for end := time.Now().Add(20 * time.Second); !is(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("never: %s", what)
+		}
+	}
 }
 
 // awaits has the host send to an address until somebody gets that at the socket s: Steer
@@ -193,7 +211,6 @@ func TestParked(t *testing.T) {
 		a udp4 e
 		a send e 127.0.0.1:5300 ten
 		a recv s = ten 127.0.0.1
-		a connect s 192.0.2.1:1001 = EADDRNOTAVAIL
 		# the port is free when it is closed
 		a close s
 		a udp4 s
@@ -286,4 +303,163 @@ func TestTranslated(t *testing.T) {
 		a send k 192.0.2.1:7 four
 		host recv e = four [::ffff:192.0.2.1]
 	`)
+}
+
+// A socket that is parked can be connected, and bears its port then; those that are not
+// connected hear what is sent to the port by others.
+func TestConnected(t *testing.T) {
+	need.Command(t, "nft")
+	a := guestContext("127.0.8.1", "192.0.2.10/24", "2001:db8:1::10/64")
+	a.Lback6 = netip.MustParseAddr("fd76::a")
+	set, agents, _ := stage(t, map[string]*Context{"a": a, "b": guestContext("127.0.9.1", "192.0.2.11/24")})
+	steering(t, set)
+	agent.Play(t, agents, `
+		host udp6 h
+		host bind h [::]:5300
+		host udp4 c
+		host bind c 192.0.2.1:1000
+		host udp4 d
+		host bind d 192.0.2.1:1001
+		a udp4 s
+		a set s 1 2 1
+		a bind s 0.0.0.0:5300
+	`)
+	awaits(t, agents, "a", "d", "192.0.2.10:5300")
+	agent.Play(t, agents, `
+		# a server that gives a client a socket of its own
+		a udp4 s1
+		a set s1 1 2 1
+		a bind s1 192.0.2.10:5300
+		a connect s1 192.0.2.1:1000
+		a name s1 = 192.0.2.10:5300
+	`)
+	until(t, "answers are led", led)
+	agent.Play(t, agents, `
+		a send s1 192.0.2.1:1000 one
+		host recv c = one 192.0.2.10
+		host connect c 192.0.2.10:5300
+		host send c 192.0.2.10:5300 two
+		a recv s1 = two 192.0.2.1
+	`)
+	awaits(t, agents, "a", "d", "192.0.2.10:5300")
+	agent.Play(t, agents, `
+		# which gets nothing of others
+		host send c 192.0.2.10:5300 three
+		a recv s1 = three 192.0.2.1
+		host udp4 e
+		host send e 192.0.2.10:5300 four
+		a recv s = four 192.0.2.1
+		# a client; the wildcard is an address once it is connected
+		b udp4 k
+		b bind k 0.0.0.0:5300
+		b name k = 0.0.0.0:5300
+		host udp4 r
+		host bind r 192.0.2.1:1002
+		b connect k 192.0.2.1:1002
+		b name k = 192.0.2.11:5300
+		b send k 192.0.2.1:1002 five
+		host recv r = five 192.0.2.11
+		host send r 192.0.2.11:5300 six
+		b recv k = six 192.0.2.1
+		# by IPv6
+		host udp6 v
+		host bind v [2001:db8:1::1]:1003
+		a udp6 w
+		a bind w [2001:db8:1::10]:5300
+		a connect w [2001:db8:1::1]:1003
+		a send w [2001:db8:1::1]:1003 seven
+		host recv v = seven [2001:db8:1::10]
+		host connect v [2001:db8:1::10]:5300
+		host send v [2001:db8:1::10]:5300 eight
+		a recv w = eight [2001:db8:1::1]
+	`)
+}
+
+// What is bound to a port and then connects is seen at that port, of TCP.
+func TestPorted(t *testing.T) {
+	need.Command(t, "nft")
+	a := guestContext("127.0.8.1", "192.0.2.10/24", "2001:db8:1::10/64")
+	a.Lback6 = netip.MustParseAddr("fd76::a")
+	set, agents, _ := stage(t, map[string]*Context{"a": a, "b": guestContext("127.0.9.1", "192.0.2.11/24")})
+	stop := steering(t, set)
+	agent.Play(t, agents, `
+		host tcp6 l
+		host bind l [::]:80
+		host listen l
+		host tcp4 h
+		host bind h 0.0.0.0:1000
+		host listen h
+		b tcp4 l
+		b bind l 0.0.0.0:80
+		b listen l
+		a tcp4 c
+		a bind c 0.0.0.0:1000
+		a name c = 0.0.0.0:1000
+		# the first one of all waits for the way of the answers: the kernel tries again
+		a tcp4 first
+		a bind first 0.0.0.0:1001
+		a connect first 192.0.2.1:81 = E*
+	`)
+	until(t, "answers are led", led)
+	agent.Play(t, agents, `
+		a connect c 192.0.2.1:80
+		host accept l s = [::ffff:192.0.2.10]
+		host peer s = [::ffff:192.0.2.10]:1000
+		a name c = 192.0.2.10:1000
+		host send s [::ffff:192.0.2.10]:1000 one
+		a recv c = one
+		a send c 192.0.2.1:80 two
+		host recv s = two
+		# and of another guest, from an address
+		a tcp4 d
+		a bind d 192.0.2.10:20
+		a connect d 192.0.2.11:80
+		a name d = 192.0.2.10:20
+		b accept l s = 192.0.2.10
+		b peer s = 192.0.2.10:20
+		b send s 192.0.2.10:20 three
+		a recv d = three
+		# by IPv6
+		a tcp6 e
+		a bind e [2001:db8:1::10]:20
+		a connect e [2001:db8:1::1]:80
+		host accept l s6 = [2001:db8:1::10]
+		host peer s6 = [2001:db8:1::10]:20
+		host send s6 [2001:db8:1::10]:20 four
+		a recv e = four
+		# of a socket for both families
+		a tcp6 b
+		a bind b [::]:1002
+		a name b = [::]:1002
+		a connect b [2001:db8:1::1]:80 = EADDRNOTAVAIL
+		a connect b [::ffff:192.0.2.1]:80
+		host accept l s7 = [::ffff:192.0.2.10]
+		host peer s7 = [::ffff:192.0.2.10]:1002
+		a name b = [::ffff:192.0.2.10]:1002
+		# and of one for IPv6 alone
+		a tcp6 o
+		a set o 41 26 1
+		a bind o [::]:1003
+		a connect o [2001:db8:1::1]:80
+		host accept l s8 = [2001:db8:1::10]
+		host peer s8 = [2001:db8:1::10]:1003
+		# within the guest
+		a tcp4 l
+		a bind l 127.0.0.1:80
+		a listen l
+		a tcp4 f
+		a bind f 127.0.0.1:21
+		a connect f 127.0.0.1:80
+		a accept l s = 127.0.0.1
+		a peer s = 127.0.0.1:21
+		a send s 127.0.0.1:21 five
+		a recv f = five
+	`)
+	stop()
+}
+
+// led tells whether the host leads answers to parked sockets.
+func led() bool {
+	there, err := nft.Exists(nft.Table{Family: nft.Inet, Name: "vserver"}, "connected")
+	return err == nil && there
 }

@@ -1,0 +1,132 @@
+package firewall
+
+import (
+	"syscall"
+	"time"
+
+	"github.com/google/nftables/expr"
+
+	"vserver/kernel/nft"
+)
+
+// connectedChain has what comes for the port that a parked socket asked for reach the hidden
+// one, when it is from whom the socket was connected to. It comes after all that looks at
+// packets, the memory of connections among these: they see the port that was asked for.
+const connectedChain = "connected"
+
+// The maps of who may answer, and where to: protocol, who, its port, the guest's address and
+// port give the hidden port. What is sent puts them there.
+const (
+	answers4 = "answers4"
+	answers6 = "answers6"
+)
+
+// How long who was sent something may answer. A connection of TCP lasts a day from what was
+// sent last, while a process has it, else as long as the kernel does.
+const (
+	answerSoon = 10 * time.Minute
+	answerEver = 24 * time.Hour
+)
+
+// Registers for what belongs to an answer: a key of the maps, and the hidden port.
+const (
+	regProtocol = regFirst
+	regWho      = regFirst + 1
+	regHidden   = regFirst + 15
+)
+
+// tcpChecksum and udpChecksum are the offsets of these in their headers.
+const (
+	tcpChecksum = 16
+	udpChecksum = 6
+)
+
+func answers(name string, address nft.Kind) nft.Set {
+	return nft.Set{Name: name, Key: []nft.Kind{nft.Protocol(), address, nft.Port(), address, nft.Port()}, Data: nft.Port(), Learned: true}
+}
+
+// addConnected makes the chain and the maps, and the rules that put elements there.
+func addConnected(b *nft.Batch) {
+	b.AddSet(answers(answers4, nft.IPv4()))
+	b.AddSet(answers(answers6, nft.IPv6()))
+	b.AddChain(connectedChain, &nft.Base{Type: "filter", Hook: nft.Input, Priority: srcnat + 300})
+	for _, six := range []bool{false, true} {
+		held := join(rule{&expr.Meta{Key: expr.MetaKeySKUID, Register: regFirst}}, notSyn())
+		b.AddRule(parkedChain, "", sent(six, syscall.IPPROTO_TCP, held, answerEver)...)
+		b.AddRule(parkedChain, "", sent(six, syscall.IPPROTO_TCP, nil, answerSoon)...)
+		b.AddRule(parkedChain, "", sent(six, syscall.IPPROTO_UDP, nil, answerSoon)...)
+		b.AddRule(connectedChain, "", answered(six, syscall.IPPROTO_TCP, nil, tcpChecksum)...)
+		b.AddRule(connectedChain, "", answered(six, syscall.IPPROTO_UDP, summed(true), udpChecksum)...)
+		b.AddRule(connectedChain, "", answered(six, syscall.IPPROTO_UDP, summed(false), 0)...)
+	}
+}
+
+// transport loads from the header behind that of IP.
+func transport(register, offset, size uint32) rule {
+	return rule{&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: size}}
+}
+
+// notSyn is for packets that do not begin a connection.
+func notSyn() rule {
+	const flags, syn = 13, 2
+	return join(transport(regFirst, flags, 1), rule{&expr.Bitwise{SourceRegister: regFirst, DestRegister: regFirst, Len: 1,
+		Mask: []byte{syn}, Xor: []byte{0}}}, is(0))
+}
+
+// summed is for datagrams that have a checksum, or have none: that is to stay so.
+func summed(yes bool) rule {
+	if yes {
+		return join(transport(regFirst, udpChecksum, 2), isNot(0, 0))
+	}
+	return join(transport(regFirst, udpChecksum, 2), is(0, 0))
+}
+
+// tuple loads a key of the maps: of what is sent, or of an answer.
+func tuple(six, answer bool) rule {
+	size, from, to := uint32(4), uint32(12), uint32(16)
+	if six {
+		size, from, to = 16, 8, 24
+	}
+	fromPort, toPort := uint32(0), uint32(2)
+	if answer {
+		from, to, fromPort, toPort = to, from, toPort, fromPort
+	}
+	port := regWho + size/4
+	return join(rule{&expr.Meta{Key: expr.MetaKeyL4PROTO, Register: regProtocol}},
+		network(regWho, to, size), transport(port, toPort, 2), network(port+1, from, size), transport(port+1+size/4, fromPort, 2))
+}
+
+// sent gives what a connected parked socket sends its port, and lets who gets it answer.
+// When there is no room for that, the mark stays.
+func sent(six bool, proto byte, which rule, keep time.Duration) rule {
+	const update = 1 // NFT_DYNSET_OP_UPDATE of linux/netfilter/nf_tables.h
+	family, name, checksum := ip4(), answers4, uint32(udpChecksum)
+	if six {
+		family, name = ip6(), answers6
+	}
+	if proto == syscall.IPPROTO_TCP {
+		checksum = tcpChecksum
+	}
+	return join(family, protocol(proto), markIs(connectMark()), which, transport(regHidden, 0, 2), portOfMark(checksum), tuple(six, false),
+		rule{&expr.Dynset{SrcRegKey: regProtocol, SrcRegData: regHidden, SetName: name, Operation: update, Timeout: keep}}, unmark())
+}
+
+// answered leads an answer to the hidden port. checksum is where that is, 0 for nowhere.
+func answered(six bool, proto byte, which rule, checksum uint32) rule {
+	family, name := ip4(), answers4
+	if six {
+		family, name = ip6(), answers6
+	}
+	return join(family, protocol(proto), which, tuple(six, true),
+		rule{&expr.Lookup{SourceRegister: regProtocol, SetName: name, DestRegister: regHidden, IsDestRegSet: true}}, writePort(regHidden, 2, checksum))
+}
+
+// writePort writes the port in a register to an offset of the header behind that of IP.
+func writePort(register, offset, checksum uint32) rule {
+	sum := expr.PayloadCsumType(expr.CsumTypeInet)
+	if checksum == 0 {
+		sum = expr.CsumTypeNone
+	}
+	return rule{&expr.Payload{OperationType: expr.PayloadWrite, SourceRegister: register, Base: expr.PayloadBaseTransportHeader,
+		Offset: offset, Len: 2, CsumType: sum, CsumOffset: checksum}}
+}
