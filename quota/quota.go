@@ -8,7 +8,7 @@
 //	project  ext4, XFS   the directory is in a project of the guest's (guest.XID.Project),
 //	                     and all that is ever made in it; df inside tells the limits
 //	qgroup   btrfs       the directory is a subvolume; bytes alone, df tells the whole disk
-//	nothing  others      a limit is refused, with a hint
+//	image    others      see quota/sized: a file system of that size; not on a tmpfs
 //
 // The directory is put into its project, or made a subvolume, when the guest is built, be
 // there a limit or not: so use is known from the first file on, a limit is one system call
@@ -37,12 +37,14 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/quota"
+	"vserver/quota/sized"
 )
 
 // The ways in which a file system counts a guest's own files, as guest.DiskStatus.By.
 const (
 	ByProject = "project"
 	ByQgroup  = "qgroup"
+	ByImage   = "image"
 )
 
 // Area is the directory with the own files of a guest.
@@ -52,6 +54,7 @@ type Area struct {
 	by        string // "" when nothing counts it
 	strange   bool   // its file system knows projects, but it is not in that of the guest
 	subvolume uint64
+	image     *sized.Disk // of ByImage
 }
 
 // Make makes the directory for the own files of guest x, with mode 0700, in a way that
@@ -106,6 +109,23 @@ func Open(path string, x guest.XID) (*Area, error) {
 	return a, nil
 }
 
+// OpenHome is Open for a guest's directory of ours, in which there may be an image: one in
+// a tree that the guest writes is none.
+func OpenHome(path string, x guest.XID) (*Area, error) {
+	image, err := sized.Open(path)
+	if errors.Is(err, fs.ErrNotExist) && !errors.Is(err, guest.ErrUnsupported) {
+		return Open(path, x)
+	}
+	if err != nil {
+		return nil, err
+	}
+	dir, err := os.Open(path)
+	if err != nil {
+		return nil, errors.Join(err, image.Close())
+	}
+	return &Area{dir: dir, project: x.Project(), by: ByImage, image: image}, nil
+}
+
 // look finds out what counts the directory.
 func (a *Area) look() error {
 	btrfs, err := quota.Btrfs(a.dir)
@@ -139,7 +159,17 @@ func (a *Area) look() error {
 }
 
 // Close closes the directory.
-func (a *Area) Close() error { return a.dir.Close() }
+func (a *Area) Close() error {
+	if a.image != nil {
+		return errors.Join(a.image.Close(), a.dir.Close())
+	}
+	return a.dir.Close()
+}
+
+// Imageable tells whether nothing counts the directory, but an image for it can be made.
+func (a *Area) Imageable() bool {
+	return a.by == "" && !a.strange && fsType(a.dir) != "tmpfs"
+}
 
 // Set gives the guest the limits of disk and inodes that l has; 0 is none. They hold when
 // it returns. The error is guest.ErrUnsupported when the file system cannot hold one of
@@ -154,6 +184,8 @@ func (a *Area) Set(l guest.Limits) error {
 		return quota.Set(a.dir, quota.Project, a.project, quota.Limits{Space: uint64(l.Disk), Inodes: uint64(l.Inodes)})
 	case ByQgroup:
 		return quota.SetGroup(a.dir, a.subvolume, uint64(l.Disk))
+	case ByImage:
+		return a.image.Set(l)
 	}
 	return nil
 }
@@ -161,6 +193,8 @@ func (a *Area) Set(l guest.Limits) error {
 // Check tells whether Set can set these limits.
 func (a *Area) Check(l guest.Limits) error {
 	switch {
+	case a.by == ByImage:
+		return a.image.Check(l)
 	case l.Disk == 0 && l.Inodes == 0:
 		return nil
 	case a.by == ByQgroup && l.Inodes > 0:
@@ -228,6 +262,8 @@ func (a *Area) Use() (*guest.DiskStatus, error) {
 		r, err = quota.Get(a.dir, quota.Project, a.project)
 	case ByQgroup:
 		r, err = quota.GetGroup(a.dir, a.subvolume)
+	case ByImage:
+		return a.image.Use()
 	default:
 		return nil, nil
 	}
@@ -240,10 +276,21 @@ func (a *Area) Use() (*guest.DiskStatus, error) {
 	}, nil
 }
 
+// Taken is what the guest's own files take of the host's disk, by what Use tells.
+func (a *Area) Taken(st *guest.DiskStatus) (guest.Bytes, error) {
+	if a.by == ByImage {
+		return a.image.Taken()
+	}
+	return st.Used, nil
+}
+
 // Abandon lifts the limits of a guest whose directory is about to be removed, and the
 // quotas inside it. It works from the directory alone, may be called again, and does
 // nothing for one of which nothing is counted.
 func Abandon(path string) error {
+	if there, err := sized.There(path); err != nil || there {
+		return err
+	}
 	a, err := Open(path, 0)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil

@@ -87,6 +87,9 @@ func (a *Area) inside(k guest.QuotaKind, base uint32) error {
 	if base == 0 {
 		return fault.Hint(fmt.Errorf("quota of %ss: the guest has the host's own ids: %w", k, guest.ErrUnsupported), "set userns: private, see doc/limits.md")
 	}
+	if a.by == ByImage {
+		return fmt.Errorf("quota of %ss: an image has none: %w", k, guest.ErrUnsupported)
+	}
 	return a.enforced("quota of "+string(k)+"s", kindOf(k))
 }
 

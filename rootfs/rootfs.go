@@ -27,6 +27,7 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/mount"
+	"vserver/quota/sized"
 )
 
 // Kind is the way a mount is made.
@@ -50,6 +51,7 @@ type Mount struct {
 	Lower  []string       // overlay: shared trees beneath, owned by 0-based ids, topmost first
 	Upper  string         // overlay: the private layer; dir: the tree
 	Work   string         // overlay: the kernel's own, beside Upper
+	Image  string         // overlay: the directory in whose image (quota/sized) Upper and Work are; "" for none
 	Mapped bool           // dir: the tree's ids begin at 0
 	Tun    bool           // dev: with /dev/net/tun
 	Devs   []guest.Device // dev: with their nodes
@@ -198,6 +200,9 @@ func (m Mount) overlay(o Owner) (int, error) {
 			return -1, noIDs(l.Dir, o, err)
 		}
 	}
+	if m.Image != "" {
+		return m.inImage(lower)
+	}
 	upper, err := os.Open(m.Upper)
 	if err != nil {
 		return -1, err
@@ -209,6 +214,29 @@ func (m Mount) overlay(o Owner) (int, error) {
 	}
 	defer work.Close()
 	return mount.Overlay(lower, upper, work)
+}
+
+// inImage makes the overlay with what is in a guest's image on top.
+func (m Mount) inImage(lower []int) (int, error) {
+	upper, err := filepath.Rel(m.Image, m.Upper)
+	if err != nil {
+		return -1, err
+	}
+	work, err := filepath.Rel(m.Image, m.Work)
+	if err != nil {
+		return -1, err
+	}
+	disk, err := sized.Open(m.Image)
+	if err != nil {
+		return -1, err
+	}
+	defer disk.Close()
+	own, err := disk.Mount()
+	if err != nil {
+		return -1, err
+	}
+	defer syscall.Close(own)
+	return mount.OverlayIn(lower, own, upper, work)
 }
 
 // below0 is trees of ids from 0 as layers.

@@ -15,6 +15,7 @@ import (
 	"vserver/host/state"
 	"vserver/kernel/file"
 	"vserver/quota"
+	"vserver/quota/sized"
 	"vserver/store"
 )
 
@@ -29,12 +30,10 @@ func Make(path string, spec *guest.Spec) error {
 		return err
 	}
 	defer a.Close()
+	if Imaged(a, spec) {
+		return sized.Make(context.Background(), path, spec.Limits.Disk, spec.Limits.Inodes, nil)
+	}
 	return a.Set(spec.Limits)
-}
-
-// Check tells whether a guest can have the limits of this spec.
-func Check(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
-	return with(d, n, spec, func(a *quota.Area) error { return a.Check(spec.Limits) })
 }
 
 // Bound gives a guest, whether it runs or not, the limits of its spec.
@@ -62,8 +61,15 @@ func area(d guest.Dirs, n guest.Name, spec *guest.Spec) string {
 	return d.Guest(n)
 }
 
+func opened(d guest.Dirs, n guest.Name, spec *guest.Spec) (*quota.Area, error) {
+	if spec.Root.Path != "" {
+		return quota.Open(spec.Root.Path, spec.XID)
+	}
+	return quota.OpenHome(d.Guest(n), spec.XID)
+}
+
 func with(d guest.Dirs, n guest.Name, spec *guest.Spec, do func(*quota.Area) error) error {
-	a, err := quota.Open(area(d, n, spec), spec.XID)
+	a, err := opened(d, n, spec)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil // a guest without files of its own, or none
 	}
@@ -116,11 +122,11 @@ func Begin(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
 // Change gives a guest the limits of a spec that is about to be written, refusing those
 // that its file system cannot hold, or that reach into the reserve while it runs.
 func Change(d guest.Dirs, n guest.Name, spec *guest.Spec, running bool) error {
-	if err := Check(d, n, spec); err != nil {
+	if err := with(d, n, spec, func(a *quota.Area) error { return changeable(a, n, spec, running) }); err != nil {
 		return err
 	}
 	if !running {
-		return Bound(d, n, spec)
+		return with(d, n, spec, func(a *quota.Area) error { return settle(d, n, spec, a) })
 	}
 	done := false
 	err := reserved(d, func(room quota.Room, reserve guest.Bytes) error {
@@ -194,11 +200,16 @@ func fits(d guest.Dirs, n guest.Name, spec *guest.Spec, room quota.Room, reserve
 }
 
 func claim(d guest.Dirs, n guest.Name, spec *guest.Spec) (quota.Claim, error) {
-	st, err := Status(d, n, spec)
-	if err != nil || st == nil {
-		return quota.Claim{Name: n}, err
-	}
-	return quota.Claim{Name: n, Limit: st.Limit, Used: st.Used}, nil
+	c := quota.Claim{Name: n}
+	return c, with(d, n, spec, func(a *quota.Area) error {
+		st, err := a.Use()
+		if err != nil || st == nil {
+			return err
+		}
+		c.Limit = st.Limit
+		c.Used, err = a.Taken(st)
+		return err
+	})
 }
 
 // Reserves tells whether the host keeps a part of its disk for itself.

@@ -49,7 +49,7 @@ func Area(d guest.Dirs, n guest.Name) (a *quota.Area, base uint32, err error) {
 	if err != nil {
 		return nil, 0, err
 	}
-	a, err = quota.Open(d.Guest(n), spec.XID)
+	a, err = quota.OpenHome(d.Guest(n), spec.XID)
 	return a, spec.FirstID(), err
 }
 

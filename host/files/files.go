@@ -14,6 +14,7 @@ import (
 	"vserver/kernel/file"
 	"vserver/layer"
 	"vserver/pool"
+	"vserver/quota/sized"
 	"vserver/stack"
 	"vserver/store"
 	"vserver/unify/beneath"
@@ -28,7 +29,17 @@ func Root(d guest.Dirs, spec *guest.Spec, dir string) (*layer.Root, error) {
 	if err != nil {
 		return nil, err
 	}
-	return layer.Stack(trees)
+	at, release, err := sized.At(dir)
+	if err != nil {
+		return nil, err
+	}
+	trees[0].Dir = filepath.Join(at, "upper")
+	r, err := layer.Stack(trees) // what is open stays so
+	if closed := release(); closed != nil && err == nil {
+		r.Close()
+		err = closed
+	}
+	return r, err
 }
 
 // Trees gives the trees of a guest's root, topmost first: its own, whose directory is dir,
@@ -108,6 +119,9 @@ func Reidentify(d guest.Dirs, n guest.Name, spec *guest.Spec, dir string) error 
 // when somebody was killed. The guest is locked and does not run.
 func Recover(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
 	dir := d.Guest(n)
+	if err := sized.Sweep(dir); err != nil {
+		return err
+	}
 	layers, err := stack.Read(dir)
 	if err != nil || len(layers) == 0 {
 		return err

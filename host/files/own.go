@@ -9,6 +9,7 @@ import (
 	"vserver/guest"
 	"vserver/kernel/file"
 	"vserver/layer"
+	"vserver/quota/sized"
 	"vserver/rootfs"
 	"vserver/stack"
 )
@@ -40,6 +41,15 @@ func OwnAt(r guest.Root, dir string) (out []string) {
 // and the same for each directory of the host that it shares, in which hidden ones
 // (parents first) start out empty.
 func MakeOwn(dir string, base uint32, shared, hidden []string) error {
+	at, release, err := sized.At(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(MakeOwnAt(at, base, shared, hidden), release())
+}
+
+// MakeOwnAt does so in the directory itself, be there an image in it or not.
+func MakeOwnAt(dir string, base uint32, shared, hidden []string) error {
 	at := []string{dir}
 	for _, s := range shared {
 		own := filepath.Join(dir, "shared", strings.Trim(s, "/"))

@@ -14,6 +14,7 @@ import (
 	"vserver/kernel/file"
 	"vserver/layer"
 	"vserver/pool"
+	"vserver/quota/sized"
 	"vserver/stack"
 	"vserver/store"
 )
@@ -52,6 +53,7 @@ func flatten(ctx context.Context, d guest.Dirs, n guest.Name, dir string, p buil
 	if err != nil {
 		return err
 	}
+	defer v.close()
 	trees, err := v.trees(d)
 	if err != nil {
 		return err
@@ -96,12 +98,17 @@ type view struct {
 	layers []stack.Layer // topmost first
 	own    string        // the directory of the guest's own files; "" without them
 	base   uint32        // host id of guest id 0 in these
+	close  func() error  // lets go of the own files
 }
 
 // viewOf is a guest as it is now.
 func viewOf(d guest.Dirs, n guest.Name, spec *guest.Spec) (view, error) {
 	layers, err := stack.Read(d.Guest(n))
-	return view{root: spec.Root, layers: layers, own: d.Guest(n), base: spec.TreeID()}, err
+	if err != nil {
+		return view{}, err
+	}
+	own, release, err := sized.At(d.Guest(n))
+	return view{root: spec.Root, layers: layers, own: own, base: spec.TreeID(), close: release}, err
 }
 
 // trees gives the trees of a view, the lowest first.

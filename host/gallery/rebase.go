@@ -14,6 +14,7 @@ import (
 	"vserver/kernel/file"
 	"vserver/layer"
 	"vserver/pool"
+	"vserver/quota/sized"
 	"vserver/store"
 	"vserver/store/settings"
 )
@@ -123,7 +124,12 @@ func conflicts(ctx context.Context, d guest.Dirs, n guest.Name, spec *guest.Spec
 	for _, l := range layers {
 		own = append(own, tree{dir: filepath.Join(l.Dir(d), "upper"), base: l.Base})
 	}
-	own = append(own, tree{dir: filepath.Join(d.Guest(n), "upper"), base: spec.FirstID()})
+	at, release, err := sized.At(d.Guest(n))
+	if err != nil {
+		return nil, err
+	}
+	defer release()
+	own = append(own, tree{dir: filepath.Join(at, "upper"), base: spec.FirstID()})
 	var pair [2]*file.Dir
 	for i, name := range []string{from, to} {
 		dir, err := pool.Open(d.Pool()).Tree(name)

@@ -83,6 +83,9 @@ func newRun(d guest.Dirs, n guest.Name, spec *guest.Spec, output io.Writer) (*Ru
 	r.mounts = rootfs.Plan(&r.spec, d.Guest(n), files.Layers(d, n), func(image string) string {
 		return filepath.Join(d.Pool(), "images", r.images[image], "tree")
 	})
+	if err := r.findImage(); err != nil {
+		return nil, err
+	}
 	r.fds = slices.Repeat([]int{-1}, len(r.mounts))
 	return r, r.context()
 }

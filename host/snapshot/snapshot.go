@@ -26,6 +26,7 @@ import (
 	"vserver/host/life"
 	"vserver/host/state"
 	"vserver/pool"
+	"vserver/quota/sized"
 	"vserver/stack"
 	"vserver/step"
 	"vserver/store"
@@ -97,6 +98,9 @@ func start(d guest.Dirs, n guest.Name) (*taking, error) {
 	if spec.Root.Path != "" || spec.Root.IDMap {
 		return nil, fault.Hint(fmt.Errorf("snapshots need files in %s with the guest's own ids (root.path, root.idmap): %w", d.Guest(n), guest.ErrUnsupported),
 			"`vserver "+string(n)+" clone NEW` makes a guest of that kind")
+	}
+	if err := sized.Refuse(d.Guest(n), "snapshots and clones"); err != nil {
+		return nil, err
 	}
 	text, err := store.Read(d.Spec(n))
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"vserver/kernel/file"
 	"vserver/kernel/quota"
 	"vserver/layer"
+	"vserver/quota/sized"
 	"vserver/spawn"
 	"vserver/stack"
 	"vserver/step"
@@ -48,12 +49,16 @@ func Empty(dir string, spec *guest.Spec, layers []stack.Layer, from string, base
 	if err := files.MakeOwn(dir, spec.FirstID(), spec.Root.Shared, nil); err != nil {
 		return err
 	}
+	at, release, err := sized.At(dir)
+	if err != nil {
+		return err
+	}
 	for _, own := range files.Own(spec.Root) {
-		if err := alike(filepath.Join(from, own), filepath.Join(dir, own), layer.Shift{From: base, To: spec.FirstID()}); err != nil {
-			return err
+		if err := alike(filepath.Join(from, own), filepath.Join(at, own), layer.Shift{From: base, To: spec.FirstID()}); err != nil {
+			return errors.Join(err, release())
 		}
 	}
-	return stack.Write(dir, layers)
+	return errors.Join(release(), stack.Write(dir, layers))
 }
 
 func alike(from, to string, s layer.Shift) error {
@@ -62,7 +67,7 @@ func alike(from, to string, s layer.Shift) error {
 		return err
 	}
 	defer a.Close()
-	b, err := file.OpenDir(to)
+	b, err := file.OpenDir(to) //house:allow a root or layer itself, which no guest can exchange
 	if err != nil {
 		return err
 	}

@@ -19,6 +19,7 @@ import (
 	"vserver/host/life"
 	"vserver/host/state"
 	"vserver/kernel/file"
+	"vserver/quota/sized"
 	"vserver/stack"
 	"vserver/store"
 	"vserver/unify"
@@ -86,6 +87,9 @@ func begun(d guest.Dirs, n guest.Name, o GuestOptions) (w *work, running bool, e
 	}
 	spec, err := state.Load(d, n)
 	if err != nil {
+		return nil, false, err
+	}
+	if err := sized.Refuse(d.Guest(n), "unification"); err != nil {
 		return nil, false, err
 	}
 	if running, err = state.Runs(d, n); err != nil {

@@ -14,6 +14,7 @@ import (
 	"vserver/host/state"
 	"vserver/kernel/file"
 	"vserver/pool"
+	"vserver/quota/sized"
 	"vserver/stack"
 	"vserver/store"
 	"vserver/unify"
@@ -72,7 +73,12 @@ func (c *counter) guest(ctx context.Context, n guest.Name) (s Space, err error) 
 	if err != nil {
 		return s, err
 	}
-	for _, at := range files.OwnAt(spec.Root, c.dirs.Guest(n)) {
+	own, release, err := sized.At(c.dirs.Guest(n))
+	if err != nil {
+		return s, err
+	}
+	defer release()
+	for _, at := range files.OwnAt(spec.Root, own) {
 		sum, err := count(ctx, at, nil)
 		if err != nil {
 			return s, err

@@ -7,6 +7,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 	"unsafe"
@@ -131,3 +132,6 @@ func SetAttributes(path string) error {
 	}
 	return flagged
 }
+
+// Blocks tells the bytes that a file takes of its disk.
+func Blocks(info os.FileInfo) int64 { return info.Sys().(*syscall.Stat_t).Blocks * 512 }

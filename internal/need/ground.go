@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -166,6 +167,21 @@ func Loop(t testing.TB) {
 	f, err := os.Open("/dev/loop-control")
 	ask(t, "loop", text(err))
 	f.Close()
+}
+
+// Resources asks for CAP_SYS_RESOURCE, which root may lack in a container.
+func Resources(t testing.TB) {
+	t.Helper()
+	const bit = 1 << unix.CAP_SYS_RESOURCE
+	status, err := os.ReadFile("/proc/self/status")
+	_, caps, _ := strings.Cut(string(status), "CapEff:\t")
+	line, _, _ := strings.Cut(caps, "\n")
+	held, perr := strconv.ParseUint(line, 16, 64)
+	missing := text(errors.Join(err, perr))
+	if missing == "" && held&bit == 0 {
+		missing = "no CAP_SYS_RESOURCE"
+	}
+	ask(t, "resources", missing)
 }
 
 // Namespaces asks for the right to make namespaces of all these kinds at once, given

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -152,19 +153,34 @@ func Overlay(lower []int, upper, work *os.File) (fd int, err error) {
 	return fd, err
 }
 
-// attached is Overlay for kernels before 6.15, which refuse a detached mount as a
-// layer: the layers are attached in a mount namespace that only a thread of ours is
-// in, and that ends with it. All directories must be in mounts of that namespace, so
-// upper and work are opened there anew, by their names.
-func attached(lower []int, upper, work *os.File) (fd int, err error) {
-	err = ns.Apart(unix.CLONE_NEWNS, func() (err error) {
-		fd, err = attachedHere(lower, upper.Name(), work.Name())
+// OverlayIn is Overlay with upper and work below the root of the detached mount own, which
+// it may use up.
+func OverlayIn(lower []int, own int, upper, work string) (fd int, err error) {
+	layers := make([]string, len(lower))
+	for i, l := range lower {
+		layers[i] = procFD(l)
+	}
+	fd, err = overlayAt(layers, procFD(own)+"/"+upper, procFD(own)+"/"+work)
+	if !errors.Is(err, unix.EINVAL) {
+		return fd, err
+	}
+	return attachedIn(lower, own, upper, work)
+}
+
+// attachedIn is OverlayIn for the kernels of attached.
+func attachedIn(lower []int, own int, upper, work string) (fd int, err error) {
+	err = ns.Apart(unix.CLONE_NEWNS, func() error {
+		layers, err := attachHere(append(slices.Clone(lower), own))
+		if err == nil {
+			at := layers[len(lower)]
+			fd, err = overlayAt(layers[:len(lower)], at+"/"+upper, at+"/"+work)
+		}
 		return err
 	})
 	return fd, err
 }
 
-func attachedHere(lower []int, upper, work string) (int, error) {
+func overlayAt(layers []string, upper, work string) (int, error) {
 	up, err := os.Open(upper)
 	if err != nil {
 		return -1, err
@@ -175,21 +191,41 @@ func attachedHere(lower []int, upper, work string) (int, error) {
 		return -1, err
 	}
 	defer down.Close()
+	return overlay(layers, up, down)
+}
+
+// attached is Overlay for kernels before 6.15, which refuse a detached mount as a
+// layer: the layers are attached in a mount namespace that only a thread of ours is
+// in, and that ends with it. All directories must be in mounts of that namespace, so
+// upper and work are opened there anew, by their names.
+func attached(lower []int, upper, work *os.File) (fd int, err error) {
+	err = ns.Apart(unix.CLONE_NEWNS, func() error {
+		layers, err := attachHere(lower)
+		if err == nil {
+			fd, err = overlayAt(layers, upper.Name(), work.Name())
+		}
+		return err
+	})
+	return fd, err
+}
+
+// attachHere attaches mounts in this thread's mount namespace, and tells where.
+func attachHere(mounts []int) ([]string, error) {
 	const at = "/sys" // is on every host, and of no use to this thread
 	if err := unix.Mount("vserver", at, "tmpfs", 0, ""); err != nil {
-		return -1, fmt.Errorf("mount %s: %w", at, err)
+		return nil, fmt.Errorf("mount %s: %w", at, err)
 	}
-	layers := make([]string, len(lower))
-	for i, l := range lower {
-		layers[i] = fmt.Sprintf("%s/%d", at, i)
-		if err := os.Mkdir(layers[i], 0o700); err != nil {
-			return -1, err
+	paths := make([]string, len(mounts))
+	for i, m := range mounts {
+		paths[i] = fmt.Sprintf("%s/%d", at, i)
+		if err := os.Mkdir(paths[i], 0o700); err != nil {
+			return nil, err
 		}
-		if err := Attach(l, layers[i]); err != nil {
-			return -1, err
+		if err := Attach(m, paths[i]); err != nil {
+			return nil, err
 		}
 	}
-	return overlay(layers, up, down)
+	return paths, nil
 }
 
 // source is what the first column of /proc/mounts shows: nothing of the host.

@@ -1,0 +1,75 @@
+package disk
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"vserver/fault"
+	"vserver/guest"
+	"vserver/host/files"
+	"vserver/kernel/file"
+	"vserver/layer"
+	"vserver/quota"
+	"vserver/quota/sized"
+)
+
+// Imaged tells whether a guest with files in this area gets an image for its limits. A
+// plain directory does not, which may be large, and be anywhere.
+func Imaged(a *quota.Area, spec *guest.Spec) bool {
+	return spec.Limits.Disk > 0 && spec.Root.Kind == guest.RootOverlay && a.Imageable()
+}
+
+// changeable tells whether a guest can have the limits of a spec now.
+func changeable(a *quota.Area, n guest.Name, spec *guest.Spec, running bool) error {
+	if !Imaged(a, spec) {
+		return a.Check(spec.Limits)
+	}
+	if running {
+		return fault.Hint(fmt.Errorf("limits.disk: its files have to move to an image of that size: %w", guest.ErrRunning), "vserver "+string(n)+" stop")
+	}
+	return nil
+}
+
+// settle gives a guest that does not run the limits of a spec. Where that takes an image,
+// its files are copied there.
+func settle(d guest.Dirs, n guest.Name, spec *guest.Spec, a *quota.Area) error {
+	if !Imaged(a, spec) {
+		return a.Set(spec.Limits)
+	}
+	dir := d.Guest(n)
+	ctx := context.Background()
+	err := sized.Make(ctx, dir, spec.Limits.Disk, spec.Limits.Inodes, func(at string) error {
+		if err := files.MakeOwnAt(at, spec.FirstID(), spec.Root.Shared, nil); err != nil {
+			return err
+		}
+		for _, own := range files.Own(spec.Root) {
+			if err := copyTree(ctx, filepath.Join(dir, own), filepath.Join(at, own), layer.Shift{From: spec.FirstID(), To: spec.FirstID()}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return err
+	}
+	return sized.Sweep(dir)
+}
+
+func copyTree(ctx context.Context, from, to string, s layer.Shift) error {
+	src, err := file.OpenDir(from) //house:allow a root or layer itself, which no guest can exchange
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := file.OpenDir(to)
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	if err := layer.Alike(src, dst, s); err != nil {
+		return err
+	}
+	c := layer.Copy{Shift: s, Devices: true}
+	return c.Run(ctx, src, dst)
+}

@@ -1,0 +1,211 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"vserver/fault"
+	"vserver/guest"
+	"vserver/internal/need"
+	"vserver/step"
+)
+
+const mebi = 1 << 20
+
+// imaged is a world on a file system that counts nobody's files.
+func imaged(t *testing.T) *world {
+	t.Helper()
+	need.Root(t)
+	need.Overlay(t)
+	return worldAt(t, need.Disk(t, "ext4", 512*mebi, ""))
+}
+
+// devices waits until no loop device shows an image of the world: a guest's mounts end
+// some time after its last process.
+func (w *world) devices() {
+	w.t.Helper()
+	var left []string
+	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+		left = nil
+		files, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
+		for _, f := range files {
+			if text, err := os.ReadFile(f); err == nil && strings.Contains(string(text), "disk.img") {
+				left = append(left, f+": "+string(text))
+			}
+		}
+		if len(left) == 0 {
+			return
+		}
+	}
+	w.t.Errorf("loop devices left: %q", left)
+}
+
+// df is the size of the guest's root in MiB.
+func (w *world) df(n guest.Name) (mib int) {
+	w.t.Helper()
+	out, _ := w.sh(n, "df -m / | tail -n 1")
+	if f := strings.Fields(out); len(f) > 4 {
+		fmt.Sscan(f[len(f)-5], &mib)
+	}
+	return mib
+}
+
+// Where the disk counts nobody's files, a guest with a limit has them in an image: it sees
+// that size, has no more, and gets more while it runs; less is refused in a line.
+func TestImage(t *testing.T) {
+	w := imaged(t)
+	n := w.guest("web1", nil)
+	w.start(n)
+	w.sh(n, "echo before >/kept; rm /etc/passwd; ln /kept /twin; chown 1000 /kept")
+	if _, err := w.Set(n, []string{"limits.disk=64M"}); !errors.Is(err, guest.ErrRunning) || fault.HintOf(err) == "" {
+		t.Errorf("files moved while it runs: %v", err)
+	}
+	w.stop(n)
+	w.set(n, "limits.disk=64M")
+	w.start(n)
+	if out, code := w.sh(n, "cat /twin && ! test -e /etc/passwd && stat -c %u%h /kept"); code != 0 || out != "before\n10002\n" {
+		t.Errorf("what was there before: %d %q", code, out)
+	}
+	if got := w.df(n); got < 50 || got > 64 {
+		t.Errorf("df: %d MiB", got)
+	}
+	if out, code := w.fill(n, "/big", 80); code == 0 || !strings.Contains(out, "No space") {
+		t.Errorf("more than the limit: %d %s", code, out)
+	}
+	if st, err := w.Status(n); err != nil || st.Disk == nil || st.Disk.By != "image" || st.Disk.Limit != 64*mebi || st.Disk.Used < 50*mebi {
+		t.Errorf("status: %+v %v", st.Disk, err)
+	}
+	for _, change := range []string{"limits.disk=32M", "limits.disk=", "limits.inodes=30"} {
+		if _, err := w.Set(n, []string{change}); !errors.Is(err, guest.ErrUnsupported) || fault.HintOf(err) == "" {
+			t.Errorf("%s: %v", change, err)
+		}
+	}
+	if _, err := TakeSnapshot(t.Context(), w.Host, n, "now"); !errors.Is(err, guest.ErrUnsupported) {
+		t.Errorf("snapshot: %v", err)
+	}
+	w.shrinks(n)
+	w.stop(n)
+	w.devices()
+	w.set(n, "hostname=other") // of one that is stopped
+	w.start(n)
+	if out, _ := w.sh(n, "cat /etc/hostname"); out != "other\n" {
+		t.Errorf("host name %q", out)
+	}
+	w.stop(n)
+	if err := w.Delete(t.Context(), n, DeleteOptions{}); err != nil {
+		t.Error(err)
+	}
+	w.devices()
+}
+
+// shrinks sees that the host gets back what the guest deletes.
+func (w *world) shrinks(n guest.Name) {
+	w.t.Helper()
+	taken := func() int64 {
+		info, err := os.Stat(filepath.Join(w.Dirs.Guest(n), "disk.img"))
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		return need.Blocks(info)
+	}
+	before := taken()
+	w.sh(n, "rm /big; sync")
+	if after := taken(); after > before-40*mebi {
+		w.t.Errorf("the image takes %d bytes, %d before 60 MiB were deleted", after, before)
+	}
+}
+
+// An image grows under a guest that runs, and under one that does not.
+func TestImageGrows(t *testing.T) {
+	w := imaged(t)
+	need.Resources(t)
+	n := w.guest("web1", nil)
+	w.set(n, "limits.disk=64M")
+	w.start(n)
+	w.set(n, "limits.disk=128M")
+	if got := w.df(n); got < 100 || got > 128 {
+		t.Errorf("df after growth: %d MiB", got)
+	}
+	if out, code := w.fill(n, "/big", 80); code != 0 {
+		t.Errorf("less than the raised limit: %s", out)
+	}
+	w.stop(n)
+	w.set(n, "limits.disk=160M")
+	w.start(n)
+	if got := w.df(n); got < 129 || got > 160 {
+		t.Errorf("df after growth while it was stopped: %d MiB", got)
+	}
+	if out, _ := w.sh(n, "ls -s /big"); !strings.HasPrefix(strings.TrimSpace(out), "8") {
+		t.Errorf("what was there before: %s", out)
+	}
+	w.stop(n)
+}
+
+// An image is made with the guest, with so many inodes, and counts against the host's
+// reserve.
+func TestImageBuilt(t *testing.T) {
+	w := imaged(t)
+	mustBuild(t, w.Host, "web1", guest.Spec{Limits: guest.Limits{Disk: 64 * mebi, Inodes: 2000}})
+	st, err := w.Status("web1")
+	if err != nil || st.Disk == nil || st.Disk.By != "image" || st.Disk.Most < 2000 || st.Disk.Most > 2032 || st.Disk.Inodes < 4 {
+		t.Errorf("%+v %v", st.Disk, err)
+	}
+	if err := errors.Join(os.MkdirAll(filepath.Dir(w.Dirs.Reserve()), 0o755), os.WriteFile(w.Dirs.Reserve(), []byte("480M\n"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.Start(t.Context(), "web1", StartOptions{}); err == nil || !strings.Contains(err.Error(), "reserve") {
+		t.Errorf("start into the reserve: %v", err)
+	}
+	for _, limits := range []guest.Limits{{Disk: 1 * mebi}, {Inodes: 100}} {
+		err := w.Build(t.Context(), "web2", &guest.Spec{Limits: limits}, tiny(), BuildOptions{})
+		if err == nil {
+			t.Errorf("%+v: built", limits)
+		}
+	}
+	if err := errors.Join(w.Delete(t.Context(), "web1", DeleteOptions{}), os.RemoveAll(filepath.Dir(filepath.Dir(w.Dirs.Reserve())))); err != nil {
+		t.Error(err)
+	}
+	left(t, w.Host)
+	w.devices()
+}
+
+// Who is killed at any step of a start or stop leaves no mount and no loop device.
+func TestImageKilled(t *testing.T) {
+	w := imaged(t)
+	n := w.guest("web1", nil)
+	w.set(n, "limits.disk=64M")
+	steps, err := w.PlanStart(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for k, s := range steps {
+		if out, err := w.program(fmt.Sprintf("%s=start:%d", step.DieVar, k), string(n), "start"); err == nil {
+			t.Fatalf("step %d (%s): was not killed: %s", k, s, out)
+		}
+		if k%2 == 0 {
+			if out, err := w.program("", string(n), "start"); err != nil {
+				t.Fatalf("start after a kill after %d (%s): %v: %s", k, s, err, out)
+			}
+		}
+		if err := w.Stop(t.Context(), n, StopOptions{Kill: true}); err != nil && !errors.Is(err, guest.ErrStopped) {
+			t.Fatalf("stop after a kill after %d (%s): %v", k, s, err)
+		}
+		w.devices()
+	}
+	if steps, err = w.PlanStop(n); err != nil {
+		t.Fatal(err)
+	}
+	for k := range steps {
+		w.start(n)
+		w.program(fmt.Sprintf("%s=stop:%d", step.DieVar, k), string(n), "stop")
+		if err := w.Stop(t.Context(), n, StopOptions{Kill: true}); err != nil && !errors.Is(err, guest.ErrStopped) {
+			t.Fatal(err)
+		}
+		w.devices()
+	}
+}

@@ -1,0 +1,214 @@
+// Package sized keeps a guest's own files in a disk image, where the host's file system
+// counts nobody's: a sparse file with an ext4 of the size that the guest may use.
+//
+//	DATA/guests/NAME/disk.img    with upper, work and shared/DIR/{upper,work}
+//
+// The image is mounted nowhere in the host's tree. Whoever wants the files mounts it
+// detached (kernel/mount), and reaches them by a descriptor of that; the loop device goes
+// with the last mount of it (kernel/loop). So a start has nothing to undo, and who is
+// killed, at whatever step, leaves neither mount nor device.
+//
+// A guest writes files, never the image: only mkfs and the kernel do. So the kernel reads
+// no file system that somebody hostile made, and after a loss of power the journal is
+// played back by the mount, as for the host's own.
+package sized
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"vserver/fault"
+	"vserver/guest"
+	"vserver/kernel/file"
+	"vserver/kernel/loop"
+	"vserver/kernel/mount"
+)
+
+const kind = "ext4"
+
+// whole and making are the image in a guest's directory, and one that is not whole yet.
+func whole(dir string) string  { return filepath.Join(dir, "disk.img") }
+func making(dir string) string { return filepath.Join(dir, ".disk.img") }
+
+// Least is the smallest image: with less, the journal leaves nothing.
+const Least = 16 << 20
+
+// There tells whether the guest whose directory this is has an image.
+func There(dir string) (bool, error) { return file.Exists(whole(dir)) }
+
+// Make makes the image of a guest, into which fill, when not nil, puts something. It is
+// there when all of it is. inodes may be 0, for as many as mkfs thinks right.
+func Make(ctx context.Context, dir string, space guest.Bytes, inodes guest.Count, fill func(at string) error) (err error) {
+	if space < Least {
+		return fmt.Errorf("limits.disk: %v: an image has %v at least: %w", space, guest.Bytes(Least), guest.ErrInvalid)
+	}
+	path := making(dir)
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, os.Remove(path))
+		}
+	}()
+	if err = f.Truncate(int64(space)); err != nil {
+		return err
+	}
+	if err = format(ctx, path, inodes); err != nil {
+		return err
+	}
+	if fill != nil {
+		if err = filled(path, fill); err != nil {
+			return err
+		}
+	}
+	if err = f.Sync(); err != nil {
+		return err
+	}
+	return os.Rename(path, whole(dir))
+}
+
+func format(ctx context.Context, path string, inodes guest.Count) error {
+	// All blocks are the guest's; those of tables that are zero are not written.
+	args := []string{"-q", "-F", "-m", "0", "-b", "4096", "-E", "root_owner=0:0,lazy_itable_init=1,lazy_journal_init=1,nodiscard"}
+	if inodes > 0 {
+		args = append(args, "-N", strconv.FormatInt(int64(inodes), 10))
+	}
+	out, err := exec.CommandContext(ctx, "mkfs."+kind, append(args, path)...).CombinedOutput()
+	if errors.Is(err, exec.ErrNotFound) {
+		return fault.Hint(fmt.Errorf("limits.disk: an image needs mkfs.%s: %w", kind, guest.ErrUnsupported), "apt-get install e2fsprogs")
+	}
+	if err != nil {
+		return fmt.Errorf("mkfs.%s: %w: %s", kind, err, strings.TrimSpace(string(out)))
+	}
+	return nil
+}
+
+func filled(path string, fill func(at string) error) error {
+	d, err := open(path)
+	if err != nil {
+		return err
+	}
+	err = fill(d.Path())
+	return errors.Join(err, d.sync(), d.Close())
+}
+
+// Disk is a mounted image.
+type Disk struct {
+	image, dev, root *os.File
+}
+
+// Open mounts the image of the guest whose directory this is. The error is
+// fs.ErrNotExist when it has none.
+func Open(dir string) (*Disk, error) { return open(whole(dir)) }
+
+func open(path string) (*Disk, error) {
+	image, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return nil, err
+	}
+	// Of two that come at once each would make a device, and two devices of one file are
+	// two file systems that write over each other.
+	if err = syscall.Flock(int(image.Fd()), syscall.LOCK_EX); err != nil {
+		image.Close()
+		return nil, &os.PathError{Op: "lock", Path: path, Err: err}
+	}
+	defer syscall.Flock(int(image.Fd()), syscall.LOCK_UN)
+	dev, err := loop.Attach(image)
+	if err != nil {
+		image.Close()
+		return nil, noLoop(err)
+	}
+	d := &Disk{image: image, dev: dev}
+	fd, err := d.Mount()
+	if err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
+	d.root = os.NewFile(uintptr(fd), path)
+	return d, nil
+}
+
+func noLoop(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return fault.Hint(fmt.Errorf("limits.disk: an image needs loop devices: %w", errors.Join(err, guest.ErrUnsupported)), "modprobe loop")
+	}
+	return err
+}
+
+// Mount gives one more detached mount of the image. What a guest deletes the image gives
+// back to the host (discard).
+func (d *Disk) Mount() (fd int, err error) {
+	return mount.Disk(kind, d.dev.Name(), mount.NoDev, "discard")
+}
+
+// Path is where the image's root is, for this process and until Close.
+func (d *Disk) Path() string { return fmt.Sprintf("/proc/self/fd/%d", d.root.Fd()) }
+
+// Close lets go of the image. Who has opened a file in it can go on with that.
+func (d *Disk) Close() error {
+	errs := []error{d.dev.Close(), d.image.Close()}
+	if d.root != nil {
+		errs = append(errs, d.root.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// sync has all of the image written.
+func (d *Disk) sync() error { return d.each(loop.Sync) }
+
+// At gives the directory in which the trees are of the guest whose directory is dir: that
+// itself or, until release is called, the root of its image.
+func At(dir string) (at string, release func() error, err error) {
+	d, err := Open(dir)
+	if errors.Is(err, fs.ErrNotExist) && !errors.Is(err, guest.ErrUnsupported) {
+		return dir, func() error { return nil }, nil
+	}
+	if err != nil {
+		return "", nil, err
+	}
+	return d.Path(), d.Close, nil
+}
+
+// Sweep removes an image that somebody was killed over, and trees that a whole one has
+// taken the place of. The guest does not run.
+func Sweep(dir string) error {
+	err := os.Remove(making(dir))
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	there, err := There(dir)
+	if err != nil || !there {
+		return err
+	}
+	d, err := file.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	for _, tree := range []string{"upper", "work", "shared"} {
+		if err := d.RemoveAll(tree); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Refuse refuses what cannot be done with files in an image.
+func Refuse(dir, what string) error {
+	there, err := There(dir)
+	if err != nil || !there {
+		return err
+	}
+	return fault.Hint(fmt.Errorf("%s: the guest's own files are in an image, by limits.disk: %w", what, guest.ErrUnsupported),
+		"keep guests on a file system with quotas: see doc/limits.md")
+}
