@@ -52,12 +52,12 @@ func (t *tool) exec(f execFlags, args []string) error {
 	return t.runIn(n, f, args)
 }
 
-// runIn runs a command in a guest and gives its exit code as an error. It does not
-// end at a signal of ours: host.Exec passes those on to the command.
+// runIn runs a command in a guest and gives its exit code as an error. Signals
+// of ours are passed on to it.
 func (t *tool) runIn(n guest.Name, f execFlags, args []string) error {
 	status, err := t.host.Exec(context.Background(), n, host.Command{
 		Args: args, Env: f.env, Dir: f.dir, User: f.user, TTY: f.tty,
-		Stdin: t.in, Stdout: t.out, Stderr: t.err,
+		Stdin: t.in, Stdout: t.out, Stderr: t.err, Signals: true,
 	})
 	return t.ended(n, status, err)
 }

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"os/signal"
 	"strings"
 	"syscall"
 
@@ -45,13 +44,16 @@ type Command struct {
 
 	// Ours is a command that the guest's own spec names; the flag private is for others.
 	Ours bool
+	// Signals that this process gets are passed on to the command. There is one such
+	// command at a time.
+	Signals bool
 	// Begun, when not nil, is called once it is executed.
 	Begun func()
 }
 
 // Exec runs a command in a running guest and gives its exit code; 128 and the signal's
-// number when one ended it. Signals that this process gets meanwhile are passed on. The
-// error is guest.ErrStopped when the guest does not run.
+// number when one ended it. When ctx ends the command is sent SIGTERM. The error is
+// guest.ErrStopped when the guest does not run.
 func Exec(ctx context.Context, d guest.Dirs, n guest.Name, c Command) (int, error) {
 	in, err := Enter(d, n)
 	if err != nil {
@@ -83,8 +85,11 @@ func HintPids(d guest.Dirs, n guest.Name, err error) error {
 }
 
 func (in *Guest) exec(ctx context.Context, c Command) (int, error) {
-	signals, listening := hear()
-	defer func() { go stopHearing(signals, listening) }()
+	signals, err := take(c)
+	if err != nil {
+		return 0, err
+	}
+	defer signals.end()
 	if err := in.admit(c); err != nil {
 		return 0, err
 	}
@@ -109,7 +114,6 @@ func (in *Guest) exec(ctx context.Context, c Command) (int, error) {
 		}
 		defer tools()
 	}
-	<-listening // a signal that the command could get must not end us alone
 	child, err := in.spawn(plan)
 	if err != nil {
 		return 0, err
@@ -129,24 +133,6 @@ func (in *Guest) exec(ctx context.Context, c Command) (int, error) {
 		c.Begun()
 	}
 	return attend(ctx, child, io, signals)
-}
-
-// hear begins to listen to the signals that are passed on, and says by the second
-// channel when it does. The runtime hands each signal to a thread of its own and waits
-// for it, a fifth of a millisecond for all: time in which a command is prepared.
-func hear() (chan os.Signal, <-chan struct{}) {
-	signals, listening := make(chan os.Signal, 8), make(chan struct{})
-	go func() {
-		signal.Notify(signals, passed...)
-		close(listening)
-	}()
-	return signals, listening
-}
-
-// stopHearing ends it; that takes half as long, and nobody needs to wait for it.
-func stopHearing(signals chan os.Signal, listening <-chan struct{}) {
-	<-listening
-	signal.Stop(signals)
 }
 
 // admit refuses commands in a guest with the flag private.
@@ -276,32 +262,14 @@ func notRun(err error, c Command) (int, error) {
 	return code, fmt.Errorf("%s: %w", what, errno)
 }
 
-// passed are the signals that are meant for the command, not for us.
-var passed = []os.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT,
-	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGCONT}
-
 // attend waits for the command and passes signals on to it.
-func attend(ctx context.Context, child *spawn.Child, io *stdio.Files, signals <-chan os.Signal) (int, error) {
-	pid, err := child.Forked()
+func attend(ctx context.Context, child *spawn.Child, io *stdio.Files, signals *signals) (int, error) {
+	fd, err := child.Pidfd()
 	if err != nil {
 		return 0, err
 	}
-	ended := make(chan struct{})
-	defer close(ended)
-	go func() {
-		for {
-			select {
-			case s := <-signals:
-				syscall.Kill(pid, s.(syscall.Signal))
-			case <-ctx.Done():
-				syscall.Kill(pid, syscall.SIGTERM)
-				<-ended
-				return
-			case <-ended:
-				return
-			}
-		}
-	}()
+	signals.to(fd)
+	defer context.AfterFunc(ctx, func() { pidfd.Signal(fd, syscall.SIGTERM) })()
 	ws, err := child.Wait()
 	if err != nil {
 		return 0, err

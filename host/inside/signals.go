@@ -1,0 +1,74 @@
+package inside
+
+import (
+	"os"
+	"os/signal"
+	"syscall"
+
+	"vserver/kernel/pidfd"
+	"vserver/kernel/relay"
+)
+
+// passed are the signals that are meant for the command, not for us.
+var passed = []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT,
+	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGCONT}
+
+// signals are taken from before the command is made, so that none which it could get
+// ends us alone.
+type signals struct {
+	relay *relay.Relay
+	// Of a command with a terminal: package tty needs some of them as well, and only
+	// os/signal tells a signal to several.
+	heard chan os.Signal
+	over  chan struct{}
+}
+
+// take begins to take them, if the command is to have them.
+func take(c Command) (*signals, error) {
+	s := &signals{}
+	switch {
+	case !c.Signals:
+	case c.TTY:
+		s.heard, s.over = make(chan os.Signal, len(passed)), make(chan struct{})
+		for _, sig := range passed {
+			signal.Notify(s.heard, sig)
+		}
+	default:
+		var err error
+		if s.relay, err = relay.Begin(passed...); err != nil {
+			return nil, err
+		}
+	}
+	return s, nil
+}
+
+// to passes what came and what comes on to the process of a pidfd.
+func (s *signals) to(fd int) {
+	if s.relay != nil {
+		s.relay.To(fd)
+	}
+	if s.heard == nil {
+		return
+	}
+	go func() {
+		for {
+			select {
+			case sig := <-s.heard:
+				pidfd.Signal(fd, sig.(syscall.Signal))
+			case <-s.over:
+				return
+			}
+		}
+	}()
+}
+
+// end has them do again what they did before.
+func (s *signals) end() {
+	if s.relay != nil {
+		s.relay.End()
+	}
+	if s.heard != nil {
+		signal.Stop(s.heard)
+		close(s.over)
+	}
+}
