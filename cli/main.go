@@ -45,6 +45,7 @@ type tool struct {
 // Main runs the program that args[0] names with the arguments behind it, and gives
 // its exit code.
 func Main(args []string) int {
+	roomy(len(args))
 	t := &tool{
 		program: filepath.Base(args[0]),
 		host:    host.Open(guest.DefaultDirs(os.Getenv(RootVar))),
@@ -59,6 +60,16 @@ func Main(args []string) int {
 		return t.complete(args)
 	}
 	return t.report(t.about("", t.run(args)))
+}
+
+// roomy has the runtime make this goroutine's stack at once as large as commands need
+// it. It would double it three times on the way, and look up each caller's frame in
+// tables that lie cold: 0.1 ms (measured 2026-11, Go 1.26).
+//
+//go:noinline
+func roomy(n int) byte {
+	var room [10 << 10]byte
+	return room[n&0xff]
 }
 
 // run finds the verb and hands the rest of the words to it.
