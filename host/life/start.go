@@ -74,7 +74,7 @@ func Start(ctx context.Context, d guest.Dirs, n guest.Name, o StartOptions) (*Ru
 	if err != nil {
 		return nil, err
 	}
-	if err := vacate(d, n); err != nil {
+	if err := vacate(d, n, &r.spec); err != nil {
 		return nil, err
 	}
 	if err := step.Run(ctx, "start", r.steps()); err != nil {
@@ -125,7 +125,7 @@ func starting(d guest.Dirs, n guest.Name, o StartOptions) (*Run, error) {
 // is left. A group that was killed once must go: no process can be born into it any
 // more (seen on 6.18: CLONE_INTO_CGROUP into it gives a process that is killed at
 // once). What was set while it ran gets into its files now.
-func vacate(d guest.Dirs, n guest.Name) error {
+func vacate(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
 	running, err := state.Runs(d, n)
 	if err != nil {
 		return err
@@ -133,7 +133,7 @@ func vacate(d guest.Dirs, n guest.Name) error {
 	if running {
 		return guest.ErrRunning
 	}
-	return errors.Join(takeDown(d, n), recovered(d, n), files.Freshen(d, n))
+	return errors.Join(takeDown(d, n), files.Recover(d, n, spec), files.Freshen(d, n))
 }
 
 // steps is the table of a start; undone backward it is a stop, and the recovery of

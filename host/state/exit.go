@@ -1,17 +1,18 @@
 package state
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"strconv"
+	"time"
 
 	"vserver/guest"
 )
 
-func lastPath(d guest.Dirs, n guest.Name) string { return filepath.Join(d.State(n), "last.json") }
+func lastPath(d guest.Dirs, n guest.Name) string { return filepath.Join(d.State(n), "last") }
 
 // LastExit says how the guest ended last; nil when it never did since the host
 // booted.
@@ -24,10 +25,34 @@ func LastExit(d guest.Dirs, n guest.Name) (*guest.Exit, error) {
 		return nil, err
 	}
 	var out guest.Exit
-	if err := json.Unmarshal(text, &out); err != nil {
+	err = eachLine(string(text), func(key, value string) (err error) {
+		switch key {
+		case "reason":
+			out.Reason = guest.Reason(value)
+		case "code":
+			out.Code, err = strconv.Atoi(value)
+		case "signal":
+			out.Signal = value
+		case "oom":
+			out.OOM, err = strconv.ParseBool(value)
+		case "time":
+			out.Time, err = time.Parse(time.RFC3339Nano, value)
+		}
+		return err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", lastPath(d, n), err)
 	}
 	return &out, nil
+}
+
+// exitText is what LastExit reads.
+func exitText(exit guest.Exit) []byte {
+	b := putLine(nil, "reason", string(exit.Reason))
+	b = putLine(b, "code", strconv.Itoa(exit.Code))
+	b = putLine(b, "signal", exit.Signal)
+	b = putLine(b, "oom", strconv.FormatBool(exit.OOM))
+	return putLine(b, "time", exit.Time.Format(time.RFC3339Nano))
 }
 
 // LastEnd is LastExit, but for a guest that has ended by itself and of whose end nobody
@@ -44,16 +69,12 @@ func LastEnd(d guest.Dirs, n guest.Name, running bool) (*guest.Exit, error) {
 
 // RecordExit leaves how a guest ended.
 func RecordExit(d guest.Dirs, n guest.Name, exit guest.Exit) error {
-	text, err := json.Marshal(exit)
-	if err != nil {
-		return err
-	}
 	path := lastPath(d, n)
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
 	temp := path + ".new"
-	if err := os.WriteFile(temp, text, 0o600); err != nil {
+	if err := os.WriteFile(temp, exitText(exit), 0o600); err != nil {
 		return err
 	}
 	return os.Rename(temp, path)

@@ -49,10 +49,7 @@ type Note struct {
 
 func (n *Note) text() []byte {
 	var b []byte
-	put := func(key, value string) {
-		b = append(append(b, key...), ' ')
-		b = append(strconv.AppendQuote(b, value), '\n')
-	}
+	put := func(key, value string) { b = putLine(b, key, value) }
 	put("pid", strconv.Itoa(n.PID))
 	put("began", strconv.FormatUint(n.Began, 10))
 	put("started", n.Started.Format(time.RFC3339Nano))
@@ -100,6 +97,27 @@ func (n *Note) text() []byte {
 	return b
 }
 
+// putLine adds a line: a key and its value, quoted.
+func putLine(b []byte, key, value string) []byte {
+	b = append(append(b, key...), ' ')
+	return append(strconv.AppendQuote(b, value), '\n')
+}
+
+// eachLine reads what putLine wrote.
+func eachLine(text string, take func(key, value string) error) error {
+	for line := range strings.Lines(text) {
+		key, quoted, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
+		value, err := strconv.Unquote(quoted)
+		if err == nil {
+			err = take(key, value)
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", key, err)
+		}
+	}
+	return nil
+}
+
 type flag struct {
 	key   string
 	value *bool
@@ -114,15 +132,8 @@ func (n *Note) flags() []flag {
 // no reason not to stop a guest.
 func parseNote(text string) (*Note, error) {
 	n := &Note{Env: map[string]string{}, Rlimits: map[string]guest.Rlimit{}}
-	for line := range strings.Lines(text) {
-		key, quoted, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		value, err := strconv.Unquote(quoted)
-		if err == nil {
-			err = n.take(key, value)
-		}
-		if err != nil {
-			return nil, fmt.Errorf("%s: %w", key, err)
-		}
+	if err := eachLine(text, n.take); err != nil {
+		return nil, err
 	}
 	if n.PID <= 0 {
 		return nil, fmt.Errorf("no pid: %w", guest.ErrInvalid)
