@@ -73,6 +73,11 @@ type Unpacker struct {
 	// Packed, when not nil, tells how many bytes of the packed stream were read, for
 	// Limits.Ratio.
 	Packed func() int64
+	// Whole takes what Packer.Whole keeps, for the tree of one guest; Devices its device
+	// nodes as well.
+	Whole, Devices bool
+	// Base is what the archive's id 0 becomes.
+	Base uint32
 
 	root   *file.Dir
 	report Report
@@ -82,8 +87,10 @@ type Unpacker struct {
 	times  []stamp         // of directories, set when nothing is put in them any more
 	at     *file.Dir       // the directory last used, at path atPath; nil for none
 	atPath string
-	stale  bool   // something was replaced that may be on the way to at
-	buf    []byte // for content
+	stale  bool            // something was replaced that may be on the way to at
+	buf    []byte          // for content
+	left   map[string]bool // devices that were left out
+	disk   int64           // bytes of content written, holes left out
 }
 
 type stamp struct {

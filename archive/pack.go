@@ -18,6 +18,9 @@ import (
 type Packer struct {
 	// Shift gives the owners their numbers in the archive.
 	Shift layer.Shift
+	// Whole keeps what belongs to one guest's own tree alone: the marks of its overlay,
+	// sockets, and where files have holes. Only an Unpacker for one knows the last two.
+	Whole bool
 	// Tell, when not nil, is called before each entry with what was written so far.
 	Tell func(entries, bytes int64)
 
@@ -25,6 +28,7 @@ type Packer struct {
 	links   map[inode]string // paths of files with several names
 	entries int64
 	bytes   int64
+	buf     []byte // for content
 }
 
 type inode struct{ dev, ino uint64 }
@@ -34,11 +38,12 @@ type inode struct{ dev, ino uint64 }
 func major(dev uint64) int64 { return int64(dev>>8&0xfff | dev>>32&^0xfff) }
 func minor(dev uint64) int64 { return int64(dev&0xff | dev>>12&^0xff) }
 
-// Run writes the tree at d, its root as "./". Sockets are left out, as by every tar, and
-// the content of directories that are mount points. Nothing is written behind the
-// archive's end.
+// Run writes the tree at d, its root as "./". Sockets are left out, as by every tar,
+// unless it is Whole, and the content of directories that are mount points. Nothing is
+// written behind the archive's end.
 func (p *Packer) Run(ctx context.Context, w io.Writer, d *file.Dir) error {
 	p.w, p.links = tar.NewWriter(w), map[inode]string{}
+	p.buf = make([]byte, 256<<10)
 	e, err := d.SelfEntry()
 	if err != nil {
 		return err
@@ -111,7 +116,10 @@ func (p *Packer) entry(ctx context.Context, d *file.Dir, name, at string, depth 
 			h.Typeflag = tar.TypeBlock
 		}
 	default:
-		return nil
+		if !p.Whole {
+			return nil
+		}
+		h.Typeflag, h.PAXRecords = tar.TypeFifo, map[string]string{socketRecord: "1"}
 	}
 	return p.head(e, st, h)
 }
@@ -128,15 +136,32 @@ func (p *Packer) file(d *file.Dir, name string, e *file.Entry, h *tar.Header) er
 		return err
 	}
 	h.Typeflag, h.Size = tar.TypeReg, st.Size
+	parts := []file.Segment{{Len: st.Size}}
+	if p.Whole && st.Disk < st.Size {
+		if parts, err = file.Segments(f, st.Size, maxParts); err != nil {
+			return err
+		}
+		h.Size = setParts(h, st.Size, parts)
+	}
 	if err := p.head(e, st, h); err != nil {
 		return err
 	}
-	n, err := io.CopyN(p.w, f, st.Size)
-	p.bytes += n
-	if err != nil {
-		return fmt.Errorf("pack %s: %w", e.Path(), err)
+	for _, part := range parts {
+		if err := p.content(f, part); err != nil {
+			return fmt.Errorf("pack %s: %w", e.Path(), err)
+		}
 	}
 	return nil
+}
+
+func (p *Packer) content(f *os.File, part file.Segment) error {
+	from := io.NewSectionReader(f, part.At, part.Len)
+	n, err := io.CopyBuffer(struct{ io.Writer }{p.w}, struct{ io.Reader }{from}, p.buf)
+	p.bytes += n
+	if err == nil && n < part.Len {
+		err = io.ErrUnexpectedEOF
+	}
+	return err
 }
 
 // head writes an entry's header.
@@ -152,7 +177,7 @@ func (p *Packer) head(e *file.Entry, st file.Stat, h *tar.Header) error {
 			return err
 		}
 		for _, x := range xs {
-			if strings.HasPrefix(x.Name, "trusted.") {
+			if !p.Whole && strings.HasPrefix(x.Name, "trusted.") {
 				continue
 			}
 			x, ok, err := p.Shift.Xattr(x)
@@ -163,7 +188,7 @@ func (p *Packer) head(e *file.Entry, st file.Stat, h *tar.Header) error {
 				if h.PAXRecords == nil {
 					h.PAXRecords = map[string]string{}
 				}
-				h.PAXRecords["SCHILY.xattr."+x.Name] = string(x.Value)
+				h.PAXRecords[xattrRecord+x.Name] = string(x.Value)
 			}
 		}
 	}

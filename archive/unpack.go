@@ -27,6 +27,9 @@ func (u *Unpacker) unpack(ctx context.Context, r io.Reader, isLayer bool) error 
 	u.here, u.ways, u.layer, u.times = map[string]bool{}, map[string]bool{}, isLayer, nil
 	defer u.close()
 	stream := &counter{r: r, check: u.inflated}
+	if u.Whole {
+		stream.check = u.long
+	}
 	t := tar.NewReader(stream)
 	for {
 		if err := ctx.Err(); err != nil {
@@ -65,11 +68,20 @@ func (c *counter) Read(b []byte) (int, error) {
 	return n, err
 }
 
+// long refuses a stream that is longer than all that it may unfold to.
+func (u *Unpacker) long(n int64) error {
+	if n > u.Limits.Bytes+int64(u.Limits.Entries)*1024 {
+		return fmt.Errorf("archive: more than %d bytes: %w", u.Limits.Bytes, ErrHostile)
+	}
+	return nil
+}
+
 // inflated refuses more bytes than the packed stream can honestly hold.
 func (u *Unpacker) inflated(n int64) error {
+	if err := u.long(n); err != nil {
+		return err
+	}
 	switch {
-	case n > u.Limits.Bytes+int64(u.Limits.Entries)*1024:
-		return fmt.Errorf("archive: more than %d bytes: %w", u.Limits.Bytes, ErrHostile)
 	case u.Packed == nil || n <= u.Limits.Free:
 		return nil
 	case n/u.Limits.Ratio > u.Packed():
@@ -89,14 +101,8 @@ func (u *Unpacker) entry(h *tar.Header, body io.Reader) error {
 	if err != nil {
 		return err
 	}
-	if h.Size < 0 || u.report.Bytes > u.Limits.Bytes-h.Size {
-		return hostile(h.Name, "more than %d bytes in all", u.Limits.Bytes)
-	}
-	if isFile(h) {
-		u.report.Bytes += h.Size
-		if err := u.inflated(u.report.Bytes); err != nil {
-			return err
-		}
+	if err := u.weigh(h); err != nil {
+		return err
 	}
 	switch {
 	case h.Uid < 0 || h.Gid < 0:
@@ -125,6 +131,27 @@ func (u *Unpacker) entry(h *tar.Header, body io.Reader) error {
 	return u.meta(d, name, p, h)
 }
 
+// weigh refuses content beyond the limits. In the tree of a guest holes weigh nothing in
+// the ratio: they are told in a few bytes and take none.
+func (u *Unpacker) weigh(h *tar.Header) error {
+	if h.Size < 0 || u.report.Bytes > u.Limits.Bytes-h.Size {
+		return hostile(h.Name, "more than %d bytes in all", u.Limits.Bytes)
+	}
+	if !isFile(h) {
+		return nil
+	}
+	if !u.Whole {
+		u.report.Bytes += h.Size
+		return u.inflated(u.report.Bytes)
+	}
+	size, _, err := partsOf(h)
+	if err == nil && u.report.Bytes > u.Limits.Bytes-size {
+		err = hostile(h.Name, "more than %d bytes in all", u.Limits.Bytes)
+	}
+	u.report.Bytes += size
+	return err
+}
+
 // rootEntry takes owner and mode of the root itself.
 func (u *Unpacker) rootEntry(h *tar.Header) error {
 	if h.Typeflag != tar.TypeDir {
@@ -135,15 +162,16 @@ func (u *Unpacker) rootEntry(h *tar.Header) error {
 		return err
 	}
 	defer e.Close()
+	u.times = append(u.times, stamp{"", u.clampTime(h.ModTime)})
 	return u.setMeta(e, h)
 }
 
 // make makes the file of an entry, whose directory is d.
 func (u *Unpacker) make(d *file.Dir, name, p string, h *tar.Header, body io.Reader) (bool, error) {
+	if done, made, err := u.special(d, name, p, h); done {
+		return made, err
+	}
 	switch h.Typeflag {
-	case tar.TypeChar, tar.TypeBlock:
-		u.report.Devices++
-		return false, nil
 	case tar.TypeDir, tar.TypeReg, tar.TypeGNUSparse, tar.TypeCont, tar.TypeLink, tar.TypeSymlink, tar.TypeFifo:
 	default:
 		return false, hostile(h.Name, "of unknown type %q", h.Typeflag)
@@ -206,6 +234,10 @@ func (u *Unpacker) hardLink(d *file.Dir, name, p string, h *tar.Header) error {
 	dirPath, base := path.Split(target)
 	if base == "" {
 		return hostile(h.Name, "a hard link to a directory")
+	}
+	if u.left[target] {
+		u.report.Devices++
+		return nil
 	}
 	from, err := u.linkDir(path.Clean(strings.TrimSuffix(dirPath, "/") + "/."))
 	if isNotExist(err) {
@@ -301,41 +333,58 @@ func (u *Unpacker) empty(d *file.Dir, dir string) error {
 const chunk = 64 << 10
 
 func (u *Unpacker) writeFile(d *file.Dir, name string, h *tar.Header, body io.Reader) error {
+	size, parts := h.Size, []file.Segment{{Len: h.Size}}
+	if u.Whole {
+		var err error
+		if size, parts, err = partsOf(h); err != nil {
+			return err
+		}
+	}
 	f, err := d.Open(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return err
 	}
-	hole, err := u.copySparse(f, body)
-	if err == nil && hole {
-		err = f.Truncate(h.Size)
+	end, err := u.writeParts(f, parts, body)
+	if err == nil && end < size {
+		err = f.Truncate(size)
 	}
 	if err == nil {
-		err = file.Give(f, owner(h.Uid), owner(h.Gid), uint32(h.Mode))
+		err = file.Give(f, u.owner(h.Uid), u.owner(h.Gid), uint32(h.Mode))
 	}
 	return errors.Join(err, f.Close())
 }
 
-// copySparse tells whether the file ends with a hole.
-func (u *Unpacker) copySparse(f *os.File, body io.Reader) (hole bool, err error) {
+// copySparse writes a part of a file, chunks of zeros as holes, and tells where in the file
+// what it wrote ends.
+func (u *Unpacker) copySparse(f *os.File, body io.Reader, part file.Segment) (end int64, err error) {
 	if u.buf == nil {
 		u.buf = make([]byte, chunk)
 	}
-	for size := int64(0); ; {
-		n, err := io.ReadFull(body, u.buf)
-		hole = zero(u.buf[:n]) && (n > 0 || hole)
-		if n > 0 && !hole {
-			if _, err := f.WriteAt(u.buf[:n], size); err != nil {
-				return hole, err
+	for at := part.At; at < part.At+part.Len; {
+		n, err := io.ReadFull(body, u.buf[:min(chunk, part.At+part.Len-at)])
+		if err != nil {
+			return end, fmt.Errorf("archive: %w", err)
+		}
+		if !zero(u.buf[:n]) {
+			if _, err := f.WriteAt(u.buf[:n], at); err != nil {
+				return end, err
+			}
+			end = at + int64(n)
+			if err := u.written(int64(n)); err != nil {
+				return end, err
 			}
 		}
-		size += int64(n)
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) && drained(body) {
-			return hole, nil
-		}
-		if err != nil {
-			return hole, fmt.Errorf("archive: %w", err)
-		}
+		at += int64(n)
 	}
+	return end, nil
+}
+
+// written counts what takes disk.
+func (u *Unpacker) written(n int64) error {
+	if u.disk += n; !u.Whole {
+		return nil
+	}
+	return u.inflated(u.disk)
 }
 
 func zero(b []byte) bool {
@@ -346,13 +395,6 @@ func zero(b []byte) bool {
 		b = b[1:]
 	}
 	return len(b) == 0
-}
-
-// drained tells the end of a file from a stream that was cut: ReadFull gives one error
-// for both.
-func drained(body io.Reader) bool {
-	n, err := body.Read(make([]byte, 1))
-	return n == 0 && errors.Is(err, io.EOF)
 }
 
 func isNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }

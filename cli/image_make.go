@@ -14,6 +14,7 @@ import (
 	"vserver/guest"
 	"vserver/host"
 	"vserver/image"
+	"vserver/kernel/file"
 )
 
 // imageBuild makes an image as build makes a guest's files.
@@ -110,8 +111,24 @@ func (t *tool) imageExport(ctx context.Context, f imageFlags, args []string) err
 	return err
 }
 
-// writeWhole makes a file by one rename when all of it is written.
+// writeWhole makes a file that is there when all of it is written and not before. Killed, it
+// leaves nothing where the file system has files without names.
 func writeWhole(path string, write func(io.Writer) error) error {
+	f, err := file.Nameless(filepath.Dir(path))
+	if errors.Is(err, file.ErrNoNameless) {
+		return writeBeside(path, write)
+	}
+	if err != nil {
+		return err
+	}
+	if err = errors.Join(write(f), f.Sync()); err == nil {
+		err = file.Name(f, path)
+	}
+	return errors.Join(err, f.Close())
+}
+
+// writeBeside does so by one rename.
+func writeBeside(path string, write func(io.Writer) error) error {
 	half, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+".*")
 	if err != nil {
 		return err

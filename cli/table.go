@@ -40,6 +40,8 @@ func forGuests() []entry {
 		{"clone", groupMake, "make a guest like another, running or not", newClone},
 		{"rename", groupMake, "give a stopped guest another name", newRename},
 		{"delete", groupMake, "remove a guest and its files", newDelete},
+		{"export", groupMake, "write a guest as one file, for another host or for later", newExport},
+		{"import", groupMake, "make the guest that an export has", newImport},
 		{"image", groupMake, "make, list, export, delete what guests' roots lie over", newImage},
 		{"pool", groupMake, "make equal files of images one, verify them, collect garbage", newPool},
 		{"hashify", groupMake, "make equal files of guests one (vhashify)", newHashify},

@@ -51,18 +51,29 @@ func Reader(r io.Reader) (io.Reader, error) {
 	return nil, fmt.Errorf("stream begins with % x: %w", head[:min(len(head), 6)], ErrUnknown)
 }
 
-// Writer packs what is written to it for w, by kind: "zstd" or "gzip", at their usual
-// levels. Close ends the stream.
-func Writer(w io.Writer, kind string) (io.WriteCloser, error) {
+// Writer packs what is written to it for w, by kind: "zstd" or "gzip", at the level of
+// their tools (zstd 1 to 19, gzip 1 to 9), their usual one for 0. Close ends the stream.
+func Writer(w io.Writer, kind string, level int) (io.WriteCloser, error) {
 	switch kind {
 	case "zstd":
 		// On one processor: who feeds it and who takes from it have the others, and
 		// handing blocks around costs a fifth more.
-		return zstd.NewWriter(w, zstd.WithEncoderLevel(zstd.SpeedDefault), zstd.WithEncoderConcurrency(1))
+		return zstd.NewWriter(w, zstd.WithEncoderLevel(zstdLevel(level)), zstd.WithEncoderConcurrency(1))
 	case "gzip":
-		return gzip.NewWriter(w), nil
+		if level == 0 {
+			level = gzip.DefaultCompression
+		}
+		return gzip.NewWriterLevel(w, level)
 	}
 	return nil, fmt.Errorf("%.20q: %w", kind, ErrUnknown)
+}
+
+// zstdLevel is what the library has for a level of the tool's.
+func zstdLevel(level int) zstd.EncoderLevel {
+	if level == 0 {
+		return zstd.SpeedDefault
+	}
+	return zstd.EncoderLevelFromZstd(level)
 }
 
 // A tar archive is known by the word ustar at this offset of its first header.

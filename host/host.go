@@ -15,7 +15,7 @@
 //	life      start and stop, one table
 //	making    build, clone, rename, delete
 //	gallery   images: taken in, shown, written out, changed beneath a guest
-//	carry     volumes that outlive guests
+//	carry     guests written as one file and taken in; volumes, which outlive guests
 package host
 
 import (

@@ -438,14 +438,14 @@ func TestZip(t *testing.T) {
 	text := tarOf(t, "f", strings.Repeat("all work and no play ", 20000))
 	var packed bytes.Buffer
 	fill := func(w io.Writer) error { _, err := w.Write(text); return err }
-	if err := Zip(t.Context(), os.Args[0], "zstd", &packed, fill); err != nil || packed.Len() > len(text)/10 {
+	if err := Zip(t.Context(), os.Args[0], "zstd", 0, &packed, fill); err != nil || packed.Len() > len(text)/10 {
 		t.Fatalf("%d bytes, %v", packed.Len(), err)
 	}
 	broken := errors.New("broken")
-	if err := Zip(t.Context(), os.Args[0], "zstd", io.Discard, func(io.Writer) error { return broken }); !errors.Is(err, broken) {
+	if err := Zip(t.Context(), os.Args[0], "zstd", 0, io.Discard, func(io.Writer) error { return broken }); !errors.Is(err, broken) {
 		t.Errorf("a source that breaks: %v", err)
 	}
-	if err := Zip(t.Context(), os.Args[0], "rot13", io.Discard, fill); err == nil || !strings.Contains(err.Error(), "rot13") {
+	if err := Zip(t.Context(), os.Args[0], "rot13", 0, io.Discard, fill); err == nil || !strings.Contains(err.Error(), "rot13") {
 		t.Errorf("an unknown kind: %v", err)
 	}
 	r, w := io.Pipe()
@@ -456,7 +456,7 @@ func TestZip(t *testing.T) {
 		}
 		return err
 	}
-	if err := Zip(t.Context(), os.Args[0], "gzip", w, endless); !errors.Is(err, broken) {
+	if err := Zip(t.Context(), os.Args[0], "gzip", 0, w, endless); !errors.Is(err, broken) {
 		t.Errorf("a reader that is gone: %v", err)
 	}
 }

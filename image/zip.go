@@ -7,17 +7,22 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
+	"sync/atomic"
 	"syscall"
+
+	"vserver/archive"
 )
 
-// Zip packs by kind, "zstd" or "gzip", what fill writes, and writes it to w. tool is the
-// program vserver-image, "" the one beside our own; it runs as nobody.
-func Zip(ctx context.Context, tool, kind string, w io.Writer, fill func(io.Writer) error) error {
+// Zip packs by kind, "zstd" or "gzip", at a level of their tools, 0 for the usual one, what
+// fill writes, and writes it to w. tool is the program vserver-image, "" the one beside
+// our own; it runs as nobody.
+func Zip(ctx context.Context, tool, kind string, level int, w io.Writer, fill func(io.Writer) error) error {
 	in, feed, err := os.Pipe()
 	if err != nil {
 		return err
 	}
-	c, err := start(ctx, tool, in, nobody, "zip", kind)
+	c, err := start(ctx, tool, in, nobody, "zip", kind, strconv.Itoa(level))
 	in.Close()
 	if err != nil {
 		feed.Close()
@@ -45,4 +50,46 @@ func Zip(ctx context.Context, tool, kind string, w io.Writer, fill func(io.Write
 		return fmt.Errorf("zip: %w", err)
 	}
 	return nil
+}
+
+// Unzipped is the unpacked stream of another.
+type Unzipped struct {
+	io.Reader
+	c      *child
+	packed *atomic.Int64
+}
+
+// Unzip unpacks a stream of any compression. tool is the program vserver-image, "" the one
+// beside our own; it runs as nobody.
+func Unzip(ctx context.Context, tool string, r io.Reader) (*Unzipped, error) {
+	u := &Unzipped{packed: new(atomic.Int64)}
+	c, err := start(ctx, tool, &counting{r, u.packed}, nobody, "unzip")
+	if err != nil {
+		return nil, err
+	}
+	u.c, u.Reader = c, bufio.NewReaderSize(c, 1<<18)
+	return u, nil
+}
+
+// Packed is how many bytes of the packed stream were read so far.
+func (u *Unzipped) Packed() int64 { return u.packed.Load() }
+
+// End reads what is left, which must be nothing, and tells whether the stream was whole.
+// With err, what its reader says, that is of no interest any more.
+func (u *Unzipped) End(err error) error {
+	if u.c == nil {
+		return err
+	}
+	if err == nil {
+		var n int64
+		if n, err = io.Copy(io.Discard, io.LimitReader(u.Reader, 1)); err == nil && n > 0 {
+			err = fmt.Errorf("archive: data behind its end: %w", archive.ErrHostile)
+		}
+	}
+	said := u.c.end(err)
+	u.c = nil
+	if said != nil && !errors.Is(said, err) {
+		return fmt.Errorf("the stream is broken: %w", said)
+	}
+	return said
 }

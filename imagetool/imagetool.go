@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"strconv"
 	"syscall"
 
 	"vserver/codec"
@@ -32,8 +33,8 @@ func Run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 		}
 		_, err = io.Copy(out, r)
 		return err
-	case len(args) == 2 && args[0] == "zip":
-		return zip(args[1], in, out)
+	case len(args) == 3 && args[0] == "zip":
+		return zip(args[1], args[2], in, out)
 	case len(args) == 2 && args[0] == "login":
 		login, err := registry.Login(ctx, args[1])
 		if err == nil {
@@ -58,12 +59,16 @@ func Run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 		}
 		return err
 	}
-	return errors.New("usage: vserver-image unzip | zip zstd|gzip | login REF | pull REF PLATFORM | digest REF PLATFORM")
+	return errors.New("usage: vserver-image unzip | zip zstd|gzip LEVEL | login REF | pull REF PLATFORM | digest REF PLATFORM")
 }
 
 // zip packs a stream.
-func zip(kind string, in io.Reader, out io.Writer) error {
-	w, err := codec.Writer(out, kind)
+func zip(kind, level string, in io.Reader, out io.Writer) error {
+	n, err := strconv.Atoi(level)
+	if err != nil {
+		return err
+	}
+	w, err := codec.Writer(out, kind, n)
 	if err != nil {
 		return err
 	}

@@ -61,7 +61,7 @@ func TestUnzip(t *testing.T) {
 func TestZip(t *testing.T) {
 	archive := strings.Repeat("\x00", 257) + "ustar" + strings.Repeat("all work and no play ", 1000)
 	for _, kind := range []string{"zstd", "gzip"} {
-		packed, err := run(t, archive, "zip", kind)
+		packed, err := run(t, archive, "zip", kind, "0")
 		if err != nil || len(packed) > len(archive)/10 {
 			t.Fatalf("%s: %d bytes, %v", kind, len(packed), err)
 		}
@@ -69,7 +69,7 @@ func TestZip(t *testing.T) {
 			t.Errorf("%s: %d bytes, %v", kind, len(got), err)
 		}
 	}
-	if out, err := run(t, archive, "zip", "lzma"); err == nil {
+	if out, err := run(t, archive, "zip", "lzma", "0"); err == nil {
 		t.Errorf("%q", out)
 	}
 }

@@ -30,18 +30,18 @@ type Copy struct {
 
 type inode struct{ dev, ino uint64 }
 
-// Run copies what is in from into the directory to, which gets from's owner and mode
+// Run copies what is in from into the directory to, which gets from's owner, mode and times
 // as well. Mount points in from are not entered: their directories stay empty.
 func (c *Copy) Run(ctx context.Context, from, to *file.Dir) error {
 	c.root, c.links = to, map[inode]string{}
 	if err := c.dir(ctx, from, to, "", 0); err != nil {
 		return err
 	}
-	return c.self(from, to, false)
+	return c.self(from, to)
 }
 
-// self gives a directory what there is of another beside its entries, the times if asked.
-func (c *Copy) self(from, to *file.Dir, times bool) error {
+// self gives a directory what there is of another beside its entries.
+func (c *Copy) self(from, to *file.Dir) error {
 	st, err := from.Self()
 	if err != nil {
 		return err
@@ -56,7 +56,7 @@ func (c *Copy) self(from, to *file.Dir, times bool) error {
 		return err
 	}
 	defer b.Close()
-	if err := c.meta(a, b, st); err != nil || !times {
+	if err := c.meta(a, b, st); err != nil {
 		return err
 	}
 	return b.SetTimes(st.Atime, st.Mtime)

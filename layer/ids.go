@@ -122,7 +122,7 @@ func copyMeta(from, to *file.Entry, st file.Stat, s Shift) error {
 // has, the overlay's own marks left out.
 func Alike(from, to *file.Dir, s Shift) error {
 	c := Copy{Over: true, Shift: s}
-	return c.self(from, to, true)
+	return c.self(from, to)
 }
 
 func setMeta(to *file.Entry, st file.Stat, xs []file.Xattr, s Shift) error {

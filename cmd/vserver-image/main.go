@@ -2,7 +2,7 @@
 // strangers made: it unpacks compressed streams and fetches images from registries.
 //
 //	vserver-image unzip                     stdin, of any compression, to stdout
-//	vserver-image zip zstd|gzip             stdin to stdout, packed
+//	vserver-image zip zstd|gzip LEVEL       stdin to stdout, packed; level 0 is the usual one
 //	vserver-image digest REF PLATFORM       the image's digest
 //	vserver-image pull REF PLATFORM         the image as an archive of the OCI layout
 //

@@ -146,7 +146,7 @@ func Export(ctx context.Context, d guest.Dirs, word, kind string, w io.Writer, p
 	if kind == "" {
 		return fill(w)
 	}
-	return image.Zip(ctx, "", kind, w, fill)
+	return image.Zip(ctx, "", kind, 0, w, fill)
 }
 
 // every gives what tells of each 64 MiB that are done of so many bytes.

@@ -1,6 +1,8 @@
 // Package making is how a guest comes to be and goes: built, cloned, renamed, deleted, with
 // the images that its root lies over. What is killed on the way is put right by the next
 // such operation on any guest.
+//
+//house:allow all that comes and goes has one kind of staging, which one settle puts right
 package making
 
 import (
@@ -10,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"vserver/build"
 	"vserver/fault"
@@ -52,6 +55,7 @@ type builder struct {
 	fill    func(context.Context) error // makes the files
 	release func()                      // of the image
 	kept    bool                        // the files are where Keep leaves them
+	placed  *placing                    // nil for files that are made here
 }
 
 // Build makes guest n: its files by src, and last its spec. A number that spec does not
@@ -77,16 +81,20 @@ func run(ctx context.Context, d guest.Dirs, n guest.Name, op string, steps []ste
 }
 
 func (b *builder) steps() []step.Step {
-	return []step.Step{
+	fill := []step.Step{{Name: "make the files by method " + b.src.Method, Do: b.fill, Undo: b.unuse}}
+	if b.placed != nil {
+		fill = b.placed.fill(Site{b})
+	}
+	return slices.Concat([]step.Step{
 		{Name: "check that there is no such guest", Do: b.check},
 		{Name: "make " + staging(b.dirs, b.n), Do: b.mark, Undo: b.undo},
 		{Name: "reserve a number", Do: b.reserve},
-		{Name: "make the files by method " + b.src.Method, Do: b.fill, Undo: b.unuse},
+	}, fill, []step.Step{
 		{Name: "write who the guest is", Do: b.identify},
 		{Name: "move the files to " + b.dirs.Guest(b.n), Do: b.place},
 		{Name: "write " + b.dirs.Spec(b.n), Do: b.write},
 		{Name: "remove " + staging(b.dirs, b.n), Do: b.finish},
-	}
+	})
 }
 
 func (b *builder) check(context.Context) error {
@@ -290,11 +298,15 @@ func (b *builder) image(ctx context.Context) (string, error) {
 func (b *builder) unuse() error {
 	if b.release != nil {
 		b.release()
+		b.release = nil
 	}
 	return nil
 }
 
 func (b *builder) identify(context.Context) error {
+	if b.placed != nil && !b.placed.fresh {
+		return files.Mark(b.dir())
+	}
 	id, err := files.Identity(b.dirs, &b.full)
 	if err != nil {
 		return err
@@ -320,7 +332,7 @@ func (b *builder) write(context.Context) error {
 		return err
 	}
 	defer d.Close()
-	if b.full.Root.Kind == guest.RootDir || !file.Ordered(d) {
+	if b.placed != nil || b.full.Root.Kind == guest.RootDir || !file.Ordered(d) {
 		if err := file.SyncAll(d); err != nil {
 			return err
 		}

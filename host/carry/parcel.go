@@ -1,0 +1,201 @@
+package carry
+
+import (
+	"archive/tar"
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash"
+	"io"
+	"strings"
+	"time"
+
+	"vserver/archive"
+	"vserver/guest"
+	"vserver/pool"
+	"vserver/stack"
+)
+
+// A parcel is a guest as one stream, packed by zstd: tar archives behind each other,
+//
+//	vserver.json   the Label: what follows, and the guest's settings
+//	a tree each    those of the images that are sent, of the layers (the lowest first), and
+//	               the guest's own, in the order of the Label; ids are the guest's, from 0
+//	vserver.sum    SHA-256 of all that precedes, in hexadecimal digits
+//
+// so that `zstd -dc FILE | tar --ignore-zeros -tv` shows what is in it.
+const (
+	labelName = "vserver.json"
+	sumName   = "vserver.sum"
+	// version is that of what is written here. Others are refused.
+	version = 1
+)
+
+// Label is the first that a parcel has.
+type Label struct {
+	Version int           `json:"vserver"`
+	Guest   guest.Name    `json:"guest"`
+	Made    time.Time     `json:"made"`
+	Running bool          `json:"running"` // while it was taken
+	Spec    string        `json:"spec"`
+	Images  []ParcelImage `json:"images"`
+	// Layers are those that are sent, by their ids on the host that they come from, topmost
+	// first.
+	Layers []string `json:"layers"`
+	// Own says that the guest's own files come last. Without it they are the layer on top.
+	Own bool `json:"own"`
+	// Snapshots are those of the guest that are there with these layers.
+	Snapshots []stack.Snapshot `json:"snapshots,omitempty"`
+}
+
+// ParcelImage is an image that the guest lies over. It is the same as one of another
+// host's when the digests are equal.
+type ParcelImage struct {
+	Name string    `json:"name"`
+	Meta pool.Meta `json:"meta"`
+	Sent bool      `json:"sent"`
+}
+
+// ErrParcel says that a stream is no guest's, or was cut or changed on its way.
+var ErrParcel = errors.New("is not what `vserver export` wrote")
+
+// maxLabel bounds the Label in bytes: a thousand snapshots with their settings.
+const maxLabel = 4 << 20
+
+// putFile writes an archive of one small file.
+func putFile(w io.Writer, name string, text []byte) error {
+	t := tar.NewWriter(w)
+	h := &tar.Header{Typeflag: tar.TypeReg, Name: name, Mode: 0o600, Size: int64(len(text))}
+	if err := t.WriteHeader(h); err != nil {
+		return err
+	}
+	if _, err := t.Write(text); err != nil {
+		return err
+	}
+	return t.Close()
+}
+
+// takeFile reads one.
+func takeFile(r io.Reader, name string) ([]byte, error) {
+	t := tar.NewReader(r)
+	h, err := t.Next()
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("the stream %w: %w", ErrParcel, err)
+	}
+	if err != nil || h.Name != name || h.Typeflag != tar.TypeReg || h.Size > maxLabel {
+		return nil, fmt.Errorf("the stream %w", ErrParcel)
+	}
+	text, err := io.ReadAll(t)
+	if err == nil {
+		_, err = t.Next()
+	}
+	if err == nil {
+		err = errors.New("a second file")
+	}
+	if !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("the stream %w: %s: %w", ErrParcel, name, err)
+	}
+	return text, nil
+}
+
+// skip passes over an archive.
+func skip(ctx context.Context, r io.Reader) error {
+	for t := tar.NewReader(r); ; {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		_, err := t.Next()
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("archive: %w", err)
+		}
+	}
+}
+
+// readLabel reads the Label and refuses what no export writes.
+func readLabel(r io.Reader) (l Label, err error) {
+	text, err := takeFile(r, labelName)
+	if err != nil {
+		return l, err
+	}
+	if err := json.Unmarshal(text, &l); err != nil {
+		return l, fmt.Errorf("%s: %w: %w", labelName, err, ErrParcel)
+	}
+	if l.Version != version {
+		return l, fmt.Errorf("%s: version %d, not %d: %w", labelName, l.Version, version, guest.ErrUnsupported)
+	}
+	return l, l.check()
+}
+
+func isID(word string) bool {
+	_, err := stack.ParseLayer(word + " 0")
+	return err == nil
+}
+
+func isDigest(word string) bool {
+	digits, ok := strings.CutPrefix(word, "sha256:")
+	b, err := hex.DecodeString(digits)
+	return ok && err == nil && len(b) == sha256.Size
+}
+
+func (l Label) check() error {
+	bad := func(format string, args ...any) error {
+		return fmt.Errorf("%s: %s: %w", labelName, fmt.Sprintf(format, args...), ErrParcel)
+	}
+	if len(l.Layers) > stack.Deepest+1 {
+		return bad("%d layers", len(l.Layers))
+	}
+	known := map[string]bool{}
+	for _, id := range l.Layers {
+		if !isID(id) || known[id] {
+			return bad("layer %.20q", id)
+		}
+		known[id] = true
+	}
+	for _, im := range l.Images {
+		if pool.CheckName(im.Name) != nil || !isDigest(im.Meta.Digest) {
+			return bad("image %.200q", im.Name)
+		}
+	}
+	for _, s := range l.Snapshots {
+		layers, err := s.Layers()
+		if err != nil || stack.CheckName(s.Name) != nil || !isID(s.ID) {
+			return bad("snapshot %.70q", s.Name)
+		}
+		for _, at := range layers {
+			if !known[at.ID] {
+				return bad("snapshot %s: layer %s", s.Name, at.ID)
+			}
+		}
+	}
+	return nil
+}
+
+// sealed is a stream whose sum stands at its end.
+type sealed struct {
+	io.Reader
+	h hash.Hash
+}
+
+// seal compares the sum that follows with that of what was read.
+func (s sealed) seal() error {
+	want := hex.EncodeToString(s.h.Sum(nil))
+	got, err := takeFile(s.Reader, sumName)
+	if err == nil && string(got) != want {
+		err = fmt.Errorf("the stream's sum is %s, not %.64q: %w", want, got, ErrParcel)
+	}
+	return err
+}
+
+// limits are what a guest may unfold to: more than an image, whose content nobody has
+// written to for years. What it takes of the disk is bounded by its packed size.
+func limits() archive.Limits {
+	l := archive.Default()
+	l.Bytes, l.Entries, l.Depth = 16<<40, 32_000_000, 2048
+	return l
+}
