@@ -125,3 +125,47 @@ func (r *writer) pass(t *testing.T, more int64) {
 		return nil
 	})
 }
+
+// TestHashifyBesideApt installs packages in a running guest while its like are hashified
+// over and over. In the end it is hashified as well, and all files of all packages are
+// what they were made as.
+func TestHashifyBesideApt(t *testing.T) {
+	need.Long(t)
+	w := newWorld(t)
+	need.Mirror(t)
+	w.keepImages()
+	w.ownNet()
+	proxy := w.proxy()
+	for i, n := range []string{"busy", "one", "two"} {
+		w.do(t, "create", n, "-d", "bookworm", "--packages", serverPackages, "--network", "private", "--ip", address(byte(31+i))+"/24", "--wait-ready", "--ready-timeout", "3m")
+		w.sh(t, n, aptSetup(proxy)+"apt-get -qq update\n"+aptInstall("git"))
+	}
+	w.do(t, "stop", "one", "two")
+
+	installed := make(chan result)
+	go func() {
+		installed <- w.feed(aptInstall("--reinstall git perl perl-base coreutils libc-bin vim-tiny"), "exec", "busy", "sh", "-s")
+	}()
+	rounds := 0
+	for done := false; !done; rounds++ {
+		select {
+		case r := <-installed:
+			if done = true; r.code != 0 {
+				t.Errorf("apt-get: exit code %d: %s", r.code, r.err)
+			}
+		default:
+			w.do(t, "hashify", "--all")
+			w.do(t, "unhashify", "one")
+		}
+	}
+	t.Logf("hashified %d times", rounds)
+	w.do(t, "stop", "busy")
+	w.do(t, "hashify", "--all")
+	w.do(t, "pool", "verify")
+	for _, n := range []string{"busy", "one", "two"} {
+		w.do(t, "start", n, "--wait-ready", "--ready-timeout", "3m")
+		if changed := w.sh(t, n, "dpkg --verify"); changed != "" {
+			t.Errorf("%s: %s", n, changed)
+		}
+	}
+}
