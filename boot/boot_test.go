@@ -3,19 +3,27 @@
 package boot_test
 
 import (
+	"errors"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 
+	"github.com/rogpeppe/go-internal/testscript"
+
 	"vserver/internal/need"
+	"vserver/internal/script"
 )
+
+func TestMain(m *testing.M) { need.Main(m) }
 
 // systemd reads the units without a complaint.
 func TestUnits(t *testing.T) {
 	verify := need.Command(t, "systemd-analyze")
 	units, err := filepath.Glob("*.s[eo][rc]*")
+	targets, _ := filepath.Glob("*.target")
+	units = append(units, targets...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -37,7 +45,7 @@ func TestUnits(t *testing.T) {
 		}
 		args = append(args, path)
 	}
-	if len(units) != 4 {
+	if len(units) != 7 {
 		t.Errorf("units: %q", units)
 	}
 	c := exec.Command(verify, args...)
@@ -50,18 +58,39 @@ func TestUnits(t *testing.T) {
 func TestScripts(t *testing.T) {
 	sh := need.Command(t, "sh")
 	scripts, _ := filepath.Glob("debian/*")
-	for _, s := range append(scripts, "vserver.init") {
+	inits, _ := filepath.Glob("*.init")
+	if len(inits) != 3 {
+		t.Errorf("scripts of the init: %q", inits)
+	}
+	for _, s := range append(scripts, inits...) {
 		if out, err := exec.Command(sh, "-n", s).CombinedOutput(); err != nil {
 			t.Errorf("%s: %v\n%s", s, err, out)
 		}
 	}
-	b, err := os.ReadFile("vserver.init")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, field := range []string{"Provides", "Required-Start", "Required-Stop", "Default-Start", "Default-Stop", "Short-Description"} {
-		if !strings.Contains(string(b), "\n# "+field+":") {
-			t.Errorf("vserver.init: no %s", field)
+	for _, name := range inits {
+		b, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, field := range []string{"Provides", "Required-Start", "Required-Stop", "Default-Start", "Default-Stop", "Short-Description"} {
+			if !strings.Contains(string(b), "\n# "+field+":") {
+				t.Errorf("%s: no %s", name, field)
+			}
 		}
 	}
+}
+
+// TestScript drives the scripts of the init, with the program where they would find it.
+func TestScript(t *testing.T) {
+	script.Run(t, "testdata/script", func(e *testscript.Env) error {
+		inits, err := filepath.Glob("*.init")
+		for _, name := range inits {
+			b, readErr := os.ReadFile(name)
+			text := strings.ReplaceAll(string(b), "/usr/sbin/vserver", filepath.Join(e.WorkDir, ".bin/vserver"))
+			text = strings.ReplaceAll(text, "/etc/default", filepath.Join(e.WorkDir, "default"))
+			to := filepath.Join(e.WorkDir, strings.TrimSuffix(name, ".init"))
+			err = errors.Join(err, readErr, os.WriteFile(to, []byte(text), 0o755))
+		}
+		return err
+	})
 }

@@ -175,14 +175,21 @@ func (t *tool) rehearse(verb string, names []guest.Name, o order) error {
 	return nil
 }
 
-// partly makes the exit code 2 of an error that some guests of several had.
+// partly makes the exit code 1 of errors that all guests had, and 2 of those of some.
 func partly(err error, of int) error {
-	failed := 1
-	if m, ok := err.(many); ok {
-		failed = len(m)
+	if err == nil {
+		return nil
 	}
-	if err == nil || failed >= of {
-		return err
+	failed, ok := err.(many)
+	if !ok {
+		failed = many{err}
 	}
-	return join(err, code(exitUsage))
+	exit := exitFailed
+	if len(failed) < of {
+		exit = exitUsage
+	}
+	for i, e := range failed {
+		failed[i] = coded{e, exit}
+	}
+	return failed
 }

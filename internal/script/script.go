@@ -33,8 +33,8 @@ func Names() []string {
 }
 
 // Run runs the files *.txtar of a directory as tests of t. The first line of a file names
-// what it needs of the ground: "# needs root cgroup2".
-func Run(t *testing.T, dir string) {
+// what it needs of the ground: "# needs root cgroup2". more adds to the world of each.
+func Run(t *testing.T, dir string, more ...func(*testscript.Env) error) {
 	files, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
 	if err != nil || len(files) == 0 {
 		t.Fatal("no scripts", err)
@@ -46,7 +46,13 @@ func Run(t *testing.T, dir string) {
 			testscript.Run(t, testscript.Params{
 				Files:               []string{file},
 				RequireExplicitExec: true,
-				Setup:               func(e *testscript.Env) error { return world(t, e) },
+				Setup: func(e *testscript.Env) error {
+					err := world(t, e)
+					for _, m := range more {
+						err = errors.Join(err, m(e))
+					}
+					return err
+				},
 				Cmds: map[string]func(*testscript.TestScript, bool, []string){
 					"exits": exits, "soon": soon, "hears": hears, "busybox": busybox(t), "old": old(t),
 				},
