@@ -17,7 +17,7 @@ import (
 func idmap(from, to uint32) (*os.File, error) {
 	t := &spawn.Table{}
 	t.Await("nothing")
-	c, err := spawn.Start(t, spawn.Options{Flags: spawn.NewUser, Cgroup: -1})
+	c, err := spawn.Start(t, spawn.Options{Flags: spawn.NewUser, Cgroup: -1, Share: true})
 	if err != nil {
 		return nil, err
 	}
