@@ -103,7 +103,11 @@ func change(d guest.Dirs, n guest.Name, edit func(path string, text []byte) ([]b
 	if c.Warnings, err = admit(d, n, path, after, spec, old); err != nil {
 		return c, err
 	}
-	if c.Paths, err = differences(old, spec); err != nil {
+	was := old
+	if was == nil {
+		was = new(guest.Spec) // all that is set counts then
+	}
+	if c.Paths, err = settings.Differences(was, spec); err != nil {
 		return c, err
 	}
 	if err := resize(d, n, &c, spec); err != nil {
@@ -181,28 +185,6 @@ func pinned(d guest.Dirs, n guest.Name, path string, text []byte, spec, old *gue
 		return refuse("root.kind", "must stay %s: so the guest's files are kept", then.Root.Kind)
 	}
 	return nil
-}
-
-// differences lists the keys whose values differ; all that are set when there was no
-// spec that could be read.
-func differences(old, now *guest.Spec) (paths []string, err error) {
-	if old == nil {
-		old = new(guest.Spec)
-	}
-	for _, k := range settings.Keys() {
-		if k.Section {
-			continue
-		}
-		before, err1 := settings.Get(old, k.Path)
-		after, err2 := settings.Get(now, k.Path)
-		if err := errors.Join(err1, err2); err != nil {
-			return nil, err
-		}
-		if after != before {
-			paths = append(paths, k.Path)
-		}
-	}
-	return paths, nil
 }
 
 // follow does what a changed spec calls for: what the guest's own files say of its

@@ -2,8 +2,10 @@ package settings
 
 import (
 	"encoding"
+	"errors"
 	"fmt"
 	"reflect"
+	"slices"
 	"strings"
 
 	"vserver/guest"
@@ -221,4 +223,38 @@ func Get(spec *guest.Spec, path string) (string, error) {
 		return bare(v), nil
 	}
 	return strings.TrimSuffix(w.text.String(), "\n"), nil
+}
+
+// Differences lists the keys whose values in two specs differ, as Get tells them.
+func Differences(a, b *guest.Spec) (paths []string, err error) {
+	return differences(a, b, target{Key: Key{typ: reflect.TypeFor[guest.Spec]()}})
+}
+
+// differences looks into the sections alone that are not the same as they are.
+func differences(a, b *guest.Spec, section target) (paths []string, err error) {
+	va, vb := section.of(a), section.of(b)
+	for i := range section.typ.NumField() {
+		if reflect.DeepEqual(va.Field(i).Interface(), vb.Field(i).Interface()) {
+			continue
+		}
+		f := section.typ.Field(i)
+		k := target{Key: keyOf(f, section.Path), steps: append(slices.Clone(section.steps), f.Tag.Get("yaml"))}
+		if k.Section {
+			more, err := differences(a, b, k)
+			if err != nil {
+				return nil, err
+			}
+			paths = append(paths, more...)
+			continue
+		}
+		before, err1 := Get(a, k.Path)
+		after, err2 := Get(b, k.Path)
+		if err := errors.Join(err1, err2); err != nil {
+			return nil, err
+		}
+		if after != before {
+			paths = append(paths, k.Path)
+		}
+	}
+	return paths, nil
 }

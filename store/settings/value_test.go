@@ -2,6 +2,7 @@ package settings
 
 import (
 	"reflect"
+	"slices"
 	"testing"
 
 	"vserver/guest"
@@ -19,5 +20,29 @@ func TestValue(t *testing.T) {
 	}
 	if _, err := Value(spec, "no.such"); err == nil {
 		t.Error("no.such has a value")
+	}
+}
+
+// TestDifferences finds each key that was set to each sample, and no other.
+func TestDifferences(t *testing.T) {
+	for path, values := range samples() {
+		for _, value := range values {
+			out, err := Set([]byte(web1), path, value)
+			if err != nil {
+				continue // TestSetEach says so
+			}
+			was, is := decoded([]byte(web1)), decoded(out)
+			var want []string
+			for _, k := range Keys() {
+				before, _ := Get(was, k.Path)
+				after, _ := Get(is, k.Path)
+				if !k.Section && before != after {
+					want = append(want, k.Path)
+				}
+			}
+			if got, err := Differences(was, is); err != nil || !slices.Equal(got, want) {
+				t.Errorf("%s=%s: %q differ, want %q (%v)", path, value, got, want, err)
+			}
+		}
 	}
 }
