@@ -99,7 +99,8 @@ func (c *comparing) open(n guest.Name, o DiffOptions) (running bool, err error) 
 	c.held = append(c.held, release)
 	now, err := viewOf(c.dirs, n, spec)
 	if err == nil {
-		c.held = append(c.held, func() { now.close() })
+		here := now // which becomes a snapshot below
+		c.held = append(c.held, func() { here.close() })
 	}
 	if err == nil && o.To != "" {
 		now, err = c.snapshot(n, o.To)
