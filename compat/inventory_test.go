@@ -47,7 +47,7 @@ func TestAnswers(t *testing.T) {
 		for i, r := range append([]inventory.Row{p.Row}, p.Rows...) {
 			name := p.Names[0] + " " + r.Names[0]
 			if r.Answer.String() == "?" {
-				t.Errorf("%s: has no answer", name)
+				t.Errorf("%s: has no answer: %s", name, r.Why)
 			}
 			if r.Answer != inventory.Same && r.Why == "" {
 				t.Errorf("%s: %s, and why?", name, r.Answer)

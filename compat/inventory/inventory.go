@@ -80,7 +80,8 @@ func Load() ([]Part, error) {
 
 // Parse reads a table. A line is an answer, the names with commas between, and behind two
 // spaces the reason; the lines of a part's rows are indented. In place of the answer "@"
-// asks the program's own tables, "@flag" for context flags and so on. A line "# words" is
+// asks the program's own tables, "@flag" for context flags and so on, and "@key" the reader
+// of directories, for which the value stands in place of the reason. A line "# words" is
 // passed over, and "## words" is the title of the parts behind it.
 func Parse(text string) ([]Part, error) {
 	var all []Part
@@ -149,6 +150,8 @@ func ask(table, name, why string) (Answer, string) {
 		if n, err := guest.ParseCap(name); err == nil {
 			return capability(n)
 		}
+	case "key":
+		return key(name, why)
 	case "":
 		return Same, why
 	}
@@ -194,8 +197,8 @@ func capability(n int) (Answer, string) {
 // head begins doc/compat.md.
 const head = `# What became of util-vserver
 
-Each tool of util-vserver 0.30.216, its options, what it printed, its exit codes, the flags and the capabilities, and what
-becomes of them on a stock kernel:
+Each tool of util-vserver 0.30.216, its options, what it printed, its exit codes, the flags, the capabilities and the keys of its
+configuration, and what becomes of them on a stock kernel:
 
 - **same**: as it was. A script in cli/testdata or compat/testdata runs it through the real program.
 - **other means**: the same effect; how, stands beside it.

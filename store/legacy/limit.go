@@ -139,9 +139,9 @@ func (r *reader) rlimits() {
 		case "shmem":
 			r.shared(b, "kernel.shmall", strconv.FormatUint(b.top(), 10))
 		case "nsems":
-			r.shared(b, "kernel.sem", fmt.Sprintf("32000\t%d\t500\t32000", b.top()))
+			r.shared(b, "kernel.sem", fmt.Sprintf("32000 %d 500 32000", b.top()))
 		case "semary":
-			r.shared(b, "kernel.sem", fmt.Sprintf("32000\t1024000000\t500\t%d", b.top()))
+			r.shared(b, "kernel.sem", fmt.Sprintf("32000 1024000000 500 %d", b.top()))
 		case "dentry":
 			r.each(b, Finding{Fate: Near, To: "limits.memory", Why: "the kernel's memory for the guest's names is part of its memory"}, nil)
 		case "openfd":

@@ -54,12 +54,13 @@ func (r *reader) apps() {
 		dir string
 		f   Finding
 	}{
-		{"apps/vunify", Finding{Fate: Near, Why: "vunify and vhashify find equal files by their content; `vserver pool unify` does so for images"}},
-		{"apps/pkgmgmt", Finding{Fate: Near, Why: "vapt-get, vyum and vpkg ask for internal; the other places are found in the guest"}},
-		{"apps/vlogin", Finding{Fate: Passed, Why: "enter gives the shell a terminal of the guest's own"}},
+		{"apps/vunify/exclude", Finding{Fate: Same, Why: "`vserver hashify` reads it"}},
+		{"apps/vunify/", Finding{Fate: Passed, Why: "vunify and vhashify find equal files by their content, in one pool, and ask dpkg's notes what belongs to the administrator"}},
+		{"apps/pkgmgmt/", Finding{Fate: Passed, Why: "vapt-get, vyum and vpkg use the guest's package manager or else the host's, with the guest's own notes of its packages"}},
+		{"apps/vlogin/", Finding{Fate: Passed, Why: "enter gives the shell a terminal of the guest's own"}},
 	} {
 		for _, key := range r.keys {
-			if strings.HasPrefix(key, k.dir+"/") && !r.done[key] {
+			if strings.HasPrefix(key, k.dir) && !r.done[key] {
 				k.f.Key = key
 				r.tell(k.f)
 			}
