@@ -36,7 +36,7 @@ func key(name, text string) (Answer, string) {
 	for _, other := range besides(name) {
 		put(other[0], other[1], 0o644)
 	}
-	found := legacy.Read(files, "/etc/vservers", n).Findings
+	found := legacy.Read(files, guest.DefaultDirs("").Config, n).Findings
 	i := slices.IndexFunc(found, func(f legacy.Finding) bool { return strings.SplitN(f.Key, ":", 2)[0] == name })
 	if i < 0 { // one that tells of a directory tells of what is in it
 		i = slices.IndexFunc(found, func(f legacy.Finding) bool { return f.Key == path.Dir(name)+"/setting" })
