@@ -82,7 +82,7 @@ func (w *worker) complete(g *watched, s proto.Start, con int) error {
 func (w *worker) watch(g *watched, con int, fresh bool) error {
 	g.leave = w.acts.Attend(g.Start, w.say)
 	w.name()
-	w.steer()
+	w.serve()
 	if old := w.guests[g.Name]; old != nil {
 		w.forget(old) // its end was not seen, and is of no interest any more
 	}
@@ -123,8 +123,10 @@ func (w *worker) forget(g *watched) {
 	if w.guests[g.Name] == g {
 		delete(w.guests, g.Name)
 	}
-	if len(w.guests) == 0 && w.steered != nil {
-		w.steered()
+	for _, stop := range []func(){w.steered, w.mended} {
+		if len(w.guests) == 0 && stop != nil {
+			stop()
+		}
 	}
 	if w.notes != nil {
 		w.notes.Forget(g.InitPID)
@@ -134,24 +136,33 @@ func (w *worker) forget(g *watched) {
 	syscall.Close(g.pidfd)
 }
 
-// steer has the sockets of guests in the host's network served, if nobody does it yet.
-func (w *worker) steer() {
-	if w.steered != nil || w.acts.Steer == nil {
+// serve has what all guests need somebody for done, each thing unless somebody does it yet.
+func (w *worker) serve() {
+	w.during(&w.steered, w.acts.Steer)
+	if w.acts.Mend != nil {
+		w.during(&w.mended, func(ctx context.Context) error { return w.acts.Mend(ctx, w.say) })
+	}
+}
+
+// during does something that ends by itself or when there are no guests, and then again
+// when there are some. stop ends it; it is nil while nobody does it.
+func (w *worker) during(stop *func(), do func(context.Context) error) {
+	if *stop != nil || do == nil {
 		return
 	}
 	ctx, end := context.WithCancel(context.Background())
-	w.steered = end
+	*stop = end
 	go func() {
-		err := w.acts.Steer(ctx)
+		err := do(ctx)
 		w.loop.Post(func() {
 			idle := ctx.Err() != nil // the last guest was gone
 			end()
-			w.steered = nil
+			*stop = nil
 			if err != nil {
 				w.say("%v", err)
 			}
 			if idle && len(w.guests) > 0 {
-				w.steer()
+				w.during(stop, do)
 			}
 		})
 	}()

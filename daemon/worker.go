@@ -41,6 +41,8 @@ type acts struct {
 	// Steer serves the sockets of guests in the host's network until ctx ends; it returns
 	// at once when there are no such guests. Nil is nothing.
 	Steer func(ctx context.Context) error
+	// Mend has what guests have in the packet filter stay there, likewise.
+	Mend func(ctx context.Context, say func(format string, args ...any)) error
 	// Named tells all guests the names of those that run; nil is nothing.
 	Named func() error
 	// Prune removes what stands for all guests, if there is none; nil is nothing.
@@ -93,6 +95,7 @@ type worker struct {
 	next    *loop.Timer // of tick
 	naming  bool        // guests are about to be told names
 	steered func()      // ends what acts.Steer does; nil while nobody does it
+	mended  func()      // the same of acts.Mend
 	over    bool        // the loop shall end
 	renew   bool        // this process shall end, another comes
 }

@@ -72,6 +72,16 @@ func (g *Guest) share() (warning, err error) {
 	if err := shared.Up(Want(g)); err != nil {
 		return nil, err
 	}
+	warning, err = g.filter(firewall.Up)
+	if err != nil {
+		return warning, err
+	}
+	return warning, shape.Up(g.shaping())
+}
+
+// filter gives the host's packet filter what a guest of mode shared has there, its rules as
+// tell does.
+func (g *Guest) filter(tell func(firewall.Guest) error) (warning, err error) {
 	var addrs []netip.Addr
 	var six netip.Addr
 	pooled := false
@@ -92,10 +102,7 @@ func (g *Guest) share() (warning, err error) {
 			warning = errors.Join(warning, fmt.Errorf("the guest cannot ping: %w", err))
 		}
 	}
-	if err := firewall.Up(firewall.Of(g.Spec, "", addrs)); err != nil {
-		return warning, err
-	}
-	return warning, shape.Up(g.shaping())
+	return warning, tell(firewall.Of(g.Spec, "", addrs))
 }
 
 // Want is what the host shall have of a guest of mode shared.

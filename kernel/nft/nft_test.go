@@ -1,8 +1,10 @@
 package nft
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"os"
 	"reflect"
 	"runtime"
 	"slices"
@@ -10,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/google/nftables/expr"
+	"golang.org/x/sys/unix"
 
 	"vserver/internal/need"
 )
@@ -41,6 +44,7 @@ func TestBatch(t *testing.T) {
 		{Name: "class", Key: []Kind{IPv6()}, Data: Class()},
 		{Name: "range", Key: []Kind{Protocol(), Port()}, Data: Verdict(), Interval: true},
 		{Name: "nets", Key: []Kind{IPv4()}, Interval: true},
+		{Name: "learned", Key: []Kind{Port(), IPv4()}, Data: Port(), Learned: true},
 	}
 	link := append([]byte("vs8"), make([]byte, 13)...)
 	elements := map[string][]Element{
@@ -126,5 +130,40 @@ func TestWhole(t *testing.T) {
 	}
 	if err := c.Commit(NewBatch(table)); err != nil {
 		t.Error(err)
+	}
+}
+
+// Gone tells of tables of the name alone, whoever deletes them, and ends with its context.
+func TestGone(t *testing.T) {
+	c := own(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	told, ended := make(chan bool, 9), make(chan error)
+	here, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer here.Close()
+	go func() {
+		runtime.LockOSThread() // and never unlocked
+		if err := unix.Setns(int(here.Fd()), unix.CLONE_NEWNET); err != nil {
+			ended <- err
+			return
+		}
+		ended <- Gone(ctx, "t", func() { told <- true })
+	}()
+	<-told // at the beginning
+	for _, name := range []string{"other", "t"} {
+		for _, do := range []func(*Batch){(*Batch).AddTable, (*Batch).DelTable} {
+			b := NewBatch(Table{Inet, name})
+			do(b)
+			if err := c.Commit(b); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	<-told
+	cancel()
+	if err := <-ended; err != nil || len(told) > 0 {
+		t.Errorf("ended by %v, told %d times too often", err, len(told))
 	}
 }

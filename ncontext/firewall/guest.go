@@ -116,7 +116,7 @@ func change(g Guest) error {
 	}
 	if errors.Is(err, syscall.EEXIST) {
 		err = fault.Hint(fmt.Errorf("an address or a published port is another guest's: %w: %w", guest.ErrBusy, err),
-			"see `nft list table inet "+tableName+"`")
+			"see `nft list table inet "+TableName+"`")
 	}
 	return unable(err)
 }

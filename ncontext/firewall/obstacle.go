@@ -27,7 +27,7 @@ func Obstacles() ([]Obstacle, error) {
 	}
 	var out []Obstacle
 	for _, c := range chains {
-		if c.Hooknum == nil || *c.Hooknum != *nftables.ChainHookForward || c.Table.Name == tableName {
+		if c.Hooknum == nil || *c.Hooknum != *nftables.ChainHookForward || c.Table.Name == TableName {
 			continue
 		}
 		drops := c.Policy != nil && *c.Policy == nftables.ChainPolicyDrop

@@ -11,10 +11,12 @@ import (
 )
 
 // table is ours, and the only one that is touched.
-func table() nft.Table { return nft.Table{Family: nft.Inet, Name: tableName} }
+func table() nft.Table { return nft.Table{Family: nft.Inet, Name: TableName} }
+
+// TableName is its name. That of guests at bridges, see package port, has the same.
+const TableName = "vserver"
 
 const (
-	tableName = "vserver"
 	// linkGroup is the group of the host's ends of guests' links: "vs" in ASCII.
 	linkGroup   = 0x7673
 	classChain  = "class"

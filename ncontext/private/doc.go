@@ -48,4 +48,6 @@
 //
 // Decided 2026-11: vishvananda/netlink and google/nftables, which cost the command
 // 1.4 MB and nothing at its start.
+//
+//house:allow what makes a link, changes it and mends it are the same few parts
 package private

@@ -67,6 +67,16 @@ func (s *Set) Steer(ctx context.Context, parked func(connected bool) error) erro
 	return nil
 }
 
+// Parks tells whether sockets were parked, and whether such were connected.
+func (s *Set) Parks() (parked, connected bool, err error) {
+	value := make([]byte, bpf.ManifestSize)
+	err = ebpf.Get(s.maps.Manifest, make([]byte, 4), value)
+	return is(value, bpf.Parking), is(value, bpf.Connecting), err
+}
+
+// is tells whether something is so, by the manifest.
+func is(manifest []byte, at int) bool { return binary.NativeEndian.Uint32(manifest[at:]) != 0 }
+
 // steer enters the sockets that are there.
 func (s *Set) steer(program int, parked func(connected bool) error) error {
 	key, value := make([]byte, 4), make([]byte, bpf.ManifestSize)
@@ -79,8 +89,8 @@ func (s *Set) steer(program int, parked func(connected bool) error) error {
 			return err
 		}
 	}
-	connecting := binary.NativeEndian.Uint32(value[bpf.Connecting:]) != 0
-	if connecting || binary.NativeEndian.Uint32(value[bpf.Parking:]) != 0 {
+	connecting := is(value, bpf.Connecting)
+	if connecting || is(value, bpf.Parking) {
 		if err := parked(connecting); err != nil {
 			return err
 		}
