@@ -76,6 +76,8 @@ type Unpacker struct {
 	// Whole takes what Packer.Whole keeps, for the tree of one guest; Devices its device
 	// nodes as well.
 	Whole, Devices bool
+	// Over does what Packer.Since wrote to the tree that is in the directory.
+	Over bool
 	// Base is what the archive's id 0 becomes.
 	Base uint32
 

@@ -99,6 +99,11 @@ func (u *Unpacker) setMeta(e *file.Entry, h *tar.Header) error {
 	if h.Typeflag == tar.TypeSymlink {
 		return nil
 	}
+	if u.Over && h.Typeflag == tar.TypeDir {
+		if err := u.bare(e); err != nil {
+			return err
+		}
+	}
 	if err := u.setXattrs(e, h); err != nil {
 		return err
 	}

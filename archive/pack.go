@@ -44,6 +44,17 @@ func minor(dev uint64) int64 { return int64(dev&0xff | dev>>12&^0xff) }
 func (p *Packer) Run(ctx context.Context, w io.Writer, d *file.Dir) error {
 	p.w, p.links = tar.NewWriter(w), map[inode]string{}
 	p.buf = make([]byte, 256<<10)
+	if err := p.self(d); err != nil {
+		return err
+	}
+	if err := p.dir(ctx, d, "", 0); err != nil {
+		return err
+	}
+	return p.w.Close()
+}
+
+// self writes the root itself.
+func (p *Packer) self(d *file.Dir) error {
 	e, err := d.SelfEntry()
 	if err != nil {
 		return err
@@ -53,13 +64,7 @@ func (p *Packer) Run(ctx context.Context, w io.Writer, d *file.Dir) error {
 	if err != nil {
 		return err
 	}
-	if err := p.head(e, st, &tar.Header{Name: "./", Typeflag: tar.TypeDir}); err != nil {
-		return err
-	}
-	if err := p.dir(ctx, d, "", 0); err != nil {
-		return err
-	}
-	return p.w.Close()
+	return p.head(e, st, &tar.Header{Name: "./", Typeflag: tar.TypeDir})
 }
 
 func (p *Packer) dir(ctx context.Context, d *file.Dir, at string, depth int) error {

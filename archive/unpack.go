@@ -124,32 +124,14 @@ func (u *Unpacker) entry(h *tar.Header, body io.Reader) error {
 	for way := path.Dir(p); u.layer && way != "." && !u.ways[way]; way = path.Dir(way) {
 		u.ways[way] = true
 	}
+	if done, err := u.remove(d, name, p, h); done {
+		return err
+	}
 	made, err := u.make(d, name, p, h, body)
 	if err != nil || !made {
 		return err
 	}
 	return u.meta(d, name, p, h)
-}
-
-// weigh refuses content beyond the limits. In the tree of a guest holes weigh nothing in
-// the ratio: they are told in a few bytes and take none.
-func (u *Unpacker) weigh(h *tar.Header) error {
-	if h.Size < 0 || u.report.Bytes > u.Limits.Bytes-h.Size {
-		return hostile(h.Name, "more than %d bytes in all", u.Limits.Bytes)
-	}
-	if !isFile(h) {
-		return nil
-	}
-	if !u.Whole {
-		u.report.Bytes += h.Size
-		return u.inflated(u.report.Bytes)
-	}
-	size, _, err := partsOf(h)
-	if err == nil && u.report.Bytes > u.Limits.Bytes-size {
-		err = hostile(h.Name, "more than %d bytes in all", u.Limits.Bytes)
-	}
-	u.report.Bytes += size
-	return err
 }
 
 // rootEntry takes owner and mode of the root itself.
@@ -377,14 +359,6 @@ func (u *Unpacker) copySparse(f *os.File, body io.Reader, part file.Segment) (en
 		at += int64(n)
 	}
 	return end, nil
-}
-
-// written counts what takes disk.
-func (u *Unpacker) written(n int64) error {
-	if u.disk += n; !u.Whole {
-		return nil
-	}
-	return u.inflated(u.disk)
 }
 
 func zero(b []byte) bool {

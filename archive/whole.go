@@ -120,3 +120,32 @@ func (u *Unpacker) writeParts(f *os.File, parts []file.Segment, body io.Reader) 
 	}
 	return end, err
 }
+
+// weigh refuses content beyond the limits. In the tree of a guest holes weigh nothing in
+// the ratio: they are told in a few bytes and take none.
+func (u *Unpacker) weigh(h *tar.Header) error {
+	if h.Size < 0 || u.report.Bytes > u.Limits.Bytes-h.Size {
+		return hostile(h.Name, "more than %d bytes in all", u.Limits.Bytes)
+	}
+	if !isFile(h) {
+		return nil
+	}
+	if !u.Whole {
+		u.report.Bytes += h.Size
+		return u.inflated(u.report.Bytes)
+	}
+	size, _, err := partsOf(h)
+	if err == nil && u.report.Bytes > u.Limits.Bytes-size {
+		err = hostile(h.Name, "more than %d bytes in all", u.Limits.Bytes)
+	}
+	u.report.Bytes += size
+	return err
+}
+
+// written counts what takes disk.
+func (u *Unpacker) written(n int64) error {
+	if u.disk += n; !u.Whole {
+		return nil
+	}
+	return u.inflated(u.disk)
+}

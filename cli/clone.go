@@ -39,7 +39,7 @@ vserver web1 clone web2 --snapshot before-upgrade`,
 	fl.StringArrayVar(&f.keys, "ssh-key", nil, "`FILE` with public keys that may log in as root (repeatable)")
 	fl.StringVar(&f.password, "root-password-file", "", "`FILE` with root's password, or a hash of it by crypt(3)")
 	f.wishes.flags(c)
-	t.completeSnapshotFlag(c)
+	t.completeSnapshotFlag(c, "snapshot")
 	return c
 }
 

@@ -46,7 +46,7 @@ vserver diff web1 --image bookworm --json`,
 		})
 	c.Flags().StringVar(&o.Image, "image", "", "compare with `IMAGE` instead")
 	c.Flags().StringVar(&o.From, "snapshot", "", "compare with `SNAPSHOT` of the guest instead")
-	t.completeSnapshotFlag(c)
+	t.completeSnapshotFlag(c, "snapshot")
 	return c
 }
 

@@ -21,13 +21,15 @@ there when it is whole and not before.
 
 Owners are written as the guest sees them, so that it can have another number
 elsewhere. Its volumes and what else it mounts are no part of it. Snapshots are, when they
-lie on layers that are written anyway.
+lie on layers that are written anyway. With --since only what changed since a snapshot is
+written, for a host that has imported that one.
 
 A guest that runs goes on: it is frozen while its own files are taken, see vserver
 snapshot --help for what that costs where, and what programs have not written yet is
 lost, as in a power cut. A guest that does not run cannot be started meanwhile.`, `
 vserver web1 export -o web1.vserver
-vserver web1 export --snapshot before-upgrade --level 9 >/backup/web1
+vserver web1 export --snapshot monday --level 9 >/backup/web1.monday
+vserver web1 export --snapshot tuesday --since monday >/backup/web1.tuesday
 vserver web1 export | ssh root@host2.example vserver import -`,
 		func(ctx context.Context, args []string) error {
 			n, rest, err := t.one(args)
@@ -42,9 +44,11 @@ vserver web1 export | ssh root@host2.example vserver import -`,
 	fl := c.Flags()
 	fl.StringVarP(&file, "output", "o", file, "`FILE` to write, - for standard output")
 	fl.StringVar(&o.Snapshot, "snapshot", "", "`SNAPSHOT` of the guest to write, instead of what it is now")
+	fl.StringVar(&o.Since, "since", "", "write what changed since `SNAPSHOT`, which the other host has")
 	fl.IntVar(&o.Level, "level", 0, "how hard to pack, `1-19` as zstd has it")
 	fl.BoolVar(&o.None, "without-images", false, "leave out the images: the host that imports has them")
-	t.completeSnapshotFlag(c)
+	t.completeSnapshotFlag(c, "snapshot")
+	t.completeSnapshotFlag(c, "since")
 	return c
 }
 

@@ -34,6 +34,7 @@ Nothing in the file is believed. Files go nowhere but into the guest; settings t
 guest more of the host than a new one has are refused without --trust; and when anything
 was cut or changed on the way there is no guest.`, `
 vserver import web1.vserver
+vserver import /backup/web1.tuesday --replace
 vserver import web2 web1.vserver --new-identity --ip 192.0.2.11/24
 ssh root@host1.example vserver web1 export | vserver import - --xid 40`,
 		func(ctx context.Context, args []string) error {
@@ -48,6 +49,7 @@ ssh root@host1.example vserver web1 export | vserver import - --xid 40`,
 	fl.StringArrayVar(&f.ips, "ip", nil, "`ADDRESS/LENGTH` instead of the addresses that it had (repeatable)")
 	fl.BoolVar(&f.NoAddresses, "no-addresses", false, "take away the addresses that it had")
 	fl.BoolVar(&f.Fresh, "new-identity", false, "give it a machine id and ssh host keys of its own, for a copy beside the original")
+	fl.BoolVar(&f.Replace, "replace", false, "take what changed since a snapshot of a stopped guest; what it has changed here since is lost")
 	fl.BoolVar(&f.Trust, "trust", false, "take settings that give it more of this host than a new guest has: hooks, devices, binds and the like")
 	fl.StringArrayVar(&f.wishes.sets, "set", nil, "`KEY=VALUE` any setting by its key, as vserver set takes it (repeatable)")
 	return c

@@ -171,9 +171,9 @@ func (t *tool) snapshotNames(word string) (names []string) {
 	return names
 }
 
-// completeSnapshotFlag has --snapshot completed with the snapshots of the guest.
-func (t *tool) completeSnapshotFlag(c *cobra.Command) {
-	c.RegisterFlagCompletionFunc("snapshot", func(_ *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
+// completeSnapshotFlag has a flag completed with the snapshots of the guest.
+func (t *tool) completeSnapshotFlag(c *cobra.Command, flag string) {
+	c.RegisterFlagCompletionFunc(flag, func(_ *cobra.Command, args []string, begun string) ([]string, cobra.ShellCompDirective) {
 		word := t.subject
 		if word == "" && len(args) > 0 {
 			word = args[0]

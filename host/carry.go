@@ -7,6 +7,7 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/host/carry"
+	"vserver/host/parcel"
 )
 
 // Volume is a directory that guests mount by its name.
@@ -31,20 +32,20 @@ func DeleteVolume(h *Host, name string) error { return carry.DeleteVolume(h.Dirs
 // The words of guests that travel, from the package that deals with them.
 type (
 	// ExportOptions are the ways to write a guest.
-	ExportOptions = carry.ExportOptions
+	ExportOptions = parcel.ExportOptions
 	// GuestImport are the ways to take in a guest.
-	GuestImport = carry.ImportOptions
+	GuestImport = parcel.ImportOptions
 	// Imported is a guest that was taken in.
-	Imported = carry.Imported
+	Imported = parcel.Imported
 )
 
 // Export writes a guest, running or not, as one stream.
 func Export(ctx context.Context, h *Host, n guest.Name, o ExportOptions, w io.Writer) error {
-	return fault.New(string(n), "export", carry.Export(ctx, h.Dirs, n, o, w))
+	return fault.New(string(n), "export", parcel.Export(ctx, h.Dirs, n, o, w))
 }
 
 // Import makes the guest that a stream has, called n or as it was for "".
 func Import(ctx context.Context, h *Host, n guest.Name, r io.Reader, o GuestImport) (Imported, error) {
-	made, err := carry.Import(ctx, h.Dirs, n, r, o)
+	made, err := parcel.Import(ctx, h.Dirs, n, r, o)
 	return made, fault.New(string(made.Guest), "import", err)
 }

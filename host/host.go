@@ -15,7 +15,8 @@
 //	life      start and stop, one table
 //	making    build, clone, rename, delete
 //	gallery   images: taken in, shown, written out, changed beneath a guest
-//	carry     guests written as one file and taken in; volumes, which outlive guests
+//	carry     volumes that outlive guests
+//	parcel    guests written as one stream, and made of it
 package host
 
 import (

@@ -2,12 +2,9 @@ package host
 
 import (
 	"bytes"
-	"crypto/sha256"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -18,8 +15,7 @@ import (
 
 	"vserver/guest"
 	"vserver/internal/need"
-	"vserver/kernel/file"
-	"vserver/layer"
+	"vserver/internal/tree"
 	"vserver/pool"
 	"vserver/step"
 	"vserver/store"
@@ -40,147 +36,6 @@ func vserver(t *testing.T, root string, stdin []byte, args ...string) ([]byte, e
 	return out, err
 }
 
-// told is a tree in words: of each path all that a guest can tell of it, with its ids from
-// base, and which paths are one file.
-func told(t *testing.T, tree string, base uint32) map[string]string {
-	t.Helper()
-	out, first := map[string]string{}, map[uint64]string{}
-	err := filepath.WalkDir(tree, func(path string, e fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, _ := filepath.Rel(tree, path)
-		d, err := file.OpenDir(filepath.Dir(path))
-		if err != nil {
-			return err
-		}
-		defer d.Close()
-		at, err := d.Entry(filepath.Base(path))
-		if err != nil {
-			return err
-		}
-		defer at.Close()
-		st, err := at.Stat()
-		if err != nil {
-			return err
-		}
-		line := fmt.Sprintf("%o %d:%d rdev %d mtime %d", st.Mode, st.UID-base, st.GID-base, st.Rdev, st.Mtime)
-		if st.Type() != file.TypeDir && st.Links > 1 {
-			if first[st.Ino] == "" {
-				first[st.Ino] = rel
-			}
-			line += fmt.Sprintf(" %d names, first %s", st.Links, first[st.Ino])
-		}
-		switch st.Type() {
-		case file.TypeLink:
-			to, _ := os.Readlink(path)
-			line += " -> " + to
-		case file.TypeFile:
-			text, err := os.ReadFile(path)
-			if err != nil {
-				return err
-			}
-			line += fmt.Sprintf(" %d bytes %x, holes %v", st.Size, sha256.Sum256(text), st.Disk < st.Size/2)
-		}
-		if st.Type() != file.TypeLink {
-			xs, err := at.Xattrs()
-			if err != nil {
-				return err
-			}
-			slices.SortFunc(xs, func(a, b file.Xattr) int { return strings.Compare(a.Name, b.Name) })
-			for _, x := range xs {
-				x, ok, err := layer.Shift{From: base}.Xattr(x)
-				if err != nil {
-					return err
-				}
-				if ok {
-					line += fmt.Sprintf(" %s=%x", x.Name, x.Value)
-				}
-			}
-		}
-		out[rel] = line
-		return nil
-	})
-	if err != nil {
-		t.Error(err)
-	}
-	return out
-}
-
-// same compares two trees by their words, but for what the guest's start writes.
-func same(t *testing.T, what string, got, want map[string]string) {
-	t.Helper()
-	for _, p := range slices.Sorted(func(yield func(string) bool) {
-		for p := range want {
-			if !yield(p) {
-				return
-			}
-		}
-		for p := range got {
-			if _, both := want[p]; !both && !yield(p) {
-				return
-			}
-		}
-	}) {
-		if got[p] != want[p] {
-			t.Errorf("%s: %s\n got %s\nwant %s", what, p, got[p], want[p])
-		}
-	}
-}
-
-// everything puts into a tree one of all that a guest can have there.
-func everything(t *testing.T, tree string, base int) {
-	t.Helper()
-	at := func(name string) string { return filepath.Join(tree, name) }
-	do := func(errs ...error) {
-		t.Helper()
-		if err := errors.Join(errs...); err != nil {
-			t.Fatal(err)
-		}
-	}
-	do(os.MkdirAll(at("all/deep/down"), 0o2775), os.Mkdir(at("all/opaque"), 0o700), os.WriteFile(at("all/f"), []byte("text"), 0o640))
-	do(os.Link(at("all/f"), at("all/deep/same")), os.Symlink("../f", at("all/deep/link")), syscall.Mkfifo(at("all/pipe"), 0o620))
-	do(syscall.Mknod(at("all/socket"), syscall.S_IFSOCK|0o755, 0), syscall.Mknod(at("all/gone"), syscall.S_IFCHR, 0))
-	do(os.Link(at("all/gone"), at("all/gone too")), os.WriteFile(at("all/böse\nname"), nil, 0o600))
-	f, err := os.Create(at("all/sparse"))
-	do(err)
-	for _, off := range []int64{1 << 20, 9 << 20, 9<<20 + 5} {
-		_, err := f.WriteAt([]byte("x"), off)
-		do(err)
-	}
-	do(f.Truncate(64<<20+3), f.Close(), os.WriteFile(at("all/su"), []byte("#!"), 0o755))
-	err = filepath.WalkDir(at("all"), func(p string, _ fs.DirEntry, err error) error {
-		return errors.Join(err, os.Lchown(p, base+1000, base+70))
-	})
-	do(err, os.Chmod(at("all/su"), os.ModeSetuid|os.ModeSetgid|0o755), os.Lchown(at("all/deep/link"), base+7, base+8))
-	d, err := file.OpenDir(at("all"))
-	do(err)
-	defer d.Close()
-	set := func(name, attr string, value []byte) {
-		e, err := d.Entry(name)
-		do(err)
-		do(e.SetXattr(attr, value), e.Close())
-	}
-	set("f", "user.k", []byte("v\x00w"))
-	set("opaque", "trusted.overlay.opaque", []byte("y"))
-	set("opaque", "user.overlay.opaque", []byte("y"))
-	capability := append(binary.LittleEndian.AppendUint32(nil, 0x03000001), make([]byte, 20)...)
-	binary.LittleEndian.PutUint32(capability[4:], 1<<10)
-	binary.LittleEndian.PutUint32(capability[20:], uint32(base))
-	set("su", "security.capability", capability)
-	acl := binary.LittleEndian.AppendUint32(nil, 2)
-	for _, entry := range [][3]uint32{{1, 6, ^uint32(0)}, {2, 4, uint32(base) + 33}, {4, 4, ^uint32(0)}, {16, 6, ^uint32(0)}, {32, 0, ^uint32(0)}} {
-		acl = binary.LittleEndian.AppendUint16(acl, uint16(entry[0]))
-		acl = binary.LittleEndian.AppendUint16(acl, uint16(entry[1]))
-		acl = binary.LittleEndian.AppendUint32(acl, entry[2])
-	}
-	set("f", "system.posix_acl_access", acl)
-	for i, name := range []string{"f", "deep", "gone", "pipe", "sparse", "socket"} {
-		do(d.SetTimes(name, 1, int64(i)*1e18+123_456_789))
-	}
-	do(d.SetTimes("su", 1, -86_400_000_000_001)) // the day before 1970
-}
-
 // TestExport writes guests of all kinds, and takes them in on another host with another
 // number: settings, files, layers, snapshots and images are the same.
 func TestExport(t *testing.T) {
@@ -192,7 +47,7 @@ func TestExport(t *testing.T) {
 		mustBuild(t, from, "web1", guest.Spec{Root: guest.Root{Kind: kind}, Limits: guest.Limits{Pids: 77}})
 		own := map[guest.RootKind]string{guest.RootOverlay: "upper", guest.RootDir: "root"}[kind]
 		base := guest.AutoXID.IDBase()
-		everything(t, filepath.Join(from.Dirs.Guest("web1"), own), int(base))
+		tree.Fill(t, filepath.Join(from.Dirs.Guest("web1"), own), int(base))
 		if _, err := TakeSnapshot(t.Context(), from, "web1", "first"); err != nil {
 			t.Fatal(err)
 		}
@@ -247,11 +102,11 @@ func alikeStates(t *testing.T, from, to *Host, n guest.Name, what string, kind g
 			}
 			dir = filepath.Join(from.Dirs.Layers(), shots[0].ID, "root")
 		}
-		same(t, what, told(t, filepath.Join(to.Dirs.Guest(n), "root"), guest.XID(99).IDBase()), told(t, dir, base))
+		tree.Same(t, what, tree.Told(t, filepath.Join(to.Dirs.Guest(n), "root"), guest.XID(99).IDBase()), tree.Told(t, dir, base))
 		return
 	}
 	if what == "now" {
-		same(t, what, told(t, filepath.Join(to.Dirs.Guest(n), "upper"), guest.XID(99).IDBase()), told(t, filepath.Join(old, "upper"), was))
+		tree.Same(t, what, tree.Told(t, filepath.Join(to.Dirs.Guest(n), "upper"), guest.XID(99).IDBase()), tree.Told(t, filepath.Join(old, "upper"), was))
 	}
 	mine, err := Snapshots(to, n)
 	if err != nil || len(mine) != 1 || mine[0].Name != "first" {
@@ -265,7 +120,7 @@ func alikeStates(t *testing.T, from, to *Host, n guest.Name, what string, kind g
 	if err != nil || len(l) != 1 || l[0].Base != 0 {
 		t.Fatalf("%+v, %v", l, err)
 	}
-	same(t, "layer", told(t, filepath.Join(l[0].Dir(to.Dirs), "upper"), 0), told(t, filepath.Join(from.Dirs.Layers(), his[0].ID, "upper"), was))
+	tree.Same(t, "layer", tree.Told(t, filepath.Join(l[0].Dir(to.Dirs), "upper"), 0), tree.Told(t, filepath.Join(from.Dirs.Layers(), his[0].ID, "upper"), was))
 	want := map[string]string{"now": "later", "first": ""}[what]
 	if got := content(t, to, n, "etc/mine"); got != want {
 		t.Errorf("%s: %q, want %q", what, got, want)
@@ -421,6 +276,7 @@ func TestExportRunning(t *testing.T) {
 		t.Errorf("the copy sees %q", got)
 	}
 	w.stop("web2")
+	sinceRunning(t, w)
 	steps := 0
 	for ; ; steps++ {
 		cmd := exec.Command(need.Binary(t), "web1", "export")
@@ -443,6 +299,48 @@ func TestExportRunning(t *testing.T) {
 		t.Errorf("killed after %d steps", steps)
 	}
 	w.stop("web1")
+}
+
+// sinceRunning brings what web1, which runs, has changed to a copy.
+func sinceRunning(t *testing.T, w *world) {
+	t.Helper()
+	w.sh("web1", "mkdir /root/d; seq 100000 >/root/d/big; echo one >/root/mine")
+	bring := func(args ...string) []byte {
+		t.Helper()
+		text, err := vserver(t, w.root, nil, append([]string{"web1", "export"}, args...)...)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := vserver(t, w.root, text, "import", "web3", "-", "--trust", "--replace"); err != nil {
+			t.Fatal(err)
+		}
+		return text
+	}
+	for _, s := range []string{"one", "two"} {
+		if _, err := TakeSnapshot(t.Context(), w.Host, "web1", s); err != nil {
+			t.Fatal(err)
+		}
+		if s == "one" {
+			bring("--snapshot", "one")
+			w.sh("web1", "echo two >/root/new; rm /root/again; mv /root/d /root/e")
+		}
+	}
+	w.sh("web1", "rm /root/mine; rmdir /mnt")
+	small := bring("--snapshot", "two", "--since", "one")
+	bring("--since", "two")
+	w.start("web3")
+	if got, _ := w.sh("web3", "cat /root/new; ls /root/mine /root/again /root/d /mnt 2>/dev/null; tail -n1 /root/e/big"); got != "two\n100000\n" || len(small) > 500_000 {
+		t.Errorf("the copy sees %q of %d bytes", got, len(small))
+	}
+	w.stop("web3")
+	if err := w.Delete(t.Context(), "web3", DeleteOptions{}); err != nil {
+		t.Error(err)
+	}
+	for _, s := range []string{"one", "two"} {
+		if err := DeleteSnapshot(w.Host, "web1", s); err != nil {
+			t.Error(err)
+		}
+	}
 }
 
 // TestImportAsks refuses what gives a guest more of the host, unless it is trusted.
@@ -468,5 +366,138 @@ func TestImportAsks(t *testing.T) {
 	}
 	if jerr := json.Unmarshal(out, &made); err != nil || jerr != nil || made.Guest != "web2" || made.XID != int(guest.AutoXID)+1 {
 		t.Errorf("%s, %v, %v", out, err, jerr)
+	}
+}
+
+// TestSinceChain brings what changed since one snapshot, and then since the next, to another
+// host, where the guest has another number.
+func TestSinceChain(t *testing.T) {
+	need.Root(t)
+	for kind, own := range map[guest.RootKind]string{guest.RootOverlay: "upper", guest.RootDir: "root"} {
+		a, b := need.TempDir(t), need.TempDir(t)
+		from, to := Open(guest.DefaultDirs(a)), Open(guest.DefaultDirs(b))
+		mustBuild(t, from, "web1", guest.Spec{Root: guest.Root{Kind: kind}})
+		dir := filepath.Join(from.Dirs.Guest("web1"), own)
+		tree.Fill(t, dir, int(guest.AutoXID.IDBase()))
+		put(t, from, "web1", "etc/big", strings.Repeat("big", 1<<20))
+		bring := func(what string, args ...string) (string, error) {
+			t.Helper()
+			text, err := vserver(t, a, nil, append([]string{"web1", "export"}, args...)...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if what != "all" && len(text) > 20<<10 {
+				t.Errorf("%s: %d bytes", what, len(text))
+			}
+			words := []string{"import", "web1", "-", "--replace"}
+			if what == "all" {
+				words = []string{"import", "web1", "-", "--xid", "99"}
+			}
+			_, err = vserver(t, b, text, words...)
+			return what, err
+		}
+		shot := func(name, mine string) {
+			t.Helper()
+			put(t, from, "web1", "etc/mine", mine)
+			if _, err := TakeSnapshot(t.Context(), from, "web1", name); err != nil {
+				t.Fatal(err)
+			}
+		}
+		check := func(what string, err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := content(t, to, "web1", "etc/mine"); got != what && what != "all" {
+				t.Errorf("%s: the copy has %q", what, got)
+			}
+		}
+		shot("one", "one")
+		check(bring("all", "--snapshot", "one"))
+		shot("two", "two")
+		if err := seen(t, from, "web1").Remove("all/deep/same"); err != nil {
+			t.Fatal(err)
+		}
+		shot("three", "three")
+		put(t, from, "web1", "etc/mine", "now")
+		if _, err := bring("three", "--snapshot", "three", "--since", "two"); err == nil || !strings.Contains(err.Error(), "no such snapshot") {
+			t.Errorf("without two: %v", err)
+		}
+		put(t, to, "web1", "etc/mine", "lost")
+		check(bring("two", "--snapshot", "two", "--since", "one"))
+		if _, err := bring("two", "--snapshot", "two", "--since", "one"); err == nil {
+			t.Error("two was taken in twice")
+		}
+		check(bring("three", "--snapshot", "three", "--since", "one"))
+		check(bring("now", "--since", "two"))
+		check(bring("now", "--since", "three"))
+		if shots, err := Snapshots(to, "web1"); err != nil || len(shots) != 3 {
+			t.Errorf("%+v, %v", shots, err)
+		}
+		if kind == guest.RootDir {
+			tree.Same(t, "now", tree.Told(t, filepath.Join(to.Dirs.Guest("web1"), own), guest.XID(99).IDBase()), tree.Told(t, dir, guest.AutoXID.IDBase()))
+		}
+		for _, name := range []string{"two", "one", "three"} {
+			if s, err := Rollback(t.Context(), to, "web1", name); err != nil || content(t, to, "web1", "etc/mine") != name {
+				t.Errorf("back to %+v: %v", s, err)
+			}
+		}
+		if err := to.Delete(t.Context(), "web1", DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+		nothing(t, to)
+	}
+}
+
+// TestKilledSince kills imports of changes after each step: the guest is what it was, or
+// what it becomes.
+func TestKilledSince(t *testing.T) {
+	need.Root(t)
+	a, text := exported(t)
+	from := Open(guest.DefaultDirs(a))
+	later, err := vserver(t, a, nil, "web1", "export", "--since", "first")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := from.Delete(t.Context(), "web1", DeleteOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	k := 0
+	for ; ; k++ {
+		root := need.TempDir(t)
+		h := Open(guest.DefaultDirs(root))
+		if _, err := vserver(t, root, text, "import", "-"); err != nil {
+			t.Fatal(err)
+		}
+		put(t, h, "web1", "etc/mine", "lost")
+		cmd := exec.Command(need.Binary(t), "import", "-", "--replace")
+		cmd.Env = append(os.Environ(), "VSERVER_ROOT="+root, fmt.Sprintf("%s=import:%d", step.DieVar, k))
+		cmd.Stdin = bytes.NewReader(later)
+		if err := cmd.Run(); err == nil {
+			break
+		}
+		if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); !ok || !ws.Signaled() {
+			t.Fatalf("step %d: %v", k, cmd.ProcessState)
+		}
+		want := map[bool]string{true: "now", false: "lost"}[k >= 5]
+		if got := content(t, h, "web1", "etc/mine"); got != want {
+			t.Errorf("step %d: %q, want %q", k, got, want)
+		}
+		if _, err := vserver(t, root, later[:len(later)/2], "import", "-", "--replace"); err == nil {
+			t.Errorf("step %d: half was taken", k)
+		}
+		if got := content(t, h, "web1", "etc/mine"); got != want {
+			t.Errorf("step %d: then %q, want %q", k, got, want)
+		}
+		if _, err := vserver(t, root, later, "import", "-", "--replace"); err != nil {
+			t.Errorf("step %d: again: %v", k, err)
+		}
+		if err := h.Delete(t.Context(), "web1", DeleteOptions{}); err != nil {
+			t.Errorf("step %d: %v", k, err)
+		}
+		nothing(t, h)
+	}
+	if k != 7 {
+		t.Errorf("killed after %d steps", k)
 	}
 }

@@ -40,13 +40,35 @@ func Restore(ctx context.Context, d guest.Dirs, n guest.Name, name string) (s st
 		if err := t.fits(s); err != nil {
 			return err
 		}
-		if err := step.Run(ctx, "rollback", t.restoring(s)); err != nil {
-			return err
-		}
-		t.release()
-		return stack.Sweep(d)
+		return t.become(ctx, "rollback", nil, &s)
 	})
 	return s, err
+}
+
+// Become gives guest n, which must be stopped, the files of a state whose layers are made by
+// the steps of bring, of the table op: these fill in the Stack of s. With a name it is one
+// of the guest's snapshots then. Else it is as Restore says.
+func Become(ctx context.Context, d guest.Dirs, n guest.Name, op string, bring []step.Step, s *stack.Snapshot) error {
+	return do(d, n, func() error {
+		t, err := start(d, n)
+		if err != nil {
+			return err
+		}
+		defer t.release()
+		if err := life.Halted(d, n); err != nil {
+			return err
+		}
+		if err := t.fits(*s); err != nil {
+			return err
+		}
+		return t.become(ctx, op, bring, s)
+	})
+}
+
+func (t *taking) become(ctx context.Context, op string, bring []step.Step, s *stack.Snapshot) error {
+	err := step.Run(ctx, op, append(bring, t.restoring(s)...))
+	t.release()
+	return errors.Join(err, stack.Sweep(t.dirs))
 }
 
 // choose finds a snapshot, the last one for "".
@@ -89,11 +111,11 @@ func (t *taking) fits(s stack.Snapshot) error {
 
 // restoring makes the directory of a guest that is as it was, in the place of a new layer,
 // and exchanges it for the guest's.
-func (t *taking) restoring(s stack.Snapshot) []step.Step {
+func (t *taking) restoring(s *stack.Snapshot) []step.Step {
 	return []step.Step{
 		{Name: "mark layer " + t.new.ID, Do: t.mark, Undo: t.discard},
 		{Name: "make the files of snapshot " + s.Name, Do: func(ctx context.Context) error {
-			return files.HintFull(t.again(ctx, s), t.dirs.Data)
+			return files.HintFull(t.again(ctx, *s), t.dirs.Data)
 		}},
 		{Name: "exchange them for those that it has", Do: t.exchange},
 		{Name: "remove those", Do: func(context.Context) error { return t.discard() }},
@@ -120,6 +142,9 @@ func (t *taking) again(ctx context.Context, s stack.Snapshot) error {
 	}
 	if err == nil {
 		err = carry(t.dirs.Guest(t.n), dir)
+	}
+	if err == nil && s.Name != "" {
+		err = stack.Add(dir, s)
 	}
 	if err == nil {
 		err = files.Mark(dir) // the spec may have other names now

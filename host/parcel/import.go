@@ -1,4 +1,4 @@
-package carry
+package parcel
 
 import (
 	"context"
@@ -28,6 +28,8 @@ type ImportOptions struct {
 	NoAddresses bool
 	// Trust takes settings that give the guest more of this host than a new one has.
 	Trust bool
+	// Replace has changes since a snapshot of a guest that is there become its files.
+	Replace bool
 	// Fresh gives the guest a machine id and ssh host keys of its own.
 	Fresh bool
 	// Progress gets a line for each thing that is done; nil discards them.
@@ -83,6 +85,9 @@ func (u *unpacking) run(ctx context.Context, n guest.Name) (err error) {
 		}
 	}
 	u.n = n
+	if u.is.Since != nil {
+		return u.onto(ctx)
+	}
 	if err := u.settings(); err != nil {
 		return err
 	}
@@ -92,9 +97,14 @@ func (u *unpacking) run(ctx context.Context, n guest.Name) (err error) {
 	return making.Place(ctx, u.dirs, n, &u.spec, "import", u.o.XID == 0, u.o.Fresh, making.BuildOptions{Progress: u.o.Progress}, u.steps)
 }
 
+// parse reads the settings that the stream has.
+func (u *unpacking) parse() (*guest.Spec, error) {
+	return settings.Parse(labelName+": "+string(u.n), []byte(u.is.Spec))
+}
+
 // settings reads those of the guest and changes what must be.
 func (u *unpacking) settings() error {
-	spec, err := settings.Parse(labelName+": "+string(u.n), []byte(u.is.Spec))
+	spec, err := u.parse()
 	if err != nil {
 		return err
 	}

@@ -1,4 +1,4 @@
-package carry
+package parcel
 
 import (
 	"bufio"
@@ -14,6 +14,7 @@ import (
 
 	"vserver/archive"
 	"vserver/build"
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/host/files"
 	"vserver/host/snapshot"
@@ -29,6 +30,8 @@ import (
 type ExportOptions struct {
 	// Snapshot is the name of one that is written instead of what the guest is now.
 	Snapshot string
+	// Since is the name of a snapshot that the receiver has: only what changed is written.
+	Since string
 	// Level is how hard to pack, by zstd's numbers; 0 is its usual one.
 	Level int
 	// Without are the digests of images that the receiver has; None leaves out all.
@@ -64,11 +67,13 @@ type packing struct {
 	locked []func()
 }
 
-// sending is a tree that is sent.
+// sending is a tree that is sent, or what changed of it.
 type sending struct {
 	dir  string
 	base uint32
 	what string
+	old  string // "" for all
+	was  uint32 // host id of guest id 0 in old
 }
 
 func (p *packing) release() {
@@ -87,20 +92,78 @@ func (p *packing) label(ctx context.Context) error {
 	}
 	p.is.Version, p.is.Guest, p.is.Made, p.is.Running = version, p.n, time.Now().UTC(), p.state.Running
 	p.is.Spec, p.is.Own = string(settings.Render(p.n, &spec)), p.state.Own != ""
-	for _, l := range slices.Backward(p.state.Layers) {
-		for _, own := range files.Own(full.Root) {
-			p.trees = append(p.trees, sending{filepath.Join(l.Dir(p.dirs), own), l.Base, "layer " + l.ID})
-		}
-	}
 	for _, l := range p.state.Layers {
 		p.is.Layers = append(p.is.Layers, l.ID)
 	}
+	under, err := p.since(spec.Root.Lower)
+	if err != nil {
+		return err
+	}
+	for i, l := range slices.Backward(p.state.Layers[:p.is.sent()]) {
+		for _, own := range files.Own(full.Root) {
+			s := sending{dir: filepath.Join(l.Dir(p.dirs), own), base: l.Base, what: "layer " + l.ID}
+			if i == p.is.sent()-1 {
+				s.over(p.dirs, under, own)
+			}
+			p.trees = append(p.trees, s)
+		}
+	}
 	if p.state.Own != "" {
-		for _, at := range files.OwnAt(p.state.Spec.WithDefaults(p.n).Root, p.state.Own) {
-			p.trees = append(p.trees, sending{at, p.state.Base, "its own files"})
+		at := files.OwnAt(p.state.Spec.WithDefaults(p.n).Root, p.state.Own)
+		for i, own := range files.Own(full.Root) {
+			s := sending{dir: at[i], base: p.state.Base, what: "its own files"}
+			if p.is.sent() == 0 {
+				s.over(p.dirs, under, own)
+			}
+			p.trees = append(p.trees, s)
 		}
 	}
 	return p.snapshots()
+}
+
+// over has only what changed of a tree in a layer sent.
+func (s *sending) over(d guest.Dirs, l stack.Layer, own string) {
+	if l.ID != "" {
+		s.old, s.was, s.what = filepath.Join(l.Dir(d), own), l.Base, "what changed of "+s.what
+	}
+}
+
+// since finds the snapshot that the receiver has, and gives the layer of it that the lowest
+// tree is compared with; none when that is new. lower are the images by their full names.
+func (p *packing) since(lower []string) (under stack.Layer, err error) {
+	if p.o.Since == "" {
+		return under, nil
+	}
+	release, err := stack.Hold(p.dirs) // somebody may delete it meanwhile
+	if err != nil {
+		return under, err
+	}
+	p.locked = append(p.locked, release)
+	shot, err := stack.Find(p.dirs.Guest(p.n), p.o.Since)
+	if err != nil {
+		return under, err
+	}
+	root := p.state.Spec.WithDefaults(p.n).Root
+	if shot.Kind != root.Kind || !slices.Equal(shot.Shared, root.Shared) || !slices.Equal(shot.Lower, lower) {
+		return under, fault.Hint(fmt.Errorf("snapshot %s: lies over other images than what is to be written: %w", shot.Name, guest.ErrInvalid),
+			"vserver "+string(p.n)+" export without --since writes all")
+	}
+	layers, err := shot.Layers()
+	if err != nil {
+		return under, err
+	}
+	s := &Since{Name: shot.Name, ID: shot.ID}
+	for _, l := range layers {
+		s.Layers = append(s.Layers, l.ID)
+	}
+	for s.Common < min(len(s.Layers), len(p.is.Layers)) && s.Layers[len(s.Layers)-1-s.Common] == p.is.Layers[len(p.is.Layers)-1-s.Common] {
+		s.Common++
+	}
+	p.is.Since = s
+	if i := s.under(); i >= 0 && (p.is.sent() > 0 || p.state.Own != "") {
+		under = layers[i]
+	}
+	return under, nil
 }
 
 // images protects the images and names them in full; those that are sent come first.
@@ -130,11 +193,11 @@ func (p *packing) images(ctx context.Context, spec *guest.Spec) error {
 				return err
 			}
 		}
-		sent := !p.o.None && !slices.Contains(p.o.Without, m.Digest)
+		sent := !p.o.None && p.o.Since == "" && !slices.Contains(p.o.Without, m.Digest)
 		if sent {
-			p.trees = append(p.trees, sending{tree, 0, "image " + name})
+			p.trees = append(p.trees, sending{dir: tree, what: "image " + name})
 		}
-		p.is.Images = append(p.is.Images, ParcelImage{name, m, sent})
+		p.is.Images = append(p.is.Images, Image{name, m, sent})
 		spec.Root.Lower[i] = name
 	}
 	return nil
@@ -150,13 +213,16 @@ func digest(ctx context.Context, tree string) (string, error) {
 	return sum.Digest, err
 }
 
-// snapshots adds those whose layers are sent anyway.
+// snapshots adds those whose layers are sent anyway; of changes only the one that is sent.
 func (p *packing) snapshots() error {
 	all, err := stack.Snapshots(p.dirs.Guest(p.n))
 	if err != nil {
 		return err
 	}
 	for _, s := range all {
+		if p.is.Since != nil && s.Name != p.o.Snapshot {
+			continue
+		}
 		layers, err := s.Layers()
 		if err != nil {
 			return err
@@ -200,5 +266,13 @@ func (t sending) send(ctx context.Context, w io.Writer) error {
 	}
 	defer d.Close()
 	p := archive.Packer{Shift: layer.Shift{From: t.base}, Whole: true}
-	return p.Run(ctx, w, d)
+	if t.old == "" {
+		return p.Run(ctx, w, d)
+	}
+	old, err := file.OpenDir(t.old)
+	if err != nil {
+		return fmt.Errorf("%s: %w", t.what, err)
+	}
+	defer old.Close()
+	return p.Since(ctx, w, d, old, layer.Shift{From: t.was})
 }

@@ -1,4 +1,4 @@
-package carry
+package parcel
 
 import (
 	"bytes"
@@ -33,7 +33,7 @@ func TestLabel(t *testing.T) {
 	good := func() Label {
 		return Label{
 			Version: version, Guest: "web1", Layers: []string{id},
-			Images:    []ParcelImage{{Name: "a@1", Meta: pool.Meta{Digest: digest}}},
+			Images:    []Image{{Name: "a@1", Meta: pool.Meta{Digest: digest}}},
 			Snapshots: []stack.Snapshot{{Name: "s", ID: id, Stack: []string{id + " 0"}}},
 		}
 	}
@@ -53,7 +53,7 @@ func TestLabel(t *testing.T) {
 	} {
 		l := good()
 		spoil(&l)
-		if _, err := readLabel(labelOf(t, l)); !errors.Is(err, ErrParcel) {
+		if _, err := readLabel(labelOf(t, l)); !errors.Is(err, ErrForeign) {
 			t.Errorf("%s: %v", what, err)
 		}
 	}
@@ -63,7 +63,7 @@ func TestLabel(t *testing.T) {
 		t.Errorf("a later version: %v", err)
 	}
 	for _, text := range []string{"", "x", strings.Repeat("x", 2000)} {
-		if _, err := readLabel(strings.NewReader(text)); !errors.Is(err, ErrParcel) {
+		if _, err := readLabel(strings.NewReader(text)); !errors.Is(err, ErrForeign) {
 			t.Errorf("%.5q: %v", text, err)
 		}
 	}

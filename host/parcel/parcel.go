@@ -1,4 +1,6 @@
-package carry
+// Package parcel is guests on their way: written as one stream, and made of it on the same
+// host or another one.
+package parcel
 
 import (
 	"archive/tar"
@@ -10,6 +12,7 @@ import (
 	"fmt"
 	"hash"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -36,31 +39,60 @@ const (
 
 // Label is the first that a parcel has.
 type Label struct {
-	Version int           `json:"vserver"`
-	Guest   guest.Name    `json:"guest"`
-	Made    time.Time     `json:"made"`
-	Running bool          `json:"running"` // while it was taken
-	Spec    string        `json:"spec"`
-	Images  []ParcelImage `json:"images"`
-	// Layers are those that are sent, by their ids on the host that they come from, topmost
-	// first.
+	Version int        `json:"vserver"`
+	Guest   guest.Name `json:"guest"`
+	Made    time.Time  `json:"made"`
+	Running bool       `json:"running"` // while it was taken
+	Spec    string     `json:"spec"`
+	Images  []Image    `json:"images"`
+	// Layers are those that the guest lies on, by their ids on the host that they come from,
+	// topmost first.
 	Layers []string `json:"layers"`
+	// Since, when not nil, is what the receiver has.
+	Since *Since `json:"since,omitempty"`
 	// Own says that the guest's own files come last. Without it they are the layer on top.
 	Own bool `json:"own"`
 	// Snapshots are those of the guest that are there with these layers.
 	Snapshots []stack.Snapshot `json:"snapshots,omitempty"`
 }
 
-// ParcelImage is an image that the guest lies over. It is the same as one of another
+// Since is the snapshot that a parcel brings the changes to. The lowest Common layers of the
+// snapshot's and the guest's are the same, and are not sent. If the snapshot has others
+// above, the lowest tree that is sent is what there is to do to the lowest of these.
+type Since struct {
+	Name   string   `json:"name"`
+	ID     string   `json:"id"`
+	Layers []string `json:"layers"` // topmost first
+	Common int      `json:"common"`
+}
+
+// sent is how many of the guest's layers are sent, those on top.
+func (l Label) sent() int {
+	if l.Since == nil {
+		return len(l.Layers)
+	}
+	return len(l.Layers) - l.Since.Common
+}
+
+// under is the layer of the snapshot, counted from the top, that the lowest tree changes; -1
+// for none.
+func (s *Since) under() int {
+	if s == nil {
+		return -1
+	}
+	return len(s.Layers) - s.Common - 1
+}
+
+// Image is an image that the guest lies over. It is the same as one of another
 // host's when the digests are equal.
-type ParcelImage struct {
+type Image struct {
 	Name string    `json:"name"`
 	Meta pool.Meta `json:"meta"`
 	Sent bool      `json:"sent"`
 }
 
-// ErrParcel says that a stream is no guest's, or was cut or changed on its way.
-var ErrParcel = errors.New("is not what `vserver export` wrote")
+// ErrForeign says that a stream is no guest's, or was cut or changed on its way.
+var ErrForeign = errors.New("is not what `vserver export` wrote")
 
 // maxLabel bounds the Label in bytes: a thousand snapshots with their settings.
 const maxLabel = 4 << 20
@@ -83,10 +115,10 @@ func takeFile(r io.Reader, name string) ([]byte, error) {
 	t := tar.NewReader(r)
 	h, err := t.Next()
 	if err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("the stream %w: %w", ErrParcel, err)
+		return nil, fmt.Errorf("the stream %w: %w", ErrForeign, err)
 	}
 	if err != nil || h.Name != name || h.Typeflag != tar.TypeReg || h.Size > maxLabel {
-		return nil, fmt.Errorf("the stream %w", ErrParcel)
+		return nil, fmt.Errorf("the stream %w", ErrForeign)
 	}
 	text, err := io.ReadAll(t)
 	if err == nil {
@@ -96,7 +128,7 @@ func takeFile(r io.Reader, name string) ([]byte, error) {
 		err = errors.New("a second file")
 	}
 	if !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("the stream %w: %s: %w", ErrParcel, name, err)
+		return nil, fmt.Errorf("the stream %w: %s: %w", ErrForeign, name, err)
 	}
 	return text, nil
 }
@@ -124,7 +156,7 @@ func readLabel(r io.Reader) (l Label, err error) {
 		return l, err
 	}
 	if err := json.Unmarshal(text, &l); err != nil {
-		return l, fmt.Errorf("%s: %w: %w", labelName, err, ErrParcel)
+		return l, fmt.Errorf("%s: %w: %w", labelName, err, ErrForeign)
 	}
 	if l.Version != version {
 		return l, fmt.Errorf("%s: version %d, not %d: %w", labelName, l.Version, version, guest.ErrUnsupported)
@@ -145,7 +177,7 @@ func isDigest(word string) bool {
 
 func (l Label) check() error {
 	bad := func(format string, args ...any) error {
-		return fmt.Errorf("%s: %s: %w", labelName, fmt.Sprintf(format, args...), ErrParcel)
+		return fmt.Errorf("%s: %s: %w", labelName, fmt.Sprintf(format, args...), ErrForeign)
 	}
 	if len(l.Layers) > stack.Deepest+1 {
 		return bad("%d layers", len(l.Layers))
@@ -156,6 +188,12 @@ func (l Label) check() error {
 			return bad("layer %.20q", id)
 		}
 		known[id] = true
+	}
+	if s := l.Since; s != nil {
+		if !isID(s.ID) || stack.CheckName(s.Name) != nil || s.Common < 0 || s.Common > min(len(s.Layers), len(l.Layers)) || len(s.Layers) > stack.Deepest ||
+			!slices.Equal(s.Layers[len(s.Layers)-s.Common:], l.Layers[len(l.Layers)-s.Common:]) {
+			return bad("since %.70q", s.Name)
+		}
 	}
 	for _, im := range l.Images {
 		if pool.CheckName(im.Name) != nil || !isDigest(im.Meta.Digest) {
@@ -187,7 +225,7 @@ func (s sealed) seal() error {
 	want := hex.EncodeToString(s.h.Sum(nil))
 	got, err := takeFile(s.Reader, sumName)
 	if err == nil && string(got) != want {
-		err = fmt.Errorf("the stream's sum is %s, not %.64q: %w", want, got, ErrParcel)
+		err = fmt.Errorf("the stream's sum is %s, not %.64q: %w", want, got, ErrForeign)
 	}
 	return err
 }

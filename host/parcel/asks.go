@@ -1,4 +1,4 @@
-package carry
+package parcel
 
 import (
 	"path/filepath"

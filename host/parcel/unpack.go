@@ -1,10 +1,9 @@
-package carry
+package parcel
 
 import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -28,14 +27,14 @@ type base struct {
 }
 
 // tree unpacks the next tree of the stream into a directory, its id 0 becoming base.
-func (u *unpacking) tree(ctx context.Context, dir string, base uint32, devices bool) error {
+func (u *unpacking) tree(ctx context.Context, dir string, base uint32, devices, over bool) error {
 	d, err := file.OpenDir(dir)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
 	a := archive.New(d)
-	a.Limits, a.Packed, a.Base, a.Whole, a.Devices = limits(), u.z.Packed, base, true, devices
+	a.Limits, a.Packed, a.Base, a.Whole, a.Devices, a.Over = limits(), u.z.Packed, base, true, devices, over
 	err = a.Tar(ctx, u.in)
 	r := a.Report()
 	u.got.Entries += r.Entries
@@ -48,7 +47,7 @@ func (u *unpacking) tree(ctx context.Context, dir string, base uint32, devices b
 
 // have gives the image of this host that is the same as one of a parcel, protected until
 // release is called; "" when there is none.
-func have(ctx context.Context, d guest.Dirs, im ParcelImage) (name string, release func(), err error) {
+func have(ctx context.Context, d guest.Dirs, im Image) (name string, release func(), err error) {
 	p := pool.Open(d.Pool())
 	all, err := p.List()
 	if err != nil {
@@ -67,7 +66,7 @@ func have(ctx context.Context, d guest.Dirs, im ParcelImage) (name string, relea
 	return "", nil, ctx.Err()
 }
 
-func rank(own pool.Image, im ParcelImage) int {
+func rank(own pool.Image, im Image) int {
 	if own.Name == im.Name {
 		return 1
 	}
@@ -103,7 +102,7 @@ func (u *unpacking) images(ctx context.Context) error {
 		if name, ok := names[l]; ok {
 			l = name
 		} else if !filepath.IsAbs(l) {
-			return fmt.Errorf("image %s: the stream says nothing of it: %w", l, ErrParcel)
+			return fmt.Errorf("image %s: the stream says nothing of it: %w", l, ErrForeign)
 		}
 		lower = append(lower, l)
 	}
@@ -112,7 +111,7 @@ func (u *unpacking) images(ctx context.Context) error {
 }
 
 // image makes an image, which goes with the guest as long as no other one has it.
-func (u *unpacking) image(ctx context.Context, im ParcelImage) (name string, release func(), err error) {
+func (u *unpacking) image(ctx context.Context, im Image) (name string, release func(), err error) {
 	p, meta, name := pool.Open(u.dirs.Pool()), im.Meta, im.Name
 	meta.Guest, meta.Cache = string(u.n), false
 	for i := 2; ; i++ {
@@ -123,7 +122,7 @@ func (u *unpacking) image(ctx context.Context, im ParcelImage) (name string, rel
 	}
 	u.say.Say("take in image %s", name)
 	err = p.Add(ctx, name, meta, func(ctx context.Context, dir string) error {
-		return u.tree(ctx, dir, 0, true) // as images may have them: its digest tells if it is right
+		return u.tree(ctx, dir, 0, true, false) // as images may have them: its digest tells if it is right
 	})
 	if err != nil {
 		return "", nil, err
@@ -132,7 +131,7 @@ func (u *unpacking) image(ctx context.Context, im ParcelImage) (name string, rel
 		return "", nil, err
 	}
 	if now := p.Meta(name).Digest; now != im.Meta.Digest {
-		err = fmt.Errorf("image %s: has the digest %s, not %s: %w", im.Name, now, im.Meta.Digest, ErrParcel)
+		err = fmt.Errorf("image %s: has the digest %s, not %s: %w", im.Name, now, im.Meta.Digest, ErrForeign)
 	}
 	return name, release, err
 }
@@ -145,23 +144,36 @@ func (u *unpacking) layers(ctx context.Context) (err error) {
 	}
 	u.base.layers = make([]stack.Layer, len(u.is.Layers))
 	for i := range slices.Backward(u.is.Layers) {
-		l := stack.Layer{ID: stack.NewID()}
-		u.base.layers[i] = l
-		if err := stack.Mark(u.dirs, l); err != nil {
-			return err
-		}
 		u.say.Say("take in layer %s", u.is.Layers[i])
-		for _, own := range files.Own(u.site.Spec().Root) {
-			at := filepath.Join(l.Dir(u.dirs), own)
-			if err := os.MkdirAll(at, 0o700); err != nil {
-				return err
-			}
-			if err := u.tree(ctx, at, 0, u.bare()); err != nil {
-				return err
-			}
+		if u.base.layers[i], err = u.layer(ctx, files.Own(u.site.Spec().Root), stack.Layer{}); err != nil {
+			return err
 		}
 	}
 	return nil
+}
+
+// layer takes in one layer of these trees, which is what changed of the layer old when that
+// is one.
+func (u *unpacking) layer(ctx context.Context, trees []string, old stack.Layer) (stack.Layer, error) {
+	l, changes := stack.Layer{ID: stack.NewID()}, old.ID != ""
+	if err := stack.Mark(u.dirs, l); err != nil {
+		return l, err
+	}
+	for _, own := range trees {
+		at := filepath.Join(l.Dir(u.dirs), own)
+		if err := os.MkdirAll(at, 0o700); err != nil {
+			return l, err
+		}
+		if changes {
+			if err := snapshot.CopyTree(ctx, filepath.Join(old.Dir(u.dirs), own), at, old.Base, 0); err != nil {
+				return l, err
+			}
+		}
+		if err := u.tree(ctx, at, 0, u.bare(), changes); err != nil {
+			return l, err
+		}
+	}
+	return l, os.Chmod(l.Dir(u.dirs), 0o700)
 }
 
 // bare tells whether the guest is one that may have devices.
@@ -191,14 +203,14 @@ func (u *unpacking) own(ctx context.Context) error {
 	if u.is.Own {
 		u.say.Say("take in its own files")
 		for _, own := range files.Own(spec.Root) {
-			if err := u.tree(ctx, filepath.Join(dir, own), spec.FirstID(), u.bare()); err != nil {
+			if err := u.tree(ctx, filepath.Join(dir, own), spec.FirstID(), u.bare(), false); err != nil {
 				return err
 			}
 		}
 		return nil
 	}
 	if len(u.base.layers) == 0 {
-		return fmt.Errorf("%s: neither layers nor files: %w", labelName, ErrParcel)
+		return fmt.Errorf("%s: neither layers nor files: %w", labelName, ErrForeign)
 	}
 	top := u.base.layers[0]
 	if spec.Root.Kind == guest.RootDir {
@@ -232,7 +244,7 @@ func (u *unpacking) list(context.Context) error {
 		}
 	}
 	for _, l := range u.base.layers {
-		if err := errors.Join(os.Chmod(l.Dir(u.dirs), fs.FileMode(0o700)), stack.Unmark(u.dirs, l)); err != nil {
+		if err := stack.Unmark(u.dirs, l); err != nil {
 			return err
 		}
 	}
