@@ -77,11 +77,15 @@ func shares(w float64) int { return min(max(2, int(w*legacyShare/Weight+0.5)), 2
 
 // processors is how many processors the guest may use.
 func processors(l *guest.Limits) int {
-	if list, err := l.CPUSet.List(); err == nil {
-		slices.Sort(list)
-		return len(slices.Compact(list))
+	if l.CPUSet == "" {
+		return runtime.NumCPU()
 	}
-	return runtime.NumCPU()
+	list, err := l.CPUSet.List()
+	if err != nil {
+		return runtime.NumCPU()
+	}
+	slices.Sort(list)
+	return len(slices.Compact(list))
 }
 
 // within holds a set of processors or nodes against what the group has got of it: the

@@ -7,7 +7,6 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"time"
 
 	"vserver/guest"
 )
@@ -36,7 +35,7 @@ func LastExit(d guest.Dirs, n guest.Name) (*guest.Exit, error) {
 		case "oom":
 			out.OOM, err = strconv.ParseBool(value)
 		case "time":
-			out.Time, err = time.Parse(time.RFC3339Nano, value)
+			out.Time, err = parseTime(value)
 		}
 		return err
 	})
@@ -52,7 +51,7 @@ func exitText(exit guest.Exit) []byte {
 	b = putLine(b, "code", strconv.Itoa(exit.Code))
 	b = putLine(b, "signal", exit.Signal)
 	b = putLine(b, "oom", strconv.FormatBool(exit.OOM))
-	return putLine(b, "time", exit.Time.Format(time.RFC3339Nano))
+	return putLine(b, "time", timeText(exit.Time))
 }
 
 // LastEnd is LastExit, but for a guest that has ended by itself and of whose end nobody

@@ -52,7 +52,7 @@ func (n *Note) text() []byte {
 	put := func(key, value string) { b = putLine(b, key, value) }
 	put("pid", strconv.Itoa(n.PID))
 	put("began", strconv.FormatUint(n.Began, 10))
-	put("started", n.Started.Format(time.RFC3339Nano))
+	put("started", timeText(n.Started))
 	put("xid", strconv.Itoa(int(n.XID)))
 	put("base", strconv.Itoa(int(n.Base)))
 	put("nproc", strconv.Itoa(n.Nproc))
@@ -118,6 +118,18 @@ func eachLine(text string, take func(key, value string) error) error {
 	return nil
 }
 
+// timeText writes a time in UTC: in local time it would have the rules of the zone read,
+// and reading it again as well.
+func timeText(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+func parseTime(text string) (time.Time, error) {
+	t, err := time.Parse(time.RFC3339Nano, text)
+	if t.IsZero() {
+		return t, err
+	}
+	return t.Local(), err
+}
+
 type flag struct {
 	key   string
 	value *bool
@@ -149,7 +161,7 @@ func (n *Note) take(key, value string) (err error) {
 	case "began":
 		n.Began, err = strconv.ParseUint(value, 10, 64)
 	case "started":
-		n.Started, err = time.Parse(time.RFC3339Nano, value)
+		n.Started, err = parseTime(value)
 	case "views":
 		number, err = strconv.ParseUint(value, 10, 8)
 		n.Views = guest.ViewFlags(number)
