@@ -289,6 +289,9 @@ func postBind(p Parts, family int32) []ebpf.Instruction {
 	t.store(entry, noteFlags, flags)
 	t.add(ebpf.And32(flags, noteDatagram))
 	t.is(flags, 0, "pass")
+	t.load(addr, entry, noteAsked)
+	t.client("event")
+	t.know(ctx, entry, family) // at the hidden port, where its answers are led to
 	t.here("event")
 	t.event()
 	return t.end(1)

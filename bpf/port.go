@@ -126,8 +126,11 @@ func (t *text) privileged() {
 	t.is(r0, 0, t.refusal(syscall.EACCES))
 }
 
-// services is the first port that is nobody's well-known one: from 512 on clients take
-// ports for themselves, who want an answer at once (rresvport(3)).
+// services is the first port that is nobody's alone: from 512 on clients take ports for
+// themselves as well, who want an answer at once (rresvport(3)). A socket that is parked
+// there may be such a one, and gets the mark of a connected one, which has answers led to it
+// before Steer knows it. From unprivileged on that would be too dear: resolvers take such a
+// port for each question.
 const services = 512
 
 // parkMark is in the upper half of the mark of a parked socket of UDP: "uv" in ASCII.
@@ -194,7 +197,7 @@ func (t *text) crowded(six bool, real string) {
 // begun to, and has left no event unread.
 func (t *text) service(park, other string) {
 	t.mov(r1, addr)
-	t.add(ebpf.Swap16(r1), ebpf.JumpIf(r1, ebpf.AtLeast, services, other))
+	t.add(ebpf.Swap16(r1), ebpf.JumpIf(r1, ebpf.AtLeast, unprivileged, other))
 	t.put(fp, stackKey, 0)
 	t.lookup(t.Manifest, stackKey)
 	t.null(r0, other)
@@ -222,6 +225,7 @@ func (t *text) holder(size int16, none string) {
 // marked loses that.
 func (t *text) marks(six bool) {
 	parked, mark, done, fresh := t.label("parked"), t.label("mark"), t.label("marked"), t.label("fresh")
+	connecting, whose := t.label("connecting"), t.label("whose")
 	t.load(r1, ctx, saType)
 	t.isnt(r1, syscall.SOCK_DGRAM, done)
 	t.mov(entry, r0)
@@ -237,6 +241,9 @@ func (t *text) marks(six bool) {
 	t.lookup(t.Manifest, stackKey)
 	t.null(r0, t.refusal(syscall.ENOBUFS))
 	t.put(r0, Parking, 1)
+	t.client(connecting)
+	t.put(r0, Connecting, 1)
+	t.here(connecting)
 	t.add(ebpf.And32(flags, noteKnown))
 	t.is(flags, 0, fresh)
 	t.forget(entry)
@@ -252,9 +259,12 @@ func (t *text) marks(six bool) {
 		t.load(r1, ctx, saAddr4)
 		t.store(entry, noteAddress+12, r1)
 	}
-	t.mov(r1, addr)
-	t.add(ebpf.Or32(r1, parkMark<<16))
-	t.store(fp, stackKey, r1)
+	t.set(flags, parkMark<<16)
+	t.client(whose)
+	t.set(flags, connectMark<<16)
+	t.here(whose)
+	t.add(ebpf.OrReg(flags, addr))
+	t.store(fp, stackKey, flags)
 	t.here(mark)
 	t.setMark(stackKey)
 	t.here(done)
@@ -310,6 +320,13 @@ func (t *text) nameless() {
 	t.is(r1, syscall.IPPROTO_TCP, "drop")
 	t.here(fine)
 	t.load8(r0, fp, stackID)
+}
+
+// client goes on when the port in addr may be one that a client has taken of those that want a
+// right.
+func (t *text) client(no string) {
+	t.mov(r1, addr)
+	t.add(ebpf.Swap16(r1), ebpf.JumpIf(r1, ebpf.Below, services, no), ebpf.JumpIf(r1, ebpf.AtLeast, unprivileged, no))
 }
 
 // setMark gives the socket of the context the mark on the stack.

@@ -130,6 +130,7 @@ func Release(p Parts) []ebpf.Instruction {
 	t.jump("pass")
 	t.here("known")
 	t.forget(entry)
+	t.add(ebpf.JumpIf(flags, ebpf.Any, noteBound, "bound"))
 	t.add(ebpf.JumpIf(flags, ebpf.Any, noteWild, "left"))
 	t.jump("pass")
 	t.here("bound")

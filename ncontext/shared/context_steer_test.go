@@ -249,6 +249,23 @@ func TestParkedLater(t *testing.T) {
 		a bind z 0.0.0.0:53
 		host udp6 z
 		host bind z [::]:53
+		a udp4 syslog
+		a bind syslog 0.0.0.0:514
+		host udp4 syslog
+		host bind syslog 0.0.0.0:514
+	`)
+	until(t, "answers are led", led)
+	agent.Play(t, agents, `
+		# a client at such a port is answered before Steer knows it
+		host udp4 server
+		host bind server 192.0.2.1:1005
+		host connect server 192.0.2.10:700
+		a udp4 client
+		a bind client 0.0.0.0:700
+		a send client 192.0.2.1:1005 ask
+		host recv server = ask 192.0.2.10
+		host send server 192.0.2.10:700 answer
+		a recv client = answer 192.0.2.1
 		# an earlier try leaves no mark
 		host udp4 e
 		host bind e 192.0.2.1:1004
