@@ -66,6 +66,9 @@ func forGuests() []entry {
 		{"pkg", groupIn, "packages of a guest, with or without a manager of its own", newPkg},
 		{"console", groupIn, "attach to a guest's console", newConsole},
 		{"logs", groupIn, "show what a guest wrote to its console", newLogs},
+		{"push", groupIn, "copy files into a guest, running or not", newPush},
+		{"pull", groupIn, "copy files out of a guest, running or not", newPull},
+		{"cp", groupIn, "copy files between guests and the host", newCp},
 	}
 }
 

@@ -39,3 +39,7 @@ func noIDs(path string, o Owner, err error) error {
 	return fault.Hint(fmt.Errorf("%s: its file system shows no other ids: %w", path, err),
 		"tmpfs does since Linux 6.3, see vserver check; a guest with root.kind dir needs none: vserver build --root dir --method debootstrap")
 }
+
+// IDs gives a user namespace whose ids begin at base on the host, for the root of a guest
+// that does not run (Owner.Userns).
+func IDs(base uint32) (*os.File, error) { return idmap(0, base) }

@@ -15,6 +15,7 @@ import (
 	"syscall"
 
 	"vserver/guest"
+	"vserver/kernel/file"
 	"vserver/layer"
 )
 
@@ -52,6 +53,18 @@ func Find(root *layer.Root, who string) (Account, error) {
 	return find(func(path string) (io.ReadCloser, error) {
 		text, err := root.Read(path, databaseSize)
 		return io.NopCloser(bytes.NewReader(text)), err
+	}, who)
+}
+
+// Below is Inside for the root of a guest.
+func Below(root *file.Root, who string) (Account, error) {
+	return find(func(path string) (io.ReadCloser, error) {
+		e, err := root.Entry(path)
+		if err != nil {
+			return nil, err
+		}
+		defer e.Close()
+		return e.Open()
 	}, who)
 }
 

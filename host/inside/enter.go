@@ -4,12 +4,14 @@ package inside
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"syscall"
 
 	"vserver/guest"
 	"vserver/host/state"
 	"vserver/kernel/cgroup"
+	"vserver/kernel/file"
 	"vserver/kernel/pidfd"
 )
 
@@ -81,3 +83,18 @@ func (in *Guest) Close() {
 	}
 	in.Group.Close()
 }
+
+// Root opens the root of the guest's init.
+func (in *Guest) Root() (*file.Root, error) {
+	r, err := file.OpenRoot(fmt.Sprintf("/proc/%d/root", in.Note.PID))
+	if ended, gone := in.Ended(); gone != nil || ended { // else it may be another process's
+		if err == nil {
+			r.Close()
+		}
+		return nil, errors.Join(gone, guest.ErrStopped)
+	}
+	return r, err
+}
+
+// Ended tells whether the guest's init has ended.
+func (in *Guest) Ended() (bool, error) { return pidfd.Ended(in.pidfd) }

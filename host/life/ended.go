@@ -81,6 +81,9 @@ func Halted(d guest.Dirs, n guest.Name) error {
 	if running {
 		return fault.Hint(guest.ErrRunning, "vserver "+string(n)+" stop")
 	}
+	if err := state.Free(d, n); err != nil {
+		return err
+	}
 	return errors.Join(takeDown(d, n), recovered(d, n))
 }
 

@@ -133,6 +133,9 @@ func vacate(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
 	if running {
 		return guest.ErrRunning
 	}
+	if err := state.Free(d, n); err != nil {
+		return err
+	}
 	return errors.Join(takeDown(d, n), files.Recover(d, n, spec), files.Freshen(d, n))
 }
 

@@ -3,6 +3,7 @@ package cred
 
 import (
 	"os"
+	"runtime"
 	"strconv"
 
 	"golang.org/x/sys/unix"
@@ -72,4 +73,40 @@ func Bounding() (set uint64) {
 		}
 	}
 	return set
+}
+
+// As calls do on a thread whose files are made as those of host ids uid and gid, and for
+// whom the limits of a disk hold (CAP_SYS_RESOURCE lifts them); else it may what this
+// process may. What do begins on other goroutines is not so. The thread ends with it.
+func As(uid, gid uint32, do func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // for good: the thread ends with the goroutine
+		if unix.Gettid() == unix.Getpid() {
+			// The main thread never ends. While this goroutine holds it, another gets another.
+			defer runtime.UnlockOSThread()
+			done <- As(uid, gid, do)
+			return
+		}
+		err := become(uid, gid)
+		if err == nil {
+			err = do()
+		}
+		done <- err
+	}()
+	return <-done
+}
+
+func become(uid, gid uint32) error {
+	hdr := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var data [2]unix.CapUserData
+	if err := unix.Capget(&hdr, &data[0]); err != nil {
+		return os.NewSyscallError("capget", err)
+	}
+	// The calls give the ids that were, and no error.
+	unix.SetfsgidRetGid(int(gid))
+	unix.SetfsuidRetUid(int(uid))
+	// The change of the user took the capabilities of files away.
+	data[0].Effective &^= 1 << unix.CAP_SYS_RESOURCE
+	return os.NewSyscallError("capset", unix.Capset(&hdr, &data[0]))
 }

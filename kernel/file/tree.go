@@ -77,12 +77,21 @@ func (r *remover) entry(d *Dir, name string, depth int) error {
 // CopyData copies a regular file's content, sharing blocks where the file system can
 // (btrfs, XFS) and keeping holes.
 func CopyData(dst, src *os.File) error {
-	if unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) == nil {
-		return nil
-	}
+	return CopyDataTold(dst, src, func(int64) error { return nil })
+}
+
+// part is how much is copied between two calls of tell: some milliseconds' worth.
+const part = 4 << 20
+
+// CopyDataTold is CopyData that calls tell with each number of bytes copied, holes not
+// counted, and ends with its error.
+func CopyDataTold(dst, src *os.File, tell func(n int64) error) error {
 	st, err := src.Stat()
 	if err != nil {
 		return err
+	}
+	if unix.IoctlFileClone(int(dst.Fd()), int(src.Fd())) == nil {
+		return tell(st.Size())
 	}
 	for at := int64(0); at < st.Size(); {
 		from, err := src.Seek(at, unix.SEEK_DATA)
@@ -96,10 +105,16 @@ func CopyData(dst, src *os.File) error {
 		if err != nil {
 			return err
 		}
-		if err := copyRange(dst, src, from, to-from); err != nil {
-			return err
+		for at = from; at < to; {
+			n := min(to-at, part)
+			if err := copyRange(dst, src, at, n); err != nil {
+				return err
+			}
+			if err := tell(n); err != nil {
+				return err
+			}
+			at += n
 		}
-		at = to
 	}
 	return dst.Truncate(st.Size())
 }

@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sys/unix"
@@ -337,4 +338,62 @@ func There(path string) (fd int, err error) {
 		return -1, fmt.Errorf("mount %s: %w", path, err)
 	}
 	return fd, nil
+}
+
+// ID is the number of a mount, by a descriptor of it, as /proc/self/mountinfo has it.
+func ID(fd int) (uint64, error) {
+	var x unix.Statx_t
+	if err := unix.Statx(fd, "", unix.AT_EMPTY_PATH, unix.STATX_MNT_ID, &x); err != nil {
+		return 0, fmt.Errorf("number of a mount: %w", err)
+	}
+	return x.Mnt_id, nil
+}
+
+// At tells whether the mount with that number is at path.
+func At(path string, id uint64) (bool, error) {
+	text, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return false, err
+	}
+	at := strings.NewReplacer("\\", `\134`, " ", `\040`, "\t", `\011`, "\n", `\012`).Replace(path)
+	begin := strconv.FormatUint(id, 10) + " "
+	for line := range strings.Lines(string(text)) {
+		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(line, begin) && f[4] == at {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+// Below is a detached mount for a place in another.
+type Below struct {
+	FD   int
+	Path string // with the other as its root
+}
+
+// Tree joins detached mounts into one, which has its own clones of them: below are attached
+// in root, in their order.
+func Tree(root int, below []Below) (fd int, err error) {
+	err = ns.Apart(unix.CLONE_NEWNS, func() error {
+		const at = "/sys" // is on every host, and of no use to this thread
+		if err := Attach(root, at); err != nil {
+			return err
+		}
+		for _, b := range below {
+			how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_MAGICLINKS}
+			place, err := unix.Openat2(root, b.Path, how)
+			if err != nil {
+				return fmt.Errorf("open %s: %w", b.Path, err)
+			}
+			there := os.NewFile(uintptr(place), b.Path)
+			err = AttachTo(b.FD, there)
+			there.Close()
+			if err != nil {
+				return err
+			}
+		}
+		fd, err = CloneAll(at)
+		return err
+	})
+	return fd, err
 }
