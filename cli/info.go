@@ -64,6 +64,7 @@ func (t *tool) infoText(s guest.Status) string {
 		add("address:", a.String())
 	}
 	add("disk:", diskText(s.Disk))
+	add("mounted:", mountedText(s.Mounted))
 	if isUp(s) {
 		add("init pid:", strconv.Itoa(s.InitPID))
 		add("cgroup:", s.Cgroup)

@@ -129,6 +129,9 @@ func (t *tool) statusText(s guest.Status) string {
 		return ""
 	}
 	fmt.Fprintf(&b, "Vserver '%s' is stopped\n", s.Name)
+	if s.Mounted != nil {
+		fmt.Fprintf(&b, "Mounted:              %s\n", mountedText(s.Mounted))
+	}
 	if e := s.LastExit; e != nil {
 		fmt.Fprintf(&b, "Last end:             %s\n", ending(*e, time.Now()))
 		for i, line := range t.lastLines(s.Name, statusLines) {

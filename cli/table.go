@@ -68,6 +68,8 @@ func forGuests() []entry {
 		{"logs", groupIn, "show what a guest wrote to its console", newLogs},
 		{"push", groupIn, "copy files into a guest, running or not", newPush},
 		{"pull", groupIn, "copy files out of a guest, running or not", newPull},
+		{"mount", groupIn, "mount the root of a stopped guest on the host", newMount},
+		{"umount", groupIn, "take that mount away", newUmount},
 		{"cp", groupIn, "copy files between guests and the host", newCp},
 	}
 }

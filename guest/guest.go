@@ -64,9 +64,9 @@ func (n *Name) UnmarshalText(b []byte) (err error) {
 // `vserver ... WORD` would be ambiguous. cli tests them against its command table.
 var Verbs = []string{
 	"apt-cache", "apt-config", "apt-get", "build", "chbind", "chcontext", "check", "chkconfig", "clone", "completion", "condrestart", "config", "console", "cp", "create",
-	"delete", "diff", "dnf", "dpkg", "edit", "enter", "exec", "export", "hashify", "help", "image", "import", "info", "kill", "list", "logs", "man", "migrate",
+	"delete", "diff", "dnf", "dpkg", "edit", "enter", "exec", "export", "hashify", "help", "image", "import", "info", "kill", "list", "logs", "man", "migrate", "mount",
 	"naddress", "nattribute", "ncontext", "net", "pkg", "pool", "ps", "pull", "push", "quota", "rebase", "rename", "restart", "rollback", "rpm", "running", "set", "snapshot", "start", "start-vservers", "stat", "status", "stop",
-	"suexec", "top", "unhashify", "unify", "vcontext", "vdu", "version", "volume", "wait", "yum",
+	"suexec", "top", "umount", "unhashify", "unify", "vcontext", "vdu", "version", "volume", "wait", "yum",
 }
 
 // XID is a guest's number: 2 to 49151 as in Linux-VServer. 0 is the host and 1 was

@@ -36,7 +36,14 @@ type Status struct {
 	LastExit  *Exit          `json:"last_exit"`
 	Net       *NetStatus     `json:"net,omitempty"`     // of a guest that runs in mode shared or private
 	Disk      *DiskStatus    `json:"disk,omitempty"`    // where something counts it; of a guest asked for alone, not in a list
+	Mounted   *RootMount     `json:"mounted,omitempty"` // its root, on the host
 	Problem   string         `json:"problem,omitempty"` // why State is Broken
+}
+
+// RootMount is where vserver mount has mounted a guest's root.
+type RootMount struct {
+	Dir      string `json:"dir"`
+	Writable bool   `json:"writable"`
 }
 
 // NetStatus is what a guest has done in the network since it started: by its sockets

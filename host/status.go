@@ -36,6 +36,11 @@ func (h *Host) Status(n guest.Name) (guest.Status, error) {
 	if errors.Is(st.err, guest.ErrNotFound) && st.State == guest.Broken {
 		return guest.Status{}, fault.New(string(n), "status", guest.ErrNotFound)
 	}
+	if v, err := state.Mounted(h.Dirs, n); v != nil {
+		st.Mounted = &guest.RootMount{Dir: v.Dir, Writable: v.Writable}
+	} else if err != nil && st.Problem == "" {
+		st.Problem = err.Error()
+	}
 	if spec, err := h.Load(n); err == nil {
 		if st.Disk, err = disk.Status(h.Dirs, n, spec); err != nil && st.Problem == "" {
 			st.Problem = err.Error()

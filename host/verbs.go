@@ -13,6 +13,7 @@ import (
 	"vserver/host/life"
 	"vserver/host/making"
 	"vserver/host/packages"
+	"vserver/host/reach"
 	"vserver/host/unification"
 	"vserver/host/usage"
 	"vserver/step"
@@ -151,4 +152,29 @@ func RunPackager(ctx context.Context, h *Host, n guest.Name, program string, arg
 func Manage(ctx context.Context, h *Host, n guest.Name, verb string, args []string, c Command) (int, error) {
 	code, err := packages.Manage(ctx, h.Dirs, n, verb, args, c)
 	return code, fault.New(string(n), "pkg "+verb, err)
+}
+
+// The words of files that are copied, from the package that does it.
+type (
+	// CopyPlace is something to copy, or where to.
+	CopyPlace = reach.Place
+	// CopyOptions are the ways to copy files.
+	CopyOptions = reach.Options
+)
+
+// CopyFiles copies files between the host and guests, running or not. All that is made is
+// whole or not there.
+func CopyFiles(ctx context.Context, h *Host, from []CopyPlace, to CopyPlace, o CopyOptions) error {
+	return reach.Copy(ctx, h.Dirs, from, to, o)
+}
+
+// MountRoot mounts the root of a guest that does not run at a directory, to be written to
+// or not.
+func MountRoot(ctx context.Context, h *Host, n guest.Name, dir string, writable bool) error {
+	return fault.New(string(n), "mount", reach.Mount(ctx, h.Dirs, n, dir, writable))
+}
+
+// UmountRoot takes that mount away; dir is where it is, or "".
+func UmountRoot(h *Host, n guest.Name, dir string) error {
+	return fault.New(string(n), "umount", reach.Umount(h.Dirs, n, dir))
 }

@@ -15,6 +15,11 @@ import (
 // idmap gives a user namespace that has the ids of one guest for those of another, to be
 // the map of a mount. The process that it is made for ends before anything runs in it.
 func idmap(from, to uint32) (*os.File, error) {
+	return mapped(fmt.Sprintf("%d %d %d", from, to, guest.IDs))
+}
+
+// mapped gives a user namespace with these lines of a map.
+func mapped(lines string) (*os.File, error) {
 	t := &spawn.Table{}
 	t.Await("nothing")
 	c, err := spawn.Start(t, spawn.Options{Flags: spawn.NewUser, Cgroup: -1, Share: true})
@@ -23,7 +28,7 @@ func idmap(from, to uint32) (*os.File, error) {
 	}
 	defer c.Close()
 	defer c.Kill()
-	if err := ns.MapIDs(c.First(), fmt.Sprintf("%d %d %d", from, to, guest.IDs)); err != nil {
+	if err := ns.MapIDs(c.First(), lines); err != nil {
 		return nil, err
 	}
 	return ns.Open(c.First(), "user")

@@ -9,6 +9,8 @@ import (
 
 	"vserver/guest"
 	"vserver/host/life"
+	"vserver/host/reach"
+	"vserver/host/state"
 	"vserver/kernel/file"
 	"vserver/step"
 	"vserver/store"
@@ -72,6 +74,9 @@ func deleteSteps(d guest.Dirs, n guest.Name, left bool) []step.Step {
 			}
 			if err != nil {
 				return err
+			}
+			if v, err := state.Mounted(d, n); err != nil || v != nil {
+				return errors.Join(err, reach.IsMounted(n, v))
 			}
 			return life.Halted(d, n)
 		}},

@@ -41,7 +41,7 @@ func (c *copying) entry(from *file.Dir, name string, to *file.Dir, as, at string
 		if err != nil {
 			return about(c.src.name, err)
 		}
-		return about(c.dst.name, to.Put(as, func(temp string) error {
+		return about(c.dst.name, file.Put(to, as, func(temp string) error {
 			if err := to.Symlink(target, temp); err != nil {
 				return err
 			}
@@ -134,7 +134,7 @@ func (c *copying) link(first string, to *file.Dir, as string) error {
 		return err
 	}
 	defer at.Close()
-	return to.Put(as, func(temp string) error { return at.Link(old, to, temp) })
+	return file.Put(to, as, func(temp string) error { return at.Link(old, to, temp) })
 }
 
 // file copies a regular file.

@@ -25,7 +25,7 @@ type draft struct {
 // draft begins a file in a directory.
 func (c *copying) draft(to *file.Dir) (*draft, error) {
 	out := &draft{}
-	f, err := to.Draft(func(name string) (err error) {
+	f, err := file.Begin(to, func(name string) (err error) {
 		if c.dst.name == "" {
 			return nil
 		}

@@ -17,6 +17,7 @@ import (
 	"vserver/kernel/file"
 	"vserver/kernel/mount"
 	"vserver/pool"
+	"vserver/quota/sized"
 	"vserver/rootfs"
 	"vserver/store"
 )
@@ -127,7 +128,11 @@ func (v *view) mount(d guest.Dirs) error {
 		return err
 	}
 	var parts []part
-	for _, m := range roots(d, v.name, spec) {
+	mounts, err := roots(d, v.name, spec)
+	if err != nil {
+		return err
+	}
+	for _, m := range mounts {
 		parts = append(parts, part{m.Target, func() (int, error) { return m.Make(owner) }})
 	}
 	for _, m := range volumes {
@@ -172,7 +177,7 @@ func join(parts []part) (int, error) {
 }
 
 // roots are the mounts of a guest's root and of what it shares with the host below that.
-func roots(d guest.Dirs, n guest.Name, spec *guest.Spec) []rootfs.Mount {
+func roots(d guest.Dirs, n guest.Name, spec *guest.Spec) ([]rootfs.Mount, error) {
 	list := rootfs.Plan(spec, d.Guest(n), files.Layers(d, n), func(image string) string {
 		tree, err := pool.Open(d.Pool()).Tree(image)
 		if err != nil {
@@ -180,7 +185,14 @@ func roots(d guest.Dirs, n guest.Name, spec *guest.Spec) []rootfs.Mount {
 		}
 		return tree
 	})
-	return list[:1+len(spec.Root.Shared)]
+	list = list[:1+len(spec.Root.Shared)]
+	imaged, err := sized.There(d.Guest(n))
+	for i := range list {
+		if imaged && list[i].Kind == rootfs.Overlay {
+			list[i].Image = d.Guest(n)
+		}
+	}
+	return list, err
 }
 
 // Close lets go of the guest.

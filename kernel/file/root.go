@@ -128,10 +128,10 @@ type Draft struct {
 	name string // where the file system has no files without a name
 }
 
-// Draft begins a file in the directory. Where the file system can, it has no name before
+// Begin begins a file in a directory. Where the file system can, it has no name before
 // Place gives it one, and goes with who is killed. Else (some overlays, a
 // network's) note is called with the name that it is about to get meanwhile.
-func (d *Dir) Draft(note func(name string) error) (*Draft, error) {
+func Begin(d *Dir, note func(name string) error) (*Draft, error) {
 	fd, err := open(d.fd, ".", unix.O_TMPFILE|unix.O_RDWR|unix.O_CLOEXEC, 0o600)
 	if err == nil {
 		return &Draft{os.NewFile(uintptr(fd), d.path), d, ""}, nil
@@ -150,7 +150,7 @@ func (d *Dir) Draft(note func(name string) error) (*Draft, error) {
 	return &Draft{f, d, name}, nil
 }
 
-// Passing tells whether a name is one that Draft gives for a moment.
+// Passing tells whether a name is one that Begin gives for a moment.
 func Passing(name string) bool {
 	return strings.HasPrefix(name, passage) && !strings.Contains(name, "/")
 }
@@ -207,9 +207,9 @@ func (f *Draft) Discard() error {
 	return err
 }
 
-// Put makes an entry by a name for a moment and gives it its own then, in the place of what
+// Put makes an entry of a directory by a name for a moment and gives it its own then, in the place of what
 // else has that and is no directory. make is called with the name for the moment.
-func (d *Dir) Put(name string, make func(temp string) error) error {
+func Put(d *Dir, name string, make func(temp string) error) error {
 	temp := passing()
 	err := make(temp)
 	if err == nil {

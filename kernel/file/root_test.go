@@ -89,7 +89,7 @@ func TestDraft(t *testing.T) {
 		f, err := os.OpenFile(filepath.Join(at, passage+"1"), os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 		return &Draft{f, d, passage + "1"}, err
 	}
-	for _, begin := range []func() (*Draft, error){func() (*Draft, error) { return d.Draft(func(string) error { return nil }) }, named} {
+	for _, begin := range []func() (*Draft, error){func() (*Draft, error) { return Begin(d, func(string) error { return nil }) }, named} {
 		for _, name := range []string{"new", "new", "link", "dir", ""} {
 			f, err := begin()
 			must(t, err)
@@ -118,10 +118,10 @@ func TestDraft(t *testing.T) {
 			t.Errorf("left: %q %v", names, err)
 		}
 	}
-	if err := d.Put("dir", func(temp string) error { return d.Symlink("x", temp) }); err == nil {
+	if err := Put(d, "dir", func(temp string) error { return d.Symlink("x", temp) }); err == nil {
 		t.Error("a link in the place of a directory")
 	}
-	must(t, d.Put("link", func(temp string) error { return d.Symlink("x", temp) }))
+	must(t, Put(d, "link", func(temp string) error { return d.Symlink("x", temp) }))
 	if to, err := d.Readlink("link"); err != nil || to != "x" {
 		t.Errorf("%q %v", to, err)
 	}

@@ -155,13 +155,13 @@ func Overlay(lower []int, upper, work *os.File) (fd int, err error) {
 }
 
 // OverlayIn is Overlay with upper and work below the root of the detached mount own, which
-// it may use up.
+// it may use up. Without work nobody writes: upper is the topmost of the lower layers.
 func OverlayIn(lower []int, own int, upper, work string) (fd int, err error) {
 	layers := make([]string, len(lower))
 	for i, l := range lower {
 		layers[i] = procFD(l)
 	}
-	fd, err = overlayAt(layers, procFD(own)+"/"+upper, procFD(own)+"/"+work)
+	fd, err = overlayAt(layers, procFD(own), upper, work)
 	if !errors.Is(err, unix.EINVAL) {
 		return fd, err
 	}
@@ -173,21 +173,24 @@ func attachedIn(lower []int, own int, upper, work string) (fd int, err error) {
 	err = ns.Apart(unix.CLONE_NEWNS, func() error {
 		layers, err := attachHere(append(slices.Clone(lower), own))
 		if err == nil {
-			at := layers[len(lower)]
-			fd, err = overlayAt(layers[:len(lower)], at+"/"+upper, at+"/"+work)
+			fd, err = overlayAt(layers[:len(lower)], layers[len(lower)], upper, work)
 		}
 		return err
 	})
 	return fd, err
 }
 
-func overlayAt(layers []string, upper, work string) (int, error) {
-	up, err := os.Open(upper)
+// overlayAt makes an overlay of layers and what is in the directory own.
+func overlayAt(layers []string, own, upper, work string) (int, error) {
+	if work == "" {
+		return New("overlay", 0, "lowerdir="+strings.Join(append([]string{own + "/" + upper}, layers...), ":"))
+	}
+	up, err := os.Open(own + "/" + upper)
 	if err != nil {
 		return -1, err
 	}
 	defer up.Close()
-	down, err := os.Open(work)
+	down, err := os.Open(own + "/" + work)
 	if err != nil {
 		return -1, err
 	}
@@ -203,7 +206,7 @@ func attached(lower []int, upper, work *os.File) (fd int, err error) {
 	err = ns.Apart(unix.CLONE_NEWNS, func() error {
 		layers, err := attachHere(lower)
 		if err == nil {
-			fd, err = overlayAt(layers, upper.Name(), work.Name())
+			fd, err = overlayAt(layers, "", upper.Name(), work.Name())
 		}
 		return err
 	})
@@ -349,20 +352,35 @@ func ID(fd int) (uint64, error) {
 	return x.Mnt_id, nil
 }
 
-// At tells whether the mount with that number is at path.
-func At(path string, id uint64) (bool, error) {
+// place is a mount of this mount namespace.
+type place struct {
+	id   uint64
+	path string
+}
+
+// mountsAt gives the mounts at a path, or below it, in the order in which they were
+// attached.
+func mountsAt(path string, below bool) (out []place, err error) {
 	text, err := os.ReadFile("/proc/self/mountinfo")
-	if err != nil {
-		return false, err
-	}
-	at := strings.NewReplacer("\\", `\134`, " ", `\040`, "\t", `\011`, "\n", `\012`).Replace(path)
-	begin := strconv.FormatUint(id, 10) + " "
+	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, "\\")
 	for line := range strings.Lines(string(text)) {
-		if f := strings.Fields(line); len(f) > 4 && strings.HasPrefix(line, begin) && f[4] == at {
-			return true, nil
+		f := strings.Fields(line)
+		if len(f) < 5 {
+			continue
+		}
+		id, _ := strconv.ParseUint(f[0], 10, 64)
+		at := unescape.Replace(f[4])
+		if !below && at == path || below && strings.HasPrefix(at, path+"/") {
+			out = append(out, place{id, at})
 		}
 	}
-	return false, nil
+	return out, err
+}
+
+// At tells whether the mount with that number is at path.
+func At(path string, id uint64) (bool, error) {
+	list, err := mountsAt(path, false)
+	return slices.ContainsFunc(list, func(m place) bool { return m.id == id }), err
 }
 
 // Below is a detached mount for a place in another.
@@ -396,4 +414,19 @@ func Tree(root int, below []Below) (fd int, err error) {
 		return err
 	})
 	return fd, err
+}
+
+// Detach takes away what is mounted at path, with all that is mounted below; the error is
+// EBUSY while somebody uses any of it.
+func Detach(path string) error {
+	list, err := mountsAt(path, true)
+	if err != nil {
+		return err
+	}
+	for _, m := range slices.Backward(append([]place{{path: path}}, list...)) {
+		if err := unix.Unmount(m.path, unix.UMOUNT_NOFOLLOW); err != nil {
+			return fmt.Errorf("unmount %s: %w", m.path, err)
+		}
+	}
+	return nil
 }

@@ -1,0 +1,127 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+
+	"vserver/guest"
+	"vserver/host/state"
+	"vserver/internal/need"
+	"vserver/step"
+)
+
+// TestMountKilled kills a mounting after each step, and sees that the next command finds
+// either a mount or none, and what it finds can be taken away.
+func TestMountKilled(t *testing.T) {
+	w := newWorld(t)
+	need.Kernel(t, 6, 3) // where the test's directory may be a tmpfs
+	w.guest("web1", nil)
+	at := filepath.Join(need.TempDir(t), "at")
+	if err := os.Mkdir(at, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	k := 0
+	for ; ; k++ {
+		c := exec.Command(need.Binary(t), "web1", "mount", "--rw", at)
+		c.Env = append(os.Environ(), "VSERVER_ROOT="+w.root, fmt.Sprintf("%s=mount:%d", step.DieVar, k))
+		out, err := c.CombinedOutput()
+		if c.ProcessState.Success() {
+			break
+		}
+		if ws, ok := c.ProcessState.Sys().(syscall.WaitStatus); !ok || !ws.Signaled() {
+			t.Fatalf("%v: %s", err, out)
+		}
+		v, err := state.Mounted(w.Dirs, "web1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		there, err := os.ReadDir(at)
+		if err != nil || (len(there) > 0) != (v != nil) {
+			t.Errorf("after step %d: noted %v, there are %d files, %v", k, v, len(there), err)
+		}
+		_, err = w.Start(t.Context(), "web1", StartOptions{})
+		if v != nil && !errors.Is(err, guest.ErrBusy) || v == nil && err != nil {
+			t.Errorf("start after step %d: %v", k, err)
+		}
+		if v != nil {
+			err = UmountRoot(w.Host, "web1", "")
+		} else {
+			w.stop("web1")
+			err = MountRoot(t.Context(), w.Host, "web1", at, false)
+			if err == nil {
+				err = UmountRoot(w.Host, "web1", at)
+			}
+		}
+		if err != nil {
+			t.Errorf("after step %d: %v", k, err)
+		}
+	}
+	if k != 2 {
+		t.Errorf("killed after %d steps", k)
+	}
+	if err := UmountRoot(w.Host, "web1", at); err != nil {
+		t.Error(err)
+	}
+	w.start("web1")
+	w.stop("web1")
+}
+
+// A guest that shares directories with the host shows them, and what it has made of them;
+// no program there becomes the host's root.
+func TestMountShared(t *testing.T) {
+	w := newWorld(t)
+	need.Kernel(t, 6, 3)
+	shared := need.TempDir(t)
+	if err := errors.Join(os.Chmod(shared, 0o755), os.WriteFile(filepath.Join(shared, "given"), []byte("given"), 0o644)); err != nil {
+		t.Fatal(err)
+	}
+	w.guest("web1", func(s *guest.Spec) { s.Root.Shared = []string{shared} })
+	tree := filepath.Join(w.Dirs.Pool(), "images/box/tree", shared)
+	if err := os.MkdirAll(tree, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	own := filepath.Join(w.Dirs.Guest("web1"), "shared", shared)
+	base := int(guest.XID(101).IDBase())
+	for _, dir := range []string{"upper", "work"} {
+		if err := errors.Join(os.MkdirAll(filepath.Join(own, dir), 0o755), os.Chown(filepath.Join(own, dir), base, base)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := CopyFiles(t.Context(), w.Host, []CopyPlace{{Path: "/bin/sh"}}, CopyPlace{Guest: "web1", Path: "/tmp/sh"}, CopyOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	at := filepath.Join(need.TempDir(t), "at")
+	if err := os.Mkdir(at, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := MountRoot(t.Context(), w.Host, "web1", at, true); err != nil {
+		t.Fatal(err)
+	}
+	text, err := os.ReadFile(filepath.Join(at, shared, "given"))
+	if err != nil || string(text) != "given" {
+		t.Errorf("%q %v", text, err)
+	}
+	var fs syscall.Statfs_t
+	const nosuid, nodev = 2, 4 // ST_NOSUID, ST_NODEV
+	for _, place := range []string{at, filepath.Join(at, shared)} {
+		if err := syscall.Statfs(place, &fs); err != nil || fs.Flags&nosuid == 0 || fs.Flags&nodev == 0 {
+			t.Errorf("%s: flags %x, %v", place, fs.Flags, err)
+		}
+	}
+	if err := errors.Join(os.WriteFile(filepath.Join(at, shared, "made"), []byte("made"), 0o644), UmountRoot(w.Host, "web1", "")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(filepath.Join(shared, "made")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it was made in the host's: %v", err)
+	}
+	w.start("web1")
+	if out, _ := w.sh("web1", "stat -c %u "+shared+"/made; cat "+shared+"/made"); out != "0\nmade" {
+		t.Errorf("%q", out)
+	}
+	w.stop("web1")
+}
