@@ -110,6 +110,9 @@ func (t *tool) statusText(s guest.Status) string {
 		if disk := diskText(s.Disk); disk != "" {
 			fmt.Fprintf(&b, "Disk:                 %s\n", disk)
 		}
+		if s.Reclaimed > 0 {
+			fmt.Fprintf(&b, "Taken back:           %s of memory, while it was idle\n", mebibytes(int64(s.Reclaimed)))
+		}
 		for i, line := range poolLines(s.Limits) {
 			label := ""
 			if i == 0 {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"time"
 
 	"vserver/daemon/console"
 	"vserver/daemon/proto"
@@ -16,6 +17,7 @@ import (
 	"vserver/host/disk"
 	"vserver/host/life"
 	"vserver/host/network"
+	"vserver/host/reclaim"
 	"vserver/host/state"
 	"vserver/kernel/cgroup"
 	"vserver/ncontext"
@@ -24,12 +26,13 @@ import (
 
 // hostActs are the acts of vserverd on this host.
 func hostActs(dirs guest.Dirs) acts {
-	h := host.Open(dirs)
+	h, rounds := host.Open(dirs), reclaim.New(dirs)
 	return acts{
 		Ended:   func(n guest.Name, exit guest.Exit) error { return ended(dirs, n, exit) },
 		Start:   func(n guest.Name) error { return startAside(dirs, n) },
 		OOM:     func(n guest.Name) int { return cgroup.OOMKills(dirs.Group(n)) },
 		Running: func(known func(guest.Name) bool) []proto.Start { return running(h, known) },
+		Reclaim: func(list []guest.Name) error { return rounds.Round(list, time.Now()) },
 		Reopen:  console.Reopen,
 		Prune:   func() error { return life.Prune(dirs) },
 		Makes:   config.Makes(dirs),

@@ -2,9 +2,12 @@ package daemon
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"vserver/guest"
+	"vserver/host/reclaim"
 )
 
 // oomPause is how long a kill for want of memory may go unnoticed. A guest that ends by
@@ -33,6 +36,25 @@ func (w *worker) watchOOM() {
 				w.killed(n, now)
 			}
 			w.loop.After(oomPause, w.watchOOM)
+		})
+	}()
+}
+
+// reclaim has memory taken back, and says once what was the matter with that.
+func (w *worker) reclaim() {
+	names := slices.Collect(maps.Keys(w.guests))
+	if len(names) == 0 {
+		w.loop.After(reclaim.Pause, w.reclaim)
+		return
+	}
+	go func() {
+		err := w.acts.Reclaim(names)
+		w.loop.Post(func() {
+			if err != nil && err.Error() != w.unclaimed {
+				w.unclaimed = err.Error()
+				w.say("%v", err)
+			}
+			w.loop.After(reclaim.Pause, w.reclaim)
 		})
 	}()
 }

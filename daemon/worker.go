@@ -17,6 +17,7 @@ import (
 	"vserver/daemon/sockets"
 	"vserver/daemon/views"
 	"vserver/guest"
+	"vserver/host/reclaim"
 	"vserver/quota"
 )
 
@@ -31,6 +32,8 @@ type acts struct {
 	Start func(guest.Name) error
 	// OOM counts the processes of the guest that the kernel killed for want of memory.
 	OOM func(guest.Name) int
+	// Reclaim takes back memory that idle guests do not use; nil is nothing.
+	Reclaim func([]guest.Name) error
 	// Running gives the guests that run, by what the kernel says, leaving out those
 	// that are known.
 	Running func(known func(guest.Name) bool) []proto.Start
@@ -85,19 +88,20 @@ type worker struct {
 	notes    *bpf.Notes // nil while it is not, or cannot be, attached
 	buf      []byte     // for a client's message
 
-	guests  map[guest.Name]*watched
-	due     map[guest.Name]*due
-	fails   map[guest.Name]int
-	clients map[*client]bool
-	jobs    int
-	waiting []func() // jobs beyond maxJobs
-	rested  time.Time
-	next    *loop.Timer // of tick
-	naming  bool        // guests are about to be told names
-	steered func()      // ends what acts.Steer does; nil while nobody does it
-	mended  func()      // the same of acts.Mend
-	over    bool        // the loop shall end
-	renew   bool        // this process shall end, another comes
+	guests    map[guest.Name]*watched
+	due       map[guest.Name]*due
+	fails     map[guest.Name]int
+	clients   map[*client]bool
+	jobs      int
+	waiting   []func() // jobs beyond maxJobs
+	rested    time.Time
+	next      *loop.Timer // of tick
+	naming    bool        // guests are about to be told names
+	unclaimed string      // what was said last of reclaim
+	steered   func()      // ends what acts.Steer does; nil while nobody does it
+	mended    func()      // the same of acts.Mend
+	over      bool        // the loop shall end
+	renew     bool        // this process shall end, another comes
 }
 
 // The names of files of our own in the store.
@@ -131,6 +135,9 @@ func (w *worker) run(files map[string]int) (end bool, err error) {
 	w.calls.Inherit(files)
 	w.loop.After(adoptPause, w.adopt)
 	w.loop.After(oomPause, w.watchOOM)
+	if w.acts.Reclaim != nil {
+		w.loop.After(reclaim.Pause, w.reclaim)
+	}
 	if w.notes == nil {
 		w.job(w.attachNotes)
 	}

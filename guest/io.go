@@ -3,6 +3,7 @@ package guest
 import (
 	"fmt"
 	"strings"
+	"time"
 )
 
 // IO is what a guest may do with block devices.
@@ -71,6 +72,7 @@ func (v *validator) shares(l *Limits) {
 			v.bad("limits."+m.key, "%v: is above limits.memory, %v", m.value, l.Memory)
 		}
 	}
+	v.within("limits.memory_idle", l.MemoryIdle, time.Duration(l.MemoryIdle).Seconds())
 	v.within("limits.zswap", l.Zswap, float64(l.Zswap))
 	for _, size := range sorted(l.HugePages) {
 		at := "limits.hugepages." + size
@@ -154,6 +156,8 @@ func rangeOfLimit(path string) (r Range, ok bool) {
 		return Range{1, 1e6}, true // a quarter of an hour
 	case "limits.memory_soft", "limits.memory_reserved", "limits.memory_low", "limits.zswap", "limits.hugepages.":
 		return Range{4 << 10, 1 << 53}, true // a page
+	case "limits.memory_idle":
+		return Range{10, 30 * 24 * 3600}, true // a round of vserverd's; a month
 	case "limits.io.latency":
 		return Range{0.00001, 10}, true
 	case "limits.io.devices..rbps", "limits.io.devices..wbps":

@@ -81,6 +81,7 @@ type Limits struct {
 	MemorySoft     Bytes             `yaml:"memory_soft" doc:"memory beyond which the guest is slowed down and its pages are taken back (on cgroup v1: taken back first when the host is short)"`
 	MemoryReserved Bytes             `yaml:"memory_reserved" doc:"memory that is never taken back from the guest, whatever others need"`
 	MemoryLow      Bytes             `yaml:"memory_low" doc:"memory that is taken back from the guest only when nobody else has any to give"`
+	MemoryIdle     Duration          `yaml:"memory_idle" doc:"how long the guest must have done next to nothing before vserverd begins to take back memory that it does not use, a little at a time and as long as it does not wait for it (cgroup v2 alone)"`
 	Swap           Bytes             `yaml:"swap" doc:"swap space beyond the memory" default:"none for a guest with a limit of memory"`
 	Zswap          Bytes             `yaml:"zswap" doc:"compressed memory that the guest's swapped pages may take"`
 	HugePages      map[string]Bytes  `yaml:"hugepages" doc:"memory in huge pages by their size, as 2M: 64M"`

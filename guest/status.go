@@ -31,8 +31,9 @@ type Status struct {
 	Started   time.Time      `json:"started,omitzero"`
 	UptimeS   float64        `json:"uptime_s"`
 	Processes int            `json:"processes"`
-	OOMKills  int            `json:"oom_kills"`        // processes killed for want of memory since the start
-	Limits    []Pool         `json:"limits,omitempty"` // of a guest that runs: what it has of what is limited
+	OOMKills  int            `json:"oom_kills"`                  // processes killed for want of memory since the start
+	Reclaimed Bytes          `json:"memory_reclaimed,omitempty"` // taken back while it was idle, by limits.memory_idle
+	Limits    []Pool         `json:"limits,omitempty"`           // of a guest that runs: what it has of what is limited
 	LastExit  *Exit          `json:"last_exit"`
 	Net       *NetStatus     `json:"net,omitempty"`     // of a guest that runs in mode shared or private
 	Disk      *DiskStatus    `json:"disk,omitempty"`    // where something counts it; of a guest asked for alone, not in a list

@@ -13,6 +13,7 @@ import (
 	"vserver/guest"
 	"vserver/host/disk"
 	"vserver/host/network"
+	"vserver/host/reclaim"
 	"vserver/host/state"
 	"vserver/kernel/cgroup"
 	"vserver/limit"
@@ -151,6 +152,7 @@ func (h *Host) use(cg cgroup.Host, g *cgroup.Group, st *condition) {
 	}
 	st.Limits = limit.Pools(cg, h.Dirs.Group(st.Name))
 	st.OOMKills = cgroup.OOMKills(h.Dirs.Group(st.Name))
+	st.Reclaimed = reclaim.Taken(h.Dirs, st.Name)
 }
 
 // network fills in what is told of the network of a guest that runs.

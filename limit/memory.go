@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/cgroup"
 )
@@ -34,6 +35,10 @@ func (all *lists) memory(l *guest.Limits) {
 	kept, low := int64(l.MemoryReserved), int64(l.MemoryLow)
 	all.add(kept > 0, setting{name: "memory_reserved", controller: "memory", v2: value{file: "memory.min", text: numberOr(kept, "0")}, instead: others})
 	all.add(low > 0, setting{name: "memory_low", controller: "memory", v2: value{file: "memory.low", text: numberOr(low, "0")}, instead: others})
+	// The value is vserverd's (host/reclaim): here the group gets the controller, and is
+	// asked whether it has what that needs.
+	all.add(l.MemoryIdle > 0, setting{name: "memory_idle", controller: "memory", v2: value{file: "memory.low", text: numberOr(low, "0")},
+		held: reclaims, instead: "limits.memory_soft"})
 	all.add(l.Zswap > 0, setting{name: "zswap", controller: "memory", v2: value{file: "memory.zswap.max", text: numberOr(int64(l.Zswap), "max")},
 		optional: l.Zswap == 0, instead: "limits.swap"})
 	group := "0"
@@ -43,6 +48,14 @@ func (all *lists) memory(l *guest.Limits) {
 	all.add(l.OOMGroup, setting{name: "oom_group", controller: "memory", v2: value{file: "memory.oom.group", text: group},
 		instead: "restart: on-failure, with an init that ends when its service does"})
 	all.hugePages(l)
+}
+
+// reclaims tells whether memory of a group can be asked back (Linux 5.19).
+func reclaims(g *cgroup.Group) error {
+	if has, err := g.Has("memory.reclaim"); err != nil || has {
+		return err
+	}
+	return fault.Hint(fmt.Errorf("memory.reclaim: %w", guest.ErrUnsupported), "nearest: limits.memory_soft")
 }
 
 // hugePages adds those sizes that are asked for, and lifts those of the usual sizes that

@@ -15,7 +15,7 @@ import (
 // limited tells the settings that a running guest gets at once, by its groups.
 func limited(path string) bool {
 	switch path {
-	case "limits.memory", "limits.memory_soft", "limits.memory_reserved", "limits.memory_low", "limits.swap", "limits.zswap",
+	case "limits.memory", "limits.memory_soft", "limits.memory_reserved", "limits.memory_low", "limits.memory_idle", "limits.swap", "limits.zswap",
 		"limits.oom_group", "limits.pids", "limits.cpus", "limits.cpu_burst", "limits.cpu_shares", "limits.cpu_reserved",
 		"limits.cpu_idle", "limits.cpuset", "limits.mems",
 		"limits.hugepages":

@@ -14,6 +14,7 @@ import (
 	"vserver/host/balance"
 	"vserver/host/files"
 	"vserver/host/inside"
+	"vserver/host/reclaim"
 	"vserver/host/state"
 	"vserver/kernel/mount"
 	"vserver/kernel/ns"
@@ -308,7 +309,9 @@ func (r *Run) setLimits(context.Context) error {
 	return limit.Apply(r.cg, r.dirs.Group(r.name), r.limits, pid)
 }
 
-func (r *Run) removeNote() error { return state.RemoveNote(state.NotePath(r.dirs, r.name)) }
+func (r *Run) removeNote() error {
+	return errors.Join(state.RemoveNote(state.NotePath(r.dirs, r.name)), reclaim.Forget(r.dirs, r.name))
+}
 
 // release sends the child all it waits for and sees it execute the init.
 func (r *Run) release(context.Context) error {

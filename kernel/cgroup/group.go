@@ -64,6 +64,15 @@ func (g *Group) Read(file string) (string, error) {
 	return string(bytes.TrimRight(b, "\n")), nil
 }
 
+// Has tells whether the group has a file, as this kernel and its controllers give it.
+func (g *Group) Has(file string) (bool, error) {
+	err := retry(func() error { return unix.Faccessat(g.fd, file, unix.F_OK, unix.AT_SYMLINK_NOFOLLOW) })
+	if err == unix.ENOENT {
+		return false, nil
+	}
+	return err == nil, g.fail("look for", file, err)
+}
+
 // Delegate gives the group to a user of the host: the right to make groups below it,
 // to move processes about in it and to enable controllers below it, and no right to
 // change the group's own limits. These are the files that cgroups(7) names under

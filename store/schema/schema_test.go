@@ -78,7 +78,7 @@ var good = []string{
 	"limits: {memory: 1.5GiB, cpus: 0}\n",
 	"limits: {ceilings: {inotify_instances: 512, net_namespaces: 1, ptys: 10, msgqueue: 100000}}\n",
 	"limits: {cpu_burst: 20ms, cpus: 1, cpu_shares: 200, cpu_reserved: 25%, cpuset: \"0-3,8\", mems: 0, nice: -5, ionice: best-effort:4}\n",
-	"limits: {cpu_reserved: 12.5, cpu_idle: false, oom_group: true, memory_soft: 1G, memory_reserved: 1M, memory_low: 2M, zswap: 1M}\n",
+	"limits: {cpu_reserved: 12.5, cpu_idle: false, oom_group: true, memory_soft: 1G, memory_reserved: 1M, memory_low: 2M, memory_idle: 10m, zswap: 1M}\n",
 	"limits: {token_bucket: {fill_rate: 1, interval: 4, tokens_min: 15, tokens_max: 500, per_cpu: true, idle_time: true}, hugepages: {2M: 64M}}\n",
 	"limits: {io: {weight: 50, latency: 10ms, devices: {/dev/vda: {rbps: 10M, wiops: 100}}}}\n",
 	"limits: {memory: 0}\n",

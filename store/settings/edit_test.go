@@ -41,7 +41,7 @@ func samples() map[string][]string {
 		"limits.cpuset": {"0-3,8", "0"}, "limits.mems": {"0"}, "limits.nice": {"-5"}, "limits.ionice": {"idle", "best-effort:2"},
 		"limits.token_bucket.fill_rate": {"1"}, "limits.token_bucket.interval": {"4"}, "limits.token_bucket.tokens_min": {"15"},
 		"limits.token_bucket.tokens_max": {"500"}, "limits.token_bucket.per_cpu": {"true"}, "limits.token_bucket.idle_time": {"true"},
-		"limits.memory_soft": {"1G"}, "limits.memory_reserved": {"1M"}, "limits.memory_low": {"1M"}, "limits.zswap": {"5M"},
+		"limits.memory_soft": {"1G"}, "limits.memory_reserved": {"1M"}, "limits.memory_low": {"1M"}, "limits.memory_idle": {"10m"}, "limits.zswap": {"5M"},
 		"limits.hugepages": {"{2M: 64M, 1G: 1G}"}, "limits.hugepages.2M": {"64M"}, "limits.oom_group": {"true"},
 		"limits.io.weight": {"50"}, "limits.io.latency": {"10ms"}, "limits.io.devices": {"{/dev/vda: {rbps: 10M, wiops: 100}}"},
 		"limits.io.devices./dev/vda": {"{rbps: 10M, wiops: 100}", "{riops: 5}"},
