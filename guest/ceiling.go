@@ -42,11 +42,10 @@ func Ceilings() []Ceiling {
 }
 
 // Live tells whether a guest that runs gets another value at once. Limits of setrlimit(2)
-// are taken over by the kernel when the guest's user namespace is made, and that of ptys
-// is an option of a file system that the guest's root has mounted since.
+// are taken over by the kernel when the guest's user namespace is made.
 func (c Ceiling) Live() bool {
 	_, rlimit := RlimitNumber(c.Name)
-	return !rlimit && c.Name != "ptys"
+	return !rlimit
 }
 
 // NestedUsers is the default ceiling of user namespaces of a guest with rights.nesting.

@@ -12,7 +12,10 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/host/disk"
+	"vserver/host/files"
 	"vserver/internal/need"
+	"vserver/kernel/quota"
 )
 
 // sized makes a guest whose files are counted; the disk of a machine to throw away counts
@@ -273,6 +276,50 @@ func TestNoQuota(t *testing.T) {
 		t.Errorf("quotas: %v", err)
 	}
 	if err := h.Delete(t.Context(), "web1", DeleteOptions{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// On btrfs with quotas a guest is bounded by the group of its subvolume, and goes with it.
+func TestDiskQgroup(t *testing.T) {
+	need.Root(t)
+	need.Overlay(t)
+	at := need.Disk(t, "btrfs", 256<<20, "")
+	top, err := os.Open(at)
+	if err == nil {
+		err = errors.Join(quota.EnableGroups(top), top.Close())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := worldAt(t, at)
+	n := w.guest("web1", nil)
+	spec, err := w.Load(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := w.Dirs.Guest(n)
+	if err := errors.Join(os.RemoveAll(dir), disk.Make(dir, spec), files.MakeOwn(dir, spec.FirstID(), nil, nil)); err != nil {
+		t.Fatal(err)
+	}
+	w.start(n)
+	w.set(n, "limits.disk=16M")
+	if out, code := w.fill(n, "/big", 32); code == 0 || !strings.Contains(out, "uota") {
+		t.Errorf("more than the limit: %d %s", code, out)
+	}
+	if _, err := w.Set(n, []string{"limits.inodes=1000"}); !errors.Is(err, guest.ErrUnsupported) {
+		t.Errorf("a number of files: %v", err)
+	}
+	st, err := w.Status(n)
+	if err != nil || st.Disk == nil || st.Disk.By != "qgroup" || st.Disk.Limit != 16<<20 {
+		t.Errorf("status: %+v %v", st.Disk, err)
+	}
+	w.set(n, "limits.disk=64M")
+	if out, code := w.fill(n, "/big", 32); code != 0 {
+		t.Errorf("less than the raised limit: %s", out)
+	}
+	w.stop(n)
+	if err := w.Delete(t.Context(), n, DeleteOptions{}); err != nil {
 		t.Error(err)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"syscall"
 	"testing"
@@ -27,11 +28,19 @@ func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == proto.Program {
 		os.Exit(daemon.Main(os.Args, guest.Dirs{}))
 	}
+	if len(os.Args) == 2 && os.Args[1] == "processors" { // in a guest, see TestViewPrograms
+		fmt.Println(runtime.GOMAXPROCS(0), runtime.NumCPU())
+		os.Exit(0)
+	}
 	if os.Args[0] == attributes { // in a guest, see TestDisk
 		if err := need.SetAttributes(os.Args[1]); err != nil {
 			fmt.Println(err)
 			os.Exit(1)
 		}
+		os.Exit(0)
+	}
+	if os.Args[0] == instances && os.Args[1] == "huge" { // in a guest, see TestHugePagesWork
+		touchHuge(os.Args[2])
 		os.Exit(0)
 	}
 	if os.Args[0] == instances { // in a guest, see TestCeilingsOfRunningGuest
@@ -45,4 +54,18 @@ func TestMain(m *testing.M) {
 		os.Exit(0)
 	}
 	need.Main(m)
+}
+
+// touchHuge uses so many huge pages of 2 MiB; the kernel kills who may not.
+func touchHuge(count string) {
+	const page, hugetlb = 2 << 20, 0x40000 // MAP_HUGETLB
+	n, _ := strconv.Atoi(count)
+	m, err := syscall.Mmap(-1, 0, n*page, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON|hugetlb)
+	if err != nil {
+		fmt.Println(err)
+		os.Exit(1)
+	}
+	for i := range n {
+		m[i*page] = 1
+	}
 }

@@ -148,6 +148,13 @@ func TestViewPrograms(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	self, err := os.ReadFile("/proc/self/exe")
+	if err == nil {
+		err = os.WriteFile(filepath.Join(w.Dirs.Guest(n), "upper/attributes"), self, 0o755)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 	links, _ := filepath.Glob("/lib*")
 	for _, l := range links {
 		if err := os.Symlink("usr"+l, filepath.Join(w.Dirs.Guest(n), "upper", l)); err != nil {
@@ -172,4 +179,10 @@ func TestViewPrograms(t *testing.T) {
 	w.says(n, at("top")+" -bn1", `(?s)MiB Mem : +64\.0 total`)
 	w.says(n, at("ps")+" -eo pid,etimes,args", `1 +\d\d? `)
 	w.says(n, at("getconf")+" _NPROCESSORS_CONF", `^1\n`)
+	w.says(n, at("getconf")+" _NPROCESSORS_ONLN", `^1\n`) // nginx's worker_processes auto
+	w.says(n, at("getconf")+" _PHYS_PAGES", `^16384\n`)
+	w.says(n, "/attributes processors", `^1 1\n`)
+	if _, err := os.Stat("/usr/bin/python3"); err == nil {
+		w.says(n, `/usr/bin/python3 -c "import os; print(os.cpu_count(), len(os.sched_getaffinity(0)))"`, `^1 1\n`)
+	}
 }

@@ -148,8 +148,7 @@ func (m Mount) Make(o Owner) (fd int, err error) {
 	case Dev:
 		fd, err = dev(int(o.Base), m.Tun, m.Devs)
 	case Pts:
-		fd, err = mount.New("devpts", mount.NoSuid|mount.NoExec, "ptmxmode=0666", "mode=0620",
-			"gid="+strconv.Itoa(int(o.Base)+ttyGroup), "max="+strconv.Itoa(m.Ptys))
+		fd, err = mount.New("devpts", mount.NoSuid|mount.NoExec, pts(o.Base, m.Ptys)...)
 	case Run:
 		fd, err = run(int(o.Base))
 	case Sys:
@@ -159,6 +158,17 @@ func (m Mount) Make(o Owner) (fd int, err error) {
 		return -1, fmt.Errorf("%s: %w", m.Target, err)
 	}
 	return fd, nil
+}
+
+// pts are the options of a guest's devpts.
+func pts(base uint32, most int) []string {
+	return []string{"ptmxmode=0666", "mode=0620", "gid=" + strconv.Itoa(int(base)+ttyGroup), "max=" + strconv.Itoa(most)}
+}
+
+// Terminals gives a guest that runs, whose ids begin at base, another number of terminals.
+// devpts is its own /dev/pts (kernel/pty.Guest).
+func Terminals(devpts int, base uint32, most int) error {
+	return mount.Reconfigure(devpts, "devpts", pts(base, most)...)
 }
 
 // dir is the plain directory, shown with the guest's ids where its own begin at 0.

@@ -10,6 +10,8 @@ import (
 	"vserver/host/state"
 	"vserver/kernel/mount"
 	"vserver/kernel/ns"
+	"vserver/kernel/pty"
+	"vserver/rootfs"
 	"vserver/spawn"
 	"vserver/vcontext"
 )
@@ -28,14 +30,22 @@ func receil(was *state.Note, old, spec *guest.Spec) (wait []string, err error) {
 		from = new(guest.Spec)
 	}
 	var names []string
+	terminals := false
 	for _, c := range guest.Ceilings() {
 		n := spec.Limits.Ceilings[c.Name]
 		switch {
 		case n == from.Limits.Ceilings[c.Name]:
 		case was == nil, !c.Live(), c.Name == "user_namespaces" && n > 1 && !was.Rights.Nesting:
 			wait = append(wait, ceilingsPath+"."+c.Name)
+		case c.Name == "ptys":
+			terminals = true
 		case !c.Shared:
 			names = append(names, c.Name)
+		}
+	}
+	if terminals {
+		if err := wire(was, spec); err != nil {
+			return nil, fmt.Errorf("%s.ptys: %w", ceilingsPath, err)
 		}
 	}
 	if len(names) == 0 {
@@ -49,10 +59,26 @@ func receil(was *state.Note, old, spec *guest.Spec) (wait []string, err error) {
 	if err := raise(userns, was, spec, names); err != nil {
 		if old != nil {
 			raise(userns, was, old, names) // comes as far as that did
+			if terminals {
+				wire(was, old)
+			}
 		}
 		return nil, fmt.Errorf("%s: %w", ceilingsPath, err)
 	}
 	return wait, nil
+}
+
+// wire gives a guest that runs the number of terminals of a spec.
+func wire(was *state.Note, spec *guest.Spec) error {
+	devpts, err := pty.Guest(was.PID)
+	if err != nil {
+		return err
+	}
+	defer syscall.Close(devpts)
+	if began, err := state.Born(was.PID); err != nil || began != was.Began {
+		return errors.Join(err, guest.ErrStopped)
+	}
+	return rootfs.Terminals(devpts, was.Base, spec.Limits.Ceiling("ptys"))
 }
 
 // outermost opens the user namespace that holds the ceilings of a guest.

@@ -248,6 +248,26 @@ func overlay(layers []string, upper, work *os.File) (int, error) {
 
 func procFD(fd int) string { return fmt.Sprintf("/proc/self/fd/%d", fd) }
 
+// Reconfigure gives the file system of the mount that fd is in other options: all that it
+// has, for some take those that are not named for their defaults.
+func Reconfigure(fd int, fstype string, options ...string) error {
+	fs, err := unix.Fspick(fd, "", unix.FSPICK_CLOEXEC|unix.FSPICK_EMPTY_PATH)
+	if err != nil {
+		return fmt.Errorf("file system %s: %w", fstype, err)
+	}
+	defer unix.Close(fs)
+	for _, o := range options {
+		key, value, _ := strings.Cut(o, "=")
+		if err := unix.FsconfigSetString(fs, key, value); err != nil {
+			return explain(fs, fmt.Sprintf("%s option %s", fstype, o), err)
+		}
+	}
+	if err := unix.FsconfigReconfigure(fs); err != nil {
+		return explain(fs, "options of "+fstype, err)
+	}
+	return nil
+}
+
 // CharDevice makes a character device that everybody may use in the directory that fd
 // is, owned by uid.
 func CharDevice(fd int, name string, major, minor uint32, uid int) error {

@@ -21,26 +21,16 @@ func OpenAt(devpts int, owner uint32) (master, slave *os.File, err error) {
 // slave owned by the host id owner. The guest may have put anything at /dev/pts: no
 // link is followed, and only the multiplexer of a devpts is opened.
 func OpenIn(pid int, owner uint32) (master, slave *os.File, err error) {
-	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	node, err := within(pid, "dev/pts/ptmx")
 	if err != nil {
-		return nil, nil, fmt.Errorf("root of process %d: %w", pid, err)
-	}
-	defer unix.Close(root)
-	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS}
-	node, err := unix.Openat2(root, "dev/pts/ptmx", &how)
-	if err != nil {
-		return nil, nil, fmt.Errorf("open /dev/pts/ptmx: %w", err)
+		return nil, nil, err
 	}
 	defer unix.Close(node)
 	var st unix.Stat_t
-	var fs unix.Statfs_t
 	if err := unix.Fstat(node, &st); err != nil {
 		return nil, nil, fmt.Errorf("stat /dev/pts/ptmx: %w", err)
 	}
-	if err := unix.Fstatfs(node, &fs); err != nil {
-		return nil, nil, fmt.Errorf("statfs /dev/pts/ptmx: %w", err)
-	}
-	if fs.Type != unix.DEVPTS_SUPER_MAGIC || st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != unix.Mkdev(5, 2) {
+	if st.Mode&unix.S_IFMT != unix.S_IFCHR || st.Rdev != unix.Mkdev(5, 2) {
 		return nil, nil, fmt.Errorf("/dev/pts/ptmx: is no terminal multiplexer: %w", unix.ENODEV)
 	}
 	m, err := open(fmt.Sprintf("/proc/self/fd/%d", node))
@@ -48,6 +38,31 @@ func OpenIn(pid int, owner uint32) (master, slave *os.File, err error) {
 		return nil, nil, fmt.Errorf("open /dev/pts/ptmx: %w", err)
 	}
 	return owned(m, owner)
+}
+
+// Guest opens the devpts of the guest that process pid is in, at its /dev/pts.
+func Guest(pid int) (fd int, err error) { return within(pid, "dev/pts") }
+
+// within opens a path in the root of a process, which must lead to a devpts, by no link.
+func within(pid int, path string) (fd int, err error) {
+	root, err := unix.Open(fmt.Sprintf("/proc/%d/root", pid), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return -1, fmt.Errorf("root of process %d: %w", pid, err)
+	}
+	defer unix.Close(root)
+	how := unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_IN_ROOT | unix.RESOLVE_NO_SYMLINKS}
+	if fd, err = unix.Openat2(root, path, &how); err != nil {
+		return -1, fmt.Errorf("open /%s: %w", path, err)
+	}
+	var fs unix.Statfs_t
+	if err = unix.Fstatfs(fd, &fs); err == nil && fs.Type != unix.DEVPTS_SUPER_MAGIC {
+		err = unix.ENODEV
+	}
+	if err != nil {
+		unix.Close(fd)
+		return -1, fmt.Errorf("/%s: is no file system of terminals: %w", path, err)
+	}
+	return fd, nil
 }
 
 // ttyGroup is the group of terminals in every distribution that follows Debian's or
