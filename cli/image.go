@@ -32,7 +32,7 @@ name says. A new one without a version gets the day's.
   show IMAGE              all that is known of one
   build NAME              make one, by debootstrap or another --method
   import NAME SOURCE      make one from a tar archive, an OCI image or one of
-                          a registry, or with --guest from a stopped guest
+                          a registry, or with --guest from a guest
   tag IMAGE NAME[@WORD]   make a word mean this image from now on
   untag NAME[@WORD]       make it mean nothing
   export IMAGE [FILE]     write one as a tar archive, packed for .zst and .gz
@@ -57,7 +57,7 @@ vserver image list --json`,
 	fl.StringSliceVar(&f.packages, "packages", nil, "build: further `PACKAGES` for debootstrap (repeatable)")
 	fl.StringVarP(&f.template, "template", "t", "", "build: `FILE`, directory or registry reference to unpack")
 	fl.StringVar(&f.from, "from", "", "build: `SOURCE` to copy: a directory, or root@HOST:DIR")
-	fl.StringVar(&f.guest, "guest", "", "import: `NAME` of a stopped guest to take the files of")
+	fl.StringVar(&f.guest, "guest", "", "import: `NAME` of a guest to take the files of, as commit does")
 	fl.StringVar(&f.arch, "arch", "", "import: `MACHINE` that it is for: amd64, arm64, ...")
 	fl.BoolVar(&f.zstd, "zstd", false, "export: pack by zstd")
 	fl.BoolVar(&f.gzip, "gzip", false, "export: pack by gzip")

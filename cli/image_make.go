@@ -49,7 +49,7 @@ func (t *tool) imageImport(ctx context.Context, f imageFlags, args []string) err
 		if err != nil {
 			return usage{err.Error()}
 		}
-		return t.imageTake(ctx, f, args[0], host.GuestFiles(t.host, n))
+		return t.imageTake(ctx, f, args[0], host.GuestFiles(t.host, n, ""))
 	}
 	from := image.Meant(args[1])
 	from.Arch = f.arch

@@ -42,8 +42,10 @@ func ImportImage(ctx context.Context, h *Host, word string, src build.Source, o 
 	return gallery.Import(ctx, h.Dirs, word, src, o)
 }
 
-// GuestFiles are the files of a stopped guest, to make an image of.
-func GuestFiles(h *Host, n guest.Name) build.Source { return gallery.Guest(h.Dirs, n) }
+// GuestFiles are the files of a guest, or of its snapshot called name, to make an image of.
+func GuestFiles(h *Host, n guest.Name, name string) build.Source {
+	return gallery.Guest(h.Dirs, n, name)
+}
 
 // TagImage makes word mean the image that to means now; nothing any more for to "".
 func TagImage(ctx context.Context, h *Host, to, word string) error {

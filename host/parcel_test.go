@@ -277,26 +277,38 @@ func TestExportRunning(t *testing.T) {
 	}
 	w.stop("web2")
 	sinceRunning(t, w)
-	steps := 0
-	for ; ; steps++ {
-		cmd := exec.Command(need.Binary(t), "web1", "export")
-		cmd.Env = append(os.Environ(), "VSERVER_ROOT="+w.root, fmt.Sprintf("%s=export:%d", step.DieVar, steps))
-		if err := cmd.Run(); err == nil {
-			break
+	for op, words := range map[string][]string{"export": {"web1", "export"}, "commit": {"web1", "commit", "app@1"}} {
+		steps := 0
+		for ; ; steps++ {
+			cmd := exec.Command(need.Binary(t), words...)
+			cmd.Env = append(os.Environ(), "VSERVER_ROOT="+w.root, fmt.Sprintf("%s=%s:%d", step.DieVar, op, steps))
+			if err := cmd.Run(); err == nil {
+				break
+			}
+			thawed(t, w.Dirs, "web1")
+			if _, err := TakeSnapshot(t.Context(), w.Host, "web1", "sweep"); err != nil {
+				t.Error(err)
+			}
+			if err := DeleteSnapshot(w.Host, "web1", "sweep"); err != nil {
+				t.Error(err)
+			}
+			if names := layersOf(t, w.Host); len(names) > 0 {
+				t.Errorf("%s:%d: left %q", op, steps, names)
+			}
+			if _, err := CollectImages(w.Host, CollectOptions{}); err != nil {
+				t.Error(err)
+			}
+			left, err := os.ReadDir(filepath.Join(w.Dirs.Pool(), "staging"))
+			if err != nil || len(left) > 0 {
+				t.Errorf("%s:%d: left %v, %v", op, steps, left, err)
+			}
+			if all, err := pool.Open(w.Dirs.Pool()).List(); err != nil || slices.ContainsFunc(all, func(im pool.Image) bool { return im.Name == "app@1" }) {
+				t.Errorf("%s:%d: images %+v, %v", op, steps, all, err)
+			}
 		}
-		thawed(t, w.Dirs, "web1")
-		if _, err := TakeSnapshot(t.Context(), w.Host, "web1", "sweep"); err != nil {
-			t.Error(err)
+		if steps != 6 {
+			t.Errorf("%s: killed after %d steps", op, steps)
 		}
-		if err := DeleteSnapshot(w.Host, "web1", "sweep"); err != nil {
-			t.Error(err)
-		}
-		if names := layersOf(t, w.Host); len(names) > 0 {
-			t.Errorf("step %d: left %q", steps, names)
-		}
-	}
-	if steps != 6 {
-		t.Errorf("killed after %d steps", steps)
 	}
 	w.stop("web1")
 }

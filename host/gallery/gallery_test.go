@@ -240,7 +240,7 @@ func TestGuest(t *testing.T) {
 	if err := errors.Join(os.Chmod(filepath.Join(upper, "b"), 0o755|os.ModeSetuid), os.Link(filepath.Join(upper, "b"), filepath.Join(upper, "sub/b"))); err != nil {
 		t.Fatal(err)
 	}
-	name, err := Import(t.Context(), d, "web", Guest(d, "web1"), ImportOptions{})
+	name, err := Import(t.Context(), d, "web", Guest(d, "web1", ""), ImportOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -268,7 +268,7 @@ func TestGuest(t *testing.T) {
 	if to, err := out.Readlink("etc"); err != nil || to != "/etc" {
 		t.Errorf("%s, %v", to, err)
 	}
-	if _, err := Import(t.Context(), d, "web", Guest(d, "nope"), ImportOptions{}); !errors.Is(err, guest.ErrNotFound) {
+	if _, err := Import(t.Context(), d, "web", Guest(d, "nope", ""), ImportOptions{}); !errors.Is(err, guest.ErrNotFound) {
 		t.Errorf("no such guest: %v", err)
 	}
 }

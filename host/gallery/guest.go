@@ -10,7 +10,7 @@ import (
 	"vserver/build"
 	"vserver/guest"
 	"vserver/host/life"
-	"vserver/host/state"
+	"vserver/host/snapshot"
 	"vserver/kernel/file"
 	"vserver/layer"
 	"vserver/pool"
@@ -19,19 +19,25 @@ import (
 	"vserver/store"
 )
 
-// Guest gives the files of a guest, which must be stopped, as its processes see them: its
-// own over those that it shares. Device nodes are left out, and what would make two
-// guests one.
-func Guest(d guest.Dirs, n guest.Name) build.Source {
+// Guest gives the files of a guest, running or not, or of a snapshot of it, as its processes
+// see them: its own over those that it shares. Device nodes are left out, and what would
+// make two guests one. A guest that runs is frozen while its own files are taken.
+func Guest(d guest.Dirs, n guest.Name, shot string) build.Source {
+	text := "guest " + string(n)
+	if shot != "" {
+		text = "snapshot " + shot + " of " + text
+	}
 	return build.Source{
-		Method: "guest", Text: "guest " + string(n),
+		Method: "guest", Text: text,
 		Fill: func(ctx context.Context, dir string, p build.Progress) error {
-			return state.Locked(d, n, state.Patience, func() error {
-				if err := flatten(ctx, d, n, dir, p); err != nil {
-					return fmt.Errorf("guest %s: %w", n, err)
-				}
-				return nil
+			err := snapshot.Moment(ctx, d, n, shot, "commit", func(ctx context.Context, s snapshot.State) error {
+				root := s.Spec.WithDefaults(n).Root
+				return flatten(ctx, d, view{root: root, layers: s.Layers, own: s.Own, base: s.Base}, dir, p)
 			})
+			if err != nil {
+				return fmt.Errorf("guest %s: %w", n, err)
+			}
+			return nil
 		},
 	}
 }
@@ -43,17 +49,8 @@ type tree struct {
 	at   string // where in the root
 }
 
-// flatten lays the trees of a guest, whose lock is held, over each other.
-func flatten(ctx context.Context, d guest.Dirs, n guest.Name, dir string, p build.Progress) error {
-	spec, err := stopped(d, n)
-	if err != nil {
-		return err
-	}
-	v, err := viewOf(d, n, spec)
-	if err != nil {
-		return err
-	}
-	defer v.close()
+// flatten lays the trees of a guest over each other.
+func flatten(ctx context.Context, d guest.Dirs, v view, dir string, p build.Progress) error {
 	trees, err := v.trees(d)
 	if err != nil {
 		return err
