@@ -18,6 +18,8 @@
 //	                  the kernels before 6.3 do not map ids on
 //	disk 512          one more empty disk, in MiB: /dev/vdb, then vdc ...
 //	memory 4096       MiB, 2048 if not said
+//	cuts 5            how often the machine may end without a word, as by sysrq b, and is
+//	                  booted again upon the same disks: the test begins anew
 //	seconds 900       time until the machine is taken for stuck, 600 if not said
 //
 // VSERVER_VM_KERNEL chooses the Debian suite whose kernel is booted; empty means

@@ -81,10 +81,12 @@ func (m machine) args() []string {
 const up = "up"
 
 // errNotUp is of a machine whose init was never heard, errStalled of one whose kernel
-// went on complaining that a processor of its stands still.
+// went on complaining that a processor of its stands still, errSilent of one that ended
+// without a word.
 var (
 	errNotUp   = errors.New("the machine did not come up")
 	errStalled = errors.New("a processor of the machine stood still")
+	errSilent  = errors.New("the machine ended without the test's exit code")
 )
 
 // run boots the machine, copies the test's output to out while it runs, and gives
@@ -99,7 +101,7 @@ func (m machine) run(work string, out, warn io.Writer) (code int, err error) {
 		if m.disks, err = makeDisks(work, m.settings.disks); err != nil {
 			return 1, err
 		}
-		if code, err = m.once(work, out, warn); !errors.Is(err, errNotUp) && !errors.Is(err, errStalled) {
+		if code, err = m.boots(work, out, warn); !errors.Is(err, errNotUp) && !errors.Is(err, errStalled) {
 			break
 		}
 		fmt.Fprintln(warn, "vmexec:", err)
@@ -107,21 +109,36 @@ func (m machine) run(work string, out, warn io.Writer) (code int, err error) {
 	return code, err
 }
 
-// once is one boot of the machine.
-func (m machine) once(work string, out, warn io.Writer) (int, error) {
+// boots boots the machine, and again upon the same disks when its test has its power cut.
+func (m machine) boots(work string, out, warn io.Writer) (code int, err error) {
+	for cuts := m.settings.cuts; ; cuts-- {
+		var console []byte
+		code, console, err = m.once(work, out)
+		if cut := err == errSilent; cut && cuts > 0 {
+			continue
+		}
+		if err != nil || os.Getenv("VSERVER_VM_CONSOLE") == "1" {
+			fmt.Fprintf(warn, "-- console of the machine\n%s\n-- end of console\n", console)
+		}
+		return code, err
+	}
+}
+
+// once is one boot of the machine. It gives what its kernel said as well.
+func (m machine) once(work string, out io.Writer) (code int, said []byte, err error) {
 	console, err := os.Create(filepath.Join(work, "console"))
 	if err != nil {
-		return 1, err
+		return 1, nil, err
 	}
 	defer console.Close()
 	output, outputEnd, err := os.Pipe()
 	if err != nil {
-		return 1, err
+		return 1, nil, err
 	}
 	defer output.Close()
 	result, resultEnd, err := os.Pipe()
 	if err != nil {
-		return 1, err
+		return 1, nil, err
 	}
 	defer result.Close()
 
@@ -133,18 +150,18 @@ func (m machine) once(work string, out, warn io.Writer) (int, error) {
 	outputEnd.Close()
 	resultEnd.Close()
 	if err != nil {
-		return 1, err
+		return 1, nil, err
 	}
 	stuck := time.AfterFunc(m.settings.patience, func() { q.Process.Kill() })
 	words := bufio.NewReader(result)
 	if !heard(q.Process, words) {
 		stuck.Stop()
-		return 1, errors.Join(errNotUp, q.Wait())
+		return 1, nil, errors.Join(errNotUp, q.Wait())
 	}
 	ended := make(chan struct{})
 	go killStalled(q.Process, console.Name(), ended)
 	io.Copy(out, output)
-	code, err := readCode(words)
+	code, err = readCode(words)
 	close(ended)
 	if gone := q.Wait(); gone != nil && err == nil {
 		err = fmt.Errorf("qemu: %w", gone)
@@ -152,16 +169,17 @@ func (m machine) once(work string, out, warn io.Writer) (int, error) {
 	if !stuck.Stop() {
 		err = fmt.Errorf("the machine was stuck after %v", m.settings.patience)
 	}
-	text, readErr := os.ReadFile(console.Name())
-	if err == nil {
-		err = oops(string(text))
-	} else if stalled(text) {
+	said, readErr := os.ReadFile(console.Name())
+	switch fault := oops(string(said)); {
+	case stalled(said):
 		err = errors.Join(errStalled, err)
+	case fault != nil && (err == nil || err == errSilent):
+		err = fault
 	}
-	if err != nil || os.Getenv("VSERVER_VM_CONSOLE") == "1" {
-		fmt.Fprintf(warn, "-- console of the machine\n%s\n-- end of console\n", text)
+	if readErr != nil {
+		err = errors.Join(err, readErr)
 	}
-	return code, errors.Join(err, readErr)
+	return code, said, err
 }
 
 // heard waits for the first word of the machine's init, and ends qemu when it does
@@ -203,7 +221,7 @@ func readCode(words *bufio.Reader) (int, error) {
 	line, _ := words.ReadString('\n')
 	code, err := strconv.Atoi(strings.TrimSpace(line))
 	if err != nil {
-		return 1, errors.New("the machine ended without the test's exit code")
+		return 1, errSilent
 	}
 	return code, nil
 }

@@ -1,0 +1,255 @@
+// Package power cuts a machine's power while a guest or an image is being changed, and
+// looks at the next boot whether all of it is what it was before or what it was to be.
+package power
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"vserver/daemon/proto"
+	"vserver/guest"
+	"vserver/internal/need"
+	"vserver/kernel/cgroup"
+	"vserver/ncontext/shared"
+)
+
+func TestMain(m *testing.M) { need.Main(m) }
+
+// home outlives the boots: it is on the machine's disk.
+const home = "/tmp/power"
+
+// world is the host upon that disk.
+type world struct {
+	*testing.T
+	bin string
+}
+
+// operations are what the power is cut in; each is done over and over until then. n is
+// another at each time.
+var operations = []struct {
+	name string
+	do   func(w world, n string)
+}{
+	{"image import", func(w world, n string) { w.may("image", "import", "i"+n+"@1", home+"/tree.tar") }},
+	{"build", func(w world, n string) { w.may(build("g"+n, "base@1")...) }},
+	{"snapshot", func(w world, n string) {
+		w.change(n)
+		w.may("web", "snapshot", "create", "s"+n)
+	}},
+	{"rollback", func(w world, n string) {
+		w.change(n)
+		w.may("web", "rollback")
+	}},
+	{"hashify", func(w world, n string) {
+		w.change(n)
+		w.may("hashify", "web")
+	}},
+	{"gc", func(w world, n string) {
+		w.may("image", "import", "i"+n+"@1", home+"/tree.tar")
+		w.may("pool", "unify")
+		w.may("image", "delete", "i"+n+"@1")
+		w.may("pool", "gc")
+	}},
+	{"import", func(w world, n string) { w.may("import", "p"+n, home+"/web.parcel", "--new-identity") }},
+}
+
+func build(name, image string) []string {
+	return []string{"build", name, "--image", image, "--init", "command", "--command", "/bin/sleep", "--command", "inf", "--network", "none"}
+}
+
+// run runs the program and gives what it printed.
+func (w world) run(args ...string) (string, error) {
+	c := exec.Command(w.bin, args...)
+	c.Env = append(os.Environ(), "VSERVER_ROOT="+home+"/host")
+	c.WaitDelay = 5 * time.Second
+	var out, errs bytes.Buffer
+	c.Stdout, c.Stderr = &out, &errs
+	if err := c.Run(); err != nil {
+		return out.String(), fmt.Errorf("vserver %s: %w: %s%s", strings.Join(args, " "), err, out.String(), errs.String())
+	}
+	return out.String(), nil
+}
+
+// must is run of what has to succeed.
+func (w world) must(args ...string) string {
+	w.Helper()
+	out, err := w.run(args...)
+	if err != nil {
+		w.Fatal(err)
+	}
+	return out
+}
+
+// may is run of what the power is cut in. A failure before that is one of the test.
+func (w world) may(args ...string) {
+	if _, err := w.run(args...); err != nil {
+		w.Error(err)
+	}
+}
+
+// change has the guest write a file of its own, with its sum beside it.
+func (w world) change(n string) {
+	w.may("start", "web")
+	w.may("web", "exec", "sh", "-c", "cd /own && cp /bin/busybox f"+n+" && echo "+n+" >>f"+n+" && sha256sum f"+n+" >sums.new && cat sums.new >>sums && rm sums.new")
+	w.may("stop", "web")
+}
+
+// TestPowerCut is run by each boot of the machine anew, until all operations had their
+// cuts.
+func TestPowerCut(t *testing.T) {
+	need.VM(t)
+	w := world{t, need.Binary(t)}
+	boot := w.boot()
+	// As on every host, what runs is not remembered over a boot.
+	run := home + "/host/run"
+	if err := os.MkdirAll(run, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Mount("run", run, "tmpfs", 0, "mode=755"); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(w.end)
+	if boot == 0 {
+		w.prepare()
+	} else {
+		w.inspect()
+	}
+	if t.Failed() || boot == len(operations) {
+		return
+	}
+	op := operations[boot]
+	fmt.Printf("boot %d: power cut in %s\n", boot, op.name)
+	delay := time.Duration(rand.IntN(3000)) * time.Millisecond
+	cut := time.AfterFunc(delay, func() { os.WriteFile("/proc/sysrq-trigger", []byte("b"), 0) })
+	for n := 0; !t.Failed(); n++ {
+		op.do(w, fmt.Sprint(n))
+	}
+	cut.Stop()
+}
+
+// boot counts the boots.
+func (w world) boot() int {
+	count := home + "/boots"
+	text, _ := os.ReadFile(count)
+	n, _ := strconv.Atoi(string(text))
+	if err := os.MkdirAll(home, 0o755); err != nil {
+		w.Fatal(err)
+	}
+	f, err := os.Create(count + ".new")
+	if err == nil {
+		fmt.Fprint(f, n+1)
+		err = f.Sync()
+		f.Close()
+	}
+	if err == nil {
+		err = os.Rename(count+".new", count)
+	}
+	if err != nil {
+		w.Fatal(err)
+	}
+	unix.Sync()
+	return n
+}
+
+// prepare makes an image whose files can be told to be whole, a guest upon it, and that
+// guest as a parcel.
+func (w world) prepare() {
+	tree := filepath.Join(home, "tree")
+	need.Busybox(w, tree)
+	script := `
+		mkdir own data
+		for i in $(seq 40); do head -c $((i * 20000)) /dev/urandom >data/$i; done
+		sha256sum bin/busybox data/* >sums
+		(cd own && echo first >f && sha256sum f >sums)
+		tar -cf ../tree.tar .
+	`
+	c := exec.Command(need.Command(w, "busybox"), "sh", "-e", "-c", script)
+	c.Dir = tree
+	if out, err := c.CombinedOutput(); err != nil {
+		w.Fatalf("%v: %s", err, out)
+	}
+	w.must("image", "import", "base@1", home+"/tree.tar")
+	w.must(build("web", "base@1")...)
+	w.must("web", "snapshot", "create", "first")
+	w.must("web", "export", "-o", home+"/web.parcel")
+	unix.Sync()
+}
+
+// end leaves nothing running, in the boot whose power is not cut.
+func (w world) end() {
+	dirs := guest.DefaultDirs(home + "/host")
+	if err := errors.Join(proto.Quit(dirs), shared.Detach(dirs), unix.Unmount(home+"/host/run", 0)); err != nil {
+		w.Error(err)
+	}
+	cg, err := cgroup.Find()
+	if err == nil {
+		err = cg.Remove(dirs.Cgroup)
+	}
+	if err != nil && !errors.Is(err, os.ErrNotExist) {
+		w.Error(err)
+	}
+}
+
+// inspect looks at all there is, as its owner would, and takes away what was made.
+func (w world) inspect() {
+	var images, guests, snapshots []struct{ Name string }
+	w.list(&images, "image", "list", "--json")
+	for _, i := range images {
+		w.must("image", "verify", i.Name)
+	}
+	w.must("pool", "verify")
+	w.list(&guests, "list", "--json")
+	for _, g := range guests {
+		w.must("start", g.Name)
+		w.must(g.Name, "exec", "sh", "-c", "cd / && sha256sum -cs sums && cd own && sha256sum -cs sums")
+		w.must("stop", g.Name)
+		if g.Name != "web" {
+			w.must("delete", g.Name, "--force")
+		}
+	}
+	w.list(&snapshots, "web", "snapshot", "list", "--json")
+	for _, s := range snapshots {
+		w.must("clone", "web", "then", "--snapshot", s.Name)
+		w.must("start", "then")
+		w.must("then", "exec", "sh", "-c", "cd / && sha256sum -cs sums && cd own && sha256sum -cs sums")
+		w.must("delete", "then", "--force")
+		if s.Name != "first" {
+			w.must("web", "snapshot", "delete", s.Name)
+		}
+	}
+	for _, i := range images {
+		if i.Name != "base@1" {
+			w.must("image", "delete", i.Name)
+		}
+	}
+	w.must("pool", "gc")
+	for _, dir := range []string{"pool/staging", "staging"} {
+		left, err := os.ReadDir(filepath.Join(home, "host/var/lib/vservers", dir))
+		if err != nil || len(left) > 0 {
+			w.Errorf("left in %s: %v, %v", dir, left, err)
+		}
+	}
+	if len(guests) == 0 || len(snapshots) == 0 || len(images) == 0 {
+		w.Errorf("%d guests, %d snapshots, %d images", len(guests), len(snapshots), len(images))
+	}
+}
+
+// list reads what the program lists.
+func (w world) list(into any, args ...string) {
+	w.Helper()
+	if err := json.Unmarshal([]byte(w.must(args...)), into); err != nil {
+		w.Fatalf("vserver %s: %v", strings.Join(args, " "), err)
+	}
+}
