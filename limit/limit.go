@@ -124,7 +124,7 @@ func Joins(cg cgroup.Host, path string) ([]string, error) {
 	trees, err := cg.Legacy(legacies()...)
 	var files []string
 	for _, tree := range trees {
-		file := filepath.Join(tree.Mount, path, "cgroup.procs")
+		file := filepath.Join(tree.Mount, path, "tasks")
 		if _, err := os.Lstat(file); err == nil {
 			files = append(files, file)
 		}
