@@ -47,6 +47,7 @@ func forGuests() []entry {
 		{"hashify", groupMake, "make equal files of guests one (vhashify)", newHashify},
 		{"unify", groupMake, "the same as hashify (vunify)", newUnify},
 		{"unhashify", groupMake, "give guests copies of what is one", newUnhashify},
+		{"copy", groupMake, "make a copy of a guest on another host, over ssh", newCopy},
 		{"commit", groupMake, "make an image of what a guest is", newCommit},
 		{"rebase", groupMake, "lay a stopped guest over another image", newRebase},
 		{"snapshot", groupMake, "take, list, compare, give back, delete what a guest was", newSnapshot},
