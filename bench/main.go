@@ -67,6 +67,7 @@ func sections() []section {
 		{"unified", "equal files made one", (*bench).unified},
 		{"together", "guests upon one image", (*bench).together},
 		{"hundreds", "200 guests looked at", (*bench).hundreds},
+		{"legacy", "vserver-stat, and directories of the old tools", (*bench).legacy},
 		{"shares", "processor time by shares, reservation and cap", (*bench).shares},
 		{"set", "limits of a running guest changed", (*bench).set},
 		{"view", "reads of a guest's view", (*bench).view},

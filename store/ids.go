@@ -35,22 +35,44 @@ const idsWait = 10 * time.Second
 // guest.ErrInvalid.
 func Reserve(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
 	return changeRecords(d, func(records []Record) ([]Record, error) {
-		a, err := newAllocator(d, n, records)
+		s, err := newSurvey(d)
 		if err != nil {
 			return nil, err
 		}
-		if err := a.pick(spec); err != nil {
-			return nil, err
-		}
-		r := Record{XID: spec.XID, Name: n}
-		if of, ok := ids(spec); ok {
-			r.IDBase = of.From
-		}
-		if slices.Contains(records, r) {
-			return records, nil
-		}
-		return append(records, r), nil
+		return s.give(records, n, spec)
 	})
+}
+
+// survey is what is said about numbers on the host outside of the records.
+type survey struct {
+	all   []Entry
+	taken []Range // accounts
+}
+
+func newSurvey(d guest.Dirs) (s survey, err error) {
+	if s.all, err = All(d.Config); err == nil {
+		s.taken, err = Accounts(d.Etc)
+	}
+	return s, err
+}
+
+// give gives guest n its number and range, and adds them to the records.
+func (s *survey) give(records []Record, n guest.Name, spec *guest.Spec) ([]Record, error) {
+	if err := s.allocator(n, records).pick(spec); err != nil {
+		return nil, err
+	}
+	if r := recordOf(n, spec); !slices.Contains(records, r) {
+		records = append(records, r)
+	}
+	return records, nil
+}
+
+func recordOf(n guest.Name, spec *guest.Spec) Record {
+	r := Record{XID: spec.XID, Name: n}
+	if of, ok := ids(spec); ok {
+		r.IDBase = of.From
+	}
+	return r
 }
 
 // Release forgets the numbers of guest n, whose files are all gone, so that a new
@@ -80,12 +102,12 @@ func NextXID(d guest.Dirs) (guest.XID, error) {
 	if err != nil {
 		return 0, err
 	}
-	a, err := newAllocator(d, "", records)
+	all, err := newSurvey(d)
 	if err != nil {
 		return 0, err
 	}
 	var spec guest.Spec
-	err = a.pick(&spec)
+	err = all.allocator("", records).pick(&spec)
 	return spec.XID, err
 }
 
@@ -95,16 +117,9 @@ type allocator struct {
 	taken []Range
 }
 
-func newAllocator(d guest.Dirs, n guest.Name, records []Record) (*allocator, error) {
-	all, err := All(d.Config)
-	if err != nil {
-		return nil, err
-	}
-	taken, err := Accounts(d.Etc)
-	if err != nil {
-		return nil, err
-	}
-	a := &allocator{byXID: make(map[guest.XID]string), taken: taken}
+// allocator is for guest n.
+func (s *survey) allocator(n guest.Name, records []Record) *allocator {
+	a := &allocator{byXID: make(map[guest.XID]string), taken: slices.Clone(s.taken)}
 	for _, r := range records {
 		if r.Name == n {
 			continue
@@ -115,7 +130,7 @@ func newAllocator(d guest.Dirs, n guest.Name, records []Record) (*allocator, err
 			a.taken = append(a.taken, Range{From: r.IDBase, To: r.IDBase + guest.IDs - 1, Owner: owner})
 		}
 	}
-	for _, e := range all {
+	for _, e := range s.all {
 		if e.Spec == nil || e.Name == n {
 			continue
 		}
@@ -126,7 +141,7 @@ func newAllocator(d guest.Dirs, n guest.Name, records []Record) (*allocator, err
 			a.taken = append(a.taken, r)
 		}
 	}
-	return a, nil
+	return a
 }
 
 func (a *allocator) pick(spec *guest.Spec) error {

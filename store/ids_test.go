@@ -180,3 +180,36 @@ func FuzzRecords(f *testing.F) {
 		}
 	})
 }
+
+// TestEnrollTogether: one start gives all directories of old their numbers, so that the
+// others find theirs without a look at each other.
+func TestEnrollTogether(t *testing.T) {
+	d := guest.DefaultDirs(t.TempDir())
+	for _, n := range []string{"a", "b", "wrong"} {
+		dir := filepath.Join(d.Config, n)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Symlink("/vservers/"+n, filepath.Join(dir, "vdir")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(filepath.Join(d.Config, "wrong/context"), []byte("no number\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := Enroll(d, "a"); err != nil {
+		t.Fatal(err)
+	}
+	before, err := Records(d)
+	if err != nil || len(before) != 2 || before[0].XID == before[1].XID {
+		t.Fatalf("records %v, %v", before, err)
+	}
+	lock, err := Lock(recordsFile(d)+".lock", 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Release()
+	if err := Enroll(d, "b"); err != nil { // which would wait for the lock
+		t.Error(err)
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -154,7 +155,8 @@ func Numbers(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
 
 // Enroll gives guest n, if a directory of Linux-VServer's says what is wanted of it, what
 // that cannot say: a number when it had dynamic ones, and a range of ids. They are its own
-// until it is deleted.
+// until it is deleted. The first of many directories that come together gets them for all:
+// hundreds that start at once would else read each other's one after the other.
 func Enroll(d guest.Dirs, n guest.Name) error {
 	if !Old(d.Spec(n)) {
 		return nil
@@ -163,10 +165,45 @@ func Enroll(d guest.Dirs, n guest.Name) error {
 	if err == nil {
 		err = Numbers(d, n, spec)
 	}
-	if err == nil {
-		err = Reserve(d, n, spec)
+	if err != nil {
+		return err
 	}
-	return err
+	records, err := Records(d)
+	if err != nil || slices.Contains(records, recordOf(n, spec)) {
+		return err
+	}
+	return changeRecords(d, func(records []Record) ([]Record, error) {
+		if slices.Contains(records, recordOf(n, spec)) { // meanwhile
+			return records, nil
+		}
+		s, err := newSurvey(d)
+		if err != nil {
+			return nil, err
+		}
+		if records, err = s.give(records, n, spec); err != nil {
+			return nil, err
+		}
+		return s.giveOthers(d, records), nil
+	})
+}
+
+// giveOthers gives all directories that have none yet their numbers. What is wrong with
+// one is told when it starts.
+func (s *survey) giveOthers(d guest.Dirs, records []Record) []Record {
+	had := make(map[guest.Name]bool, len(records))
+	for _, r := range records {
+		had[r.Name] = true
+	}
+	for _, e := range s.all {
+		if e.Spec == nil || had[e.Name] || !Old(d.Spec(e.Name)) {
+			continue
+		}
+		spec := *e.Spec
+		if more, err := s.give(records, e.Name, &spec); err == nil {
+			records = more
+		}
+	}
+	return records
 }
 
 // Rendered is the spec that the directory of Linux-VServer's of guest n says, as text,
