@@ -2,10 +2,12 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	"github.com/spf13/cobra"
 
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/host"
 )
@@ -35,7 +37,7 @@ vserver `+program+` web1 --help`,
 				return err
 			}
 			code, err := host.RunPackager(ctx, t.host, n, program, args, t.plain())
-			return t.ended(n, code, err)
+			return t.ended(n, code, hintRescue(n, err))
 		}))
 }
 
@@ -57,7 +59,7 @@ vserver web1 pkg get-conffiles`,
 				return usageHint("vserver pkg --help", "want install, remove, update, upgrade or get-conffiles")
 			}
 			code, err := host.Manage(ctx, t.host, n, args[0], args[1:], t.plain())
-			return t.ended(n, code, err)
+			return t.ended(n, code, hintRescue(n, err))
 		}))
 }
 
@@ -73,6 +75,14 @@ vserver web1 chkconfig httpd on`,
 			}
 			return t.runIn(n, execFlags{}, append([]string{"chkconfig"}, args...))
 		}))
+}
+
+// hintRescue says how a guest that is stopped gets packages all the same.
+func hintRescue(n guest.Name, err error) error {
+	if errors.Is(err, guest.ErrStopped) {
+		return fault.Hint(err, "vserver "+string(n)+" start --rescue runs it without its init")
+	}
+	return err
 }
 
 // passing has a command take all words as they are, but for --help alone.

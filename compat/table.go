@@ -105,6 +105,8 @@ func others() []tool {
 			make: newVlogin, failed: 1, misused: 1},
 		{name: "vprocunhide", about: "Does nothing: each guest has a /proc of its own, whose entries its view decides.",
 			make: newUnhide},
+		{name: "vshelper", make: gone("no kernel calls a helper: vserverd sees how a guest ends",
+			"hooks.post-stop of its spec, or `vserver set NAME restart=always`"), raw: true},
 		{name: "vserver-build", usage: "-n NAME -m METHOD [OPTION...] [-- OPTION...]", about: "Makes a guest: `vserver NAME build`.",
 			make: newVserverBuild, failed: 1, misused: 1, raw: true},
 		{name: "vsomething", usage: "[-q] COMMAND [--] NAME...|FILTER... -- ARG...", about: `
