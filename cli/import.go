@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -98,7 +99,7 @@ func (t *tool) takeIn(ctx context.Context, f importFlags, n guest.Name, file str
 	if len(f.wishes.sets) > 0 {
 		o.Change = f.wishes.change
 	}
-	p := t.newProgress(n)
+	p := t.newProgress(cmp.Or(n, "import")) // the name may be in the file
 	o.Progress = p
 	made, err := host.Import(ctx, t.host, n, in, o)
 	p.end(err == nil)
