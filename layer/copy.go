@@ -40,6 +40,22 @@ func (c *Copy) Run(ctx context.Context, from, to *file.Dir) error {
 	return c.self(from, to)
 }
 
+// Paths is Run for directories by their paths. These are roots or layers themselves, which
+// no guest can exchange.
+func (c *Copy) Paths(ctx context.Context, from, to string) error {
+	src, err := file.OpenDir(from)
+	if err != nil {
+		return err
+	}
+	defer src.Close()
+	dst, err := file.OpenDir(to)
+	if err != nil {
+		return err
+	}
+	defer dst.Close()
+	return c.Run(ctx, src, dst)
+}
+
 // self gives a directory what there is of another beside its entries.
 func (c *Copy) self(from, to *file.Dir) error {
 	st, err := from.Self()

@@ -8,7 +8,6 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/host/files"
-	"vserver/kernel/file"
 	"vserver/layer"
 	"vserver/quota"
 	"vserver/quota/sized"
@@ -44,7 +43,8 @@ func settle(d guest.Dirs, n guest.Name, spec *guest.Spec, a *quota.Area) error {
 			return err
 		}
 		for _, own := range files.Own(spec.Root) {
-			if err := copyTree(ctx, filepath.Join(dir, own), filepath.Join(at, own), layer.Shift{From: spec.FirstID(), To: spec.FirstID()}); err != nil {
+			c := layer.Copy{Shift: layer.Shift{From: spec.FirstID(), To: spec.FirstID()}, Devices: true}
+			if err := c.Paths(ctx, filepath.Join(dir, own), filepath.Join(at, own)); err != nil {
 				return err
 			}
 		}
@@ -54,22 +54,4 @@ func settle(d guest.Dirs, n guest.Name, spec *guest.Spec, a *quota.Area) error {
 		return err
 	}
 	return sized.Sweep(dir)
-}
-
-func copyTree(ctx context.Context, from, to string, s layer.Shift) error {
-	src, err := file.OpenDir(from) //house:allow a root or layer itself, which no guest can exchange
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	dst, err := file.OpenDir(to)
-	if err != nil {
-		return err
-	}
-	defer dst.Close()
-	if err := layer.Alike(src, dst, s); err != nil {
-		return err
-	}
-	c := layer.Copy{Shift: s, Devices: true}
-	return c.Run(ctx, src, dst)
 }

@@ -14,7 +14,6 @@ import (
 	"vserver/host/life"
 	"vserver/host/snapshot"
 	"vserver/host/state"
-	"vserver/kernel/file"
 	"vserver/layer"
 	"vserver/stack"
 	"vserver/step"
@@ -132,19 +131,5 @@ func (b *builder) copied(ctx context.Context, from guest.Name) error {
 	tree := old.Root.Tree(b.dirs.Guest(from))
 	b.say.Say("copy %s", tree)
 	c := layer.Copy{Shift: layer.Shift{From: old.TreeID(), To: b.full.FirstID()}, Devices: b.full.Userns == guest.UsernsNone}
-	return copyTree(ctx, c, tree, to)
-}
-
-func copyTree(ctx context.Context, c layer.Copy, from, to string) error {
-	src, err := file.OpenDir(from)
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	dst, err := file.OpenDir(to)
-	if err != nil {
-		return err
-	}
-	defer dst.Close()
-	return c.Run(ctx, src, dst)
+	return c.Paths(ctx, tree, to)
 }

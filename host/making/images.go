@@ -59,7 +59,7 @@ func (b *builder) copyImage(ctx context.Context, dir string) error {
 		return err
 	}
 	b.say.Say("copy image %s", name)
-	return copyTree(ctx, layer.Copy{}, tree, dir)
+	return new(layer.Copy).Paths(ctx, tree, dir)
 }
 
 // hintImages says where the images are to be seen.

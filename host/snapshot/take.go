@@ -177,18 +177,8 @@ func subvolume(from, to string) (done bool, err error) {
 // CopyTree copies a tree with all that a guest can have in it, whose ids begin at base in
 // from and at own in to.
 func CopyTree(ctx context.Context, from, to string, base, own uint32) error {
-	src, err := file.OpenDir(from) //house:allow a root or layer itself, which no guest can exchange
-	if err != nil {
-		return err
-	}
-	defer src.Close()
-	dst, err := file.OpenDir(to)
-	if err != nil {
-		return err
-	}
-	defer dst.Close()
 	c := layer.Copy{Shift: layer.Shift{From: base, To: own}, Devices: true}
-	return c.Run(ctx, src, dst)
+	return c.Paths(ctx, from, to)
 }
 
 // settle has the layer on the disk before a list names it, where the file system does not
