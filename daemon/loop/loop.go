@@ -17,7 +17,8 @@ import (
 type Loop struct {
 	epoll   int
 	sources map[int32]*Source
-	number  int32 // of the last source, to tell a stale event from a new one
+	number  int32     // of the last source, to tell a stale event from a new one
+	next    time.Time // when the first of the timers is due; zero when that is not known
 	timers  []*Timer
 
 	wakeR, wakeW int
@@ -120,6 +121,9 @@ func (l *Loop) Drop(s *Source) {
 func (l *Loop) After(d time.Duration, do func()) *Timer {
 	t := &Timer{time.Now().Add(d), do}
 	l.timers = append(l.timers, t)
+	if t.when.Before(l.next) {
+		l.next = t.when
+	}
 	return t
 }
 
@@ -127,6 +131,7 @@ func (l *Loop) After(d time.Duration, do func()) *Timer {
 func (l *Loop) Cancel(t *Timer) {
 	for i, x := range l.timers {
 		if x == t {
+			l.next = time.Time{}
 			last := len(l.timers) - 1
 			l.timers[i], l.timers[last] = l.timers[last], nil
 			l.timers = l.timers[:last]
@@ -171,17 +176,30 @@ func (l *Loop) patience() int {
 	if len(l.timers) == 0 {
 		return -1
 	}
+	if !l.next.IsZero() {
+		return l.until()
+	}
 	next := l.timers[0].when
 	for _, t := range l.timers {
 		if t.when.Before(next) {
 			next = t.when
 		}
 	}
+	l.next = next
+	return l.until()
+}
+
+// until is patience when the next timer is known.
+func (l *Loop) until() int {
+	next := l.next
 	return int(max(0, min(time.Until(next)+time.Millisecond-1, time.Hour)) / time.Millisecond)
 }
 
 // ring does what is due; what that adds waits for the next turn.
 func (l *Loop) ring(now time.Time) {
+	if now.Before(l.next) {
+		return
+	}
 	var due []*Timer
 	for _, t := range l.timers {
 		if !t.when.After(now) {

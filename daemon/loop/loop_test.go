@@ -130,3 +130,38 @@ func TestPost(t *testing.T) {
 	turn(t, l, func() bool { return n == 50 })
 	all.Wait()
 }
+
+// The first timer is the first, whichever was set or forgotten before.
+func TestFirstTimer(t *testing.T) {
+	l := newLoop(t)
+	var got []string
+	late := l.After(time.Hour, func() { got = append(got, "late") })
+	soon := l.After(time.Minute, func() { got = append(got, "soon") })
+	if p := l.patience(); p > 60000 {
+		t.Errorf("waits %d ms for what is due in a minute", p)
+	}
+	l.Cancel(soon)
+	if p := l.patience(); p <= 60000 {
+		t.Errorf("waits %d ms for what was forgotten", p)
+	}
+	l.After(0, func() { got = append(got, "now") })
+	turn(t, l, func() bool { return len(got) > 0 })
+	l.Cancel(late)
+	if !slices.Equal(got, []string{"now"}) {
+		t.Errorf("rang %q", got)
+	}
+}
+
+// BenchmarkTurn is an event among the timers of 200 guests.
+func BenchmarkTurn(b *testing.B) {
+	l := newLoop(b)
+	for range 200 {
+		l.After(time.Hour, func() {})
+	}
+	for b.Loop() {
+		l.Post(func() {})
+		if err := l.Turn(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
