@@ -73,6 +73,15 @@ func Check(all []Entry, taken []Range) []Clash {
 	return c.found
 }
 
+// Alone tells that changes of these keys are the guest's own matter: Check looks at
+// nothing of them. So nobody has to read the specs of all others, 0.1 ms each.
+func Alone(paths []string) bool {
+	return !slices.ContainsFunc(paths, func(path string) bool {
+		section, _, _ := strings.Cut(path, ".")
+		return !slices.Contains([]string{"limits", "init", "console", "hooks"}, section)
+	})
+}
+
 type checker struct {
 	specs map[guest.Name]*guest.Spec
 	names []guest.Name

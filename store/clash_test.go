@@ -72,3 +72,15 @@ func TestCheck(t *testing.T) {
 		})
 	}
 }
+
+// TestAlone sees that no key is left out that Check finds something wrong with.
+func TestAlone(t *testing.T) {
+	for _, path := range []string{"xid", "idbase", "userns", "hostname", "network.addresses", "boot.depends"} {
+		if Alone([]string{"limits.memory", path}) {
+			t.Errorf("nobody else minds %s", path)
+		}
+	}
+	if !Alone([]string{"limits.memory", "init.command"}) || !Alone(nil) {
+		t.Error("others mind a guest's limits")
+	}
+}

@@ -100,14 +100,14 @@ func change(d guest.Dirs, n guest.Name, edit func(path string, text []byte) ([]b
 	if err != nil {
 		old = nil // it is being mended
 	}
-	if c.Warnings, err = admit(d, n, path, after, spec, old); err != nil {
-		return c, err
-	}
 	was := old
 	if was == nil {
 		was = new(guest.Spec) // all that is set counts then
 	}
 	if c.Paths, err = settings.Differences(was, spec); err != nil {
+		return c, err
+	}
+	if c.Warnings, err = admit(d, n, path, after, spec, old, c.Paths); err != nil {
 		return c, err
 	}
 	if err := resize(d, n, &c, spec); err != nil {
@@ -124,9 +124,9 @@ func change(d guest.Dirs, n guest.Name, edit func(path string, text []byte) ([]b
 	return c, follow(d, n, old, &c)
 }
 
-// admit refuses a spec that clashes with what else is there.
-func admit(d guest.Dirs, n guest.Name, path string, text []byte, spec, old *guest.Spec) (warnings []error, err error) {
-	if err := pinned(d, n, path, text, spec, old); err != nil {
+// admit refuses a spec that clashes with what else is there; it differs from old in paths.
+func admit(d guest.Dirs, n guest.Name, path string, text []byte, spec, old *guest.Spec, paths []string) (warnings []error, err error) {
+	if err := pinned(d, n, path, text, spec, old); err != nil || old != nil && store.Alone(paths) {
 		return nil, err
 	}
 	all, err := store.All(d.Config)
