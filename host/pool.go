@@ -6,6 +6,7 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/host/files"
 	"vserver/host/gallery"
 	"vserver/host/unification"
 	"vserver/unify"
@@ -44,7 +45,7 @@ func UnifyImages(ctx context.Context, h *Host, words []string, o UnifyOptions) (
 // Hashify unifies the files of a guest, stopped or running.
 func Hashify(ctx context.Context, h *Host, n guest.Name, o HashifyOptions) (Hashified, error) {
 	out, err := unification.Guest(ctx, h.Dirs, n, o)
-	return out, fault.New(string(n), "hashify", err)
+	return out, fault.New(string(n), "hashify", files.HintFull(err, h.Dirs.Data))
 }
 
 // Unhashify makes files of a stopped guest that are unified its own again.

@@ -5,6 +5,7 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/host/files"
 	"vserver/host/making"
 	"vserver/host/snapshot"
 	"vserver/stack"
@@ -24,7 +25,7 @@ var ErrNoSnapshot = stack.ErrNoSnapshot
 // TakeSnapshot takes a snapshot of a guest, running or not, called by the time for "".
 func TakeSnapshot(ctx context.Context, h *Host, n guest.Name, name string) (Snapshot, error) {
 	s, err := snapshot.Create(ctx, h.Dirs, n, name)
-	return s, fault.New(string(n), "snapshot", err)
+	return s, fault.New(string(n), "snapshot", files.HintFull(err, h.Dirs.Data))
 }
 
 // Snapshots lists those of a guest, the oldest first.
@@ -41,5 +42,5 @@ func DeleteSnapshot(h *Host, n guest.Name, name string) error {
 // Rollback gives a stopped guest the files of a snapshot, of the last one for "".
 func Rollback(ctx context.Context, h *Host, n guest.Name, name string) (Snapshot, error) {
 	s, err := snapshot.Restore(ctx, h.Dirs, n, name)
-	return s, fault.New(string(n), "rollback", err)
+	return s, fault.New(string(n), "rollback", files.HintFull(err, h.Dirs.Data))
 }

@@ -9,6 +9,7 @@ import (
 	"vserver/guest"
 	"vserver/host/balance"
 	"vserver/host/config"
+	"vserver/host/files"
 	"vserver/host/inside"
 	"vserver/host/life"
 	"vserver/host/making"
@@ -86,7 +87,7 @@ func (h *Host) Build(ctx context.Context, n guest.Name, spec *guest.Spec, src bu
 // Clone makes guest n like guest from, or like a snapshot of it. change, when not nil, can
 // alter the spec before it is used.
 func (h *Host) Clone(ctx context.Context, from, n guest.Name, change func(*guest.Spec) error, o CloneOptions) error {
-	return fault.New(string(n), "build", making.Clone(ctx, h.Dirs, from, n, change, o))
+	return fault.New(string(n), "build", files.HintFull(making.Clone(ctx, h.Dirs, from, n, change, o), h.Dirs.Data))
 }
 
 // Delete removes guest n: its spec, its files, its notes, the image that was made for

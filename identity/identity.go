@@ -89,10 +89,10 @@ func (id Identity) ApplyName(r *layer.Root) error {
 		return err
 	}
 	text := hostsFile(hosts, strings.TrimSpace(old), id.Hostname, id.Address)
-	return errors.Join(
-		r.Write("etc/hostname", []byte(id.Hostname+"\n"), 0o644, 0, 0),
-		r.Write("etc/hosts", []byte(text), 0o644, 0, 0),
-	)
+	if err := r.Write("etc/hostname", []byte(id.Hostname+"\n"), 0o644, 0, 0); err != nil {
+		return err
+	}
+	return r.Write("etc/hosts", []byte(text), 0o644, 0, 0)
 }
 
 // read gives the text of a file, "" when it is not there or is no small file.

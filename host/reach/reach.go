@@ -85,7 +85,7 @@ func Copy(parent context.Context, d guest.Dirs, from []Place, to Place, o Option
 	for _, n := range slices.Compact(names) {
 		if err := c.see(d, n); err != nil {
 			c.Close()
-			return about(n, err)
+			return files.HintFull(about(n, err), d.Data)
 		}
 	}
 	var watchers sync.WaitGroup

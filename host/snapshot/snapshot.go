@@ -17,7 +17,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	"vserver/fault"
@@ -25,6 +24,7 @@ import (
 	"vserver/host/files"
 	"vserver/host/life"
 	"vserver/host/state"
+	"vserver/kernel/file"
 	"vserver/pool"
 	"vserver/quota/sized"
 	"vserver/stack"
@@ -43,9 +43,7 @@ func Create(ctx context.Context, d guest.Dirs, n guest.Name, name string) (s sta
 			return err
 		}
 		defer t.release()
-		if err := t.room(); err != nil {
-			return err
-		}
+		t.room()
 		if err := stack.CheckName(name); err != nil {
 			return err
 		}
@@ -55,9 +53,19 @@ func Create(ctx context.Context, d guest.Dirs, n guest.Name, name string) (s sta
 		t.name = name
 		err = step.Run(ctx, "snapshot", t.steps())
 		s = t.made
-		return err
+		return errors.Join(err, t.swept())
 	})
 	return s, err
+}
+
+// swept removes layers that a merging has put others in the place of, unless a snapshot
+// or another guest lists them.
+func (t *taking) swept() error {
+	if t.merging == nil {
+		return nil
+	}
+	t.release()
+	return stack.Sweep(t.dirs)
 }
 
 // do puts right what the dead left and holds the guest's lock.
@@ -78,6 +86,7 @@ type taking struct {
 	old     []stack.Layer // of the guest until now
 	new     stack.Layer
 	layers  []stack.Layer // the new one over the old ones
+	merging *merging      // of some of the old ones, which come first; nil for none
 	name    string        // of a snapshot; "" for none
 	// list, when not nil, puts the layers into somebody else's list.
 	list    func([]stack.Layer) error
@@ -130,19 +139,21 @@ func start(d guest.Dirs, n guest.Name) (*taking, error) {
 	return t, err
 }
 
-// room refuses one layer too many.
-func (t *taking) room() error {
-	if len(t.layers) <= stack.Deepest {
-		return nil
+// room has the oldest layers made one where the new one would be too many.
+func (t *taking) room() {
+	if t.merging = merges(t.dirs, t.n, &t.spec, t.old); t.merging != nil {
+		t.layers = append([]stack.Layer{t.new}, t.merging.layers()...)
 	}
-	return fmt.Errorf("lies on %d layers already, and no more go: %w", len(t.old), guest.ErrUnsupported)
 }
 
 // moves tells whether the guest's own files themselves become the layer.
 func (t *taking) moves() bool { return !t.running && t.spec.Root.Kind == guest.RootOverlay }
 
-func (t *taking) steps() []step.Step {
-	list := []step.Step{{Name: "mark layer " + t.new.ID, Do: t.mark, Undo: t.discard}}
+func (t *taking) steps() (list []step.Step) {
+	if t.merging != nil {
+		list = t.merging.steps(t.moves()) // a guest that runs has the others open
+	}
+	list = append(list, step.Step{Name: "mark layer " + t.new.ID, Do: t.mark, Undo: t.discard})
 	if t.moves() {
 		list = append(list,
 			step.Step{Name: "make empty files of its own", Do: t.prepare},
@@ -162,14 +173,11 @@ func (t *taking) mark(context.Context) error { return stack.Mark(t.dirs, t.new) 
 
 // discard removes the layer, unless the guest lists it: then it is done.
 func (t *taking) discard() error {
-	all, err := stack.All(t.dirs.Guest(t.n))
-	if err != nil {
-		return err
+	err := discard(t.dirs, t.n, t.new)
+	if listed, serr := file.Exists(t.new.Dir(t.dirs)); listed || serr != nil {
+		err = errors.Join(err, serr, stack.Strip(t.dirs, t.new))
 	}
-	if slices.ContainsFunc(all, func(l stack.Layer) bool { return l.ID == t.new.ID }) {
-		return t.finish(context.Background())
-	}
-	return errors.Join(stack.Remove(t.dirs, t.new), stack.Unmark(t.dirs, t.new))
+	return err
 }
 
 // snapshot is the record of what is taken.
@@ -210,7 +218,11 @@ func (t *taking) record(context.Context) error {
 }
 
 func (t *taking) finish(context.Context) error {
-	return errors.Join(stack.Strip(t.dirs, t.new), stack.Unmark(t.dirs, t.new))
+	err := errors.Join(stack.Strip(t.dirs, t.new), stack.Unmark(t.dirs, t.new))
+	if t.merging != nil {
+		err = errors.Join(err, stack.Unmark(t.dirs, t.merging.new))
+	}
+	return err
 }
 
 // List gives the snapshots of a guest, the oldest first.

@@ -183,8 +183,10 @@ func CopyTree(ctx context.Context, from, to string, base, own uint32) error {
 
 // settle has the layer on the disk before a list names it, where the file system does not
 // see to that by itself.
-func (t *taking) settle() error {
-	dir, err := file.OpenDir(t.new.Dir(t.dirs))
+func (t *taking) settle() error { return settle(t.new.Dir(t.dirs)) }
+
+func settle(layer string) error {
+	dir, err := file.OpenDir(layer)
 	if err != nil {
 		return err
 	}
@@ -209,13 +211,11 @@ func Layers(ctx context.Context, d guest.Dirs, n guest.Name, list func([]stack.L
 			return errors.Join(err, list(t.old))
 		}
 	}
-	if err := t.room(); err != nil {
-		return err
-	}
+	t.room()
 	if err := step.Run(ctx, "layer", t.steps()); err != nil || !t.moves() {
 		return err
 	}
-	return list(t.layers)
+	return errors.Join(list(t.layers), t.swept())
 }
 
 // empty tells whether the guest has layers and nothing of its own over them.

@@ -17,6 +17,7 @@ import (
 	"vserver/guest"
 	"vserver/host/files"
 	"vserver/host/life"
+	"vserver/host/snapshot"
 	"vserver/host/state"
 	"vserver/kernel/file"
 	"vserver/quota/sized"
@@ -194,7 +195,7 @@ func (w *work) move(ctx context.Context, s *unify.Store, x *unify.Exclusions) er
 	if w.o.DryRun {
 		return w.survey(ctx, s, x)
 	}
-	l, err := w.layer()
+	l, err := w.layer(ctx)
 	if err != nil {
 		return err
 	}
@@ -221,7 +222,7 @@ func (w *work) move(ctx context.Context, s *unify.Store, x *unify.Exclusions) er
 
 // layer gives the layer beneath the guest's own that files are moved into: the one that it
 // has, unless that is another's too.
-func (w *work) layer() (stack.Layer, error) {
+func (w *work) layer(ctx context.Context) (stack.Layer, error) {
 	l, is, err := stack.Unified(w.dirs, w.name)
 	if err != nil {
 		return l, err
@@ -231,11 +232,10 @@ func (w *work) layer() (stack.Layer, error) {
 			return l, err
 		}
 	}
-	l, err = stack.Lay(w.dirs, w.name, files.Own(w.spec.Root))
-	if errors.Is(err, guest.ErrUnsupported) {
-		err = fault.Hint(err, "vserver "+string(w.name)+" snapshot list: fewer snapshots are fewer layers")
+	if err := snapshot.Room(ctx, w.dirs, w.name, &w.spec); err != nil {
+		return l, err
 	}
-	return l, err
+	return stack.Lay(w.dirs, w.name, files.Own(w.spec.Root))
 }
 
 // survey tells what would come of it.
