@@ -125,3 +125,55 @@ func TestMountShared(t *testing.T) {
 	}
 	w.stop("web1")
 }
+
+// On a disk of an old kernel: ids are shown and kept, the guest's limit holds, and many
+// layers become fewer by links within the guest's project.
+func TestMountDisk(t *testing.T) {
+	need.VM(t)
+	w := worldAt(t, need.Disk(t, "ext4", 128<<20, "prjquota", "-O", "quota,project"))
+	w.guest("web1", func(s *guest.Spec) { s.Limits.Disk = 16 << 20 })
+	if err := Adopt(t.Context(), w.Host, "web1"); err != nil {
+		t.Fatal(err)
+	}
+	at := filepath.Join(need.TempDir(t), "at")
+	if err := os.Mkdir(at, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	if err := MountRoot(t.Context(), w.Host, "web1", at, true); err != nil {
+		t.Fatal(err)
+	}
+	err := os.WriteFile(filepath.Join(at, "etc/big"), make([]byte, 32<<20), 0o644)
+	if !errors.Is(err, syscall.EDQUOT) && !errors.Is(err, syscall.ENOSPC) {
+		t.Errorf("more than the limit: %v", err)
+	}
+	err = errors.Join(os.Remove(filepath.Join(at, "etc/big")), os.WriteFile(filepath.Join(at, "etc/made"), []byte("made"), 0o640),
+		os.Chown(filepath.Join(at, "etc/made"), 33, 44), UmountRoot(w.Host, "web1", at))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if left := uncounted(t, w.Dirs.Guest("web1"), 101); len(left) > 0 {
+		t.Errorf("not counted: %v", left)
+	}
+	if err := MountRoot(t.Context(), w.Host, "web1", at, false); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := os.ReadFile(filepath.Join(at, "etc/made")); err != nil || string(text) != "made" {
+		t.Errorf("read-only: %q %v", text, err)
+	}
+	if err := UmountRoot(w.Host, "web1", ""); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 14 { // each of a MiB: copied they would not fit
+		if err := seen(t, w.Host, "web1").Write(fmt.Sprint("etc/f", i), make([]byte, 1<<20), 0o644, 0, 0); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := TakeSnapshot(t.Context(), w.Host, "web1", fmt.Sprint(i)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.start("web1")
+	if out, _ := w.sh("web1", "ls /etc/f* | wc -l; stat -c %u:%g:%a /etc/made"); out != "14\n33:44:640\n" {
+		t.Errorf("the guest sees %q", out)
+	}
+	w.stop("web1")
+}

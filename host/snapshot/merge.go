@@ -77,7 +77,7 @@ func (m *merging) merge(ctx context.Context) error {
 		var trees []layer.Tree
 		for _, l := range m.oldest {
 			tree := filepath.Join(l.Dir(m.dirs), name)
-			if there, err := file.Exists(tree); err != nil { //house:allow a layer itself, which no guest can exchange
+			if there, err := file.Exists(tree); err != nil {
 				return err
 			} else if there {
 				trees = append(trees, layer.Tree{Dir: tree, Base: l.Base})
