@@ -53,6 +53,9 @@ func (d *Disk) Set(l guest.Limits) error {
 		return err
 	}
 	err = d.grow(l.Disk)
+	if errors.Is(err, syscall.EPERM) {
+		err = fault.Hint(err, "root of this host lacks CAP_SYS_RESOURCE, as in a container: see doc/limits.md")
+	}
 	if err != nil && l.Disk > size {
 		err = errors.Join(err, d.image.Truncate(int64(size)), loop.Resized(d.dev))
 	}
