@@ -24,18 +24,21 @@ func (h Host) Controllers() ([]string, error) {
 }
 
 // Enable makes v2 controllers available to the group at path, by enabling them in
-// every group above it, the topmost first. What is enabled already is not written
-// again. The error is guest.ErrUnsupported when the hierarchy lacks one of them.
+// every group above it, the topmost first. What is enabled already is not written again,
+// but in the last of them: another that enables it right now has it told as enabled before
+// the group has its files, and a write waits for that one (both take cgroup_mutex). The
+// error is guest.ErrUnsupported when the hierarchy lacks one of them.
 func (h Host) Enable(path string, controllers ...string) error {
-	for _, dir := range ancestors(path) {
-		if err := h.enableBelow(dir, controllers); err != nil {
+	up := ancestors(path)
+	for i, dir := range up {
+		if err := h.enableBelow(dir, controllers, i == len(up)-1); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (h Host) enableBelow(dir string, controllers []string) error {
+func (h Host) enableBelow(dir string, controllers []string, anyway bool) error {
 	g, err := h.Open(dir)
 	if err != nil {
 		return err
@@ -47,7 +50,7 @@ func (h Host) enableBelow(dir string, controllers []string) error {
 	}
 	var want []string
 	for _, c := range controllers {
-		if !slices.Contains(on, c) {
+		if anyway || !slices.Contains(on, c) {
 			want = append(want, "+"+c)
 		}
 	}
