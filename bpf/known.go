@@ -183,3 +183,18 @@ func (t *text) datagramKey() {
 	t.store(fp, stackKey+24, addr)
 	t.put(fp, stackKey+28, syscall.IPPROTO_UDP)
 }
+
+// single goes to no when the guest has SingleIP and another address is asked than its first
+// one, which are at these offsets of context and entry.
+func (t *text) single(no string, first, asked, size int16) {
+	several := t.label("several")
+	t.load(r1, entry, entryFlags)
+	t.add(ebpf.And32(r1, int32(SingleIP)))
+	t.is(r1, 0, several)
+	for i := int16(0); i < size; i += 4 {
+		t.load(r1, ctx, asked+i)
+		t.load(r2, entry, first+i)
+		t.add(ebpf.JumpIfReg(r1, ebpf.Differs, r2, no))
+	}
+	t.here(several)
+}

@@ -330,29 +330,33 @@ func (t *text) stranger() {
 }
 
 // slot looks for a listener in one slot: of the address, of the wildcard of its family
-// and, for IPv4, of that of IPv6.
+// and, for IPv4, of that of IPv6. With SingleIP a wildcard is but the first address.
 func (t *text) slot(slot int32) {
 	t.mov(r1, addr)
 	t.add(ebpf.Or(r1, slot<<16))
 	t.store(fp, stackKey+24, r1)
-	six, asked := t.label("six"), t.label("asked")
+	six, any, done := t.label("six"), t.label("any"), t.label("done")
 	t.load(r1, ctx, lookupFamily)
 	t.isnt(r1, familyFour, six)
 	t.load(r1, ctx, lookupLocal4)
 	t.mappedKey(stackKey+8, r1)
 	t.try()
+	t.single(done, entryV4, lookupLocal4, 4)
 	t.put(fp, stackKey+20, 0)
-	t.jump(asked)
+	t.try()
+	t.jump(any)
 	t.here(six)
 	for i := int16(0); i < 16; i += 4 {
 		t.load(r1, ctx, lookupLocal6+i)
 		t.store(fp, stackKey+8+i, r1)
 	}
-	t.here(asked)
 	t.try()
+	t.single(done, entryV6, lookupLocal6, 16)
+	t.here(any)
 	t.put8(fp, stackKey+8, 0)
 	t.put8(fp, stackKey+16, 0)
 	t.try()
+	t.here(done)
 }
 
 // try takes the listener of the key on the stack, if there is one that can have the
