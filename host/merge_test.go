@@ -196,3 +196,36 @@ func TestMergeKilled(t *testing.T) {
 		t.Errorf("left: %q", names)
 	}
 }
+
+// On btrfs layers are subvolumes, between which there are no links: files are shared by
+// reflinks. On XFS they are links.
+func TestMergeDisk(t *testing.T) {
+	need.Root(t)
+	need.Overlay(t)
+	for kind, size := range map[string]int64{"btrfs": 256 << 20, "xfs": 320 << 20} {
+		t.Run(kind, func(t *testing.T) {
+			w := worldAt(t, need.Disk(t, kind, size, ""))
+			w.guest("web1", nil)
+			for i := range stack.Deepest + 2 {
+				change(t, w.Host, "web1", i)
+				if _, err := TakeSnapshot(t.Context(), w.Host, "web1", fmt.Sprint(i)); err != nil {
+					t.Fatal(err)
+				}
+			}
+			want := shows(t, w.Host, "web1")
+			if _, err := Rollback(t.Context(), w.Host, "web1", fmt.Sprint(stack.Deepest)); err != nil {
+				t.Fatal(err)
+			}
+			change(t, w.Host, "web1", stack.Deepest+1)
+			if got := shows(t, w.Host, "web1"); got != want {
+				t.Errorf("%s\ninstead of\n%s", got, want)
+			}
+			if err := w.Delete(t.Context(), "web1", DeleteOptions{}); err != nil {
+				t.Error(err)
+			}
+			if names := layersOf(t, w.Host); len(names) > 0 {
+				t.Errorf("left: %q", names)
+			}
+		})
+	}
+}
