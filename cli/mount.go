@@ -2,6 +2,8 @@ package cli
 
 import (
 	"context"
+	"fmt"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -77,4 +79,11 @@ func mountedText(m *guest.RootMount) string {
 		return m.Dir + ", to be written to"
 	}
 	return m.Dir + ", read-only"
+}
+
+// mounted is that as a line of status.
+func mounted(b *strings.Builder, m *guest.RootMount) {
+	if m != nil {
+		fmt.Fprintf(b, "Mounted:              %s\n", mountedText(m))
+	}
 }

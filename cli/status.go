@@ -113,6 +113,7 @@ func (t *tool) statusText(s guest.Status) string {
 		if s.Reclaimed > 0 {
 			fmt.Fprintf(&b, "Taken back:           %s of memory, while it was idle\n", mebibytes(int64(s.Reclaimed)))
 		}
+		mounted(&b, s.Mounted)
 		for i, line := range poolLines(s.Limits) {
 			label := ""
 			if i == 0 {
@@ -132,9 +133,7 @@ func (t *tool) statusText(s guest.Status) string {
 		return ""
 	}
 	fmt.Fprintf(&b, "Vserver '%s' is stopped\n", s.Name)
-	if s.Mounted != nil {
-		fmt.Fprintf(&b, "Mounted:              %s\n", mountedText(s.Mounted))
-	}
+	mounted(&b, s.Mounted)
 	if e := s.LastExit; e != nil {
 		fmt.Fprintf(&b, "Last end:             %s\n", ending(*e, time.Now()))
 		for i, line := range t.lastLines(s.Name, statusLines) {

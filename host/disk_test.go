@@ -307,6 +307,10 @@ func TestDiskQgroup(t *testing.T) {
 	if out, code := w.fill(n, "/big", 32); code == 0 || !strings.Contains(out, "uota") {
 		t.Errorf("more than the limit: %d %s", code, out)
 	}
+	big := hostFile(t, filepath.Join(need.TempDir(t), "big"), strings.Repeat("x", 24<<20))
+	if err := CopyFiles(t.Context(), w.Host, []CopyPlace{big}, CopyPlace{Guest: n, Path: "/pushed"}, CopyOptions{}); !errors.Is(err, syscall.EDQUOT) {
+		t.Errorf("pushed more than the limit: %v", err)
+	}
 	if _, err := w.Set(n, []string{"limits.inodes=1000"}); !errors.Is(err, guest.ErrUnsupported) {
 		t.Errorf("a number of files: %v", err)
 	}
