@@ -63,6 +63,7 @@ func sections() []section {
 		{"inside", "the kernel's services inside guests, beside the host", (*bench).inside},
 		{"neighbour", "a guest beside one that takes all it can get", (*bench).neighbour},
 		{"images", "images written out, taken in, read again", (*bench).images},
+		{"parcels", "guests written as one stream, and taken in", (*bench).parcels},
 		{"storage", "clones, snapshots, and guests upon an image", (*bench).storage},
 		{"unified", "equal files made one", (*bench).unified},
 		{"together", "guests upon one image", (*bench).together},
