@@ -56,9 +56,9 @@ func Reader(r io.Reader) (io.Reader, error) {
 func Writer(w io.Writer, kind string, level int) (io.WriteCloser, error) {
 	switch kind {
 	case "zstd":
-		// On one processor: who feeds it and who takes from it have the others, and
-		// handing blocks around costs a fifth more.
-		return zstd.NewWriter(w, zstd.WithEncoderLevel(zstdLevel(level)), zstd.WithEncoderConcurrency(1))
+		// Two at once, matches of one block and entropy of the last, are all that a stream
+		// can use; the zstd tool reads and writes beside its work too.
+		return zstd.NewWriter(w, zstd.WithEncoderLevel(zstdLevel(level)), zstd.WithEncoderConcurrency(2))
 	case "gzip":
 		if level == 0 {
 			level = gzip.DefaultCompression
