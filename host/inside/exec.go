@@ -269,6 +269,7 @@ func attend(ctx context.Context, child *spawn.Child, io *stdio.Files, signals *s
 		return 0, err
 	}
 	signals.to(fd)
+	defer signals.end()
 	defer context.AfterFunc(ctx, func() { pidfd.Signal(fd, syscall.SIGTERM) })()
 	ws, err := child.Wait()
 	if err != nil {

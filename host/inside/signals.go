@@ -50,19 +50,20 @@ func (s *signals) to(fd int) {
 	if s.heard == nil {
 		return
 	}
-	go func() {
+	go func(heard chan os.Signal, over chan struct{}) {
 		for {
 			select {
-			case sig := <-s.heard:
+			case sig := <-heard:
 				pidfd.Signal(fd, sig.(syscall.Signal))
-			case <-s.over:
+			case <-over:
 				return
 			}
 		}
-	}()
+	}(s.heard, s.over)
 }
 
-// end has them do again what they did before.
+// end has them do again what they did before, before the pidfd is closed. It may be
+// called again.
 func (s *signals) end() {
 	if s.relay != nil {
 		s.relay.End()
@@ -71,4 +72,5 @@ func (s *signals) end() {
 		signal.Stop(s.heard)
 		close(s.over)
 	}
+	*s = signals{}
 }
