@@ -251,7 +251,7 @@ func (c *copying) one(f Place, into *file.Dir, as string) error {
 		defer e.Close()
 		st, err := e.Stat()
 		if err == nil && st.Type() == file.TypeDir {
-			err = fault.Hint(fmt.Errorf("%s: is a directory: %w", f, guest.ErrInvalid), "-r copies directories")
+			err = fault.Hint(fmt.Errorf("%s: is a directory: %w", f, guest.ErrInvalid), "vserver cp -r copies directories")
 		} else if err == nil && st.Type() != file.TypeFile {
 			err = fmt.Errorf("%s: is %s, no file: %w", f, kindOf(st), guest.ErrInvalid)
 		}
