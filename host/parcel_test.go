@@ -313,6 +313,41 @@ func TestExportRunning(t *testing.T) {
 	w.stop("web1")
 }
 
+// TestExportWriter writes a guest while a program in it writes records one after the other:
+// the copy has none without those before it, and all that
+// were there when the export began.
+func TestExportWriter(t *testing.T) {
+	w := newWorld(t)
+	w.guest("web1", nil)
+	w.start("web1")
+	w.sh("web1", "(i=0; while :; do i=$((i+1)); echo $i >>/root/log; echo $i >/root/new; mv /root/new /root/last; done) >/dev/null 2>&1 &")
+	count := func(n guest.Name) (records, last int) {
+		t.Helper()
+		out, _ := w.sh(n, "awk '$1 != NR {exit 1} END {print NR}' /root/log && cat /root/last")
+		if _, err := fmt.Sscan(out, &records, &last); err != nil {
+			t.Fatalf("%s: %q, %v", n, out, err)
+		}
+		return records, last
+	}
+	for n := 0; n < 100; n, _ = count("web1") {
+	}
+	before, _ := count("web1")
+	text, err := vserver(t, w.root, nil, "web1", "export")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := vserver(t, w.root, text, "import", "web2", "-", "--trust"); err != nil {
+		t.Fatal(err)
+	}
+	after, _ := count("web1")
+	w.stop("web1")
+	w.start("web2")
+	if records, last := count("web2"); records < before || records > after || last != records && last != records-1 {
+		t.Errorf("%d records, the last is %d; %d before, %d after", records, last, before, after)
+	}
+	w.stop("web2")
+}
+
 // sinceRunning brings what web1, which runs, has changed to a copy.
 func sinceRunning(t *testing.T, w *world) {
 	t.Helper()
