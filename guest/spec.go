@@ -115,6 +115,7 @@ type Rights struct {
 	Seccomp         Seccomp           `yaml:"seccomp" doc:"default: an allow-list of system calls. none: no filter" default:"default"`
 	Syscalls        []string          `yaml:"syscalls" doc:"system calls allowed beyond the default filter"`
 	Nesting         bool              `yaml:"nesting" doc:"let the guest make user namespaces, and leave /proc unmasked, as container runtimes inside need it"`
+	Personality     []string          `yaml:"personality" doc:"what its programs take the kernel for, as setarch(8): linux32, uname26, ..."`
 	NoNewPrivileges bool              `yaml:"no_new_privileges" doc:"set-user-ID programs gain nothing (breaks sudo)"`
 }
 

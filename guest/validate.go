@@ -265,6 +265,11 @@ func (v *validator) rights(r *Rights) {
 			v.bad(at, "%q: want the name of a system call, or of a family of sockets as AF_PACKET", name)
 		}
 	})
+	each(v, "rights.personality", r.Personality, func(at, name string) {
+		if _, err := ParsePersonality([]string{name}); err != nil {
+			v.fail(at, err)
+		}
+	})
 	if r.Seccomp == SeccompNone && len(r.Syscalls) > 0 {
 		v.bad("rights.syscalls", "has no meaning with seccomp: none")
 	}

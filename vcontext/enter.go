@@ -107,6 +107,9 @@ func (r *Rights) limit(t *spawn.Table) {
 // comes first and the capabilities last: each needs some that may be among those
 // dropped.
 func (r *Rights) confine(t *spawn.Table, uid, gid uint32, groups []uint32) {
+	if r.Personality != 0 {
+		t.Personality(r.Personality)
+	}
 	if r.NoNewPrivs {
 		t.NoNewPrivs()
 	}

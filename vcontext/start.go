@@ -58,9 +58,11 @@ type Rights struct {
 	Filter     seccomp.Filter
 	Listened   bool // Filter leaves calls to a supervisor: see spawn.Child.Listener
 	NoNewPrivs bool
-	Rlimits    map[string]guest.Rlimit
-	Nice       int          // 0: as the caller's
-	IOPrio     guest.IOPrio // 0: by the niceness
+	// Personality is what personality(2) takes; 0: as the caller's.
+	Personality uint32
+	Rlimits     map[string]guest.Rlimit
+	Nice        int          // 0: as the caller's
+	IOPrio      guest.IOPrio // 0: by the niceness
 }
 
 // Options gives how the first process is cloned; it is born in the group cgroup.

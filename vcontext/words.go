@@ -29,6 +29,9 @@ func RightsOf(userns, ownNet, hidden bool, views guest.ViewFlags, want guest.Rig
 		NoNewPrivs: want.NoNewPrivileges,
 		Rlimits:    limits,
 	}
+	if out.Personality, err = guest.ParsePersonality(want.Personality); err != nil {
+		return out, err
+	}
 	out.Caps = uint64(caps) & (1<<(out.LastCap+1) - 1)
 	if !userns {
 		out.Caps &= cred.Permitted()

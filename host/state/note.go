@@ -66,17 +66,10 @@ func (n *Note) text() []byte {
 	for _, f := range n.flags() {
 		put(f.key, strconv.FormatBool(*f.value))
 	}
-	for _, w := range n.Rights.Bcaps {
-		put("bcap", w)
-	}
-	for _, w := range n.Rights.Ccaps {
-		put("ccap", w)
-	}
-	for _, w := range n.Rights.Flags {
-		put("flag", w)
-	}
-	for _, w := range n.Rights.Syscalls {
-		put("syscall", w)
+	for _, l := range n.words() {
+		for _, w := range *l.list {
+			put(l.key, w)
+		}
 	}
 	for _, image := range n.Images {
 		put("image", image)
@@ -130,6 +123,17 @@ func parseTime(text string) (time.Time, error) {
 	return t.Local(), err
 }
 
+type wordList struct {
+	key  string
+	list *[]string
+}
+
+// words are the lists of words among the guest's rights.
+func (n *Note) words() []wordList {
+	r := &n.Rights
+	return []wordList{{"bcap", &r.Bcaps}, {"ccap", &r.Ccaps}, {"flag", &r.Flags}, {"personality", &r.Personality}, {"syscall", &r.Syscalls}}
+}
+
 type flag struct {
 	key   string
 	value *bool
@@ -154,6 +158,12 @@ func parseNote(text string) (*Note, error) {
 }
 
 func (n *Note) take(key, value string) (err error) {
+	for _, l := range n.words() {
+		if l.key == key {
+			*l.list = append(*l.list, value)
+			return nil
+		}
+	}
 	var number uint64
 	switch key {
 	case "pid":
@@ -187,14 +197,6 @@ func (n *Note) take(key, value string) (err error) {
 		n.Addrs = append(n.Addrs, a)
 	case "seccomp":
 		n.Rights.Seccomp = guest.Seccomp(value)
-	case "bcap":
-		n.Rights.Bcaps = append(n.Rights.Bcaps, value)
-	case "ccap":
-		n.Rights.Ccaps = append(n.Rights.Ccaps, value)
-	case "flag":
-		n.Rights.Flags = append(n.Rights.Flags, value)
-	case "syscall":
-		n.Rights.Syscalls = append(n.Rights.Syscalls, value)
 	case "image":
 		n.Images = append(n.Images, value)
 	case "env":

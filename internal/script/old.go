@@ -90,10 +90,10 @@ func oldFiles(n string) []oldFile {
 	case "plain1":
 		return append(list,
 			oldFile{"context", "40001\n"}, oldFile{"contxt", "40002\n"}, oldFile{"uts/nodename", "plain1.example.org"},
-			oldFile{"apps/init/style", "plain\n"}, oldFile{"/sbin/init", "#!/bin/sh\ntrap 'exit 0' TERM INT USR2\nwhile :; do sleep 0.1; done\n"},
+			oldFile{"apps/init/style", "plain\n"}, oldFile{"/sbin/init", "#!/bin/sh\ntrap 'exit 0' TERM INT USR2\nuname -r >/root/kernel\nwhile :; do sleep 0.1; done\n"},
 			oldFile{"apps/init/mark", "default\n"}, oldFile{"interfaces/dev", "lo\n"}, oldFile{"interfaces/prefix", "32\n"},
 			oldFile{"interfaces/0/ip", "192.0.2.41\n"}, oldFile{"interfaces/0/name", "p1"},
-			oldFile{"rlimits/rss", "65536\n"}, oldFile{"rlimits/nproc.hard", "200\n"}, oldFile{"flags", "virt_mem\nvirt_uptime\n"},
+			oldFile{"personality", "LINUX\nUNAME26\n"}, oldFile{"rlimits/rss", "65536\n"}, oldFile{"rlimits/nproc.hard", "200\n"}, oldFile{"flags", "virt_mem\nvirt_uptime\n"},
 			oldFile{"bcapabilities", "CAP_NET_RAW\n!SYS_PTRACE\n"},
 			oldFile{"fstab", "none /proc proc defaults 0 0\nnone /tmp tmpfs size=16m,mode=1777 0 0\nnas:/x /mnt nfs rw 0 0\n$WORK/srv /data none bind,ro 0 0\n"},
 			oldFile{"scripts/initialize", "echo initialize $2 $PWD >&2\nDONT_SKIP_DEFAULTS=1\n"},

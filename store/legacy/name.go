@@ -161,10 +161,15 @@ func (r *reader) personality() {
 	if !ok {
 		return
 	}
-	f := Finding{Key: "personality", Value: strings.Join(lines, " "), Fate: Passed, Why: "is the kernel's own"}
-	if text := strings.ToUpper(strings.Join(lines, " ")); text != "" && text != "LINUX" {
-		f.Fate, f.Why = Refused, "a guest's processes begin as the kernel's own kind"
-		f.Instead = "setarch(8) as the command: init.command: [/usr/bin/setarch, i686, --uname-2.6, /sbin/init]"
-	}
-	r.tell(f)
+	f := Finding{Key: "personality", Value: strings.Join(lines, " "), To: "rights.personality"}
+	r.set(f, func(s *guest.Spec) {
+		s.Rights.Personality = nil
+		for _, word := range strings.FieldsFunc(strings.ToLower(strings.Join(lines, " ")), func(c rune) bool { return c == ',' || c == ' ' }) {
+			word = strings.TrimPrefix(word, "per_")
+			if word == "linux_32bit" {
+				word = "addr_limit_32bit" // which is all it is
+			}
+			s.Rights.Personality = add(s.Rights.Personality, word)
+		}
+	})
 }

@@ -163,6 +163,8 @@ func word(t reflect.Type, path string, preset bool) object {
 		return absolute(dots)
 	case "rights.syscalls[]":
 		return append(o, member{"pattern", `^[a-z0-9][a-z0-9_]*$`})
+	case "rights.personality[]":
+		return append(o, member{"enum", guest.Personalities()})
 	case "network.flags[]":
 		return append(o, member{"pattern", `^[!~]*([Nn][Xx][Ff]_)?(info_)?(` + anyCase(append(guest.NetFlagNames(), "remap_lback", "allow_lback")) + ")$"})
 	case "network.ncaps[]":
