@@ -15,6 +15,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"vserver/archive"
 	"vserver/guest"
@@ -198,6 +199,12 @@ func (l Label) check() error {
 	for _, im := range l.Images {
 		if pool.CheckName(im.Name) != nil || !isDigest(im.Meta.Digest) {
 			return bad("image %.200q", im.Name)
+		}
+		m := im.Meta
+		for _, word := range []string{m.Method, m.Source, m.Guest, m.Distribution, m.Release, m.Arch, m.Origin} {
+			if strings.ContainsFunc(word, func(r rune) bool { return !unicode.IsPrint(r) }) { // a terminal will have it
+				return bad("image %s: %.200q", im.Name, word)
+			}
 		}
 	}
 	for _, s := range l.Snapshots {

@@ -46,6 +46,7 @@ func TestLabel(t *testing.T) {
 		"many layers":            func(l *Label) { l.Layers = make([]string, 40) },
 		"an image up":            func(l *Label) { l.Images[0].Name = "../x" },
 		"an image without sum":   func(l *Label) { l.Images[0].Meta.Digest = "" },
+		"an image's escapes":     func(l *Label) { l.Images[0].Meta.Source = "\x1b[2J" },
 		"a snapshot up":          func(l *Label) { l.Snapshots[0].Name = "../x" },
 		"a snapshot's layer":     func(l *Label) { l.Snapshots[0].Stack[0] = "fedcba9876543210 0" },
 		"a snapshot's odd layer": func(l *Label) { l.Snapshots[0].Stack[0] = "../x 0" },
