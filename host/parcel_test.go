@@ -179,9 +179,14 @@ func TestImportBroken(t *testing.T) {
 	}
 	broken["cut at the end"] = text[:len(text)-1]
 	for what, stream := range broken {
-		if out, err := vserver(t, root, stream, "import", "web2", "-"); err == nil {
-			t.Errorf("%s: taken in: %s", what, out)
-			h.Delete(t.Context(), "web2", DeleteOptions{})
+		if _, err := vserver(t, root, stream, "import", "web2", "-"); err == nil {
+			// Some bits of a zstd stream say nothing: what is in it is then as it was.
+			if !strings.HasPrefix(what, "flipped") || content(t, h, "web2", "etc/mine") != "now" || content(t, h, "web2", "etc/more") != strings.Repeat("more\n", 40_000) {
+				t.Errorf("%s: taken in", what)
+			}
+			if err := h.Delete(t.Context(), "web2", DeleteOptions{}); err != nil {
+				t.Error(err)
+			}
 		} else if lines := strings.Split(strings.TrimSpace(err.Error()), "\n"); !strings.Contains(lines[len(lines)-1], "vserver: ") {
 			t.Errorf("%s: %v", what, err)
 		}
