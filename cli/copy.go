@@ -218,7 +218,7 @@ func (t *tool) remoteError(to string, err error) error {
 	case unreachable:
 		return fault.Hint(fmt.Errorf("%s: cannot be reached by ssh", to), "try `ssh "+to+" vserver version`; --ssh gives options")
 	case noCommand:
-		return fault.Hint(fmt.Errorf("%s: has no vserver", to), "install it there, or name a user who finds it")
+		return fault.Hint(fmt.Errorf("%s: has no vserver", to), "install it there (`make install`), or name a user who finds it")
 	case -1:
 		return fmt.Errorf("%s: %w", to, exit)
 	default:

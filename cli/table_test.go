@@ -73,7 +73,7 @@ func TestPages(t *testing.T) {
 	}
 }
 
-var commandRE = regexp.MustCompile(`\bvserver ([A-Za-z0-9_.-]+)(?: ([A-Za-z0-9_.-]+))?`)
+var commandRE = regexp.MustCompile(`(?:^|[^.\w])vserver ([A-Za-z0-9_.-]+)(?: ([A-Za-z0-9_.-]+))?`)
 
 // wrongCommands finds command lines of ours in a text that have no verb.
 func wrongCommands(text string) (problems []string) {

@@ -25,7 +25,7 @@ func (u *unpacking) onto(ctx context.Context) error {
 	}
 	if err != nil {
 		return fault.Hint(fmt.Errorf("the stream has what changed since snapshot %s: %w", u.is.Since.Name, err),
-			"import the stream of that snapshot first")
+			"`vserver import` the stream of that snapshot first")
 	}
 	if !u.o.Replace {
 		return fault.Hint(fmt.Errorf("the stream has what changed since snapshot %s: %w", u.is.Since.Name, guest.ErrExists),
@@ -127,7 +127,7 @@ func (u *unpacking) above(ctx context.Context, trees []string, old []stack.Layer
 	}
 	if count+len(common) > stack.Deepest {
 		return fault.Hint(fmt.Errorf("would lie on %d layers, and no more than %d go: %w", count+len(common), stack.Deepest, guest.ErrUnsupported),
-			"export it without --since, and import that under another name")
+			"`vserver export` it without --since, and import that under another name")
 	}
 	made := make([]stack.Layer, count)
 	for i := range slices.Backward(made) {

@@ -26,10 +26,10 @@ func (d *Disk) Check(l guest.Limits) error {
 	switch {
 	case l.Disk == 0:
 		return fault.Hint(fmt.Errorf("limits.disk: the guest's own files are in an image, which ends somewhere: %w", guest.ErrUnsupported),
-			"set it to a size; lifting it takes a new guest")
+			"`vserver set NAME limits.disk=SIZE` with a size; lifting it takes a new guest")
 	case l.Disk < size:
 		return fault.Hint(fmt.Errorf("limits.disk: %v: the image has %v, and gets no smaller: %w", l.Disk, size, guest.ErrUnsupported),
-			"a smaller one takes a new guest")
+			"a smaller one takes a new guest: `vserver export`, `vserver import NAME FILE --set limits.disk=SIZE`")
 	}
 	if l.Inodes == 0 {
 		return nil

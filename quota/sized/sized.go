@@ -86,7 +86,7 @@ func format(ctx context.Context, path string, inodes guest.Count) error {
 	}
 	out, err := exec.CommandContext(ctx, "mkfs."+kind, append(args, path)...).CombinedOutput()
 	if errors.Is(err, exec.ErrNotFound) {
-		return fault.Hint(fmt.Errorf("limits.disk: an image needs mkfs.%s: %w", kind, guest.ErrUnsupported), "apt-get install e2fsprogs")
+		return fault.Hint(fmt.Errorf("limits.disk: an image needs mkfs.%s: %w", kind, guest.ErrUnsupported), "`apt-get install e2fsprogs`")
 	}
 	if err != nil {
 		return fmt.Errorf("mkfs.%s: %w: %s", kind, err, strings.TrimSpace(string(out)))
@@ -140,7 +140,7 @@ func open(path string) (*Disk, error) {
 
 func noLoop(err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
-		return fault.Hint(fmt.Errorf("limits.disk: an image needs loop devices: %w", errors.Join(err, guest.ErrUnsupported)), "modprobe loop")
+		return fault.Hint(fmt.Errorf("limits.disk: an image needs loop devices: %w", errors.Join(err, guest.ErrUnsupported)), "`modprobe loop`")
 	}
 	return err
 }
