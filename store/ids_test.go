@@ -213,3 +213,30 @@ func TestEnrollTogether(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A spec that somebody wrote by hand gets what it does not say: never ids of the host.
+func TestEnrollByHand(t *testing.T) {
+	d := guest.DefaultDirs(t.TempDir())
+	if err := os.MkdirAll(d.Config, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for n, text := range map[guest.Name]string{"high": "xid: 40001\n", "none": "hostname: none\n", "root": "xid: 40002\nuserns: none\n"} {
+		if err := os.WriteFile(d.Spec(n), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if err := Enroll(d, n); err != nil {
+			t.Fatal(err)
+		}
+		spec, err := Load(d.Spec(n))
+		if err == nil {
+			err = Numbers(d, n, spec)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		full := spec.WithDefaults(n)
+		if own := n != "root"; full.XID == 0 || !Numbered(&full) || own != (full.FirstID() >= guest.IDs) {
+			t.Errorf("%s: xid %d, ids from %d", n, full.XID, full.FirstID())
+		}
+	}
+}

@@ -134,11 +134,17 @@ func (t trustedFS) ReadLink(name string) (string, error) { return fs.ReadLink(t.
 // ReadDir lists a directory.
 func (t trustedFS) ReadDir(name string) ([]fs.DirEntry, error) { return fs.ReadDir(t.FS, name) }
 
-// Numbers fills in what a guest of Linux-VServer's directory cannot say of itself, from
-// what has been given to it: a number, when it had dynamic ones, and its range of ids.
-func Numbers(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
+// Numbered tells whether a spec says which number its guest has and, if that is to have a
+// range of ids of its own, which one.
+func Numbered(spec *guest.Spec) bool {
 	_, ranged := ids(spec)
-	if spec.XID != 0 && (ranged || spec.Userns == guest.UsernsNone) {
+	return spec.XID != 0 && (ranged || spec.Userns == guest.UsernsNone)
+}
+
+// Numbers fills in what a spec does not say (see Numbered), from what has been given to
+// the guest. Without that it has ids of the host's own.
+func Numbers(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
+	if Numbered(spec) {
 		return nil
 	}
 	records, err := Records(d)
@@ -153,14 +159,11 @@ func Numbers(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
 	return nil
 }
 
-// Enroll gives guest n, if a directory of Linux-VServer's says what is wanted of it, what
-// that cannot say: a number when it had dynamic ones, and a range of ids. They are its own
-// until it is deleted. The first of many directories that come together gets them for all:
-// hundreds that start at once would else read each other's one after the other.
+// Enroll gives guest n what its spec does not say: a number, and a range of ids. They are
+// its own until it is deleted. So a directory of Linux-VServer's gets them, and a spec that
+// somebody wrote by hand. The first of many directories that come together gets them for
+// all: hundreds that start at once would else read each other's one after the other.
 func Enroll(d guest.Dirs, n guest.Name) error {
-	if !Old(d.Spec(n)) {
-		return nil
-	}
 	spec, err := Load(d.Spec(n))
 	if err == nil {
 		err = Numbers(d, n, spec)

@@ -68,10 +68,11 @@ func Start(ctx context.Context, d guest.Dirs, n guest.Name, o StartOptions) (*Ru
 		return nil, err
 	}
 	defer unlock()
-	if err := store.Enroll(d, n); err != nil {
+	spec, err := enrolled(d, n)
+	if err != nil {
 		return nil, err
 	}
-	r, err := starting(d, n, o)
+	r, err := starting(d, n, spec, o)
 	if err != nil {
 		return nil, err
 	}
@@ -90,18 +91,38 @@ func Start(ctx context.Context, d guest.Dirs, n guest.Name, o StartOptions) (*Ru
 
 // PlanStart gives the steps of a start without taking any.
 func PlanStart(d guest.Dirs, n guest.Name) ([]step.Step, error) {
-	r, err := starting(d, n, StartOptions{})
+	spec, err := state.Load(d, n)
+	if err != nil {
+		return nil, err
+	}
+	r, err := starting(d, n, spec, StartOptions{})
 	if err != nil {
 		return nil, err
 	}
 	return r.steps(), nil
 }
 
-func starting(d guest.Dirs, n guest.Name, o StartOptions) (*Run, error) {
+// enrolled reads the spec of a guest that is to have a number and ids of its own.
+func enrolled(d guest.Dirs, n guest.Name) (*guest.Spec, error) {
+	if store.Old(d.Spec(n)) {
+		if err := store.Enroll(d, n); err != nil {
+			return nil, err
+		}
+	}
 	spec, err := state.Load(d, n)
-	if err != nil {
+	if err != nil || store.Numbered(spec) {
+		return spec, err
+	}
+	if err := store.Enroll(d, n); err != nil {
 		return nil, err
 	}
+	if spec, err = state.Load(d, n); err == nil && !store.Numbered(spec) {
+		err = fmt.Errorf("xid %d: no range of ids: %w", spec.XID, guest.ErrInvalid)
+	}
+	return spec, err
+}
+
+func starting(d guest.Dirs, n guest.Name, spec *guest.Spec, o StartOptions) (*Run, error) {
 	if err := files.Whole(d, n, spec); err != nil {
 		return nil, err
 	}
