@@ -88,6 +88,9 @@ func (w *worker) quit() {
 // listenAnew makes the socket's file again that somebody removed, unless another
 // vserverd has done so.
 func (w *worker) listenAnew() {
+	if err := proto.MakeRun(w.dirs); err != nil {
+		return
+	}
 	unlock, err := proto.Lock(w.dirs)
 	if err != nil {
 		return

@@ -197,6 +197,9 @@ func (p process) foreground() (code int, err error) {
 
 // listen makes the socket, unless a vserverd has it.
 func (p process) listen() (fd int, err error) {
+	if err := proto.MakeRun(p.dirs); err != nil {
+		return -1, err
+	}
 	unlock, err := proto.Lock(p.dirs)
 	if err != nil {
 		return -1, err

@@ -57,6 +57,9 @@ func Launch(dirs guest.Dirs) error {
 	if os.Getenv(launchedVar) != "" {
 		return fmt.Errorf("launch: %s is not vserverd: %w", os.Args[0], guest.ErrUnsupported)
 	}
+	if err := MakeRun(dirs); err != nil {
+		return err
+	}
 	unlock, err := Lock(dirs)
 	if err != nil {
 		return err
@@ -95,12 +98,12 @@ func broken(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
-// Lock is held by who starts or ends the listening of vserverd. The directory of
-// notes is made when it is not there.
+// MakeRun makes the directory of notes, in which vserverd's socket is, if it is not there.
+func MakeRun(dirs guest.Dirs) error { return os.MkdirAll(dirs.Run, 0o711) }
+
+// Lock is held by who starts or ends the listening of vserverd. It fails when there is no
+// directory of notes.
 func Lock(dirs guest.Dirs) (unlock func(), err error) {
-	if err := os.MkdirAll(dirs.Run, 0o711); err != nil {
-		return nil, err
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	lock, err := file.WaitLock(ctx, filepath.Join(dirs.Run, "vserverd.lock"))
