@@ -17,8 +17,8 @@ import (
 func TestMain(m *testing.M) { need.Main(m) }
 
 func TestSettings(t *testing.T) {
-	got, err := parseSettings(strings.NewReader("# what we want\n\nmodule xfs\nmodule btrfs\nprogram rsync\nondisk /usr\ndisk 64\nmemory 512\nseconds 7\n"))
-	want := settings{modules: []string{"xfs", "btrfs"}, programs: []string{"rsync"}, onDisk: []string{"/usr"}, disks: []int64{64 << 20}, memory: 512, patience: 7 * time.Second}
+	got, err := parseSettings(strings.NewReader("# what we want\n\nmodule xfs\nmodule btrfs\nprogram rsync\nondisk /usr\ndisk 64\nmemory 512\nseconds 7\ncuts 2\n"))
+	want := settings{modules: []string{"xfs", "btrfs"}, programs: []string{"rsync"}, onDisk: []string{"/usr"}, disks: []int64{64 << 20}, memory: 512, cuts: 2, patience: 7 * time.Second}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
@@ -27,7 +27,7 @@ func TestSettings(t *testing.T) {
 		"module a b":       "1: want a word and a value",
 		"\nmemory lots":    "2: memory lots: want a positive number",
 		"disk 0":           "1: disk 0: want a positive number",
-		"colour 3":         "1: colour: want module, program, ondisk, disk, memory or seconds",
+		"colour 3":         "1: colour: want module, program, ondisk, disk, memory, cuts or seconds",
 		"#\n#\nseconds -1": "3: seconds -1: want a positive number",
 	} {
 		if _, err := parseSettings(strings.NewReader(text)); err == nil || err.Error() != want {
