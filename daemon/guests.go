@@ -138,15 +138,22 @@ func (w *worker) forget(g *watched) {
 
 // serve has what all guests need somebody for done, each thing unless somebody does it yet.
 func (w *worker) serve() {
-	w.during(&w.steered, w.acts.Steer)
+	w.during(&w.steered, again, w.acts.Steer)
 	if w.acts.Mend != nil {
-		w.during(&w.mended, func(ctx context.Context) error { return w.acts.Mend(ctx, w.say) })
+		w.during(&w.mended, again, func(ctx context.Context) error { return w.acts.Mend(ctx, w.say) })
 	}
 }
 
+// What failed for guests is tried again after some time, twice as long each time.
+const (
+	again     = time.Second
+	againMost = time.Minute
+)
+
 // during does something that ends by itself or when there are no guests, and then again
-// when there are some. stop ends it; it is nil while nobody does it.
-func (w *worker) during(stop *func(), do func(context.Context) error) {
+// when there are some; after pause when it failed. stop ends it; it is nil while nobody
+// does it.
+func (w *worker) during(stop *func(), pause time.Duration, do func(context.Context) error) {
 	if *stop != nil || do == nil {
 		return
 	}
@@ -158,11 +165,21 @@ func (w *worker) during(stop *func(), do func(context.Context) error) {
 			idle := ctx.Err() != nil // the last guest was gone
 			end()
 			*stop = nil
+			next := again
 			if err != nil {
 				w.say("%v", err)
+				next = min(2*pause, againMost)
 			}
-			if idle && len(w.guests) > 0 {
-				w.during(stop, do)
+			repeat := func() {
+				if len(w.guests) > 0 {
+					w.during(stop, next, do)
+				}
+			}
+			switch {
+			case err != nil:
+				w.loop.After(pause, repeat)
+			case idle:
+				repeat()
 			}
 		})
 	}()
