@@ -21,11 +21,7 @@ const parkedChain = "parked"
 // them. The mark is taken from the packet: rules of the host do not see it, but its routing
 // has. It does nothing when that is done already.
 func Parked(connected bool) error {
-	last := parkedChain
-	if connected {
-		last = connectedChain
-	}
-	there, err := nft.Exists(table(), last)
+	there, err := parks(connected)
 	if err != nil || there {
 		return unable(err)
 	}
@@ -34,6 +30,10 @@ func Parked(connected bool) error {
 		return err
 	}
 	defer unlock()
+	// Another may have done it meanwhile, and for connected sockets as well.
+	if there, err = parks(connected); err != nil || there {
+		return unable(err)
+	}
 	conn, err := nft.Open()
 	if err != nil {
 		return unable(err)
@@ -52,6 +52,15 @@ func Parked(connected bool) error {
 		return unable(err)
 	}
 	return nil
+}
+
+// parks tells whether it is done already. What is done for connected sockets serves all.
+func parks(connected bool) (bool, error) {
+	there, err := nft.Exists(table(), parkedChain)
+	if err != nil || !there || !connected {
+		return there, err
+	}
+	return nft.Exists(table(), connectedChain)
 }
 
 // mark is some bits of a mark, and what they are.
