@@ -204,6 +204,9 @@ func TestParked(t *testing.T) {
 		a udp4 e
 		a bind e 192.0.2.10:1002
 		a connect e 192.0.2.11:5300
+	`)
+	until(t, "answers are led", led)
+	agent.Play(t, agents, `
 		a send e 192.0.2.11:5300 eight
 		b recv s = eight [::ffff:192.0.2.10]
 		b send s [::ffff:192.0.2.10]:1002 nine
