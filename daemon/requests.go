@@ -106,6 +106,7 @@ func (cl *client) request(msg []byte, files []int) {
 		w.sockets.Take(r.Name, files)
 	case proto.VerbCalls:
 		w.calls.Take(r.Name, files)
+		cl.answer(nil)
 	case proto.VerbViews:
 		cl.answer(w.views.Take(r.Name, r.PID, files))
 	case proto.VerbAttach:

@@ -91,12 +91,11 @@ func Serves(dirs guest.Dirs, name guest.Name, files []int) error {
 	return err
 }
 
-// Calls hands vserverd the listener of a filter that leaves system calls to it, and a
-// pidfd of the guest's init. Both stay the caller's. It does not wait.
-func Calls(dirs guest.Dirs, name guest.Name, listener, init int) error {
-	_, err := ask(func() (int, error) { return dial(dirs) }, VerbCalls+" "+string(name), false,
-		func(int) error { return nil }, listener, init)
-	return err
+// TellCalls hands vserverd the listener of a filter that leaves system calls to it, and a
+// pidfd of the guest's init. It does not wait for the answer, as Tell.
+func TellCalls(dirs guest.Dirs, name guest.Name, listener, init int) (*Told, error) {
+	t := &Told{dirs: dirs, files: []int{listener, init}, fd: -1, msg: VerbCalls + " " + string(name)}
+	return t, t.send()
 }
 
 // answer waits for the answer to a request.

@@ -120,12 +120,18 @@ func (in *Guest) exec(ctx context.Context, c Command) (int, error) {
 	}
 	defer child.Close()
 	io.Started()
-	done, err := in.serve(plan, child)
+	taken, done, err := in.serve(plan, child)
 	if err != nil {
 		return 0, err
 	}
 	defer done()
-	if err := child.Finish(); err != nil {
+	err = child.Finish()
+	if lost := taken(); err == nil && lost != nil {
+		child.Kill()
+		child.Wait()
+		return 0, lost
+	}
+	if err != nil {
 		child.Wait()
 		return notRun(err, c)
 	}

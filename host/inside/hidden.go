@@ -24,44 +24,53 @@ func Serve(group *cgroup.Group, init int, child *spawn.Child) (*facade.Tree, err
 }
 
 // Call has vserverd answer the calls that the filter of child, a process of the guest
-// about to execute, leaves to it.
-func Call(d guest.Dirs, n guest.Name, child *spawn.Child, init int) error {
+// about to execute, leaves to it. taken must follow: it waits until vserverd can be killed
+// and they are answered nevertheless.
+func Call(d guest.Dirs, n guest.Name, child *spawn.Child, init int) (taken func() error, err error) {
 	listener, err := child.Listener()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer syscall.Close(listener)
-	return proto.Calls(d, n, listener, init)
+	told, err := proto.TellCalls(d, n, listener, init)
+	if err != nil {
+		syscall.Close(listener)
+		return nil, err
+	}
+	return func() error {
+		defer syscall.Close(listener)
+		return told.Confirm()
+	}, nil
 }
 
 // unwatched is how long the server of a command is nobody's but ours: most commands
 // have ended by then, and vserverd needs not hear of them.
 const unwatched = 100 * time.Millisecond
 
-// serve starts a server for a command, if the guest's sockets are handed in. done is
-// called when the command has ended: what it left running keeps the server.
-func (in *Guest) serve(plan *vcontext.Enter, child *spawn.Child) (done func(), err error) {
+// serve has the calls of a command answered that its filter leaves to somebody. taken is
+// called when the command is executed, done when it has ended: what it left running keeps
+// the server of its sockets.
+func (in *Guest) serve(plan *vcontext.Enter, child *spawn.Child) (taken func() error, done func(), err error) {
+	taken, done = func() error { return nil }, func() {}
 	if !plan.Listened {
-		return func() {}, nil
+		return taken, done, nil
 	}
 	if !in.Note.Hidden {
-		if err := Call(in.dirs, in.name, child, in.pidfd); err != nil {
+		if taken, err = Call(in.dirs, in.name, child, in.pidfd); err != nil {
 			child.Kill()
-			return nil, err
 		}
-		return func() {}, nil
+		return taken, done, err
 	}
 	tree, err := Serve(in.Group, in.pidfd, child)
 	if err != nil {
 		child.Kill()
-		return nil, err
+		return nil, nil, err
 	}
 	told := make(chan bool)
 	tell := time.AfterFunc(unwatched, func() {
 		proto.Serves(in.dirs, in.name, tree.Files()) // else it serves unwatched
 		close(told)
 	})
-	return func() {
+	return taken, func() {
 		switch {
 		case !tell.Stop():
 			<-told

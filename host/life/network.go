@@ -70,24 +70,26 @@ func (r *Run) showAddresses(context.Context) error {
 }
 
 // serve has the first process's calls answered, if its filter leaves any to a server.
-func (r *Run) serve() error {
+// taken is called when it is executed.
+func (r *Run) serve() (taken func() error, err error) {
+	taken = func() error { return nil }
 	if !r.plan.Listened {
-		return nil
+		return taken, nil
 	}
 	pidfd, err := r.child.Pidfd()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	if !r.spec.Network.Hidden() {
 		return inside.Call(r.dirs, r.name, r.child, pidfd)
 	}
 	tree, err := inside.Serve(r.group, pidfd, r.child)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer tree.Close()
 	// Unwatched it serves as well, but nobody would replace it.
-	return r.complain(proto.Serves(r.dirs, r.name, tree.Files()))
+	return taken, r.complain(proto.Serves(r.dirs, r.name, tree.Files()))
 }
 
 // attendHere attends a guest that nobody else knows of, in the process that waits for

@@ -354,10 +354,14 @@ func (r *Run) release(context.Context) error {
 	if r.pumps != nil {
 		r.pumps.Started()
 	}
-	if err := r.serve(); err != nil {
+	taken, err := r.serve()
+	if err != nil {
 		return err
 	}
-	err := r.child.Finish()
+	err = r.child.Finish()
+	if lost := taken(); err == nil {
+		err = lost
+	}
 	go r.proc.Close() // whoever is the last to hold it waits for the kernel
 	if err == nil && r.told != nil {
 		r.complain(r.told.Confirm())
