@@ -215,6 +215,9 @@ func call(nr uintptr, args ...uintptr) func(*Ground) (string, error) {
 	return func(*Ground) (string, error) { return "", raw(nr, args...) }
 }
 
+// raw makes a system call. What a pointer among the arguments is of does not move meanwhile.
+//
+//go:uintptrescapes
 func raw(nr uintptr, args ...uintptr) error {
 	var a [6]uintptr
 	copy(a[:], args)

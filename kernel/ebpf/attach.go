@@ -77,7 +77,7 @@ func LinkedProgram(link int) (id, namespace uint32, err error) {
 	attr := struct {
 		fd, size uint32
 		info     uint64
-	}{uint32(link), uint32(unsafe.Sizeof(info)), uint64(uintptr(unsafe.Pointer(&info)))}
+	}{uint32(link), uint32(unsafe.Sizeof(info)), fixed(uintptr(unsafe.Pointer(&info)))}
 	_, err = call("describe link", unix.BPF_OBJ_GET_INFO_BY_FD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 	runtime.KeepAlive(&info)
 	return info.program, info.netns, err

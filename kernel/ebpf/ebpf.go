@@ -129,7 +129,14 @@ func call(what string, cmd uintptr, attr unsafe.Pointer, size uintptr) (int, err
 }
 
 // address gives the address of b for the kernel. The caller keeps b alive.
-func address(b []byte) uint64 { return uint64(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) }
+func address(b []byte) uint64 { return fixed(uintptr(unsafe.Pointer(unsafe.SliceData(b)))) }
+
+// fixed is for an address that stands in another structure as a number: what it is of is
+// made on the heap by the directive. On a stack it would move when that grows, which the
+// number would not know.
+//
+//go:uintptrescapes
+func fixed(p uintptr) uint64 { return uint64(p) }
 
 func object(name string) (n [maxName + 1]byte) {
 	copy(n[:maxName], name)

@@ -112,7 +112,7 @@ func Describe(fd int) (Program, error) {
 	attr := struct {
 		fd, size uint32
 		info     uint64
-	}{uint32(fd), uint32(unsafe.Sizeof(info)), uint64(uintptr(unsafe.Pointer(&info)))}
+	}{uint32(fd), uint32(unsafe.Sizeof(info)), fixed(uintptr(unsafe.Pointer(&info)))}
 	_, err := call("describe program", unix.BPF_OBJ_GET_INFO_BY_FD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 	runtime.KeepAlive(&info)
 	runtime.KeepAlive(maps)
@@ -145,7 +145,7 @@ func IDOfMap(fd int) (id uint32, err error) {
 	attr := struct {
 		fd, size uint32
 		info     uint64
-	}{uint32(fd), uint32(unsafe.Sizeof(info)), uint64(uintptr(unsafe.Pointer(&info)))}
+	}{uint32(fd), uint32(unsafe.Sizeof(info)), fixed(uintptr(unsafe.Pointer(&info)))}
 	_, err = call("describe map", unix.BPF_OBJ_GET_INFO_BY_FD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
 	runtime.KeepAlive(&info)
 	return info.id, err
