@@ -20,6 +20,9 @@ func SharesTree(d guest.Dirs, n guest.Name, path string) (bool, error) {
 			continue
 		}
 		spec, err := store.Load(d.Spec(other))
+		if there, gone := store.Exists(d.Spec(other)); err != nil && gone == nil && !there {
+			continue // it was deleted meanwhile
+		}
 		if err != nil {
 			return false, fmt.Errorf("whether %s has files in %s cannot be told: %w", other, path, err)
 		}
