@@ -24,12 +24,12 @@ func (b *bench) storage() (err error) {
 	if err := b.upon("source", "bench@1"); err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, b.must("delete", "source", "copy", "--force")) }()
+	defer func() { err = errors.Join(err, b.must("delete", "source", "twin", "--force")) }()
 	if err := errors.Join(b.must("start", "source"), b.must("exec", "source", "/bin/sh", "-c", "echo own >/etc/motd"),
-		b.must("stop", "source"), b.must("clone", "source", "copy"), b.must("source", "snapshot", "create", "first")); err != nil {
+		b.must("stop", "source"), b.must("clone", "source", "twin"), b.must("source", "snapshot", "create", "first")); err != nil {
 		return err
 	}
-	kib, err := diskUse(filepath.Join(b.home(), "var/lib/vservers/guests/copy"))
+	kib, err := diskUse(filepath.Join(b.home(), "var/lib/vservers/guests/twin"))
 	if err != nil {
 		return err
 	}
