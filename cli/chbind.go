@@ -268,11 +268,7 @@ func (t *tool) runContext(x *membership, f contextFlags, args []string) error {
 	signal.Notify(signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	defer signal.Stop(signals)
 	if err := c.Start(); err != nil {
-		fmt.Fprintf(t.err, "%s: %v\n", t.program, err)
-		if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
-			return code(127)
-		}
-		return code(126)
+		return t.lost(err)
 	}
 	if f.disconnect {
 		return nil

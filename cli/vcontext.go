@@ -162,7 +162,7 @@ func (t *tool) migrate(f securityFlags, args []string) error {
 			defer x.Close()
 			path, err := program(args)
 			if err != nil {
-				return t.lost(args, err)
+				return t.lost(err)
 			}
 			c, err := x.Join(path, args)
 			return t.await(x, c, f.disconnect, err)
@@ -204,7 +204,7 @@ func (t *tool) newSecurity(f securityFlags, args []string) error {
 	path := args[0]
 	if c.Root == alone.Keep {
 		if path, err = program(args); err != nil {
-			return t.lost(args, err)
+			return t.lost(err)
 		}
 	}
 	x, err := alone.Create(t.host.Dirs, guest.XID(id))
@@ -290,7 +290,7 @@ func personality(domain string, flags []string) (n uint32, err error) {
 func program(args []string) (string, error) { return exec.LookPath(args[0]) }
 
 // lost is the answer to a command that is not there, as a shell gives it.
-func (t *tool) lost(args []string, err error) error {
+func (t *tool) lost(err error) error {
 	fmt.Fprintf(t.err, "%s: %v\n", t.program, err)
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
 		return code(127)

@@ -230,7 +230,7 @@ func kindOf(word string, kinds []string) (string, error) {
 		kind = "main"
 	case n == 1:
 		kind = "watch"
-	case n >= uint64(alone.DynamicID):
+	case n >= uint64(guest.DynamicXID):
 		kind = "dynamic"
 	}
 	if len(kinds) > 0 && !slices.ContainsFunc(kinds, func(k string) bool { return strings.EqualFold(k, kind) }) {

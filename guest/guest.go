@@ -81,6 +81,13 @@ const (
 	MaxXID  XID = 49151
 )
 
+// DynamicXID and LastXID begin and end the numbers that are chosen for contexts without a
+// guest, as in Linux-VServer.
+const (
+	DynamicXID XID = 49152
+	LastXID    XID = 65535
+)
+
 // IDs is the number of user ids (and group ids) of a guest.
 const IDs = 65536
 

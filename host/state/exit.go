@@ -9,6 +9,7 @@ import (
 	"strconv"
 
 	"vserver/guest"
+	"vserver/kernel/file"
 )
 
 func lastPath(d guest.Dirs, n guest.Name) string { return filepath.Join(d.State(n), "last") }
@@ -72,9 +73,5 @@ func RecordExit(d guest.Dirs, n guest.Name, exit guest.Exit) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	temp := path + ".new"
-	if err := os.WriteFile(temp, exitText(exit), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temp, path)
+	return file.Replace(path, exitText(exit), 0o600)
 }

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"vserver/guest"
+	"vserver/kernel/file"
 )
 
 // Note is what a start leaves for later commands: what the kernel cannot be asked,
@@ -242,11 +243,7 @@ func (n *Note) Write(path string) error { return os.WriteFile(path, n.text(), 0o
 
 // Replace puts the note at path in one go: there is one already.
 func (n *Note) Replace(path string) error {
-	temp := path + ".new"
-	if err := n.Write(temp); err != nil {
-		return err
-	}
-	return os.Rename(temp, path)
+	return file.Replace(path, n.text(), 0o600)
 }
 
 // RemoveNote removes the note at path, if there is one.

@@ -84,11 +84,7 @@ func NoteView(d guest.Dirs, n guest.Name, v View) error {
 	if v.Writable {
 		how = "rw"
 	}
-	temp := viewPath(d, n) + ".new"
-	if err := os.WriteFile(temp, []byte(fmt.Sprintf("%d %s %s\n", v.ID, how, v.Dir)), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temp, viewPath(d, n))
+	return file.Replace(viewPath(d, n), fmt.Appendf(nil, "%d %s %s\n", v.ID, how, v.Dir), 0o600)
 }
 
 // ForgetView removes the note.

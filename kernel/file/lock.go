@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -60,6 +61,17 @@ func WaitLock(ctx context.Context, path string) (*Lock, error) {
 		case <-time.After(pause):
 		}
 	}
+}
+
+// LockDir is WaitLock for the file lock in a directory, which is made if it is not there
+// and then root's alone.
+func LockDir(dir string, patience time.Duration) (*Lock, error) {
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	return WaitLock(ctx, filepath.Join(dir, "lock"))
 }
 
 // Release releases the lock and leaves its file.

@@ -10,7 +10,6 @@
 package lone
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -26,13 +25,6 @@ import (
 	"vserver/kernel/cgroup"
 	"vserver/kernel/file"
 	"vserver/ncontext/shared"
-)
-
-// The range of numbers, and where those begin that are chosen here, as in Linux-VServer.
-const (
-	MinID     guest.XID = 2
-	DynamicID guest.XID = 49152
-	MaxID     guest.XID = 65535
 )
 
 // prefix begins the names of the groups; no guest's name begins with a dot.
@@ -75,8 +67,8 @@ func Create(d guest.Dirs, id guest.XID, c Config) (*Context, error) {
 	if id == 0 {
 		id = free(d, cg)
 	}
-	if id < MinID || id > MaxID {
-		return nil, fmt.Errorf("network context %d: want %d to %d: %w", id, MinID, MaxID, guest.ErrInvalid)
+	if id < guest.MinXID || id > guest.LastXID {
+		return nil, fmt.Errorf("network context %d: want %d to %d: %w", id, guest.MinXID, guest.LastXID, guest.ErrInvalid)
 	}
 	x := &Context{ID: id, dirs: d, cg: cg}
 	if there(cg, x.path()) {
@@ -256,12 +248,12 @@ func prune(d guest.Dirs, cg cgroup.Host) error {
 
 // free gives the lowest number that has no context.
 func free(d guest.Dirs, cg cgroup.Host) guest.XID {
-	for id := DynamicID; id <= MaxID; id++ {
+	for id := guest.DynamicXID; id <= guest.LastXID; id++ {
 		if x := (&Context{ID: id, dirs: d}); !there(cg, x.path()) {
 			return id
 		}
 	}
-	return MaxID + 1
+	return guest.LastXID + 1
 }
 
 func there(cg cgroup.Host, path string) bool {
@@ -276,13 +268,7 @@ func number(group string) (guest.XID, bool) {
 }
 
 func lock(d guest.Dirs) (unlock func(), err error) {
-	dir := filepath.Join(d.Run, "nids")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
-	defer cancel()
-	l, err := file.WaitLock(ctx, filepath.Join(dir, "lock"))
+	l, err := file.LockDir(filepath.Join(d.Run, "nids"), lockWait)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"vserver/guest"
+	"vserver/kernel/file"
 )
 
 // write puts the configuration down: a line for each word, flags and capabilities by
@@ -25,11 +26,7 @@ func (c *Config) write(path string) error {
 	for _, a := range c.Addresses {
 		fmt.Fprintln(&b, "ip", a)
 	}
-	temp := path + ".new"
-	if err := os.WriteFile(temp, []byte(b.String()), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temp, path)
+	return file.Replace(path, []byte(b.String()), 0o600)
 }
 
 func read(path string) (c Config, err error) {

@@ -12,7 +12,6 @@
 package alone
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,13 +27,6 @@ import (
 	"vserver/kernel/file"
 	"vserver/kernel/proc"
 	"vserver/limit"
-)
-
-// The range of numbers, and where those begin that are chosen here, as in Linux-VServer.
-const (
-	MinID     guest.XID = 2
-	DynamicID guest.XID = 49152
-	MaxID     guest.XID = 65535
 )
 
 // prefix begins the names of the groups; no guest's name begins with a dot.
@@ -72,15 +64,15 @@ func Create(d guest.Dirs, id guest.XID) (*Context, error) {
 			return nil, err
 		}
 	}
-	if id < MinID || id > MaxID {
-		return nil, fmt.Errorf("security context %d: want %d to %d: %w", id, MinID, MaxID, guest.ErrInvalid)
+	if id < guest.MinXID || id > guest.LastXID {
+		return nil, fmt.Errorf("security context %d: want %d to %d: %w", id, guest.MinXID, guest.LastXID, guest.ErrInvalid)
 	}
 	if err := sweep(d, cg, id); err != nil {
 		return nil, err
 	}
 	x := &Context{ID: id, dirs: d, cg: cg}
 	path := filepath.Join(above(d), prefix+strconv.Itoa(int(id)))
-	if err := write(x.note(), path); err != nil {
+	if err := file.Replace(x.note(), []byte(path+"\n"), 0o600); err != nil {
 		return nil, err
 	}
 	if x.group, err = cg.Create(path); err != nil {
@@ -276,7 +268,7 @@ func sweepAll(d guest.Dirs, cg cgroup.Host) error {
 
 // free gives the lowest number that has no context.
 func free(d guest.Dirs) (guest.XID, error) {
-	for id := DynamicID; id <= MaxID; id++ {
+	for id := guest.DynamicXID; id <= guest.LastXID; id++ {
 		if _, err := os.Stat((&Context{ID: id, dirs: d}).note()); errors.Is(err, fs.ErrNotExist) {
 			return id, nil
 		}
@@ -284,22 +276,8 @@ func free(d guest.Dirs) (guest.XID, error) {
 	return 0, fmt.Errorf("security contexts: all numbers are taken: %w", guest.ErrBusy)
 }
 
-func write(path, text string) error {
-	temp := path + ".new"
-	if err := os.WriteFile(temp, []byte(text+"\n"), 0o600); err != nil {
-		return err
-	}
-	return os.Rename(temp, path)
-}
-
 func lock(d guest.Dirs) (unlock func(), err error) {
-	dir := filepath.Join(d.Run, "xids")
-	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(context.Background(), lockWait)
-	defer cancel()
-	l, err := file.WaitLock(ctx, filepath.Join(dir, "lock"))
+	l, err := file.LockDir(filepath.Join(d.Run, "xids"), lockWait)
 	if err != nil {
 		return nil, err
 	}

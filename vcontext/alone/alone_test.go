@@ -12,6 +12,7 @@ import (
 	"vserver/guest"
 	"vserver/internal/need"
 	"vserver/kernel/cgroup"
+	"vserver/kernel/file"
 )
 
 func TestMain(m *testing.M) { need.Main(m) }
@@ -99,7 +100,7 @@ func TestDaemon(t *testing.T) {
 		t.Fatal(err)
 	}
 	_, wait := begin(t, d, 0, Config{}, "(read x <"+file+") & exit 3")
-	if _, err := Create(d, DynamicID); !errors.Is(err, guest.ErrExists) {
+	if _, err := Create(d, guest.DynamicXID); !errors.Is(err, guest.ErrExists) {
 		t.Errorf("made again: %v", err)
 	}
 	if err := os.WriteFile(file, []byte("x\n"), 0); err != nil {
@@ -158,7 +159,7 @@ func TestFails(t *testing.T) {
 		}
 		x.Close() // without End, as after a kill
 	}
-	if err := write(filepath.Join(d.Run, "xids", "80"), d.Cgroup+"/.xid-80"); err != nil {
+	if err := file.Replace(filepath.Join(d.Run, "xids", "80"), []byte(d.Cgroup+"/.xid-80\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Open(d, 80); !errors.Is(err, guest.ErrNotFound) {
@@ -187,7 +188,7 @@ func TestNote(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, bad := range []string{"", "../.xid-5", "/.xid-5", "system.slice"} {
-		if err := write(x.note(), bad); err != nil {
+		if err := file.Replace(x.note(), []byte(bad+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := x.path(); !errors.Is(err, guest.ErrInvalid) {
