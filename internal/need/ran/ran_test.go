@@ -110,8 +110,65 @@ func TestSum(t *testing.T) {
 	}
 }
 
+func TestSecondTry(t *testing.T) {
+	first := lines("a T run", "a T/x run", "a T/x fail", "a T fail", "a U run", "a U fail", "a P run", "a P pass", "a - fail",
+		"b V run", "b V pass", "b - output need: left behind", "b - fail")
+	for _, c := range []struct {
+		name, second string
+		ok           bool
+		wants        []string
+	}{
+		{"all passed", lines("a T run", "a T/x run", "a T/x pass", "a T pass", "a U run", "a U pass", "a - pass", "b V run", "b V pass", "b - pass"), true,
+			[]string{"root: passed at the second try only: a T/x\n", "only: a U\n", "only: b \n", "4 passed, 0 failed"}},
+		{"one failed again", lines("a T run", "a T/x run", "a T/x fail", "a T fail", "a U run", "a U pass", "a - fail", "b V run", "b V pass", "b - pass"), false,
+			[]string{"root: 1 failed", "3 passed, 1 failed"}},
+		{"a leak again", lines("a T run", "a T/x run", "a T/x pass", "a T pass", "a U run", "a U pass", "a - pass", "b V run", "b V pass", "b - fail"), false,
+			[]string{"4 passed, 1 failed"}},
+		{"nothing ran", "", false, []string{"2 passed, 3 failed"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			file := filepath.Join(t.TempDir(), "root.json")
+			again := strings.TrimSuffix(file, ".json") + againSuffix
+			for path, text := range map[string]string{file: first, again: c.second} {
+				if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			var list, out strings.Builder
+			if ok, err := run([]string{"failed", file}, nil, &list); !ok || err != nil || list.String() != "a ^(T|U)$\nb .\n" {
+				t.Errorf("to be tried: %v, %v, %q", ok, err, &list)
+			}
+			ok, err := run([]string{"sum", file, again}, nil, &out)
+			if ok != c.ok || err != nil {
+				t.Errorf("ok %v, %v:\n%s", ok, err, &out)
+			}
+			for _, w := range c.wants {
+				if !strings.Contains(out.String(), w) {
+					t.Errorf("no %q in:\n%s", w, &out)
+				}
+			}
+		})
+	}
+}
+
+// Much that failed is no accident.
+func TestNoSecondTry(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "root.json")
+	var text []string
+	for _, name := range strings.Fields("A B C D E F") {
+		text = append(text, "a "+name+" run", "a "+name+" fail")
+	}
+	if err := os.WriteFile(file, []byte(lines(append(text, "a - fail")...)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var out strings.Builder
+	if ok, err := run([]string{"failed", file}, nil, &out); ok || err != nil || out.String() != "" {
+		t.Errorf("%v, %v, %q", ok, err, &out)
+	}
+}
+
 func TestUsage(t *testing.T) {
-	for _, args := range [][]string{nil, {"tier"}, {"sum"}, {"other", "x", "y"}, {"sum", "no-such-file"}} {
+	for _, args := range [][]string{nil, {"tier"}, {"sum"}, {"other", "x", "y"}, {"sum", "no-such-file"}, {"failed"}, {"failed", "no-such-file"}} {
 		if ok, err := run(args, nil, &strings.Builder{}); ok || err == nil {
 			t.Errorf("%q: ok %v, error %v", args, ok, err)
 		}

@@ -41,6 +41,8 @@ type results struct {
 	built  map[string][]string // what the compiler said, by import path
 	parent map[test]bool       // tests with tests of their own
 	took   map[string]float64  // seconds, by package
+
+	unsteady []test // failed, and passed at the second try
 }
 
 func newResults() *results {
@@ -186,6 +188,59 @@ func (r *results) failures(pkg string) []string {
 		out = append(out, strings.Join(r.said[k], ""))
 	}
 	return out
+}
+
+// again tells what a second try has to run, a line a package: its path and a pattern of
+// its tests, all of them where the package failed as such.
+func (r *results) again() []string {
+	var packages []string
+	names := map[string][]string{}
+	for _, k := range sortedTests(r.ends) {
+		if r.ends[k] != failed || !r.counted(k) {
+			continue
+		}
+		if !slices.Contains(packages, k.Package) {
+			packages = append(packages, k.Package)
+		}
+		name, _, _ := strings.Cut(k.Test, "/")
+		if !slices.Contains(names[k.Package], name) {
+			names[k.Package] = append(names[k.Package], name)
+		}
+	}
+	for i, p := range packages {
+		pattern := "^(" + strings.Join(names[p], "|") + ")$"
+		if slices.Contains(names[p], "") {
+			pattern = "."
+		}
+		packages[i] = p + " " + pattern
+	}
+	return packages
+}
+
+// amend puts the outcomes of a second try in the place of failures. A package that failed
+// as such is well when all of it passed.
+func (r *results) amend(file string) error {
+	o, err := readFile(file)
+	if err != nil {
+		return err
+	}
+	for _, k := range sortedTests(r.ends) {
+		if r.ends[k] != failed {
+			continue
+		}
+		_, whole := o.took[k.Package]
+		whole = whole && k.Test == "" && o.count(k.Package).failed == 0
+		if o.ends[k] != passed && !whole {
+			continue
+		}
+		if r.counted(k) {
+			r.unsteady = append(r.unsteady, k)
+		}
+		if delete(r.ends, k); !whole {
+			r.ends[k] = passed
+		}
+	}
+	return nil
 }
 
 // merge takes in the results of another tier.
