@@ -30,8 +30,16 @@ var (
 	// What is the guest's.
 	guestDirs = []string{"boot", "data", "dev", "home", "media", "mnt", "opt", "proc", "root", "run", "srv", "sys", "tmp", "var"}
 	guestEtc  = []string{"apt", "dnf", "dpkg", "group", "gshadow", "hostname", "hosts", "localtime", "nsswitch.conf", "os-release",
-		"passwd", "pki", "resolv.conf", "rpm", "shadow", "yum", "yum.conf", "yum.repos.d"}
+		"passwd", "pki", "resolv.conf", "rpm/macros", "rpm/platform", "shadow", "yum", "yum.conf", "yum.repos.d"}
 )
+
+// rpmMacros has the host's rpm look for the notes on the guest's packages where the guest's
+// own will: Debian's has them in a home directory, Fedora's in a place that older guests do
+// not have. It is read before the guest's own macros.
+const rpmMacros = `%_dbpath %{lua:
+local root = posix.access("` + GuestAt + `") and "` + GuestAt + `" or ""
+print(posix.access(root.."/usr/lib/sysimage/rpm") and "/usr/lib/sysimage/rpm" or "/var/lib/rpm")}
+`
 
 // MakeTools makes the mounts of such a root. base is the host's number of the guest's
 // root, to whom it belongs.
@@ -47,7 +55,7 @@ func MakeTools(base uint32) (x *Tools, err error) {
 		return x, err
 	}
 	uid := int(base)
-	for _, dir := range []string{"etc", "etc/ssl", strings.TrimPrefix(GuestAt, "/")} {
+	for _, dir := range []string{"etc", "etc/rpm", "etc/ssl", strings.TrimPrefix(GuestAt, "/")} {
 		if err := mount.Mkdir(x.Root, dir, 0o755, uid); err != nil {
 			return x, err
 		}
@@ -68,6 +76,9 @@ func MakeTools(base uint32) (x *Tools, err error) {
 		if err != nil {
 			return x, err
 		}
+	}
+	if err := mount.File(x.Root, "etc/rpm/macros.vserver", rpmMacros, uid); err != nil {
+		return x, err
 	}
 	for _, dir := range guestDirs {
 		if err := mount.Symlink(x.Root, path.Join(GuestAt, dir), dir, uid); err != nil {

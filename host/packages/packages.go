@@ -46,17 +46,18 @@ func Run(ctx context.Context, d guest.Dirs, n guest.Name, program string, args [
 	if err != nil {
 		return 0, err
 	}
-	own := has(r, program)
+	own := first(program, func(p string) bool { return has(r, p) })
 	r.Close()
-	if own {
-		c.Args = append([]string{program}, args...)
+	if own != "" {
+		c.Args = append([]string{own}, args...)
 		return inside.Exec(ctx, d, n, c)
 	}
-	if !slices.Contains(Tools(), program) || !onHost(program) {
+	host := first(program, onHost)
+	if !slices.Contains(Tools(), host) {
 		return 0, fault.Hint(fmt.Errorf("neither the guest nor this host has %s: %w", program, guest.ErrUnsupported),
 			"a package manager of the guest's own: `vserver "+string(n)+" exec`")
 	}
-	c.Tools, c.Args = true, external(program, args)
+	c.Tools, c.Args = true, external(host, args)
 	c.Env = append([]string{"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}, c.Env...)
 	if c.Dir == "" {
 		c.Dir = rootfs.GuestAt
@@ -104,6 +105,17 @@ func root(d guest.Dirs, n guest.Name) (*layer.Root, error) {
 	}
 	whole := spec.WithDefaults(n)
 	return files.Root(d, &whole, d.Guest(n))
+}
+
+// first is a program that somebody has or, of yum, its successor, which takes the same
+// words; "" when there is neither.
+func first(program string, there func(string) bool) string {
+	for _, p := range []string{program, map[string]string{"yum": "dnf"}[program]} {
+		if p != "" && there(p) {
+			return p
+		}
+	}
+	return ""
 }
 
 // has tells whether a guest has a program.
