@@ -28,9 +28,14 @@ import (
 	"vserver/kernel/file"
 )
 
-// Deepest is how many layers a guest may lie on, its images not counted: kernels before
-// 6.7 take the names of all of them in one option of at most 255 bytes.
+// Deepest is how many layers, its images not counted, a guest gets here before the oldest
+// become one: each is one more place in which to look for what is not there.
 const Deepest = 10
+
+// Most is how many layers a guest may lie on that came with them: kernels before 6.7 take
+// the names of all of them and of its images in one option of at most 255 bytes, which are
+// a hundred names.
+const Most = 64
 
 // Layer is one layer in a guest's list.
 type Layer struct {

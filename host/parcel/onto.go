@@ -125,8 +125,8 @@ func (u *unpacking) above(ctx context.Context, trees []string, old []stack.Layer
 	if u.is.Own {
 		count++
 	}
-	if count+len(common) > stack.Deepest {
-		return fault.Hint(fmt.Errorf("would lie on %d layers, and no more than %d go: %w", count+len(common), stack.Deepest, guest.ErrUnsupported),
+	if count+len(common) > stack.Most {
+		return fault.Hint(fmt.Errorf("would lie on %d layers, and no more than %d go: %w", count+len(common), stack.Most, guest.ErrUnsupported),
 			"`vserver export` it without --since, and import that under another name")
 	}
 	made := make([]stack.Layer, count)

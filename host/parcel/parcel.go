@@ -180,7 +180,7 @@ func (l Label) check() error {
 	bad := func(format string, args ...any) error {
 		return fmt.Errorf("%s: %s: %w", labelName, fmt.Sprintf(format, args...), ErrForeign)
 	}
-	if len(l.Layers) > stack.Deepest+1 {
+	if len(l.Layers) > stack.Most {
 		return bad("%d layers", len(l.Layers))
 	}
 	known := map[string]bool{}
@@ -191,7 +191,7 @@ func (l Label) check() error {
 		known[id] = true
 	}
 	if s := l.Since; s != nil {
-		if !isID(s.ID) || stack.CheckName(s.Name) != nil || s.Common < 0 || s.Common > min(len(s.Layers), len(l.Layers)) || len(s.Layers) > stack.Deepest ||
+		if !isID(s.ID) || stack.CheckName(s.Name) != nil || s.Common < 0 || s.Common > min(len(s.Layers), len(l.Layers)) || len(s.Layers) > stack.Most ||
 			!slices.Equal(s.Layers[len(s.Layers)-s.Common:], l.Layers[len(l.Layers)-s.Common:]) {
 			return bad("since %.70q", s.Name)
 		}

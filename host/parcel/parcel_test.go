@@ -43,7 +43,7 @@ func TestLabel(t *testing.T) {
 	for what, spoil := range map[string]func(*Label){
 		"a layer up":             func(l *Label) { l.Layers[0] = "../../../../etc" },
 		"a layer twice":          func(l *Label) { l.Layers = append(l.Layers, id) },
-		"many layers":            func(l *Label) { l.Layers = make([]string, 40) },
+		"many layers":            func(l *Label) { l.Layers = make([]string, 65) },
 		"an image up":            func(l *Label) { l.Images[0].Name = "../x" },
 		"an image without sum":   func(l *Label) { l.Images[0].Meta.Digest = "" },
 		"an image's escapes":     func(l *Label) { l.Images[0].Meta.Source = "\x1b[2J" },

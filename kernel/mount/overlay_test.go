@@ -23,6 +23,54 @@ func TestOverlay(t *testing.T) {
 	}
 }
 
+// As many layers as a guest may have, which are more than one option of fsconfig(2) has
+// room for by the paths of their descriptors.
+func TestOverlayDeep(t *testing.T) {
+	need.Overlay(t)
+	ways := map[string]func([]int, *os.File, *os.File) (int, error){"Overlay": Overlay, "attached": attached}
+	for name, join := range ways {
+		dir := need.TempDir(t)
+		var lower []int
+		open := func(name string) *os.File {
+			t.Helper()
+			if err := os.Mkdir(filepath.Join(dir, name), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			f, err := os.Open(filepath.Join(dir, name))
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { f.Close() })
+			return f
+		}
+		upper, work := open("upper"), open("work")
+		for i := range 100 {
+			path := open(short(i)).Name()
+			for _, name := range []string{"all", short(i)} {
+				if err := os.WriteFile(filepath.Join(path, name), []byte(short(i)), 0o644); err != nil {
+					t.Fatal(err)
+				}
+			}
+			fd, err := Clone(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { unix.Close(fd) })
+			lower = append(lower, fd)
+		}
+		fd, err := join(lower, upper, work)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		names, err := os.ReadDir(procFD(fd))
+		text, rerr := os.ReadFile(procFD(fd) + "/all")
+		if err != nil || rerr != nil || len(names) != 101 || string(text) != short(0) {
+			t.Errorf("%s: %d names, %q, %v, %v", name, len(names), text, err, rerr)
+		}
+		unix.Close(fd)
+	}
+}
+
 const hostID = 524288
 
 func testOverlay(t *testing.T, join func([]int, *os.File, *os.File) (int, error)) {
