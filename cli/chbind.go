@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"os/signal"
 	"strconv"
 	"strings"
 	"syscall"
@@ -20,12 +19,6 @@ import (
 	"vserver/guest"
 	"vserver/kernel/cgroup"
 	"vserver/ncontext/lone"
-)
-
-// The exit codes of Linux-VServer's tools for contexts.
-const (
-	exitContext       = 255
-	exitContextExists = 254
 )
 
 // contextFlags are the options that chbind, ncontext, naddress and nattribute share.
@@ -96,24 +89,6 @@ vserver ncontext --migrate --nid web1 -- wget http://127.0.0.1/`,
 	return c
 }
 
-// inContext gives the failures of the old tools their exit code.
-func (t *tool) inContext(err error) error {
-	var c code
-	if err == nil || errors.As(err, &c) {
-		return err
-	}
-	var u usage
-	var own coded
-	if errors.As(err, &u) || errors.As(err, &own) {
-		return err
-	}
-	t.say(err)
-	if errors.Is(err, guest.ErrExists) {
-		return code(exitContextExists)
-	}
-	return code(exitContext)
-}
-
 func (t *tool) chbind(f contextFlags, args []string) error {
 	if len(args) == 0 {
 		return usageHint("vserver chbind --help", "which command?")
@@ -156,14 +131,8 @@ func (f *contextFlags) sets(flags guest.NetFlags, caps guest.NetCaps) (guest.Net
 }
 
 func (t *tool) ncontext(f contextFlags, args []string) error {
-	modes := 0
-	for _, on := range []bool{f.create, f.migrate, f.migrateSelf} {
-		if on {
-			modes++
-		}
-	}
 	switch {
-	case modes != 1:
+	case !one(f.create, f.migrate, f.migrateSelf):
 		return usageHint("vserver ncontext --help", "want one of --create, --migrate and --migrate-self")
 	case len(args) == 0:
 		return usageHint("vserver ncontext --help", "which command?")
@@ -263,10 +232,8 @@ func (t *tool) runContext(x *membership, f contextFlags, args []string) error {
 	c := exec.Command(args[0], args[1:]...)
 	c.Stdin, c.Stdout, c.Stderr = t.in, t.out, t.err
 	c.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: x.fd, Setsid: f.disconnect}
-	// What a terminal sends reaches the command by itself; the rest is passed on.
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
-	defer signal.Stop(signals)
+	signals, stop := heard()
+	defer stop()
 	if err := c.Start(); err != nil {
 		return t.lost(err)
 	}
@@ -275,20 +242,15 @@ func (t *tool) runContext(x *membership, f contextFlags, args []string) error {
 	}
 	go func() {
 		for s := range signals {
-			if s != syscall.SIGINT && s != syscall.SIGQUIT {
+			if s != syscall.SIGINT && s != syscall.SIGQUIT { // a terminal tells the command by itself
 				c.Process.Signal(s)
 			}
 		}
 	}()
 	err := c.Wait()
-	if err == nil {
-		return nil
-	}
-	if ws, ok := c.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		return code(128 + int(ws.Signal()))
-	}
-	if n := c.ProcessState.ExitCode(); n > 0 {
-		return code(n)
+	var exit *exec.ExitError
+	if errors.As(err, &exit) {
+		return ended(exit.Sys().(syscall.WaitStatus))
 	}
 	return err
 }

@@ -8,7 +8,6 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/signal"
 	"strconv"
 	"strings"
 	"syscall"
@@ -122,15 +121,9 @@ func (t *tool) chcontext(f securityFlags, args []string) error {
 }
 
 func (t *tool) vcontext(f securityFlags, args []string) error {
-	modes := 0
-	for _, on := range []bool{f.create, f.migrate, f.migrateSelf} {
-		if on {
-			modes++
-		}
-	}
 	f.init = f.init || f.vinit
 	switch {
-	case modes != 1:
+	case !one(f.create, f.migrate, f.migrateSelf):
 		return usageHint("vserver vcontext --help", "want one of --create, --migrate and --migrate-self")
 	case len(args) == 0:
 		return usageHint("vserver vcontext --help", "which command?")
@@ -312,9 +305,8 @@ func (t *tool) await(x *alone.Context, c *spawn.Child, disconnect bool, err erro
 	if err != nil {
 		return err
 	}
-	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
-	defer signal.Stop(signals)
+	signals, stop := heard()
+	defer stop()
 	go func() {
 		for s := range signals {
 			syscall.Kill(pid, s.(syscall.Signal))
@@ -324,13 +316,7 @@ func (t *tool) await(x *alone.Context, c *spawn.Child, disconnect bool, err erro
 	if err := errors.Join(err, x.End()); err != nil {
 		return err
 	}
-	switch {
-	case ws.Signaled():
-		return code(128 + int(ws.Signal()))
-	case ws.ExitStatus() > 0:
-		return code(ws.ExitStatus())
-	}
-	return nil
+	return ended(ws)
 }
 
 // killContext is vkill for a context without a guest; done is false when there is none.

@@ -21,6 +21,7 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/host"
+	"vserver/kernel/proc"
 )
 
 // The exit codes. Those of a tool that failed are its own: see table.go.
@@ -200,8 +201,5 @@ func exitOf(err error) error {
 	if !errors.As(err, &exit) {
 		return err
 	}
-	if ws, ok := exit.Sys().(syscall.WaitStatus); ok && ws.Signaled() {
-		return code(128 + int(ws.Signal()))
-	}
-	return code(exit.ExitCode())
+	return code(proc.ExitCode(exit.Sys().(syscall.WaitStatus)))
 }

@@ -12,6 +12,7 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/pidfd"
+	"vserver/kernel/proc"
 	"vserver/spawn"
 )
 
@@ -171,13 +172,8 @@ func await(child *spawn.Child, err error) error {
 		return err
 	}
 	ws, err := child.Wait()
-	switch {
-	case err != nil:
-		return err
-	case ws.Signaled():
-		return code(128 + int(ws.Signal()))
-	case ws.ExitStatus() > 0:
-		return code(ws.ExitStatus())
+	if n := proc.ExitCode(ws); err == nil && n != 0 {
+		err = code(n)
 	}
-	return nil
+	return err
 }

@@ -15,6 +15,7 @@ import (
 	"vserver/host/stdio"
 	"vserver/kernel/cgroup"
 	"vserver/kernel/pidfd"
+	"vserver/kernel/proc"
 	"vserver/limit"
 	"vserver/reaper"
 	"vserver/spawn"
@@ -282,8 +283,5 @@ func attend(ctx context.Context, child *spawn.Child, io *stdio.Files, signals *s
 		return 0, err
 	}
 	io.Drain()
-	if ws.Signaled() {
-		return 128 + int(ws.Signal()), nil
-	}
-	return ws.ExitStatus(), nil
+	return proc.ExitCode(ws), nil
 }
