@@ -20,7 +20,10 @@ runs or until vserver umount. Without --rw it can only be read.
 Files show the ids that the guest sees: what is root's there is the guest's root's, and
 what the host's root makes there too. Set-user-ID programs and devices are none. Users of
 the host have the rights there that their numbers have in the guest, so DIR is best in a
-directory of root's that others cannot enter. Volumes are not mounted.
+directory of root's that others cannot enter. Volumes are not mounted. As with mount(8),
+who has another mount namespace, such as a service of systemd with PrivateTmp=, does not
+see it, nor does the host see what such a one mounts; a guest is kept from starting all
+the same.
 
 While it can be written to, the guest is not started, and nothing else is done to its
 files. While it can only be read the guest may start; what it changes then may show or
@@ -72,13 +75,20 @@ func (t *tool) completeDirs(_ *cobra.Command, args []string, begun string) ([]st
 
 // mountedText says where a guest's root is mounted.
 func mountedText(m *guest.RootMount) string {
-	switch {
-	case m == nil:
+	if m == nil {
 		return ""
-	case m.Writable:
-		return m.Dir + ", to be written to"
 	}
-	return m.Dir + ", read-only"
+	text := m.Dir + ", read-only"
+	if m.Writable {
+		text = m.Dir + ", to be written to"
+	}
+	switch {
+	case m.Lost:
+		text += ", no more, but somebody still has files of it"
+	case m.Process != 0:
+		text += fmt.Sprintf(", in the mount namespace of process %d", m.Process)
+	}
+	return text
 }
 
 // mounted is that as a line of status.

@@ -45,6 +45,8 @@ type Status struct {
 type RootMount struct {
 	Dir      string `json:"dir"`
 	Writable bool   `json:"writable"`
+	Process  int    `json:"process,omitempty"` // one in whose mount namespace it is, when not in that of who asks
+	Lost     bool   `json:"lost,omitempty"`    // it was taken away there, and somebody can still write to it
 }
 
 // NetStatus is what a guest has done in the network since it started: by its sockets

@@ -1,11 +1,13 @@
 package host
 
 import (
+	"bufio"
 	"errors"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -68,6 +70,88 @@ func TestMountKilled(t *testing.T) {
 		t.Error(err)
 	}
 	w.start("web1")
+	w.stop("web1")
+}
+
+// other has a shell in a mount namespace of its own: what it is told is done when the answer
+// to it comes.
+func other(t *testing.T, w *world) func(script string) string {
+	t.Helper()
+	c := exec.Command("unshare", "-m", "sh")
+	c.Env = append(os.Environ(), "VSERVER_ROOT="+w.root)
+	in, err := c.StdinPipe()
+	out, oerr := c.StdoutPipe()
+	if err := errors.Join(err, oerr); err != nil {
+		t.Fatal(err)
+	}
+	c.Stderr = c.Stdout
+	if err := c.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { in.Close(); c.Wait() })
+	lines := bufio.NewReader(out)
+	return func(script string) string {
+		t.Helper()
+		fmt.Fprintf(in, "%s\necho done\n", script)
+		for text := ""; ; {
+			line, err := lines.ReadString('\n')
+			if err != nil || line == "done\n" {
+				return text
+			}
+			text += line
+		}
+	}
+}
+
+// TestMountElsewhere: what is mounted in another mount namespace keeps a guest from being
+// started as well, and so does a copy, or an open file, of what is taken away.
+func TestMountElsewhere(t *testing.T) {
+	w := newWorld(t)
+	need.Kernel(t, 6, 3)
+	w.guest("web1", nil)
+	at := filepath.Join(need.TempDir(t), "at")
+	if err := os.Mkdir(at, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	refused := func(what, why string) {
+		t.Helper()
+		if _, err := w.Start(t.Context(), "web1", StartOptions{}); !errors.Is(err, guest.ErrBusy) || !strings.Contains(err.Error(), why) {
+			t.Errorf("%s: started: %v", what, err)
+		}
+		if err := w.Delete(t.Context(), "web1", DeleteOptions{}); !errors.Is(err, guest.ErrBusy) {
+			t.Errorf("%s: deleted: %v", what, err)
+		}
+	}
+	tool := need.Binary(t)
+	sh := other(t, w)
+	if out := sh(tool + " web1 mount --rw " + at + "; echo there >" + at + "/etc/there"); out != "" {
+		t.Fatal(out)
+	}
+	refused("elsewhere", "mount namespace of process")
+	if err := UmountRoot(w.Host, "web1", ""); !errors.Is(err, guest.ErrBusy) {
+		t.Errorf("taken away from here: %v", err)
+	}
+	if st, err := w.Status("web1"); err != nil || st.Mounted == nil || st.Mounted.Process == 0 {
+		t.Errorf("status: %+v, %v", st.Mounted, err)
+	}
+	if out := sh("exec 7<" + at + "/etc/there; umount -l " + at); out != "" {
+		t.Fatal(out)
+	}
+	if st, err := w.Status("web1"); err != nil || st.Mounted == nil || !st.Mounted.Lost {
+		t.Errorf("status: %+v, %v", st.Mounted, err)
+	}
+	if out := sh("exec 7<&-; " + tool + " web1 mount --rw " + at + "; mount --bind " + at + " /mnt; " + tool + " web1 umount"); !strings.Contains(out, "somebody still has them") {
+		t.Errorf("a copy was overlooked: %q", out)
+	}
+	refused("a copy", "somebody still has them")
+	sh("umount /mnt")
+	w.start("web1")
+	if st, err := w.Status("web1"); err != nil || st.Mounted != nil {
+		t.Errorf("status: %+v, %v", st.Mounted, err)
+	}
+	if out, _ := w.sh("web1", "cat /etc/there"); out != "there\n" {
+		t.Errorf("%q", out)
+	}
 	w.stop("web1")
 }
 

@@ -38,7 +38,7 @@ func (h *Host) Status(n guest.Name) (guest.Status, error) {
 		return guest.Status{}, fault.New(string(n), "status", guest.ErrNotFound)
 	}
 	if v, err := state.Mounted(h.Dirs, n); v != nil {
-		st.Mounted = &guest.RootMount{Dir: v.Dir, Writable: v.Writable}
+		st.Mounted = &guest.RootMount{Dir: v.Dir, Writable: v.Writable, Process: v.Process, Lost: v.Lost}
 	} else if err != nil && st.Problem == "" {
 		st.Problem = err.Error()
 	}

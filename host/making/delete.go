@@ -9,7 +9,6 @@ import (
 
 	"vserver/guest"
 	"vserver/host/life"
-	"vserver/host/reach"
 	"vserver/host/state"
 	"vserver/kernel/file"
 	"vserver/step"
@@ -76,7 +75,7 @@ func deleteSteps(d guest.Dirs, n guest.Name, left bool) []step.Step {
 				return err
 			}
 			if v, err := state.Mounted(d, n); err != nil || v != nil {
-				return errors.Join(err, reach.IsMounted(n, v))
+				return errors.Join(err, v.Taken(n))
 			}
 			return life.Halted(d, n)
 		}},

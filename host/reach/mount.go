@@ -72,7 +72,7 @@ func (m *mounting) Close() {
 // look makes the mount, for a guest that can have one.
 func (m *mounting) look() error {
 	if was, err := state.Mounted(m.dirs, m.name); err != nil || was != nil {
-		return errors.Join(err, IsMounted(m.name, was))
+		return errors.Join(err, was.Taken(m.name))
 	}
 	if err := life.Halted(m.dirs, m.name); err != nil {
 		if errors.Is(err, guest.ErrRunning) {
@@ -109,14 +109,6 @@ func (m *mounting) look() error {
 	return err
 }
 
-// IsMounted says that a guest has a mount already; nil for none.
-func IsMounted(n guest.Name, v *state.View) error {
-	if v == nil {
-		return nil
-	}
-	return fault.Hint(fmt.Errorf("is mounted at %s: %w", v.Dir, guest.ErrBusy), "vserver "+string(n)+" umount")
-}
-
 // Umount takes that mount away; dir is where it is, or "".
 func Umount(d guest.Dirs, n guest.Name, dir string) error {
 	if there, err := store.Exists(d.Spec(n)); err != nil || !there {
@@ -130,15 +122,21 @@ func Umount(d guest.Dirs, n guest.Name, dir string) error {
 		if err != nil {
 			return err
 		}
+		if v.Lost || v.Process != 0 {
+			return v.Taken(n)
+		}
 		if at, err := filepath.Abs(dir); dir != "" && (err != nil || at != v.Dir && resolved(at) != v.Dir) {
 			return fmt.Errorf("%s: it is mounted at %s: %w", dir, v.Dir, guest.ErrInvalid)
 		}
 		err = mount.Detach(v.Dir)
 		if errors.Is(err, syscall.EBUSY) {
-			err = fault.Hint(err, "`fuser -vm "+v.Dir+"` shows who uses it")
+			err = fault.Hint(fmt.Errorf("%s: somebody uses it: %w", v.Dir, guest.ErrBusy), "`fuser -vm "+v.Dir+"` shows who uses it")
 		}
 		if err != nil {
 			return err
+		}
+		if v, err = state.Mounted(d, n); err != nil || v != nil {
+			return errors.Join(err, v.Taken(n)) // a copy of it, where umount(2) does not reach
 		}
 		return state.ForgetView(d, n)
 	})

@@ -29,8 +29,11 @@ type place struct {
 
 // mountsAt gives the mounts at a path, or below it, in the order in which they were
 // attached.
-func mountsAt(path string, below bool) (out []place, err error) {
-	text, err := os.ReadFile("/proc/self/mountinfo")
+func mountsAt(path string, below bool) ([]place, error) { return mountsOf("self", path, below) }
+
+// mountsOf is mountsAt for the mount namespace of a process.
+func mountsOf(process, path string, below bool) (out []place, err error) {
+	text, err := os.ReadFile("/proc/" + process + "/mountinfo")
 	unescape := strings.NewReplacer(`\040`, " ", `\011`, "\t", `\012`, "\n", `\134`, "\\")
 	for line := range strings.Lines(string(text)) {
 		f := strings.Fields(line)
@@ -49,7 +52,37 @@ func mountsAt(path string, below bool) (out []place, err error) {
 // At tells whether the mount with that number is at path.
 func At(path string, id uint64) (bool, error) {
 	list, err := mountsAt(path, false)
-	return slices.ContainsFunc(list, func(m place) bool { return m.id == id }), err
+	return hasID(list, id), err
+}
+
+// Elsewhere gives a process in whose mount namespace the mount with that number is at path,
+// if that is not ours; else 0. Mounts of all namespaces are numbered together.
+func Elsewhere(path string, id uint64) (process int, err error) {
+	all, err := os.ReadDir("/proc")
+	if err != nil {
+		return 0, err
+	}
+	own, err := os.Readlink("/proc/self/ns/mnt")
+	seen := map[string]bool{own: true}
+	for _, p := range all {
+		pid, nerr := strconv.Atoi(p.Name())
+		if nerr != nil {
+			continue
+		}
+		ns, nerr := os.Readlink("/proc/" + p.Name() + "/ns/mnt")
+		if nerr != nil || seen[ns] {
+			continue // a process that has ended
+		}
+		list, nerr := mountsOf(p.Name(), path, false)
+		if seen[ns] = nerr == nil; hasID(list, id) {
+			return pid, nil
+		}
+	}
+	return 0, err
+}
+
+func hasID(list []place, id uint64) bool {
+	return slices.ContainsFunc(list, func(m place) bool { return m.id == id })
 }
 
 // Below is a detached mount for a place in another.
