@@ -38,8 +38,9 @@ type Identity struct {
 
 // Apply writes everything, for a new guest.
 func (id Identity) Apply(r *layer.Root) error {
+	made := hostKeys(r)
 	for _, part := range []func(*layer.Root) error{
-		Strip, id.ApplyName, id.ApplyResolver, machineID, id.root, id.keys, hostKeys, logins, generators,
+		Strip, id.ApplyName, id.ApplyResolver, machineID, id.root, id.keys, logins, generators, made,
 	} {
 		if err := part(r); err != nil {
 			return fmt.Errorf("identity: %w", err)

@@ -9,31 +9,49 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/pem"
+	"errors"
 
 	"vserver/layer"
 )
 
 // hostKeys gives a guest with an sshd ssh host keys of its own: Ed25519 and ECDSA,
 // which every client of the last ten years knows. There is no RSA key: making one
-// takes longer than all the rest of a clone.
-func hostKeys(r *layer.Root) error {
+// takes longer than all the rest of a clone. The keys are made beside what is done until
+// write is called.
+func hostKeys(r *layer.Root) (write func(*layer.Root) error) {
 	if _, err := r.Stat("etc/ssh/sshd_config"); err != nil {
-		if notThere(err) {
-			return nil
+		return func(*layer.Root) error {
+			if notThere(err) {
+				return nil
+			}
+			return err
 		}
-		return err
 	}
+	made := make(chan []sshKey, 1)
+	var failed error
+	go func() {
+		a, aerr := newEd25519()
+		b, berr := newECDSA()
+		failed = errors.Join(aerr, berr)
+		made <- []sshKey{a, b}
+	}()
+	return func(r *layer.Root) error {
+		keys := <-made
+		if failed != nil {
+			return failed
+		}
+		return writeKeys(r, keys)
+	}
+}
+
+func writeKeys(r *layer.Root, keys []sshKey) error {
 	host, err := read(r, "etc/hostname")
 	if err != nil {
 		return err
 	}
 	comment := "root@" + host[:max(len(host)-1, 0)]
-	for name, generate := range map[string]func() (sshKey, error){"ed25519": newEd25519, "ecdsa": newECDSA} {
-		k, err := generate()
-		if err != nil {
-			return err
-		}
-		p := "etc/ssh/ssh_host_" + name + "_key"
+	for _, k := range keys {
+		p := "etc/ssh/ssh_host_" + k.name + "_key"
 		if err := r.Write(p, k.private(comment), 0o600, 0, 0); err != nil {
 			return err
 		}
@@ -47,6 +65,7 @@ func hostKeys(r *layer.Root) error {
 // sshKey is a key pair in the terms of OpenSSH's PROTOCOL.key: the public part, and
 // the fields of the private part that follow the type.
 type sshKey struct {
+	name   string // in the name of its file
 	kind   string
 	pub    []byte
 	secret [][]byte
@@ -55,7 +74,7 @@ type sshKey struct {
 func newEd25519() (sshKey, error) {
 	pub, priv, err := ed25519.GenerateKey(rand.Reader)
 	const kind = "ssh-ed25519"
-	return sshKey{kind, fields([]byte(kind), pub), [][]byte{pub, priv}}, err
+	return sshKey{"ed25519", kind, fields([]byte(kind), pub), [][]byte{pub, priv}}, err
 }
 
 func newECDSA() (sshKey, error) {
@@ -72,7 +91,7 @@ func newECDSA() (sshKey, error) {
 	if err != nil {
 		return sshKey{}, err
 	}
-	return sshKey{kind, fields([]byte(kind), []byte(curve), point), [][]byte{[]byte(curve), point, mpint(bytes.TrimLeft(d, "\x00"))}}, nil
+	return sshKey{"ecdsa", kind, fields([]byte(kind), []byte(curve), point), [][]byte{[]byte(curve), point, mpint(bytes.TrimLeft(d, "\x00"))}}, nil
 }
 
 // fields puts each field behind its length.

@@ -22,10 +22,14 @@ const opaque = "trusted.overlay.opaque"
 
 // Root is the root of a guest as seen through its layers.
 type Root struct {
-	dirs  []*file.Dir // the writable one first
-	bases []uint32    // host id of guest id 0 in each
-	base  uint32      // in the writable one
+	dirs  []*file.Dir      // the writable one first
+	bases []uint32         // host id of guest id 0 in each
+	base  uint32           // in the writable one
+	known map[string]*node // directories that were walked through, by their paths
 }
+
+// mostKnown is how many directories are kept open: each is one in every layer.
+const mostKnown = 16
 
 // Tree is a tree below the writable one.
 type Tree struct {
@@ -45,7 +49,7 @@ func Open(upper string, lowers []string, base uint32) (*Root, error) {
 
 // Stack is Open for trees whose ids begin anywhere, the writable one first.
 func Stack(trees []Tree) (*Root, error) {
-	r := &Root{}
+	r := &Root{known: map[string]*node{}}
 	for _, t := range trees {
 		d, err := file.OpenDir(t.Dir)
 		if err != nil {
@@ -60,6 +64,7 @@ func Stack(trees []Tree) (*Root, error) {
 
 // Close closes the layers.
 func (r *Root) Close() {
+	r.forget("")
 	for _, d := range r.dirs {
 		d.Close()
 	}
@@ -160,13 +165,25 @@ func (n *node) join(d *file.Dir, name string, i, layers int) (last bool, err err
 		n.dirs = make([]*file.Dir, layers)
 	}
 	n.dirs[i] = sub
-	e, err := sub.SelfEntry()
-	if err != nil {
-		return false, err
+	if i == layers-1 {
+		return true, nil
 	}
-	defer e.Close()
-	v, err := e.Xattr(opaque)
+	v, err := file.XattrOf(sub, opaque)
 	return err == nil && string(v) == "y", nil
+}
+
+// shows tells whether a merged directory has an entry of the name.
+func (n *node) shows(name string) (bool, error) {
+	for _, d := range n.dirs {
+		if d == nil {
+			continue
+		}
+		st, err := d.Stat(name)
+		if err == nil || !errors.Is(err, fs.ErrNotExist) {
+			return err == nil && !st.Whiteout(), err
+		}
+	}
+	return false, nil
 }
 
 // odd is why a node that is no directory is not gone through.
@@ -177,41 +194,55 @@ func (n *node) odd() error {
 	return errNotDir
 }
 
-// walk finds a path below the root, written without a leading slash. The caller
-// closes all the nodes, which are those on the way, the root left out.
-func (r *Root) walk(p string) (way []*node, err error) {
-	at := &node{dirs: r.dirs}
-	for name := range strings.SplitSeq(path.Clean(p), "/") {
+// walk finds a path below the root, written without a leading slash. Directories stay open
+// for the next walk, until forget.
+func (r *Root) walk(p string) (*node, error) {
+	if len(r.known) > mostKnown {
+		r.forget("")
+	}
+	at, p := &node{dirs: r.dirs}, path.Clean(p)
+	for end := 0; end <= len(p); end++ {
+		if end < len(p) && p[end] != '/' {
+			continue
+		}
+		if next := r.known[p[:end]]; next != nil {
+			at = next
+			continue
+		}
 		if !at.isDir() {
-			return way, &fs.PathError{Op: "look up", Path: p, Err: at.odd()}
+			return nil, &fs.PathError{Op: "look up", Path: p, Err: at.odd()}
 		}
-		next, err := at.lookup(name)
+		next, err := at.lookup(path.Base(p[:end]))
+		if errors.Is(err, fs.ErrNotExist) {
+			err = &fs.PathError{Op: "look up", Path: p, Err: fs.ErrNotExist}
+		}
 		if err != nil {
-			if errors.Is(err, fs.ErrNotExist) {
-				err = &fs.PathError{Op: "look up", Path: p, Err: fs.ErrNotExist}
-			}
-			return way, err
+			return nil, err
 		}
-		way = append(way, next)
+		if next.isDir() {
+			r.known[p[:end]] = next
+		}
 		at = next
 	}
-	return way, nil
+	return at, nil
 }
 
-func closeAll(way []*node) {
-	for _, n := range way {
-		n.close()
+// forget closes a directory, and those below it, that was changed in itself; all for "".
+func (r *Root) forget(p string) {
+	for at, n := range r.known {
+		if p == "" || at == p || strings.HasPrefix(at, p+"/") {
+			n.close()
+			delete(r.known, at)
+		}
 	}
 }
 
 // Stat looks at a file, with ids as the guest sees them.
 func (r *Root) Stat(p string) (file.Stat, error) {
-	way, err := r.walk(p)
-	defer closeAll(way)
+	last, err := r.walk(p)
 	if err != nil {
 		return file.Stat{}, err
 	}
-	last := way[len(way)-1]
 	st := last.st
 	st.UID, st.GID = st.UID-r.bases[last.at], st.GID-r.bases[last.at]
 	return st, nil
@@ -219,12 +250,10 @@ func (r *Root) Stat(p string) (file.Stat, error) {
 
 // Read gives the content of a regular file of at most max bytes.
 func (r *Root) Read(p string, max int64) ([]byte, error) {
-	way, err := r.walk(p)
-	defer closeAll(way)
+	last, err := r.walk(p)
 	if err != nil {
 		return nil, err
 	}
-	last := way[len(way)-1]
 	if last.isDir() {
 		return nil, &fs.PathError{Op: "read", Path: p, Err: errDir}
 	}
@@ -236,15 +265,13 @@ func (r *Root) Read(p string, max int64) ([]byte, error) {
 
 // Names lists a directory, sorted; a directory that is not there has no entries.
 func (r *Root) Names(p string) ([]string, error) {
-	way, err := r.walk(p)
-	defer closeAll(way)
+	last, err := r.walk(p)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
 	if err != nil {
 		return nil, err
 	}
-	last := way[len(way)-1]
 	var out []string
 	for _, d := range last.dirs {
 		if d == nil {
@@ -258,11 +285,7 @@ func (r *Root) Names(p string) ([]string, error) {
 	}
 	slices.Sort(out)
 	return slices.DeleteFunc(slices.Compact(out), func(name string) bool {
-		n, err := last.lookup(name)
-		if err != nil {
-			return true // hidden by a whiteout
-		}
-		n.close()
-		return false
+		seen, err := last.shows(name)
+		return err != nil || !seen // hidden by a whiteout
 	}), nil
 }

@@ -21,22 +21,25 @@ func (r *Root) Write(p string, content []byte, perm, uid, gid uint32) error {
 	}
 	defer dir.Close()
 	const tmp = ".vserver-new"
-	if err := dir.RemoveAll(tmp); err != nil {
-		return err
-	}
 	f, err := dir.Open(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	if errors.Is(err, fs.ErrExist) {
+		if err := dir.RemoveAll(tmp); err != nil {
+			return err
+		}
+		f, err = dir.Open(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
+	}
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(content)
-	if err == nil {
+	if err == nil && len(content) > 0 {
 		err = file.Flush(f)
+	}
+	if err == nil {
+		err = file.Give(f, r.base+uid, r.base+gid, perm)
 	}
 	if err = errors.Join(err, f.Close()); err != nil {
 		return errors.Join(err, dir.Unlink(tmp))
-	}
-	if err := own(dir, tmp, r.base+uid, r.base+gid, perm); err != nil {
-		return err
 	}
 	return dir.Rename(tmp, dir, name)
 }
@@ -54,14 +57,14 @@ func (r *Root) Mkdir(p string, perm, uid, gid uint32) error {
 		return err
 	}
 	defer e.Close()
+	r.forget(path.Clean(p))
 	return errors.Join(e.Chown(r.base+uid, r.base+gid), e.Chmod(perm))
 }
 
 // Remove takes a file or directory away: out of the guest's own layer, and hidden by
 // a whiteout when a lower layer has it. What is not there is no error.
 func (r *Root) Remove(p string) error {
-	way, err := r.walk(p)
-	closeAll(way)
+	_, err := r.walk(p)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -73,17 +76,18 @@ func (r *Root) Remove(p string) error {
 		return err
 	}
 	defer dir.Close()
+	r.forget(path.Clean(p))
 	if err := dir.RemoveAll(name); err != nil {
 		return err
 	}
-	way, err = r.walk(p)
-	closeAll(way)
+	_, err = r.walk(p)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
+	r.forget(path.Clean(p))
 	return dir.Mknod(name, file.TypeChar, 0)
 }
 
@@ -97,6 +101,9 @@ func (r *Root) parent(p string) (*file.Dir, string, error) {
 // upper opens the directory p in the writable layer, where it is made, with those
 // above it, when only the lower ones have it or none.
 func (r *Root) upper(p string) (*file.Dir, error) {
+	if n := r.known[p]; n != nil && n.at == 0 {
+		return n.dirs[0].Again()
+	}
 	at, err := r.dirs[0].Again()
 	if err != nil || p == "." {
 		return at, err
@@ -116,8 +123,7 @@ func (r *Root) upper(p string) (*file.Dir, error) {
 // descend opens the directory name of at, whose path from the root is p, in the
 // writable layer.
 func (r *Root) descend(at *file.Dir, p, name string) (*file.Dir, error) {
-	way, err := r.walk(p)
-	defer closeAll(way)
+	last, err := r.walk(p)
 	gone := errors.Is(err, fs.ErrNotExist)
 	if err != nil && !gone {
 		return nil, err
@@ -125,13 +131,13 @@ func (r *Root) descend(at *file.Dir, p, name string) (*file.Dir, error) {
 	if gone {
 		return r.fresh(at, name)
 	}
-	last := way[len(way)-1]
 	switch {
 	case !last.isDir():
 		return nil, last.odd()
 	case last.at == 0:
 		return at.Dir(name)
 	}
+	defer r.forget(p) // the writable layer has it from now on
 	if err := at.Mkdir(name, 0o700); err != nil {
 		return nil, err
 	}

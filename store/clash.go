@@ -82,6 +82,12 @@ func Alone(paths []string) bool {
 	})
 }
 
+// Sole tells that a spec has nothing that Check could find another guest to have: no
+// number of its own yet, no address, no dependency; a host name is a warning at most.
+func Sole(s *guest.Spec) bool {
+	return s.XID == 0 && s.IDBase == 0 && len(s.Network.Addresses) == 0 && len(s.Boot.Depends) == 0
+}
+
 type checker struct {
 	specs map[guest.Name]*guest.Spec
 	names []guest.Name

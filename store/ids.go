@@ -27,8 +27,8 @@ type Record struct {
 // idsWait is how long another build may take to pick its number.
 const idsWait = 10 * time.Second
 
-// Reserve gives guest n its number and its range, and remembers them on disk before
-// it returns. An XID of 0 becomes the lowest one from guest.AutoXID that is free; an
+// Reserve gives guest n its number and its range, and remembers them: after a power cut
+// nothing in d.Data that was made afterwards is there without the record. An XID of 0 becomes the lowest one from guest.AutoXID that is free; an
 // IDBase of 0 stays so where the number gives the range, and is found for a number
 // too high for that. Free is what no spec in d.Config, no record and no account of
 // the host has. It may be called again for the same guest; what another one has is
@@ -262,5 +262,5 @@ func changeRecords(d guest.Dirs, change func([]Record) ([]Record, error)) error 
 	for _, r := range records {
 		fmt.Fprintln(&text, r.XID, r.IDBase, r.Name)
 	}
-	return replace(recordsFile(d), []byte(text.String()), 0o600)
+	return replace(recordsFile(d), []byte(text.String()), 0o600, false)
 }

@@ -125,14 +125,15 @@ func WriteText(path string, text []byte) error {
 	if info, err := os.Stat(path); err == nil {
 		mode = info.Mode().Perm()
 	}
-	return replace(path, text, mode)
+	return replace(path, text, mode, true)
 }
 
-// replace writes a file beside path and renames it over it, each step on disk
-// before the next. Its directory is made when it is missing, and locked meanwhile:
+// replace writes a file beside path and renames it over it, its content on disk before.
+// With last it is on disk when replace returns; else where the file system has order, what
+// is done after it does not get there earlier. Its directory is made when it is missing, and locked meanwhile:
 // so the file beside can have one name, and what a killed tool left under it is
 // overwritten by the next and never adds up.
-func replace(path string, text []byte, mode fs.FileMode) error {
+func replace(path string, text []byte, mode fs.FileMode, last bool) error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return err
 	}
@@ -147,7 +148,7 @@ func replace(path string, text []byte, mode fs.FileMode) error {
 	if err := writeSynced(beside(path), text, mode); err != nil {
 		return errors.Join(err, removeIfThere(beside(path)))
 	}
-	if err := os.Rename(beside(path), path); err != nil {
+	if err := os.Rename(beside(path), path); err != nil || !last && file.Ordered(dir) {
 		return err
 	}
 	return file.Sync(dir)
@@ -169,7 +170,7 @@ func writeSynced(path string, text []byte, mode fs.FileMode) error {
 		return err
 	}
 	_, err = f.Write(text)
-	return errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	return errors.Join(err, f.Chmod(mode), file.Settle(f), f.Close())
 }
 
 func removeIfThere(path string) error {

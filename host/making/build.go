@@ -126,6 +126,9 @@ func (b *builder) check(context.Context) error {
 
 // clash refuses addresses and the like that another guest has.
 func (b *builder) clash() error {
+	if store.Sole(b.spec) {
+		return nil
+	}
 	all, err := store.All(b.dirs.Config)
 	if err != nil {
 		return err
@@ -332,12 +335,27 @@ func (b *builder) write(context.Context) error {
 		return err
 	}
 	defer d.Close()
-	if b.placed != nil || b.full.Root.Kind == guest.RootDir || !file.Ordered(d) {
-		if err := file.SyncAll(d); err != nil {
-			return err
-		}
+	if err := b.settle(d); err != nil {
+		return err
 	}
 	return files.HintFull(store.Write(b.dirs.Spec(b.n), b.spec), b.dirs.Config)
+}
+
+// settle has the files on the disk, or about to be there with the spec: it is the last to
+// change, so the one fsync of its directory takes all with it where they are on one file
+// system that has order.
+func (b *builder) settle(d *file.Dir) error {
+	if b.placed != nil || b.full.Root.Kind == guest.RootDir || !file.Ordered(d) {
+		return file.SyncAll(d)
+	}
+	own, err := os.Stat(b.dirs.Guest(b.n))
+	if err != nil {
+		return err
+	}
+	if conf, err := os.Stat(b.dirs.Config); err != nil || !file.SameDevice(own, conf) {
+		return file.SyncAll(d) // or nobody has made the other one yet
+	}
+	return file.Land(d)
 }
 
 func (b *builder) finish(context.Context) error {

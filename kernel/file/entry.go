@@ -201,6 +201,15 @@ func (e *Entry) Xattr(name string) (v []byte, err error) {
 	return v, err
 }
 
+// XattrOf is Entry.Xattr of a directory that is open.
+func XattrOf(d *Dir, name string) (v []byte, err error) {
+	err = retry(func() error {
+		v, err = grow(func(b []byte) (int, error) { return unix.Fgetxattr(d.fd, name, b) })
+		return err
+	})
+	return v, d.fault("getxattr "+name, "", err)
+}
+
 // SetXattr sets one extended attribute.
 func (e *Entry) SetXattr(name string, value []byte) error {
 	return e.do("setxattr "+name, func() error { return unix.Setxattr(e.proc(), name, value, 0) })

@@ -138,10 +138,11 @@ func SyncAll(d *Dir) error {
 	return d.fault("syncfs", "", retry(func() error { return unix.Syncfs(d.fd) }))
 }
 
-// Ordered tells whether an fsync of any one file takes all earlier changes of names on
-// its file system to the disk, and they none before the data of the files that Flush
-// was called for: so it is with ext4's journal. It is what a few small files need, where
-// SyncAll would wait for everything that others are writing.
+// Ordered tells whether an fsync of what was changed last takes all earlier changes of names
+// on its file system to the disk: so it is with ext4's journal, which writes them in one go.
+// Contents of files do not go with them (the blocks of a new file are noted as not written
+// yet until they are): those are waited for before, by Settle or Land. It is what a few
+// small files need, where SyncAll would wait for everything that others are writing.
 func Ordered(d *Dir) bool {
 	var st unix.Statfs_t
 	err := retry(func() error { return unix.Fstatfs(d.fd, &st) })
@@ -149,8 +150,10 @@ func Ordered(d *Dir) bool {
 }
 
 // Flush begins to write a file's content to the disk, and gives it its place there.
-func Flush(f *os.File) error {
-	err := retry(func() error { return unix.SyncFileRange(int(f.Fd()), 0, 0, unix.SYNC_FILE_RANGE_WRITE) })
+func Flush(f *os.File) error { return syncRange(f, unix.SYNC_FILE_RANGE_WRITE) }
+
+func syncRange(f *os.File, how int) error {
+	err := retry(func() error { return unix.SyncFileRange(int(f.Fd()), 0, 0, how) })
 	if err != nil {
 		return &os.PathError{Op: "sync_file_range", Path: f.Name(), Err: err}
 	}
@@ -162,9 +165,46 @@ func Flush(f *os.File) error {
 func Settle(f *os.File) error {
 	var st unix.Statfs_t
 	if err := retry(func() error { return unix.Fstatfs(int(f.Fd()), &st) }); err == nil && st.Type == unix.EXT4_SUPER_MAGIC {
-		return Flush(f)
+		return syncRange(f, unix.SYNC_FILE_RANGE_WAIT_BEFORE|unix.SYNC_FILE_RANGE_WRITE|unix.SYNC_FILE_RANGE_WAIT_AFTER)
 	}
 	return f.Sync()
+}
+
+// Land is Settle for all files of a tree of ours, of which there are few. Those that Flush
+// was called for are on their way together.
+func Land(d *Dir) error {
+	list, err := Items(d)
+	if err != nil {
+		return err
+	}
+	for _, it := range list {
+		st, err := d.Stat(it.Name)
+		if err == nil {
+			err = d.land(it.Name, st.Type())
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (d *Dir) land(name string, kind uint32) error {
+	switch kind {
+	case TypeDir:
+		sub, err := d.Dir(name)
+		if err != nil {
+			return err
+		}
+		return errors.Join(Land(sub), sub.Close())
+	case TypeFile:
+		f, err := d.Open(name, os.O_RDONLY, 0)
+		if err != nil {
+			return err
+		}
+		return errors.Join(Settle(f), f.Close())
+	}
+	return nil
 }
 
 // Exchange gives each of two files or directories the other's path, in one go.
