@@ -300,9 +300,12 @@ func (v *validator) argv(at string, args []string) {
 		return
 	}
 	for i, a := range args {
-		if i == 0 {
+		switch words := strings.Fields(a); {
+		case i == 0 && len(args) == 1 && len(words) > 1:
+			v.bad(index(at, i), "%q: is one word; want [%s]", a, strings.Join(words, ", "))
+		case i == 0:
 			v.absolute(index(at, i), a)
-		} else {
+		default:
 			v.text(index(at, i), a)
 		}
 	}
