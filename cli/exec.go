@@ -8,6 +8,7 @@ import (
 
 	"vserver/guest"
 	"vserver/host"
+	"vserver/kernel/solo"
 )
 
 type execFlags struct {
@@ -55,6 +56,9 @@ func (t *tool) exec(f execFlags, args []string) error {
 // runIn runs a command in a guest and gives its exit code as an error. Signals
 // of ours are passed on to it.
 func (t *tool) runIn(n guest.Name, f execFlags, args []string) error {
+	if f.tty {
+		solo.Over() // both ways of the terminal are copied
+	}
 	status, err := t.host.Exec(context.Background(), n, host.Command{
 		Args: args, Env: f.env, Dir: f.dir, User: f.user, TTY: f.tty,
 		Stdin: t.in, Stdout: t.out, Stderr: t.err, Signals: true,

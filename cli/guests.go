@@ -17,6 +17,7 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/host"
+	"vserver/kernel/solo"
 )
 
 // selection is which guests are meant, for verbs that take several.
@@ -146,6 +147,7 @@ func (t *tool) each(ctx context.Context, names []guest.Name, do func(context.Con
 
 // all does something for all guests at once.
 func (t *tool) all(ctx context.Context, names []guest.Name, do func(context.Context, guest.Name) error) error {
+	solo.Over()
 	errs := make([]error, len(names))
 	var wg sync.WaitGroup
 	for i, n := range names {

@@ -19,6 +19,7 @@ import (
 
 	"vserver/guest"
 	"vserver/host"
+	"vserver/kernel/solo"
 )
 
 // RootVar names the environment variable that moves every directory of the host
@@ -89,12 +90,20 @@ func (t *tool) run(args []string) error {
 	if !ok {
 		return usagef("no such command: %s", t.verb)
 	}
+	if !brief(t.verb) {
+		solo.Over()
+	}
 	if t.subject == "" && len(words) > 0 && !strings.HasPrefix(words[0], "-") && (t.verb == "exec" || t.verb == "suexec") {
 		t.subject, words = words[0], words[1:] // so that options may follow the name here too
 	}
 	c := e.construct(t)
 	c.SetArgs(append([]string{}, words...)) // nil would be os.Args to cobra
 	return c.Execute()
+}
+
+// brief tells the verbs that wait for the kernel rather than compute.
+func brief(verb string) bool {
+	return slices.Contains([]string{"start", "stop", "exec", "suexec", "running", "version"}, verb)
 }
 
 // Names are the names that the program answers to as a verb, besides its own.

@@ -22,6 +22,7 @@ import (
 	"vserver/guest"
 	"vserver/host"
 	"vserver/kernel/proc"
+	"vserver/kernel/solo"
 )
 
 // The exit codes. Those of a tool that failed are its own: see table.go.
@@ -78,6 +79,7 @@ func Main(program string, args []string, d guest.Dirs, out, err io.Writer) (exit
 	if !ok {
 		return 0, false
 	}
+	solo.Over()
 	c := &call{tool: t, host: host.Open(d), out: out, err: err}
 	return c.main(args[1:]), true
 }

@@ -15,13 +15,17 @@ import (
 	"vserver/guest"
 	"vserver/isolation/attack"
 	"vserver/kernel/clock"
+	"vserver/kernel/solo"
 )
 
 func main() {
+	solo.Settle()
 	switch filepath.Base(os.Args[0]) {
 	case proto.Program:
+		solo.Over()
 		os.Exit(daemon.Main(os.Args, guest.DefaultDirs(os.Getenv(cli.RootVar))))
 	case attack.Name: // in a guest of `vserver check --isolation`
+		solo.Over()
 		os.Exit(attack.Main(os.Args[1:], os.Stdin, os.Stdout))
 	}
 	if code, ok := compat.Main(filepath.Base(os.Args[0]), os.Args, guest.DefaultDirs(os.Getenv(cli.RootVar)), os.Stdout, os.Stderr); ok {
