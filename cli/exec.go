@@ -16,11 +16,14 @@ type execFlags struct {
 	user string
 	dir  string
 	env  []string
+
+	stopped bool
 }
 
 // flags adds what exec, suexec and enter have in common.
 func (f *execFlags) flags(flags *pflag.FlagSet) {
 	flags.StringVarP(&f.dir, "workdir", "w", "", "`DIR` in the guest to run in")
+	flags.BoolVar(&f.stopped, "stopped", false, "in a guest that is stopped too: it is there for that time, without its init and its hooks")
 	flags.StringArrayVarP(&f.env, "env", "e", nil, "add `VAR=VALUE` to the environment (repeatable)")
 }
 
@@ -32,7 +35,8 @@ is its exit code: 128 and the signal's number when a signal ended it, 126 when i
 cannot be executed, 127 when there is no such command.`, `
 vserver web1 exec ps ax
 vserver exec web1 -u www-data -w /srv -- ls -l
-vserver exec -t web1 top`,
+vserver exec -t web1 top
+vserver web1 exec --stopped -- /sbin/chkconfig httpd on`,
 		func(_ context.Context, args []string) error { return t.exec(f, args) })
 	flags := firstWordEnds(c)
 	flags.BoolVarP(&f.tty, "tty", "t", false, "give the command a terminal of the guest's own")
@@ -61,7 +65,7 @@ func (t *tool) runIn(n guest.Name, f execFlags, args []string) error {
 	}
 	status, err := t.host.Exec(context.Background(), n, host.Command{
 		Args: args, Env: f.env, Dir: f.dir, User: f.user, TTY: f.tty,
-		Stdin: t.in, Stdout: t.out, Stderr: t.err, Signals: true,
+		Stdin: t.in, Stdout: t.out, Stderr: t.err, Signals: true, Visit: f.stopped,
 	})
 	return t.ended(n, status, err)
 }

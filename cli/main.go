@@ -52,7 +52,7 @@ func Main(args []string) int {
 		host:    host.Open(guest.DefaultDirs(os.Getenv(RootVar))),
 		in:      os.Stdin, out: os.Stdout, err: os.Stderr,
 	}
-	args = args[1:]
+	args = ofOld(args[1:])
 	if len(args) == 1 && (args[0] == "--version" || args[0] == "-V") {
 		fmt.Fprintln(t.out, "vserver", version)
 		return exitDone
@@ -104,6 +104,15 @@ func (t *tool) run(args []string) error {
 // brief tells the verbs that wait for the kernel rather than compute.
 func brief(verb string) bool {
 	return slices.Contains([]string{"start", "stop", "exec", "suexec", "running", "version"}, verb)
+}
+
+// ofOld has the inner options of the old shell script, which stood in front, by the words
+// of today.
+func ofOld(args []string) []string {
+	if len(args) > 0 && args[0] == "----insecure" {
+		return append([]string{"--stopped"}, args[1:]...)
+	}
+	return args
 }
 
 // Names are the names that the program answers to as a verb, besides its own.

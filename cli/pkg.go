@@ -2,12 +2,10 @@ package cli
 
 import (
 	"context"
-	"errors"
 	"slices"
 
 	"github.com/spf13/cobra"
 
-	"vserver/fault"
 	"vserver/guest"
 	"vserver/host"
 )
@@ -25,10 +23,11 @@ func packagers() []entry {
 
 func newPackager(t *tool, program string) *cobra.Command {
 	return passing(t, command(program+" NAME [ARG...]", `
-Runs `+program+` for a guest that runs: the guest's own or, where it has none, the host's. That
-runs in the guest, with the guest's rights and as its root, and sees the host's programs
-read-only; the guest's root is /guest to it. Paths below /root, /home, /srv, /tmp and
-/var are the guest's. The exit code is the program's, and 7 when nobody has it.`, `
+Runs `+program+` for a guest: its own or, where it has none, the host's. That runs in the
+guest, with the guest's rights and as its root, and sees the host's programs read-only;
+the guest's root is /guest to it. Paths below /root, /home, /srv, /tmp and /var are the
+guest's. A guest that is stopped is there for that time, without its init and its hooks.
+The exit code is the program's, and 7 when nobody has it.`, `
 vserver web1 `+program+` --version
 vserver `+program+` web1 --help`,
 		func(ctx context.Context, args []string) error {
@@ -37,14 +36,14 @@ vserver `+program+` web1 --help`,
 				return err
 			}
 			code, err := host.RunPackager(ctx, t.host, n, program, args, t.plain())
-			return t.ended(n, code, hintRescue(n, err))
+			return t.ended(n, code, err)
 		}))
 }
 
 func newPkg(t *tool) *cobra.Command {
 	return passing(t, command("pkg NAME install|remove|update|upgrade|get-conffiles [ARG...]", `
-Installs, removes or updates packages of a guest that runs, by the package manager that
-it has or could have: apt-get, dnf or yum, the host's where the guest has none, as
+Installs, removes or updates packages of a guest, running or not, by the package manager
+that it has or could have: apt-get, dnf or yum, the host's where the guest has none, as
 vserver apt-get --help tells. The words behind are the manager's own. get-conffiles
 lists the files that dpkg leaves to the guest's administrator.`, `
 vserver web1 pkg update
@@ -59,7 +58,7 @@ vserver web1 pkg get-conffiles`,
 				return usageHint("vserver pkg --help", "want install, remove, update, upgrade or get-conffiles")
 			}
 			code, err := host.Manage(ctx, t.host, n, args[0], args[1:], t.plain())
-			return t.ended(n, code, hintRescue(n, err))
+			return t.ended(n, code, err)
 		}))
 }
 
@@ -75,14 +74,6 @@ vserver web1 chkconfig httpd on`,
 			}
 			return t.runIn(n, execFlags{}, append([]string{"chkconfig"}, args...))
 		}))
-}
-
-// hintRescue says how a guest that is stopped gets packages all the same.
-func hintRescue(n guest.Name, err error) error {
-	if errors.Is(err, guest.ErrStopped) {
-		return fault.Hint(err, "vserver "+string(n)+" start --rescue runs it without its init")
-	}
-	return err
 }
 
 // passing has a command take all words as they are, but for --help alone.

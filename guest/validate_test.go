@@ -88,7 +88,7 @@ func TestValidate(t *testing.T) {
 		"shell":              {Spec{Shell: "zsh"}, []string{"shell"}},
 		"hooks":              {Spec{Hooks: Hooks{Initialize: []string{"x"}, PostpostStop: []string{"/x"}}}, []string{"hooks.initialize[0]"}},
 		"command relative":   {Spec{Init: Init{Command: []string{"init", "a\x00b", long}}}, []string{"init.command[0]", "init.command[1]", "init.command[2]"}},
-		"command one word":    {Spec{Init: Init{Command: []string{"/bin/sleep 600"}}}, []string{"init.command[0]"}},
+		"command one word":   {Spec{Init: Init{Command: []string{"/bin/sleep 600"}}}, []string{"init.command[0]"}},
 		"command empty":      {Spec{Init: Init{Command: []string{}}}, []string{"init.command"}},
 		"runlevel":           {Spec{Init: Init{Style: InitSysv, Runlevel: "5"}}, nil},
 		"runlevel 0":         {Spec{Init: Init{Style: InitSysv, Runlevel: "0"}}, []string{"init.runlevel"}},

@@ -65,11 +65,16 @@ func (h *Host) PlanStop(n guest.Name) ([]step.Step, error) {
 	return steps, fault.New(string(n), "stop", err)
 }
 
-// Exec runs a command in a running guest and gives its exit code; 128 and the
-// signal's number when one ended it. Signals that this process gets meanwhile are
-// passed on. The error is guest.ErrStopped when the guest does not run.
+// Exec runs a command in a guest and gives its exit code; 128 and the signal's number when
+// one ended it. Signals that this process gets meanwhile are passed on. The error is
+// guest.ErrStopped when the guest does not run, unless c.Visit has it be there, without
+// its init, for the time of the command.
 func (h *Host) Exec(ctx context.Context, n guest.Name, c Command) (code int, err error) {
-	code, err = inside.Exec(ctx, h.Dirs, n, c)
+	if c.Visit {
+		code, err = life.Exec(ctx, h.Dirs, n, c)
+	} else {
+		code, err = inside.Exec(ctx, h.Dirs, n, c)
+	}
 	return code, fault.New(string(n), "exec", err)
 }
 
@@ -140,9 +145,9 @@ func (h *Host) Processes(names ...guest.Name) ([]Process, error) {
 // PackageVerbs are what Manage can be asked for.
 func PackageVerbs() []string { return packages.Verbs() }
 
-// RunPackager runs a package manager for a guest that runs, the guest's own or, in the
-// guest's context, the host's, and gives its exit code. The error is guest.ErrUnsupported
-// when neither has it.
+// RunPackager runs a package manager for a guest, running or not: the guest's own or, in
+// the guest's context, the host's, and gives its exit code. The error is
+// guest.ErrUnsupported when neither has it.
 func RunPackager(ctx context.Context, h *Host, n guest.Name, program string, args []string, c Command) (int, error) {
 	code, err := packages.Run(ctx, h.Dirs, n, program, args, c)
 	return code, fault.New(string(n), program, err)

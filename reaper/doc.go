@@ -44,7 +44,11 @@
 // exit with the main child's code, or 128 and the number of the signal that ended it.
 // As pid 1 of a namespace that kills whatever is left there.
 //
-// A third mode, "exec" (see [Exec]), makes no child: the process executes the command
+// Mode "hold" (see [Hold]) makes no child either: what runs in the namespace has come in
+// from outside, and ends with the reaper, at end-of-file on file 0. So it ends with
+// whoever has the pipe's other end, however that comes.
+//
+// Another mode, "exec" (see [Exec]), makes no child: the process executes the command
 // itself, in the session that it is in.
 //
 // Decided 2026-11: assembly instead of a Go program (a runtime of 2 MiB and four

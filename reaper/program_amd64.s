@@ -80,6 +80,32 @@ dashes:
 	SYSCALL
 	JMP  handed
 pid1:
+	CMPB 0(AX), $104 // 'h'
+	JNE  start
+	// rt_sigaction(SIGCHLD, SIG_IGN, NULL, 8): the kernel reaps
+	MOVQ $1, 8(BX)
+	MOVL $13, AX
+	MOVL $17, DI
+	LEAQ 8(BX), SI
+	XORL DX, DX
+	MOVL $8, R10
+	SYSCALL
+	// close(3)
+	MOVL $3, AX
+	MOVL $3, DI
+	SYSCALL
+	XORL R9, R9
+held:
+	// read(0, status, 8), until there is nobody who could write
+	XORL AX, AX
+	XORL DI, DI
+	LEAQ 56(BX), SI
+	MOVL $8, DX
+	SYSCALL
+	TESTQ AX, AX
+	JGT  held
+	JMP  exit
+start:
 
 	// clone(CLONE_VM|CLONE_VFORK|SIGCHLD): we go on when the child has executed the
 	// command or ended.

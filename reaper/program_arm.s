@@ -98,6 +98,33 @@ dashes:
 	SWI  $0
 	B    handed
 pid1:
+	CMP  $104, R0 // 'h'
+	BNE  start
+	// rt_sigaction(SIGCHLD, SIG_IGN, NULL, 8): the kernel reaps
+	MOVW $1, R0
+	MOVW R0, 8(R4)
+	MOVW $174, R7
+	MOVW $17, R0
+	ADD  $8, R4, R1
+	MOVW $0, R2
+	MOVW $8, R3
+	SWI  $0
+	// close(3)
+	MOVW $6, R7
+	MOVW $3, R0
+	SWI  $0
+	MOVW $0, R9
+held:
+	// read(0, status, 8), until there is nobody who could write
+	MOVW $3, R7
+	MOVW $0, R0
+	ADD  $56, R4, R1
+	MOVW $8, R2
+	SWI  $0
+	CMP  $0, R0
+	BGT  held
+	B    exit
+start:
 
 	// clone(CLONE_VM|CLONE_VFORK|SIGCHLD): we go on when the child has executed the
 	// command or ended. Without CLONE_*TID the kernel does not look at R4.

@@ -86,6 +86,33 @@ dashes:
 	SVC
 	B    handed
 pid1:
+	CMP  $104, R0 // 'h'
+	BNE  start
+	// rt_sigaction(SIGCHLD, SIG_IGN, NULL, 8): the kernel reaps
+	MOVD $1, R0
+	MOVD R0, 8(R19)
+	MOVD $134, R8
+	MOVD $17, R0
+	ADD  $8, R19, R1
+	MOVD $0, R2
+	MOVD $8, R3
+	SVC
+	// close(3)
+	MOVD $57, R8
+	MOVD $3, R0
+	SVC
+	MOVD $0, R24
+held:
+	// read(0, status, 8), until there is nobody who could write
+	MOVD $63, R8
+	MOVD $0, R0
+	ADD  $56, R19, R1
+	MOVD $8, R2
+	SVC
+	CMP  $0, R0
+	BGT  held
+	B    exit
+start:
 
 	// clone(CLONE_VM|CLONE_VFORK|SIGCHLD): we go on when the child has executed the
 	// command or ended.

@@ -32,6 +32,9 @@ func Exec(paths, argv []string) []string {
 	return slices.Concat([]string{Name, execMode}, paths, []string{"--"}, argv)
 }
 
+// Hold gives the arguments with which the reaper waits for the end of its standard input.
+func Hold() []string { return []string{Name, "hold", "--", "hold"} }
+
 // Name is argv[0] of the reaper and the name of its process.
 const Name = "vserver-init"
 

@@ -117,6 +117,7 @@ func TestMachines(t *testing.T) {
 			out   string
 		}{
 			{[]string{"command", "--", "/bin/sh", "-c", "exit 0"}, 0, 0, ""},
+			{Hold()[1:], 0, 0, ""},
 			{[]string{"command", "--", "/bin/sh", "-c", "exit 200"}, 200, 0, ""},
 			{[]string{"command", "--", "/bin/sh", "-c", "kill -TERM $$"}, 143, 0, ""},
 			{[]string{"sysv", "--", "/bin/sh", "-c", "exit 4"}, 4, 0, ""},

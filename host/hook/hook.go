@@ -30,12 +30,13 @@ type Runner struct {
 	Name   guest.Name
 	Spec   *guest.Spec // with its defaults
 	Output io.Writer   // what they print, and what is said of them
+	None   bool        // none of them is run
 }
 
 // Steps is the step of a point of the guest's life, and none when nothing runs there. A
 // hook of a stop that fails is told, and no reason not to go on.
 func (r Runner) Steps(point string) []step.Step {
-	if len(*r.Spec.Hooks.At(point)) == 0 && len(r.presets(point)) == 0 {
+	if r.None || len(*r.Spec.Hooks.At(point)) == 0 && len(r.presets(point)) == 0 {
 		return nil
 	}
 	return []step.Step{{Name: "run " + point + " hooks", Do: func(ctx context.Context) error {
@@ -57,6 +58,9 @@ func (r Runner) complain(err error) {
 // Run runs the programs of a point: the guest's own, and those for all guests when it has
 // none, or when one that is read by bash sets DONT_SKIP_DEFAULTS.
 func (r Runner) Run(ctx context.Context, point string) error {
+	if r.None {
+		return nil
+	}
 	list, presets := *r.Spec.Hooks.At(point), r.presets(point)
 	if len(list) == 0 {
 		list, presets = presets, nil

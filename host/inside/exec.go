@@ -45,6 +45,9 @@ type Command struct {
 
 	// Ours is a command that the guest's own spec names; the flag private is for others.
 	Ours bool
+	// Visit is a command that a guest is there for, which is stopped else; there is no
+	// other. It is for package life to say.
+	Visit bool
 	// Signals that this process gets are passed on to the command. There is one such
 	// command at a time.
 	Signals bool
@@ -144,6 +147,9 @@ func (in *Guest) exec(ctx context.Context, c Command) (int, error) {
 
 // admit refuses commands in a guest with the flag private.
 func (in *Guest) admit(c Command) error {
+	if in.Note.Visit && !c.Visit {
+		return state.Visited(in.dirs, in.name)
+	}
 	if c.Ours || len(in.Note.Rights.Flags) == 0 {
 		return nil
 	}

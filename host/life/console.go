@@ -31,6 +31,9 @@ func (r *Run) makeConsole(context.Context) error {
 func (r *Run) makeSilence() error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	r.stdio = [3]*os.File{null, null, null}
+	if r.visitor != nil {
+		r.stdio[0] = r.visitor
+	}
 	return err
 }
 

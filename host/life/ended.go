@@ -121,7 +121,7 @@ func takeDownAs(d guest.Dirs, n guest.Name, exit *guest.Exit) error {
 	if err != nil {
 		return err
 	}
-	if exit != nil {
+	if exit != nil && !r.visit {
 		if err := state.RecordExit(d, n, *exit); err != nil {
 			return err
 		}
@@ -133,10 +133,14 @@ func takeDownAs(d guest.Dirs, n guest.Name, exit *guest.Exit) error {
 func remains(d guest.Dirs, n guest.Name) (*Run, error) {
 	spec, sure := state.Started(d, n)
 	r, err := newRun(d, n, spec, nil)
-	if err == nil {
-		r.net.Any = !sure
+	if err != nil {
+		return nil, err
 	}
-	return r, err
+	r.net.Any = !sure
+	if was, err := state.ReadNote(d, n); err == nil && was != nil {
+		r.visit = was.Visit
+	}
+	return r, nil
 }
 
 // removeGroup ends what is left in a guest's group and removes it, with the groups

@@ -41,7 +41,9 @@ type Run struct {
 	output  io.Writer
 	front   bool // of a start in the foreground: files are its standard output and error
 	files   [2]*os.File
-	rescue  bool // the init of spec is not that of the guest's own spec
+	rescue  bool     // the init of spec is not that of the guest's own spec
+	visit   bool     // see Visit
+	visitor *os.File // of a visit that begins: the standard input of its process 1
 	plan    vcontext.Start
 	images  map[string]string // full names by what the spec says
 	mounts  []rootfs.Mount
@@ -194,7 +196,7 @@ func (r *Run) note(pid int, began uint64) *state.Note {
 	return &state.Note{
 		PID: pid, Began: began, Started: time.Now(),
 		XID: r.spec.XID, Base: r.plan.Base, Userns: r.plan.Userns, OwnNet: r.plan.OwnNet, Hidden: r.spec.Network.Hidden(),
-		OwnTime: r.plan.Offsets != "", Style: r.spec.Init.Style, Rescue: r.rescue,
+		OwnTime: r.plan.Offsets != "", Style: r.spec.Init.Style, Rescue: r.rescue, Visit: r.visit,
 		Mode: r.spec.Network.Mode, Addrs: r.net.Noted(), Env: r.spec.Init.Environment,
 		Rights: r.spec.Rights, Rlimits: r.spec.Limits.Rlimits, Nproc: r.plan.Pids,
 		Nice: r.spec.Limits.Nice, IONice: r.spec.Limits.IONice, Views: r.views,
@@ -204,7 +206,7 @@ func (r *Run) note(pid int, began uint64) *state.Note {
 
 // hooks are the programs of the host that run around start and stop.
 func (r *Run) hooks() hook.Runner {
-	return hook.Runner{Dirs: r.dirs, Name: r.name, Spec: &r.spec, Output: r.output}
+	return hook.Runner{Dirs: r.dirs, Name: r.name, Spec: &r.spec, Output: r.output, None: r.visit}
 }
 
 // Complain says what went wrong with a guest that runs all the same.

@@ -42,10 +42,16 @@ type StartOptions struct {
 	// process 1. It is not started again when it ends.
 	Rescue     []string
 	RescueInit bool
+
+	visitor *os.File // see Visit
 }
 
 // rescued is a spec with the command in the place of its init.
 func (o *StartOptions) rescued(spec *guest.Spec) {
+	if o.visitor != nil {
+		spec.Init = guest.Init{Style: guest.InitCommand, Command: []string{"/"}, Environment: spec.Init.Environment, StopTimeout: spec.Init.StopTimeout}
+		spec.Console.Type, spec.Restart = guest.ConsoleNone, guest.RestartNever
+	}
 	if len(o.Rescue) == 0 {
 		return
 	}
@@ -130,6 +136,7 @@ func starting(d guest.Dirs, n guest.Name, spec *guest.Spec, o StartOptions) (*Ru
 	r, err := newRun(d, n, spec, o.Output)
 	if err == nil {
 		r.rescue = len(o.Rescue) > 0
+		r.visited(o.visitor)
 	}
 	if err == nil {
 		err = r.planVolumes()
@@ -153,6 +160,9 @@ func vacate(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
 		return err
 	}
 	if running {
+		if err := state.Visited(d, n); err != nil {
+			return err
+		}
 		return guest.ErrRunning
 	}
 	if err := state.Free(d, n); err != nil {

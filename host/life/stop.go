@@ -151,5 +151,8 @@ func (r *Run) markStopping(context.Context) error {
 
 // recordStop leaves the end of a guest that was killed, or ended as asked.
 func (r *Run) recordStop(context.Context) error {
+	if r.visit {
+		return nil
+	}
 	return state.RecordExit(r.dirs, r.name, guest.Exit{Reason: guest.StoppedBy, Time: time.Now()})
 }

@@ -22,6 +22,7 @@ import (
 	"vserver/guest"
 	"vserver/host/files"
 	"vserver/host/inside"
+	"vserver/host/life"
 	"vserver/host/state"
 	"vserver/layer"
 	"vserver/rootfs"
@@ -38,9 +39,9 @@ func Verbs() []string { return []string{"get-conffiles", "install", "remove", "u
 
 var places = []string{"usr/bin", "bin", "usr/sbin", "sbin"}
 
-// Run runs a package manager for a guest that runs, with c's files and environment, and
-// gives its exit code. The error is guest.ErrUnsupported when neither guest nor host has
-// it, and guest.ErrStopped for a guest that does not run.
+// Run runs a package manager for a guest, with c's files and environment, and gives its
+// exit code. A guest that is stopped is there for that time, without its init: see
+// life.Visit. The error is guest.ErrUnsupported when neither guest nor host has it.
 func Run(ctx context.Context, d guest.Dirs, n guest.Name, program string, args []string, c inside.Command) (int, error) {
 	r, err := root(d, n)
 	if err != nil {
@@ -50,7 +51,7 @@ func Run(ctx context.Context, d guest.Dirs, n guest.Name, program string, args [
 	r.Close()
 	if own != "" {
 		c.Args = append([]string{own}, args...)
-		return inside.Exec(ctx, d, n, c)
+		return life.Exec(ctx, d, n, c)
 	}
 	host := first(program, onHost)
 	if !slices.Contains(Tools(), host) {
@@ -62,7 +63,7 @@ func Run(ctx context.Context, d guest.Dirs, n guest.Name, program string, args [
 	if c.Dir == "" {
 		c.Dir = rootfs.GuestAt
 	}
-	return inside.Exec(ctx, d, n, c)
+	return life.Exec(ctx, d, n, c)
 }
 
 // Manage does what a verb says by whichever package manager is the guest's kind.

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/file"
 )
@@ -35,6 +36,7 @@ type Note struct {
 	Hidden  bool // its sockets are handed in
 	OwnTime bool
 	Rescue  bool // its init is another than its spec's
+	Visit   bool // it has none, and is there for a command alone
 	Style   guest.InitStyle
 	Mode    guest.NetMode
 	Addrs   []guest.Address // in shared mode, as they are now
@@ -141,7 +143,7 @@ type flag struct {
 }
 
 func (n *Note) flags() []flag {
-	return []flag{{"stopping", &n.Stopping}, {"userns", &n.Userns}, {"own_net", &n.OwnNet}, {"hidden", &n.Hidden}, {"own_time", &n.OwnTime}, {"rescue", &n.Rescue},
+	return []flag{{"stopping", &n.Stopping}, {"userns", &n.Userns}, {"own_net", &n.OwnNet}, {"hidden", &n.Hidden}, {"own_time", &n.OwnTime}, {"rescue", &n.Rescue}, {"visit", &n.Visit},
 		{"nesting", &n.Rights.Nesting}, {"no_new_privileges", &n.Rights.NoNewPrivileges}}
 }
 
@@ -236,6 +238,17 @@ func ReadNote(d guest.Dirs, n guest.Name) (*Note, error) {
 		return nil, fmt.Errorf("%s: %w", NotePath(d, n), err)
 	}
 	return was, nil
+}
+
+// Visited says of a guest that runs that it is there for a command alone: the error is then
+// guest.ErrBusy.
+func Visited(d guest.Dirs, n guest.Name) error {
+	was, err := ReadNote(d, n)
+	if err != nil || was == nil || !was.Visit {
+		return err
+	}
+	return fault.Hint(fmt.Errorf("it is stopped, and a command works on its files: %w", guest.ErrBusy),
+		"wait for its end; `vserver "+string(n)+" stop` waits, and ends it")
 }
 
 // Write puts the note at path. Notes are gone after a reboot, so nothing is synced.
