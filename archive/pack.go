@@ -3,8 +3,10 @@ package archive
 import (
 	"archive/tar"
 	"context"
+	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path"
 	"strings"
@@ -153,7 +155,10 @@ func (p *Packer) file(d *file.Dir, name string, e *file.Entry, h *tar.Header) er
 	}
 	for _, part := range parts {
 		if err := p.content(f, part); err != nil {
-			return fmt.Errorf("pack %s: %w", e.Path(), err)
+			if told := (*fs.PathError)(nil); !errors.As(err, &told) {
+				err = fmt.Errorf("pack %s: %w", e.Path(), err)
+			}
+			return err
 		}
 	}
 	return nil

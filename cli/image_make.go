@@ -121,7 +121,12 @@ func writeWhole(path string, write func(io.Writer) error) error {
 	if err != nil {
 		return err
 	}
-	if err = errors.Join(write(f), f.Sync()); err == nil {
+	if err = write(f); err == nil {
+		if err = f.Sync(); err != nil {
+			err = fmt.Errorf("sync %s: %w", path, errors.Unwrap(err)) // it has no other name yet
+		}
+	}
+	if err == nil {
 		err = file.Name(f, path)
 	}
 	return errors.Join(err, f.Close())

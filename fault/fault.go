@@ -25,7 +25,7 @@ func New(guest, op string, err error) error {
 	if err == nil {
 		return nil
 	}
-	if in, ok := err.(*Error); ok {
+	if in, ok := only(err).(*Error); ok {
 		out := *in
 		if out.Guest == "" || out.Guest == guest {
 			out.Guest = guest
@@ -39,6 +39,14 @@ func New(guest, op string, err error) error {
 		}
 	}
 	return &Error{Guest: guest, Op: op, Err: err}
+}
+
+// only gives what errors.Join was given as the only error, and any other as it is.
+func only(err error) error {
+	if j, ok := err.(interface{ Unwrap() []error }); ok && len(j.Unwrap()) == 1 {
+		return only(j.Unwrap()[0])
+	}
+	return err
 }
 
 // Hint attaches a way out to err. The innermost hint wins, since it was written

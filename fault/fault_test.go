@@ -16,6 +16,7 @@ func TestError(t *testing.T) {
 		{New("web1", "start", cause), "web1: start: mount /proc: permission denied"},
 		{New("web1", "start", New("web1", "start", cause)), "web1: start: mount /proc: permission denied"},
 		{New("web1", "restart", New("web1", "start", cause)), "web1: restart: start: mount /proc: permission denied"},
+		{New("web1", "start", errors.Join(New("web1", "start", cause), nil)), "web1: start: mount /proc: permission denied"},
 		{New("web1", "start", New("", "", cause)), "web1: start: mount /proc: permission denied"},
 		{New("web1", "start", New("db1", "start", cause)), "web1: start: db1: start: mount /proc: permission denied"},
 		{New("", "check", cause), "check: mount /proc: permission denied"},

@@ -203,7 +203,7 @@ func (t *Image) archive(ctx context.Context, u *archive.Unpacker, dir string, sa
 // read: at its end a decoder tells whether the stream was whole.
 func (t *Image) unzip(ctx context.Context, u *archive.Unpacker, r io.Reader, do func(*bufio.Reader) error) error {
 	u.Packed = t.packed.Load
-	in := bufio.NewReaderSize(&counting{r, &t.packed}, 64<<10)
+	in := bufio.NewReaderSize(&counting{r: r, n: &t.packed}, 64<<10)
 	head, err := in.Peek(tarHead)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
@@ -316,12 +316,16 @@ func (t *Image) pull(ctx context.Context, u *archive.Unpacker, dir string, say f
 
 // counting counts what is read.
 type counting struct {
-	r io.Reader
-	n *atomic.Int64
+	r      io.Reader
+	n      *atomic.Int64
+	failed atomic.Pointer[error] // why it could not be read on, if not that it ended
 }
 
 func (c *counting) Read(b []byte) (int, error) {
 	n, err := c.r.Read(b)
 	c.n.Add(int64(n))
+	if err != nil && !errors.Is(err, io.EOF) {
+		c.failed.Store(&err)
+	}
 	return n, err
 }

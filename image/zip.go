@@ -56,14 +56,16 @@ func Zip(ctx context.Context, tool, kind string, level int, w io.Writer, fill fu
 type Unzipped struct {
 	io.Reader
 	c      *child
-	packed *atomic.Int64
+	packed atomic.Int64
+	in     *counting
 }
 
 // Unzip unpacks a stream of any compression. tool is the program vserver-image, "" the one
 // beside our own; it runs as nobody.
 func Unzip(ctx context.Context, tool string, r io.Reader) (*Unzipped, error) {
-	u := &Unzipped{packed: new(atomic.Int64)}
-	c, err := start(ctx, tool, &counting{r, u.packed}, nobody, "unzip")
+	u := &Unzipped{}
+	u.in = &counting{r: r, n: &u.packed}
+	c, err := start(ctx, tool, u.in, nobody, "unzip")
 	if err != nil {
 		return nil, err
 	}
@@ -88,6 +90,9 @@ func (u *Unzipped) End(err error) error {
 	}
 	said := u.c.end(err)
 	u.c = nil
+	if failed := u.in.failed.Load(); failed != nil {
+		return *failed // of which the program knows nothing
+	}
 	if said != nil && !errors.Is(said, err) {
 		return fmt.Errorf("the stream is broken: %w", said)
 	}

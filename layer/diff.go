@@ -318,16 +318,22 @@ func SameContent(a *file.Dir, name string, b *file.Dir, other string) (bool, err
 	const piece = 128 << 10
 	x, y := make([]byte, piece), make([]byte, piece)
 	for {
-		n, err := io.ReadFull(f, x)
-		m, merr := io.ReadFull(g, y)
-		if !bytes.Equal(x[:n], y[:m]) {
-			return false, nil
-		}
-		if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
-			return true, nil
-		}
-		if err = errors.Join(err, merr); err != nil {
+		n, end, err := fill(f, x)
+		m, _, merr := fill(g, y)
+		if err = errors.Join(err, merr); err != nil || !bytes.Equal(x[:n], y[:m]) {
 			return false, err
 		}
+		if end {
+			return true, nil
+		}
 	}
+}
+
+// fill reads as much as b has room for, and tells whether the file ends there.
+func fill(f *os.File, b []byte) (n int, end bool, err error) {
+	n, err = io.ReadFull(f, b)
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
+		return n, true, nil
+	}
+	return n, false, err
 }

@@ -67,6 +67,18 @@ func mountImage(image, at, kind string, size int64, options string, mkfs []strin
 	return nil
 }
 
+// LoopDevice asks for loop devices and gives one that shows f, until nothing has it open or
+// in use.
+func LoopDevice(t testing.TB, f *os.File) *os.File {
+	t.Helper()
+	Loop(t)
+	dev, err := loopDevice(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dev
+}
+
 // loopDevice gives a device that shows f, which the kernel lets go with its last user.
 func loopDevice(f *os.File) (*os.File, error) {
 	control, err := os.OpenFile("/dev/loop-control", os.O_RDWR, 0)
