@@ -71,6 +71,9 @@ func Snapshots(dir string) ([]Snapshot, error) {
 			continue // one that was being written
 		}
 		s, err := Find(dir, e.Name())
+		if errors.Is(err, ErrNoSnapshot) {
+			continue // it was deleted meanwhile, with its guest maybe
+		}
 		if err != nil {
 			return nil, err
 		}

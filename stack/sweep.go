@@ -178,26 +178,47 @@ func unlisted(d guest.Dirs, dir *file.Dir) (out []string, err error) {
 // Users gives for each layer the guests that list it, themselves or by a snapshot.
 func Users(d guest.Dirs) (map[string][]guest.Name, error) {
 	used := map[string][]guest.Name{}
+	err := listed(d, func(n guest.Name, l Layer) {
+		if now := used[l.ID]; len(now) == 0 || now[len(now)-1] != n {
+			used[l.ID] = append(now, n)
+		}
+	})
+	return used, err
+}
+
+// Common gives the layers that may have objects of the pool, and who lists them: those whose
+// files have ids from 0.
+func Common(d guest.Dirs) (map[string][]guest.Name, error) {
+	used, err := Users(d)
+	if err == nil {
+		err = listed(d, func(_ guest.Name, l Layer) {
+			if l.Base != 0 {
+				delete(used, l.ID)
+			}
+		})
+	}
+	return used, err
+}
+
+// listed calls each for all that guests and their snapshots list.
+func listed(d guest.Dirs, each func(guest.Name, Layer)) error {
 	// A guest that is being built moves from the first to the second.
 	for _, place := range []string{filepath.Join("staging", "*", "files"), filepath.Join("guests", "*")} {
 		dirs, err := filepath.Glob(filepath.Join(d.Data, place))
 		if err != nil {
-			return nil, err
+			return err
 		}
 		for _, at := range dirs {
-			n := guest.Name(filepath.Base(strings.TrimSuffix(at, "/files")))
 			layers, err := All(at)
 			if err != nil {
-				return nil, err
+				return err
 			}
 			for _, l := range layers {
-				if now := used[l.ID]; len(now) == 0 || now[len(now)-1] != n {
-					used[l.ID] = append(now, n)
-				}
+				each(guest.Name(filepath.Base(strings.TrimSuffix(at, "/files"))), l)
 			}
 		}
 	}
-	return used, nil
+	return nil
 }
 
 // All gives the layers of the guest whose own files are at dir and of its snapshots.

@@ -98,6 +98,38 @@ func Lay(d guest.Dirs, n guest.Name, trees []string) (Layer, error) {
 	return l, os.WriteFile(filepath.Join(l.Dir(d), unified), nil, fs.FileMode(0o600))
 }
 
+// Substitute puts one layer in the place of another that shows the same, in the list of a
+// guest that is stopped and locked, and in those of its snapshots, which keep their ids. Who
+// is killed has done so with some of them.
+func Substitute(d guest.Dirs, n guest.Name, old, now Layer) error {
+	dir := d.Guest(n)
+	layers, err := Read(dir)
+	if err != nil {
+		return err
+	}
+	if i := slices.IndexFunc(layers, func(l Layer) bool { return l.ID == old.ID }); i >= 0 {
+		layers[i] = now
+		if err := Replace(dir, layers); err != nil {
+			return err
+		}
+	}
+	list, err := Snapshots(dir)
+	if err != nil {
+		return err
+	}
+	for _, s := range list {
+		i := slices.IndexFunc(s.Stack, func(line string) bool { return strings.HasPrefix(line, old.ID+" ") })
+		if i < 0 {
+			continue
+		}
+		s.Stack[i] = now.Text()
+		if err := Add(dir, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Lift takes the layer on top of a guest's, which is stopped and locked, out of its list,
 // and removes it unless somebody else has it.
 func Lift(d guest.Dirs, n guest.Name, l Layer) error {

@@ -27,6 +27,13 @@ type Report struct {
 	Changed int64 `json:"changed"` // left alone: written to meanwhile
 }
 
+// Add adds what was done with another tree.
+func (r *Report) Add(o Report) {
+	r.Files, r.Same, r.New, r.Joined = r.Files+o.Files, r.Same+o.Same, r.New+o.New, r.Joined+o.Joined
+	r.Saved, r.Read = r.Saved+o.Saved, r.Read+o.Read
+	r.Small, r.Linked, r.Left, r.Changed = r.Small+o.Small, r.Linked+o.Linked, r.Left+o.Left, r.Changed+o.Changed
+}
+
 type inode struct{ dev, ino uint64 }
 
 func inodeOf(st file.Stat) inode { return inode{st.Dev, st.Ino} }

@@ -69,7 +69,7 @@ func (m *merging) merge(ctx context.Context) error {
 	if err := disk.Make(to, m.spec); err != nil {
 		return err
 	}
-	own, err := m.trees()
+	own, err := trees(m.dirs, m.n, m.spec)
 	if err != nil {
 		return err
 	}
@@ -105,11 +105,11 @@ func mergeInto(ctx context.Context, trees []layer.Tree, at string, base uint32) 
 	return layer.Merge(ctx, trees, dir, base)
 }
 
-// trees are the names of all that the layers can have: for a root that shared something
-// once, that too.
-func (m *merging) trees() ([]string, error) {
-	snapshots, err := stack.Snapshots(m.dirs.Guest(m.n))
-	shared := slices.Clone(m.spec.Root.Shared)
+// trees are the names of all that the layers of a guest can have: for a root that shared
+// something once, that too.
+func trees(d guest.Dirs, n guest.Name, spec *guest.Spec) ([]string, error) {
+	snapshots, err := stack.Snapshots(d.Guest(n))
+	shared := slices.Clone(spec.Root.Shared)
 	for _, s := range snapshots {
 		shared = append(shared, s.Shared...)
 	}

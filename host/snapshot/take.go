@@ -181,8 +181,8 @@ func CopyTree(ctx context.Context, from, to string, base, own uint32) error {
 	return c.Paths(ctx, from, to)
 }
 
-// settle has the layer on the disk before a list names it, where the file system does not
-// see to that by itself.
+// settle has the layer on the disk before a list names it: its contents, where the file
+// system keeps names in order by itself.
 func (t *taking) settle() error { return settle(t.new.Dir(t.dirs)) }
 
 func settle(layer string) error {
@@ -192,7 +192,7 @@ func settle(layer string) error {
 	}
 	defer dir.Close()
 	if file.Ordered(dir) {
-		return nil
+		return file.Land(dir)
 	}
 	return file.SyncAll(dir)
 }

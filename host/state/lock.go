@@ -19,6 +19,17 @@ func Lock(d guest.Dirs, n guest.Name) (unlock func(), err error) {
 	return unlock, err
 }
 
+// TryLock is Lock that waits a moment: for who holds the lock of another guest, which
+// whoever has this one may be waiting for.
+func TryLock(d guest.Dirs, n guest.Name) (unlock func(), err error) {
+	const moment = time.Second
+	l, err := store.Lock(d.Lock(n), moment)
+	if err != nil {
+		return nil, err
+	}
+	return func() { release(d, n, l) }, nil
+}
+
 // LockToLeave is Lock for an operation that may end before all of its work is done:
 // leave, called before unlock, has a process cloned meanwhile keep the lock.
 func LockToLeave(d guest.Dirs, n guest.Name) (unlock, leave func(), err error) {

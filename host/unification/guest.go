@@ -214,6 +214,9 @@ func (w *work) move(ctx context.Context, s *unify.Store, x *unify.Exclusions) er
 	}
 	defer in.Close()
 	w.out.Report, err = s.Tree(ctx, in, "upper", false, w.tell())
+	if err == nil {
+		err = w.frozen(ctx, s, l)
+	}
 	if err != nil {
 		return err
 	}
@@ -246,6 +249,9 @@ func (w *work) survey(ctx context.Context, s *unify.Store, x *unify.Exclusions) 
 	}
 	defer at.Close()
 	w.out.Report, err = s.Survey(ctx, unify.Private{Dir: at, Base: w.spec.TreeID(), Wanted: x.Wanted}, w.tell())
+	if err == nil && w.out.Way == Linked {
+		err = w.surveyFrozen(ctx, s)
+	}
 	return err
 }
 

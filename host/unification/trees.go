@@ -2,6 +2,7 @@ package unification
 
 import (
 	"errors"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -64,31 +65,27 @@ func (t *trees) image(name string, change bool) error {
 	return t.open(name, dir, mine)
 }
 
-// beneath adds the layers of guests that have moved files.
+// beneath adds the layers of guests that may have objects.
 func (t *trees) beneath() error {
 	release, err := stack.Hold(t.dirs) // nobody takes one away
 	if err != nil {
 		return err
 	}
 	t.ends = append(t.ends, release)
-	users, err := stack.Users(t.dirs)
+	users, err := stack.Common(t.dirs)
 	if err != nil {
 		return err
 	}
 	for _, id := range slices.Sorted(maps.Keys(users)) {
-		l := stack.Layer{ID: id}
-		is, err := stack.IsUnified(t.dirs, l)
+		name := filepath.Join(filepath.Base(t.dirs.Layers()), id, "upper")
+		err := t.open(name, filepath.Join(stack.Layer{ID: id}.Dir(t.dirs), "upper"), false)
+		if errors.Is(err, fs.ErrNotExist) { // of a plain directory
+			continue
+		}
 		if err != nil {
 			return err
 		}
-		if !is {
-			continue
-		}
-		name := filepath.Join(filepath.Base(t.dirs.Layers()), id, "upper")
 		t.layers[name], t.users[name] = id, users[id]
-		if err := t.open(name, filepath.Join(l.Dir(t.dirs), "upper"), false); err != nil {
-			return err
-		}
 	}
 	return nil
 }
@@ -111,7 +108,7 @@ func (t *trees) hold(places []unify.Place) error {
 			continue
 		}
 		for _, n := range t.users[p.Tree] {
-			if err := t.lock(n); err != nil {
+			if err := t.lock(n, state.Lock); err != nil {
 				return err
 			}
 		}
@@ -129,12 +126,12 @@ func (t *trees) hold(places []unify.Place) error {
 }
 
 // lock locks a guest and finds out whether it has an overlay.
-func (t *trees) lock(n guest.Name) error {
+func (t *trees) lock(n guest.Name, lock func(guest.Dirs, guest.Name) (func(), error)) error {
 	if _, known := t.mine[n]; known {
 		return nil
 	}
 	t.mine[n] = false
-	unlock, err := state.Lock(t.dirs, n)
+	unlock, err := lock(t.dirs, n)
 	if err == nil {
 		t.ends = append(t.ends, unlock)
 		err = life.Halted(t.dirs, n)

@@ -170,8 +170,8 @@ func Settle(f *os.File) error {
 	return f.Sync()
 }
 
-// Land is Settle for all files of a tree of ours, of which there are few. Those that Flush
-// was called for are on their way together.
+// Land is Settle for all files of a tree. Those that Flush was called for are on their way
+// together.
 func Land(d *Dir) error {
 	list, err := Items(d)
 	if err != nil {
