@@ -173,7 +173,14 @@ func debian(dir string) error {
 	if err := os.Symlink("/lib/systemd/system/multi-user.target", filepath.Join(system, "default.target")); err != nil && !errors.Is(err, os.ErrExist) {
 		return err
 	}
-	return os.WriteFile(filepath.Join(dir, "bench-complete"), nil, 0o644)
+	// /etc and /var are in step with /usr, as a build of ours says it; else systemd looks for
+	// what an offline update left to do, in every boot.
+	for _, name := range []string{"etc/.updated", "var/.updated", "bench-complete"} {
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // clean removes what was made, unless something of it is mounted still.

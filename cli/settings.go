@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -111,16 +112,30 @@ func valueName(k settings.Key) string {
 func (w wishes) spec() (*guest.Spec, error) {
 	text, _, err := settings.Apply("options", nil, slices.Concat(w.changes(), w.sets))
 	if err != nil {
-		return nil, usage{err.Error()}
+		return nil, usage{unplaced(err).Error()}
 	}
 	return settings.Parse("options", text)
+}
+
+// unplaced takes line and column away from what is wrong with options: they stand in no
+// text that the user has seen.
+func unplaced(err error) error {
+	var all settings.Problems
+	if !errors.As(err, &all) {
+		return err
+	}
+	all = slices.Clone(all)
+	for i := range all {
+		all[i].File, all[i].Line = "", 0
+	}
+	return all
 }
 
 // change puts what the flags ask for into a spec that is there.
 func (w wishes) change(spec *guest.Spec) error {
 	text, _, err := settings.Apply("options", settings.Render("options", spec), slices.Concat(w.changes(), w.sets))
 	if err != nil {
-		return usage{err.Error()}
+		return usage{unplaced(err).Error()}
 	}
 	changed, err := settings.Parse("options", text)
 	if err == nil {

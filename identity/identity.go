@@ -40,7 +40,7 @@ type Identity struct {
 func (id Identity) Apply(r *layer.Root) error {
 	made := hostKeys(r)
 	for _, part := range []func(*layer.Root) error{
-		Strip, id.ApplyName, id.ApplyResolver, machineID, id.root, id.keys, logins, generators, made,
+		Strip, id.ApplyName, id.ApplyResolver, machineID, id.root, id.keys, logins, masks, made,
 	} {
 		if err := part(r); err != nil {
 			return fmt.Errorf("identity: %w", err)

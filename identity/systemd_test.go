@@ -7,35 +7,48 @@ import (
 	"testing"
 )
 
-// Generators that a guest has no use for are masked where there are some; what an
-// administrator put in their place stays, and other inits see nothing of it.
-func TestGenerators(t *testing.T) {
+// Generators and units that a guest has no use for are masked where there are some; what
+// an administrator put in their place stays, and other inits see nothing of it.
+func TestMasks(t *testing.T) {
 	r, _ := world(t, map[string]string{
 		"usr/lib/systemd/system-generators/systemd-gpt-auto-generator":   "x",
 		"usr/lib/systemd/system-generators/systemd-debug-generator":      "x",
 		"usr/lib/systemd/system-generators/systemd-fstab-generator":      "x",
 		"etc/systemd/system-generators/systemd-debug-generator":          "own",
 		"usr/lib/systemd/system-generators/systemd-gpt-auto-generator.d": "x",
+		"lib/systemd/system/systemd-remount-fs.service":                  "x",
+		"lib/systemd/system/fstrim.timer":                                "x",
+		"lib/systemd/system/systemd-journald.service":                    "x",
+		"etc/systemd/system/fstrim.timer":                                "own",
 	})
 	for range 2 {
-		if err := generators(r); err != nil {
+		if err := masks(r); err != nil {
 			t.Fatal(err)
 		}
 	}
-	names, err := r.Names("etc/systemd/system-generators")
-	slices.Sort(names)
-	if want := []string{"systemd-debug-generator", "systemd-gpt-auto-generator"}; err != nil || !slices.Equal(names, want) {
-		t.Errorf("%q, %v; want %q", names, err, want)
+	for dir, want := range map[string][]string{
+		"etc/systemd/system-generators": {"systemd-debug-generator", "systemd-gpt-auto-generator"},
+		"etc/systemd/system":            {"fstrim.timer", "systemd-remount-fs.service"},
+	} {
+		names, err := r.Names(dir)
+		slices.Sort(names)
+		if err != nil || !slices.Equal(names, want) {
+			t.Errorf("%s: %q, %v; want %q", dir, names, err, want)
+		}
 	}
-	if got := text(t, r, "etc/systemd/system-generators/systemd-gpt-auto-generator"); got != "" {
-		t.Errorf("the mask says %q", got)
-	}
-	if got := text(t, r, "etc/systemd/system-generators/systemd-debug-generator"); got != "own" {
-		t.Errorf("the administrator's own has become %q", got)
+	for p, want := range map[string]string{
+		"etc/systemd/system-generators/systemd-gpt-auto-generator": "",
+		"etc/systemd/system-generators/systemd-debug-generator":    "own",
+		"etc/systemd/system/systemd-remount-fs.service":            "",
+		"etc/systemd/system/fstrim.timer":                          "own",
+	} {
+		if got := text(t, r, p); got != want {
+			t.Errorf("%s says %q, want %q", p, got, want)
+		}
 	}
 
 	r, upper := world(t, map[string]string{"etc/inittab": "x"})
-	if err := generators(r); err != nil {
+	if err := masks(r); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Lstat(filepath.Join(upper, "etc")); err == nil {

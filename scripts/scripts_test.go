@@ -61,7 +61,7 @@ func TestInstall(t *testing.T) {
 		"opt/sbin/vserver", "opt/sbin/vserverd", "opt/sbin/vserver-stat", "opt/sbin/vps", "opt/sbin/vtop", "opt/sbin/vkill", "opt/sbin/vwait",
 		"opt/sbin/chbind", "opt/sbin/chcontext", "opt/sbin/vcontext", "opt/sbin/lsxid", "opt/sbin/vrsetup", "opt/share/man/man8/chcontext.8.gz",
 		"opt/share/man/man8/vserver.8.gz", "opt/share/man/man8/vserver-start.8.gz", "opt/share/bash-completion/completions/vserver",
-		"opt/share/zsh/vendor-completions/_vserver", "opt/share/fish/vendor_completions.d/vserver.fish", "opt/share/doc/vserver/README.md",
+		"opt/share/zsh/site-functions/_vserver", "etc/fish/completions/vserver.fish", "opt/share/doc/vserver/README.md",
 	} {
 		if !slices.Contains(got, want) {
 			t.Errorf("%s was not installed", want)
@@ -79,21 +79,38 @@ func TestInstall(t *testing.T) {
 	}
 }
 
-// TestCompletions has each shell read its own.
+// TestCompletions has each shell read its own, and asks it whether it looks there.
 func TestCompletions(t *testing.T) {
-	dir := filepath.Join(t.TempDir(), "dest")
-	script(t, nil, "install", dir, "/usr")
-	for shell, file := range map[string]string{
-		"bash": "bash-completion/completions/vserver",
-		"zsh":  "zsh/vendor-completions/_vserver",
-		"fish": "fish/vendor_completions.d/vserver.fish",
+	paths := map[string]string{"zsh": "print -l $fpath", "fish": `string join \n $fish_complete_path`}
+	for prefix, files := range map[string]map[string]string{
+		"/usr": {
+			"bash": "/usr/share/bash-completion/completions/vserver",
+			"zsh":  "/usr/share/zsh/vendor-completions/_vserver",
+			"fish": "/usr/share/fish/vendor_completions.d/vserver.fish",
+		},
+		"/usr/local": {
+			"bash": "/usr/local/share/bash-completion/completions/vserver",
+			"zsh":  "/usr/local/share/zsh/site-functions/_vserver",
+			"fish": "/etc/fish/completions/vserver.fish",
+		},
 	} {
-		t.Run(shell, func(t *testing.T) {
-			path := need.Command(t, shell)
-			if out, err := exec.Command(path, "-n", filepath.Join(dir, "usr/share", file)).CombinedOutput(); err != nil || len(out) > 0 {
-				t.Errorf("%v\n%s", err, out)
-			}
-		})
+		dir := filepath.Join(t.TempDir(), "dest")
+		script(t, nil, "install", dir, prefix)
+		for shell, file := range files {
+			t.Run(shell+prefix, func(t *testing.T) {
+				program := need.Command(t, shell)
+				if out, err := exec.Command(program, "-n", filepath.Join(dir, file)).CombinedOutput(); err != nil || len(out) > 0 {
+					t.Errorf("%v\n%s", err, out)
+				}
+				if paths[shell] == "" {
+					return
+				}
+				out, err := exec.Command(program, "-c", paths[shell]).Output()
+				if err != nil || !slices.Contains(strings.Fields(string(out)), filepath.Dir(file)) {
+					t.Errorf("%s is not among where it looks: %v\n%s", file, err, out)
+				}
+			})
+		}
 	}
 }
 

@@ -89,15 +89,17 @@ func (t *Table) ResetSignals() {
 	t.call("unblock signals", unix.SYS_RT_SIGPROCMASK, num(unix.SIG_SETMASK), ptr(t, new(uint64)), none, num(8))
 }
 
-// WriteOf writes text to the file of process pid in /proc.
-func (t *Table) WriteOf(pid Reg, file, text string) {
-	// "/proc///////123/file": procfs takes no leading zeros, but any number of slashes.
+// WriteOf writes text to the file of process pid in a procfs that the parent had open
+// when it called Start. Inodes and names of what was looked up in one stay as long as the
+// process; in a procfs of the caller's own they go with that.
+func (t *Table) WriteOf(procfs int, pid Reg, file, text string) {
+	// ".///////123/file": procfs takes no leading zeros, but any number of slashes.
 	const digits = 10
-	path := []byte("/proc/" + strings.Repeat("/", digits) + "/" + file + "\x00")
+	path := []byte("." + strings.Repeat("/", digits) + "/" + file + "\x00")
 	start := ptr(t, &path[0])
-	end := arg{v: start.v + uintptr(len("/proc/")+digits)}
+	end := arg{v: start.v + uintptr(len(".")+digits)}
 	t.call("name /proc/PID/"+file, 0, pid.arg(), end).kind = kindPrint
-	t.write("/proc/PID/"+file, unix.AT_FDCWD, start, text)
+	t.write("/proc/PID/"+file, procfs, start, text)
 }
 
 // Setns joins the namespaces flags of the process behind pidfd (5.8), or the one
@@ -346,6 +348,10 @@ func (t *Table) ExecFd(name string, fd int, handed Reg) {
 // away is above all files that a program is handed by number.
 const away = 64
 
+// aside is above the files 0 to 3, all that a guest's init is handed by number. A number
+// as high as away would have it keep a larger table of files, 2 KiB, for good.
+const aside = 4
+
 // Keep gives a file of the parent's a number that no other of the child's takes.
 func (t *Table) Keep(name string, fd int) Reg {
 	return t.saved("keep "+name, unix.SYS_FCNTL, num(fd), num(unix.F_DUPFD_CLOEXEC), num(away))
@@ -354,7 +360,7 @@ func (t *Table) Keep(name string, fd int) Reg {
 // KeepGate moves the gate out of the way of files that get numbers of their own, for
 // a SeccompListened that follows.
 func (t *Table) KeepGate() {
-	t.call("move the gate", unix.SYS_FCNTL, regGate.arg(), num(unix.F_DUPFD_CLOEXEC), num(away)).save = int16(regGate)
+	t.call("move the gate", unix.SYS_FCNTL, regGate.arg(), num(unix.F_DUPFD_CLOEXEC), num(aside)).save = int16(regGate)
 }
 
 // HandReport leaves the report pipe open over execve as file 3, for a program that
@@ -362,8 +368,8 @@ func (t *Table) KeepGate() {
 // machine's order, tell that it could not execute command. other is moved out of
 // the way first.
 func (t *Table) HandReport(command string, other Reg) Reg {
-	moved := t.saved("move a file", unix.SYS_FCNTL, other.arg(), num(unix.F_DUPFD_CLOEXEC), num(away))
-	report := t.saved("move the report pipe", unix.SYS_FCNTL, regReport.arg(), num(unix.F_DUPFD_CLOEXEC), num(away))
+	moved := t.saved("move a file", unix.SYS_FCNTL, other.arg(), num(unix.F_DUPFD_CLOEXEC), num(aside))
+	report := t.saved("move the report pipe", unix.SYS_FCNTL, regReport.arg(), num(unix.F_DUPFD_CLOEXEC), num(aside))
 	t.call("hand the report pipe on", unix.SYS_DUP3, report.arg(), num(3), num(0))
 	t.handed = "exec " + command
 	return moved

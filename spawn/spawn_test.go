@@ -95,11 +95,16 @@ func TestReport(t *testing.T) {
 // its files in /proc.
 func TestFork(t *testing.T) {
 	need.Root(t) // a program's oom_score_adj is root's once it runs as another
+	procfs, err := os.Open("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer procfs.Close()
 	for name, o := range ways {
 		t.Run(name, func(t *testing.T) {
 			text, c, err := output(t, o, func(t *Table) {
 				t.Show()
-				t.Fork("fork", 0, func(pid Reg) { t.WriteOf(pid, "oom_score_adj", "321") })
+				t.Fork("fork", 0, func(pid Reg) { t.WriteOf(int(procfs.Fd()), pid, "oom_score_adj", "321") })
 				t.Exec([]string{"/bin/sh"}, []string{"sh", "-c", "read p < /proc/self/oom_score_adj; echo $p $PPID"}, nil)
 			})
 			if err != nil {
@@ -290,12 +295,17 @@ func TestOwnersAtOnce(t *testing.T) {
 
 // mapped starts a process in a user namespace within another, as guests have it.
 func mapped(id uint32) error {
+	procfs, err := os.Open("/proc")
+	if err != nil {
+		return err
+	}
+	defer procfs.Close()
 	table := &Table{}
 	table.Await("the outer map")
 	table.Show()
 	table.Fork("fork", unix.CLONE_NEWUSER, func(pid Reg) {
-		table.WriteOf(pid, "uid_map", "0 0 65536")
-		table.WriteOf(pid, "gid_map", "0 0 65536")
+		table.WriteOf(int(procfs.Fd()), pid, "uid_map", "0 0 65536")
+		table.WriteOf(int(procfs.Fd()), pid, "gid_map", "0 0 65536")
 	})
 	table.Await("the word")
 	table.Become(0, 0, nil)

@@ -108,8 +108,8 @@ func (s *Start) Table() *spawn.Table {
 			// one begins at 0 as well: it serves to show the shared layers with the guest's
 			// ids, while this process is still making the guest's namespaces.
 			m := IDMap(0, 0)
-			t.WriteOf(pid, "uid_map", m)
-			t.WriteOf(pid, "gid_map", m)
+			t.WriteOf(s.Proc, pid, "uid_map", m)
+			t.WriteOf(s.Proc, pid, "gid_map", m)
 		}
 	})
 

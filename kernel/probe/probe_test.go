@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vserver/internal/need"
+	"vserver/kernel/cgroup"
 )
 
 // insideVar has this test binary, started again by itself, act as the program named.
@@ -73,6 +74,24 @@ func TestThisKernel(t *testing.T) {
 	for _, name := range []string{"veth", "nftables", "time-namespaces", "seccomp-notify", "proc-options", "bpf-cgroup"} {
 		if !facts.Has(name) {
 			t.Errorf("%s is not found", name)
+		}
+	}
+}
+
+// A host whose groups are changed without delay is told from one where a move waits.
+func TestFavorDynmods(t *testing.T) {
+	need.VM(t)
+	cg, err := cgroup.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	at := cg.Unified.Mount
+	for _, options := range []string{"favordynmods", ""} {
+		if err := unix.Mount("cgroup2", at, "cgroup2", unix.MS_REMOUNT, options); err != nil {
+			t.Fatal(err)
+		}
+		if got, want := Host(Options{}).Has("cgroup-favordynmods"), options != ""; got != want {
+			t.Errorf("mounted with %q: %v, want %v", options, got, want)
 		}
 	}
 }

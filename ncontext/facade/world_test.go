@@ -129,14 +129,19 @@ func launch(t testing.TB, group *cgroup.Group, program string, args ...string) *
 		t.Fatal(err)
 	}
 	defer w.Close()
+	procfs, err := os.Open("/proc")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer procfs.Close()
 	b := &box{t: t, group: group, out: r}
 	idmap := fmt.Sprintf("0 0 %d", guest.IDs)
 	c := &spawn.Table{}
 	c.Await("outer id map")
 	c.Show()
 	c.Fork("make namespaces", spawn.NewUser|spawn.NewPid|spawn.NewNet|spawn.NewMount, func(pid spawn.Reg) {
-		c.WriteOf(pid, "uid_map", idmap)
-		c.WriteOf(pid, "gid_map", idmap)
+		c.WriteOf(int(procfs.Fd()), pid, "uid_map", idmap)
+		c.WriteOf(int(procfs.Fd()), pid, "gid_map", idmap)
 	})
 	c.LoopbackUp()
 	c.Await("begin")
