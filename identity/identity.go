@@ -40,7 +40,7 @@ type Identity struct {
 func (id Identity) Apply(r *layer.Root) error {
 	made := hostKeys(r)
 	for _, part := range []func(*layer.Root) error{
-		Strip, id.ApplyName, id.ApplyResolver, machineID, id.root, id.keys, logins, masks, made,
+		Strip, id.ApplyName, id.ApplyResolver, machineID, id.root, id.keys, logins, Masks, made,
 	} {
 		if err := part(r); err != nil {
 			return fmt.Errorf("identity: %w", err)

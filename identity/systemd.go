@@ -38,8 +38,9 @@ func machines() []string {
 	}
 }
 
-// masks masks what a guest has no use for of systemd's generators and units.
-func masks(r *layer.Root) error {
+// Masks masks what a guest has no use for of systemd's generators and units. In the tree
+// of an image it is done once for all guests upon it.
+func Masks(r *layer.Root) error {
 	if err := mask(r, "systemd/system-generators", pointless()); err != nil {
 		return err
 	}

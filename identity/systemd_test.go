@@ -22,7 +22,7 @@ func TestMasks(t *testing.T) {
 		"etc/systemd/system/fstrim.timer":                                "own",
 	})
 	for range 2 {
-		if err := masks(r); err != nil {
+		if err := Masks(r); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -48,7 +48,7 @@ func TestMasks(t *testing.T) {
 	}
 
 	r, upper := world(t, map[string]string{"etc/inittab": "x"})
-	if err := masks(r); err != nil {
+	if err := Masks(r); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := os.Lstat(filepath.Join(upper, "etc")); err == nil {

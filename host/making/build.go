@@ -225,8 +225,8 @@ func (b *builder) plain(ctx context.Context) error {
 	return layer.Shift{To: b.full.FirstID()}.Run(ctx, d)
 }
 
-// make fills dir with files of ids from 0, and takes away what would make two guests
-// one: they get their own.
+// make fills dir with files of ids from 0, takes away what would make two guests one
+// (they get their own), and masks what no guest has a use for.
 func (b *builder) make(ctx context.Context, dir string) error {
 	if b.src.Image != "" {
 		return b.copyImage(ctx, dir)
@@ -239,7 +239,7 @@ func (b *builder) make(ctx context.Context, dir string) error {
 		return err
 	}
 	defer r.Close()
-	return identity.Strip(r)
+	return errors.Join(identity.Strip(r), identity.Masks(r))
 }
 
 // image gives the name of the image with the guest's files, which is made unless the
