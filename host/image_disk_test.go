@@ -12,6 +12,7 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/internal/need"
+	"vserver/quota/sized"
 	"vserver/step"
 )
 
@@ -85,8 +86,8 @@ func TestImage(t *testing.T) {
 			t.Errorf("%s: %v", change, err)
 		}
 	}
-	if _, err := TakeSnapshot(t.Context(), w.Host, n, "now"); !errors.Is(err, guest.ErrUnsupported) {
-		t.Errorf("snapshot: %v", err)
+	if _, err := Hashify(t.Context(), w.Host, n, HashifyOptions{}); !errors.Is(err, guest.ErrUnsupported) {
+		t.Errorf("hashify: %v", err)
 	}
 	w.shrinks(n)
 	w.stop(n)
@@ -99,6 +100,75 @@ func TestImage(t *testing.T) {
 	w.stop(n)
 	if err := w.Delete(t.Context(), n, DeleteOptions{}); err != nil {
 		t.Error(err)
+	}
+	w.devices()
+}
+
+// What is in an image goes into snapshots, clones, streams and images as other files do, of
+// a guest that runs or not, and comes back into an image or none.
+func TestImageMoves(t *testing.T) {
+	w := imaged(t)
+	n := w.guest("web1", nil)
+	w.set(n, "limits.disk=64M")
+	ctx := t.Context()
+	for _, running := range []bool{true, false} {
+		if running {
+			w.start(n)
+		}
+		put := func(text string) {
+			t.Helper()
+			from := filepath.Join(t.TempDir(), "mine")
+			err := os.WriteFile(from, []byte(text), 0o644)
+			if err == nil {
+				err = CopyFiles(ctx, w.Host, []CopyPlace{{Path: from}}, CopyPlace{Guest: n, Path: "/etc/mine"}, CopyOptions{})
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		has := func(g guest.Name, want string, image bool) {
+			t.Helper()
+			to := filepath.Join(t.TempDir(), "mine")
+			err := CopyFiles(ctx, w.Host, []CopyPlace{{Guest: g, Path: "/etc/mine"}}, CopyPlace{Path: to}, CopyOptions{})
+			if text, rerr := os.ReadFile(to); err != nil || rerr != nil || string(text) != want {
+				t.Errorf("running %v: %s has %q, %v", running, g, text, err)
+			}
+			if there, err := sized.There(w.Dirs.Guest(g)); err != nil || there != image {
+				t.Errorf("running %v: %s has an image: %v, %v", running, g, there, err)
+			}
+		}
+		put("first")
+		s, err := TakeSnapshot(ctx, w.Host, n, fmt.Sprint("first", running))
+		if err != nil {
+			t.Fatal(err)
+		}
+		put("second")
+		text, err := vserver(t, w.root, nil, "export", string(n))
+		err = errors.Join(err, w.Clone(ctx, n, "web2", nil, CloneOptions{}), w.Clone(ctx, n, "web3", nil, CloneOptions{Snapshot: s.Name}))
+		for g, limit := range map[string]string{"web4": "limits.disk=32M", "web5": "limits.disk="} {
+			_, ierr := vserver(t, w.root, text, "import", g, "-", "--new-identity", "--set", limit)
+			err = errors.Join(err, ierr)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if running {
+			w.stop(n)
+		}
+		has(n, "second", true)
+		if _, err := Rollback(ctx, w.Host, n, s.Name); err != nil {
+			t.Fatal(err)
+		}
+		has(n, "first", true)
+		has("web2", "second", true)
+		has("web3", "first", true)
+		has("web4", "second", true)
+		has("web5", "second", false)
+		for _, g := range []guest.Name{"web2", "web3", "web4", "web5"} {
+			if err := w.Delete(ctx, g, DeleteOptions{}); err != nil {
+				t.Error(err)
+			}
+		}
 	}
 	w.devices()
 }

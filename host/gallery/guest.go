@@ -56,7 +56,11 @@ func flatten(ctx context.Context, d guest.Dirs, v view, dir string, p build.Prog
 		return err
 	}
 	for _, t := range trees {
-		p.Say("copy %s", t.dir)
+		if v.own != "" && strings.HasPrefix(t.dir, v.own) {
+			p.Say("copy its own files")
+		} else {
+			p.Say("copy %s", t.dir)
+		}
 		if err := t.lay(ctx, dir); err != nil {
 			return err
 		}

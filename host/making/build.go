@@ -24,6 +24,7 @@ import (
 	"vserver/kernel/file"
 	"vserver/layer"
 	"vserver/pool"
+	"vserver/quota/sized"
 	"vserver/step"
 	"vserver/store"
 )
@@ -335,7 +336,7 @@ func (b *builder) write(context.Context) error {
 		return err
 	}
 	defer d.Close()
-	if err := b.settle(d); err != nil {
+	if err := errors.Join(sized.Land(b.dirs.Guest(b.n)), b.settle(d)); err != nil {
 		return err
 	}
 	return files.HintFull(store.Write(b.dirs.Spec(b.n), b.spec), b.dirs.Config)

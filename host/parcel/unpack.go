@@ -14,6 +14,7 @@ import (
 	"vserver/host/snapshot"
 	"vserver/kernel/file"
 	"vserver/pool"
+	"vserver/quota/sized"
 	"vserver/stack"
 )
 
@@ -202,12 +203,16 @@ func (u *unpacking) own(ctx context.Context) error {
 	}
 	if u.is.Own {
 		u.say.Say("take in its own files")
+		at, release, err := sized.At(dir)
+		if err != nil {
+			return err
+		}
 		for _, own := range files.Own(spec.Root) {
-			if err := u.tree(ctx, filepath.Join(dir, own), spec.FirstID(), u.bare(), false); err != nil {
-				return err
+			if err := u.tree(ctx, filepath.Join(at, own), spec.FirstID(), u.bare(), false); err != nil {
+				return errors.Join(err, release())
 			}
 		}
-		return nil
+		return release()
 	}
 	if len(u.base.layers) == 0 {
 		return fmt.Errorf("%s: neither layers nor files: %w", labelName, ErrForeign)

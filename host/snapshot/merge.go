@@ -66,7 +66,11 @@ func (m *merging) steps(list bool) []step.Step {
 // merge makes the layer.
 func (m *merging) merge(ctx context.Context) error {
 	to := m.new.Dir(m.dirs)
-	if err := disk.Make(to, m.spec); err != nil {
+	spec, err := bare(m.dirs, m.n, m.spec)
+	if err == nil {
+		err = disk.Make(to, spec)
+	}
+	if err != nil {
 		return err
 	}
 	own, err := trees(m.dirs, m.n, m.spec)

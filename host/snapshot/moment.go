@@ -7,6 +7,7 @@ import (
 	"vserver/host/files"
 	"vserver/host/life"
 	"vserver/host/state"
+	"vserver/quota/sized"
 	"vserver/stack"
 	"vserver/step"
 	"vserver/store"
@@ -100,7 +101,12 @@ func still(ctx context.Context, d guest.Dirs, n guest.Name, op string, do func(c
 	if err := files.Recover(d, n, &full); err != nil {
 		return err
 	}
-	s := State{Spec: *spec, Layers: layers, Own: d.Guest(n), Base: full.TreeID()}
+	own, release, err := sized.At(d.Guest(n))
+	if err != nil {
+		return err
+	}
+	defer release()
+	s := State{Spec: *spec, Layers: layers, Own: own, Base: full.TreeID()}
 	return step.Run(ctx, op, []step.Step{writing(s, do)})
 }
 

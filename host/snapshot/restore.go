@@ -16,6 +16,7 @@ import (
 	"vserver/host/files"
 	"vserver/host/life"
 	"vserver/pool"
+	"vserver/quota/sized"
 	"vserver/stack"
 	"vserver/step"
 )
@@ -150,7 +151,7 @@ func (t *taking) again(ctx context.Context, s stack.Snapshot) error {
 		err = files.Mark(dir) // the spec may have other names now
 	}
 	if err == nil {
-		err = t.settle()
+		err = errors.Join(sized.Land(dir), t.settle())
 	}
 	return err
 }

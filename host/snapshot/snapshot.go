@@ -7,7 +7,8 @@
 //	running, btrfs     the kernel's snapshot of its subvolume, while it is frozen
 //	running, others    a copy of its own files while it is frozen: XFS shares the content,
 //	                   ext4 does not. What it shares with others is not copied
-//	root.kind dir      the same as running
+//	root.kind dir, and files in an image (limits.disk)
+//	                   the same as running
 //
 // A running guest's files cannot become a layer: the overlay that its processes have open
 // would have them change beneath it.
@@ -83,6 +84,7 @@ type taking struct {
 	spec    guest.Spec // with its defaults
 	text    []byte
 	running bool
+	imaged  bool          // its own files are in an image (quota/sized)
 	old     []stack.Layer // of the guest until now
 	new     stack.Layer
 	layers  []stack.Layer // the new one over the old ones
@@ -108,14 +110,14 @@ func start(d guest.Dirs, n guest.Name) (*taking, error) {
 		return nil, fault.Hint(fmt.Errorf("snapshots need files in %s with the guest's own ids (root.path, root.idmap): %w", d.Guest(n), guest.ErrUnsupported),
 			"`vserver "+string(n)+" clone NEW` makes a guest of that kind")
 	}
-	if err := sized.Refuse(d.Guest(n), "snapshots and clones"); err != nil {
-		return nil, err
-	}
 	text, err := store.Read(d.Spec(n))
 	if err != nil {
 		return nil, err
 	}
 	t := &taking{dirs: d, n: n, spec: spec.WithDefaults(n), text: text}
+	if t.imaged, err = sized.There(d.Guest(n)); err != nil {
+		return nil, err
+	}
 	if t.running, err = state.Runs(d, n); err != nil {
 		return nil, err
 	}
@@ -146,8 +148,11 @@ func (t *taking) room() {
 	}
 }
 
-// moves tells whether the guest's own files themselves become the layer.
-func (t *taking) moves() bool { return !t.running && t.spec.Root.Kind == guest.RootOverlay }
+// moves tells whether the guest's own files themselves become the layer. A layer is in no
+// image, which only its guest could have.
+func (t *taking) moves() bool {
+	return !t.running && !t.imaged && t.spec.Root.Kind == guest.RootOverlay
+}
 
 func (t *taking) steps() (list []step.Step) {
 	if t.merging != nil {

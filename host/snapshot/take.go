@@ -136,10 +136,21 @@ func (t *taking) unfreeze() error {
 // capture makes the layer of the guest's own files, which nobody changes meanwhile.
 func (t *taking) capture(ctx context.Context) error {
 	from, to := t.dirs.Guest(t.n), t.new.Dir(t.dirs)
-	if done, err := subvolume(from, to); done || err != nil {
+	if t.imaged {
+		at, release, err := sized.At(from)
+		if err != nil {
+			return err
+		}
+		defer release()
+		from = at
+	} else if done, err := subvolume(from, to); done || err != nil {
 		return err
 	}
-	if err := disk.Make(to, &t.spec); err != nil {
+	spec, err := bare(t.dirs, t.n, &t.spec)
+	if err == nil {
+		err = disk.Make(to, spec)
+	}
+	if err != nil {
 		return err
 	}
 	for _, own := range files.Own(t.spec.Root) {
@@ -151,6 +162,18 @@ func (t *taking) capture(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// bare is the spec by which a layer is made of a guest's: one that would have an image, by
+// its limits, gets none there.
+func bare(d guest.Dirs, n guest.Name, spec *guest.Spec) (*guest.Spec, error) {
+	imaged, err := sized.There(d.Guest(n))
+	if !imaged {
+		return spec, err
+	}
+	out := *spec
+	out.Limits.Disk, out.Limits.Inodes = 0, 0
+	return &out, err
 }
 
 // subvolume has the kernel take a snapshot of a guest's directory on btrfs.

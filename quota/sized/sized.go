@@ -166,6 +166,19 @@ func (d *Disk) Close() error {
 // sync has all of the image written.
 func (d *Disk) sync() error { return d.each(loop.Sync) }
 
+// Land has what is in the image of the guest whose directory this is on the disk, if it has
+// one: a sync of the host's file system does not see to that.
+func Land(dir string) error {
+	d, err := Open(dir)
+	if errors.Is(err, fs.ErrNotExist) && !errors.Is(err, guest.ErrUnsupported) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.sync(), d.Close())
+}
+
 // At gives the directory in which the trees are of the guest whose directory is dir: that
 // itself or, until release is called, the root of its image.
 func At(dir string) (at string, release func() error, err error) {
