@@ -4,16 +4,16 @@
 // On a host with cgroup v2 the limits are values in the guest's own group. The
 // controllers are enabled above it when a limit asks for one, not before. On a hybrid
 // host, whose controllers are with cgroup v1, the guest gets a group of the same name
-// in the hierarchy of each controller that a limit asks for, and its first process is
-// put into all of them in one go: the first write to a cgroup.procs waits 6 to 12 ms
-// for the kernel (KERNEL.md: an RCU grace period), those right after it 0.1 ms. A
+// in the hierarchy of each controller that a limit asks for, and its first process
+// joins them itself: that waits for nobody, while the first write of a process's number
+// to a cgroup.procs waits 6 to 12 ms for the kernel (KERNEL.md: an RCU grace period). A
 // guest without such limits has no v1 group and pays nothing.
 //
 // A guest with a limit of memory gets no swap beside it unless that is asked for, as far
 // as the kernel counts swap: cgroup v2 does, v1 where it was booted with swapaccount=1.
 //
 // The one limit that every guest has is that of its processes. It is kept from costing
-// a hybrid host that wait by Nproc.
+// a hybrid host a group by Nproc.
 package limit
 
 import (
@@ -23,6 +23,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
+	"syscall"
 
 	"vserver/guest"
 	"vserver/kernel/cgroup"
@@ -34,7 +35,7 @@ import (
 // Since Linux 5.14 the limit that is in force when a process outside the initial user
 // namespace makes another one bounds all processes in that namespace and those made in
 // it, together, whatever their users; nothing inside can lift it. It costs two system
-// calls, against 6 to 12 ms for a v1 group. But it cannot be changed while the guest
+// calls, against half a millisecond and more for a v1 group. But it cannot be changed while the guest
 // runs. So it is used for the default number on hosts whose controller pids is not with
 // v2; another number is a wish of somebody who may change it again.
 //
@@ -50,11 +51,48 @@ func Nproc(cg cgroup.Host, l guest.Limits) (uint64, guest.Limits) {
 	return guest.DefaultPids, l
 }
 
-// Apply sets the limits of the guest whose group at path has just been made, and puts
-// process pid, which is to become the guest's first, into the v1 groups that they need.
-// pid 0 is nobody. A limit of zero is none. The error is guest.ErrUnsupported when the
-// host cannot hold one of them.
-func Apply(cg cgroup.Host, path string, l guest.Limits, pid int) error {
+// Prepare makes what the limits of a guest need of cgroup v1: a group in each hierarchy
+// that holds one, with its values. It gives descriptors of the files into which the
+// process that becomes the guest's first must write "0", to be held by them; the caller
+// closes these. A limit of zero is none. The error is guest.ErrUnsupported when the host
+// cannot hold one of them.
+func Prepare(cg cgroup.Host, path string, l guest.Limits) (joins []int, err error) {
+	all, err := settings(l)
+	if err != nil || len(all.set) == 0 {
+		return nil, err
+	}
+	have, err := cg.Controllers()
+	if err != nil {
+		return nil, err
+	}
+	c := &change{cg: cg, path: path}
+	defer c.close()
+	old := slices.DeleteFunc(all.set, func(s setting) bool { return slices.Contains(have, s.controller) })
+	if _, err := c.legacy(old, func() ([]int, error) { return nil, nil }); err != nil {
+		return nil, err
+	}
+	for _, g := range c.old {
+		fd, err := g.Tasks()
+		if err != nil {
+			CloseJoins(joins)
+			return nil, err
+		}
+		joins = append(joins, fd)
+	}
+	return joins, nil
+}
+
+// CloseJoins closes what Prepare gave.
+func CloseJoins(joins []int) {
+	for _, fd := range joins {
+		syscall.Close(fd)
+	}
+}
+
+// Apply sets the limits of the guest whose group at path has just been made, but for
+// those that Prepare has set. The error is guest.ErrUnsupported when the host cannot hold
+// one of them.
+func Apply(cg cgroup.Host, path string, l guest.Limits) error {
 	g, err := cg.Open(path)
 	if err != nil {
 		return err
@@ -71,15 +109,7 @@ func Apply(cg cgroup.Host, path string, l guest.Limits, pid int) error {
 	}
 	c := &change{cg: cg, path: path, g: g}
 	defer c.close()
-	rest, err := c.unified(all.set)
-	if err != nil {
-		return err
-	}
-	var pids []int
-	if pid != 0 {
-		pids = []int{pid}
-	}
-	_, err = c.legacy(rest, func() ([]int, error) { return pids, nil })
+	_, err = c.unified(all.set)
 	return err
 }
 
@@ -132,7 +162,7 @@ func Joins(cg cgroup.Host, path string) ([]string, error) {
 	return files, err
 }
 
-// Remove removes what Apply and Change made beside the guest's own group: the groups
+// Remove removes what Prepare and Change made beside the guest's own group: the groups
 // in v1 hierarchies. It works from the name alone and may be called again.
 func Remove(cg cgroup.Host, path string) error {
 	trees, err := cg.Legacy(legacies()...)

@@ -113,8 +113,21 @@ func (g *ground) legacy(controller string) string {
 
 func (g *ground) apply(l guest.Limits, pid int) {
 	g.Helper()
-	if err := Apply(g.host, g.path, l, pid); err != nil {
+	joins, err := Prepare(g.host, g.path, l)
+	if err != nil {
 		g.Fatal(err)
+	}
+	defer CloseJoins(joins)
+	if err := Apply(g.host, g.path, l); err != nil {
+		g.Fatal(err)
+	}
+	for _, fd := range joins {
+		if pid == 0 {
+			break
+		}
+		if _, err := syscall.Write(fd, []byte(strconv.Itoa(pid))); err != nil {
+			g.Fatal(err)
+		}
 	}
 }
 

@@ -127,6 +127,11 @@ func (t *Table) write(name string, dir int, path arg, text string) {
 	t.call("close "+name, unix.SYS_CLOSE, fd.arg())
 }
 
+// WriteFd writes a text to a file that the parent had open when it called Start.
+func (t *Table) WriteFd(name string, fd int, text string) {
+	t.call("write "+name, unix.SYS_WRITE, num(fd), t.str(text), num(len(text))).want = len(text)
+}
+
 // Hide makes the process undumpable: nobody inside a guest can trace it or look
 // into its files before it executes the guest's program.
 func (t *Table) Hide() {

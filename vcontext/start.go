@@ -31,6 +31,7 @@ type Start struct {
 	TTY      bool           // the console is a terminal
 	Reaper   bool           // Send brings the reaper's program after the mounts and the console
 	Sealed   bool           // that program only executes the init: see reaper.Exec
+	Joins    []int          // descriptors of files that take the guest into its cgroup v1 limits
 	Init     Program
 	UID, GID uint32   // that the init runs as, as the guest counts
 	Groups   []uint32 // supplementary ones
@@ -113,6 +114,9 @@ func (s *Start) Table() *spawn.Table {
 		}
 	})
 
+	for _, fd := range s.Joins {
+		t.WriteFd("tasks of a v1 group", fd, "0")
+	}
 	// What needs nothing from the parent comes first: it makes the layers meanwhile.
 	t.Keyring()
 	t.Hostname(s.Hostname)

@@ -11,14 +11,12 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
-	"vserver/host/balance"
 	"vserver/host/files"
 	"vserver/host/inside"
 	"vserver/host/reclaim"
 	"vserver/host/state"
 	"vserver/kernel/mount"
 	"vserver/kernel/ns"
-	"vserver/limit"
 	"vserver/reaper"
 	"vserver/rootfs"
 	"vserver/spawn"
@@ -223,17 +221,6 @@ func (r *Run) makeState(context.Context) error {
 	return os.MkdirAll(r.dirs.State(r.name), 0o700)
 }
 
-func (r *Run) makeGroup(context.Context) (err error) {
-	if r.group, err = r.cg.Create(r.dirs.Group(r.name)); err != nil {
-		return err
-	}
-	return r.group.Delegate(r.plan.Base, r.plan.Base)
-}
-
-// removeGroup ends what is left in the group and removes it, with the groups that
-// hold its limits.
-func (r *Run) removeGroup() error { return removeGroup(r.dirs, r.cg, r.name) }
-
 func (r *Run) clone(context.Context) (err error) {
 	if r.plan.Userns {
 		if r.plan.Proc, err = mount.New("proc", mount.NoSuid|mount.NoDev|mount.NoExec); err != nil {
@@ -241,7 +228,9 @@ func (r *Run) clone(context.Context) (err error) {
 		}
 		r.proc = os.NewFile(uintptr(r.plan.Proc), "proc")
 	}
-	if r.child, err = spawn.Start(r.plan.Table(), r.plan.Options(r.group.FD())); err != nil {
+	r.child, err = spawn.Start(r.plan.Table(), r.plan.Options(r.group.FD()))
+	r.closeJoins()
+	if err != nil {
 		return err
 	}
 	if !r.plan.Userns {
@@ -329,17 +318,6 @@ func (r *Run) writeNote(context.Context) error {
 	return r.note(pid, began).Write(state.NotePath(r.dirs, r.name))
 }
 
-func (r *Run) setLimits(context.Context) error {
-	pid, err := r.child.Forked()
-	if err != nil {
-		return err
-	}
-	if err := balance.Admit(r.dirs, r.cg, r.name, &r.limits); err != nil {
-		return err
-	}
-	return limit.Apply(r.cg, r.dirs.Group(r.name), r.limits, pid)
-}
-
 func (r *Run) removeNote() error {
 	return errors.Join(state.RemoveNote(state.NotePath(r.dirs, r.name)), reclaim.Forget(r.dirs, r.name))
 }
@@ -388,6 +366,7 @@ func (r *Run) release(context.Context) error {
 // Close releases what the run held of this process.
 func (r *Run) Close() {
 	r.closeMounts()
+	r.closeJoins()
 	r.closeConsole()
 	if r.userns != nil {
 		r.userns.Close()

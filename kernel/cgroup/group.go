@@ -55,6 +55,15 @@ func (g *Group) Write(file, value string) error {
 	return g.fail("write", file, err)
 }
 
+// Tasks opens the file of a v1 group that takes the process which writes "0" to it, if
+// that has one thread. Unlike cgroup.procs it waits for nobody then (5.5).
+func (g *Group) Tasks() (fd int, err error) {
+	if fd, err = unix.Openat(g.fd, "tasks", unix.O_WRONLY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0); err != nil {
+		return -1, g.fail("open", "tasks", err)
+	}
+	return fd, nil
+}
+
 // Read gives the content of one of the group's files, without the newline at its end.
 func (g *Group) Read(file string) (string, error) {
 	b, err := readAt(g.fd, file)

@@ -1,0 +1,35 @@
+package life
+
+import (
+	"context"
+
+	"vserver/host/balance"
+	"vserver/limit"
+)
+
+func (r *Run) makeGroup(context.Context) (err error) {
+	if r.group, err = r.cg.Create(r.dirs.Group(r.name)); err != nil {
+		return err
+	}
+	if err := r.group.Delegate(r.plan.Base, r.plan.Base); err != nil {
+		return err
+	}
+	r.plan.Joins, err = limit.Prepare(r.cg, r.dirs.Group(r.name), r.limits)
+	return err
+}
+
+// removeGroup ends what is left in the group and removes it, with the groups that
+// hold its limits.
+func (r *Run) removeGroup() error { return removeGroup(r.dirs, r.cg, r.name) }
+
+func (r *Run) closeJoins() {
+	limit.CloseJoins(r.plan.Joins)
+	r.plan.Joins = nil
+}
+
+func (r *Run) setLimits(context.Context) error {
+	if err := balance.Admit(r.dirs, r.cg, r.name, &r.limits); err != nil {
+		return err
+	}
+	return limit.Apply(r.cg, r.dirs.Group(r.name), r.limits)
+}
