@@ -65,6 +65,7 @@ func (t *tool) hashify(ctx context.Context, f hashifyFlags, args []string) error
 			errs = append(errs, t.about(n, hintBusy(n, err)))
 			continue
 		}
+		t.warnRotten(n, h.Report.Rotten)
 		all = append(all, h)
 	}
 	if t.json {

@@ -77,6 +77,9 @@ func (t *tool) poolUnify(ctx context.Context, f poolFlags, words []string) error
 	if err != nil {
 		return hintImages(err)
 	}
+	for _, u := range all {
+		t.warnRotten(guest.Name(u.Image), u.Report.Rotten)
+	}
 	if t.json {
 		return writeJSON(t.out, append([]host.Unified{}, all...))
 	}
@@ -94,6 +97,13 @@ func (t *tool) poolUnify(ctx context.Context, f poolFlags, words []string) error
 	}
 	_, err = t.out.WriteString(columns(rows))
 	return err
+}
+
+// warnRotten tells of objects that were passed over.
+func (t *tool) warnRotten(of guest.Name, n int64) {
+	if n > 0 {
+		t.warn(of, fmt.Sprintf("%d equal objects of the pool are damaged and were passed over; vserver pool verify repairs them", n))
+	}
 }
 
 // mebibytes writes a size for people.

@@ -56,6 +56,9 @@ type Store struct {
 	once sync.Once
 	tmp  *file.Dir
 	terr error
+
+	mu    sync.Mutex
+	sound map[inode]bool // objects that were made or read since it was opened, and what they are
 }
 
 // Open opens the store in the pool at dir, and makes it when there is none. It must be
@@ -69,7 +72,7 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{dir: d}, nil
+	return &Store{dir: d, sound: map[inode]bool{}}, nil
 }
 
 // Close closes the store, and ends its lock.
@@ -138,7 +141,8 @@ func keyOf(shelf, name string) (Key, bool) {
 // what the file was when its key was taken. claim is asked for each object that there
 // is, and tells whether it is free to stand for this file. put tells whether the file
 // became one with another.
-func (s *Store) put(d *file.Dir, name string, k Key, st file.Stat, claim func(file.Stat) bool) (bool, error) {
+// What has rotted is passed over: it would take a good copy with it.
+func (s *Store) put(ctx context.Context, d *file.Dir, name string, k Key, st file.Stat, claim func(file.Stat) bool) (bool, error) {
 	shelf, err := s.shelf(k)
 	if err != nil {
 		return false, err
@@ -160,7 +164,10 @@ func (s *Store) put(d *file.Dir, name string, k Key, st file.Stat, claim func(fi
 			return false, err
 		case there.Dev == st.Dev && there.Ino == st.Ino:
 			return false, nil
-		case s.max != 0 && there.Links >= s.max, !alike(there, st), !claim(there):
+		case s.max != 0 && there.Links >= s.max, !alike(there, st), !s.whole(ctx, shelf, object, k, there), !claim(there):
+			if err := ctx.Err(); err != nil {
+				return false, err
+			}
 			continue
 		}
 		err = s.swap(d, name, shelf, object, st)
@@ -168,6 +175,37 @@ func (s *Store) put(d *file.Dir, name string, k Key, st file.Stat, claim func(fi
 			return err == nil, err
 		}
 	}
+}
+
+// whole tells whether an object is what its name says, by reading it the first time.
+func (s *Store) whole(ctx context.Context, shelf *file.Dir, object string, k Key, st file.Stat) bool {
+	at := inodeOf(st)
+	s.mu.Lock()
+	is, known := s.sound[at]
+	s.mu.Unlock()
+	if known {
+		return is
+	}
+	_, err := check(ctx, shelf, object, k)
+	if ctx.Err() != nil {
+		return false
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sound[at] = err == nil
+	return err == nil
+}
+
+// rotten tells how many objects were found not to be what their names say.
+func (s *Store) rotten() (n int64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, is := range s.sound {
+		if !is {
+			n++
+		}
+	}
+	return n
 }
 
 // would tells what put would, for the n-th file of a tree with this key.
@@ -197,6 +235,9 @@ func (s *Store) adopt(d *file.Dir, name string, shelf *file.Dir, object string, 
 	if err != nil {
 		return errors.Join(err, shelf.Unlink(object))
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.sound[inodeOf(st)] = true
 	return nil
 }
 

@@ -41,7 +41,7 @@ func TestReplacedMeanwhile(t *testing.T) {
 			w.put("b/f", text)
 			w.unify(s, "b")
 		}
-		if _, err := s.put(d, "f", k, st, all); !errors.Is(err, errChanged) {
+		if _, err := s.put(t.Context(), d, "f", k, st, all); !errors.Is(err, errChanged) {
 			t.Errorf("object there %v: %v", there, err)
 		}
 		if got, err := os.ReadFile(filepath.Join(w.dir, "a/f")); err != nil || string(got) != text+"of another" {
@@ -99,7 +99,7 @@ func TestLeftovers(t *testing.T) {
 	on := fmt.Sprintf("%d-%d-%d-%s-%x", os.Getpid(), st.Dev, st.Ino, k[2:10], nameSum(d.Path(), "f"))
 	w.put("pool/objects/.new/"+on, "of somebody who was killed")
 	claimed := false
-	joined, err := s.put(d, "f", k, st, func(file.Stat) bool { claimed = true; return true })
+	joined, err := s.put(t.Context(), d, "f", k, st, func(file.Stat) bool { claimed = true; return true })
 	if err != nil || !joined || !claimed {
 		t.Errorf("%v, %v", joined, err)
 	}

@@ -25,6 +25,7 @@ type Report struct {
 	Linked  int64 `json:"linked"`  // left alone: hard links that are no objects
 	Left    int64 `json:"left"`    // left alone: with notes of an overlay, or not wanted
 	Changed int64 `json:"changed"` // left alone: written to meanwhile
+	Rotten  int64 `json:"rotten"`  // objects that are not what they were: nothing became one with them
 }
 
 // Add adds what was done with another tree.
@@ -32,6 +33,7 @@ func (r *Report) Add(o Report) {
 	r.Files, r.Same, r.New, r.Joined = r.Files+o.Files, r.Same+o.Same, r.New+o.New, r.Joined+o.Joined
 	r.Saved, r.Read = r.Saved+o.Saved, r.Read+o.Read
 	r.Small, r.Linked, r.Left, r.Changed = r.Small+o.Small, r.Linked+o.Linked, r.Left+o.Left, r.Changed+o.Changed
+	r.Rotten += o.Rotten
 }
 
 type inode struct{ dev, ino uint64 }
@@ -55,6 +57,7 @@ func (s *Store) Tree(ctx context.Context, parent *file.Dir, name string, dry boo
 		store: s, dry: dry, tell: tell, known: map[inode]bool{}, claimed: map[inode]bool{}, equals: map[Key]int{},
 		slots: make(chan struct{}, runtime.NumCPU()), survey: true,
 	}
+	before := s.rotten()
 	err := s.inodes(ctx, w.known)
 	if err == nil {
 		err = w.dir(ctx, parent, name, "", 0)
@@ -63,6 +66,7 @@ func (s *Store) Tree(ctx context.Context, parent *file.Dir, name string, dry boo
 		w.survey, w.report = false, Report{}
 		err = w.dir(ctx, parent, name, "", 0)
 	}
+	w.report.Rotten = s.rotten() - before
 	return w.report, errors.Join(err, w.err)
 }
 
@@ -174,9 +178,9 @@ func (w *walk) claim(object file.Stat) bool {
 }
 
 // put does with a file what is to be done.
-func (w *walk) put(d *file.Dir, name string, k Key, st file.Stat) (bool, error) {
+func (w *walk) put(ctx context.Context, d *file.Dir, name string, k Key, st file.Stat) (bool, error) {
 	if !w.dry {
-		return w.store.put(d, name, k, st, w.claim)
+		return w.store.put(ctx, d, name, k, st, w.claim)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -196,7 +200,7 @@ func (w *walk) file(ctx context.Context, d *file.Dir, name string) {
 	k, st, err := sum(ctx, d, name, nil)
 	joined := false
 	if err == nil {
-		joined, err = w.put(d, name, k, st)
+		joined, err = w.put(ctx, d, name, k, st)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

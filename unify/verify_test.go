@@ -190,3 +190,43 @@ func FuzzKeyOf(f *testing.F) {
 		}
 	})
 }
+
+// A file that equals an object that has rotted does not become one with it, and is what that
+// is repaired from.
+func TestRotten(t *testing.T) {
+	need.Root(t)
+	w := newWorld(t)
+	w.put("a/f", text)
+	first := w.fresh()
+	w.unify(first, "a")
+	w.rot("a/f")
+	w.put("b/f", text)
+	w.put("c/f", text)
+	s := w.open()
+	if r := w.unify(s, "b"); r.New != 1 || r.Joined != 0 || r.Rotten != 1 {
+		t.Errorf("%+v", r)
+	}
+	if r := w.unify(s, "c"); r.Joined != 1 || r.Rotten != 0 {
+		t.Errorf("%+v", r)
+	}
+	for _, tree := range []string{"b", "c"} {
+		if got, err := os.ReadFile(filepath.Join(w.dir, tree, "f")); err != nil || string(got) != text {
+			t.Errorf("%s: %q, %v", tree, got, err)
+		}
+	}
+	v, err := s.Verify(t.Context(), false, nil)
+	if err != nil || len(v.Found) != 1 {
+		t.Fatalf("%+v, %v", v, err)
+	}
+	roots := w.roots(true, "a")
+	places, err := Places(t.Context(), roots, v.Found)
+	if err == nil {
+		err = first.Close() // nobody else adds to it while it is repaired
+	}
+	if err == nil {
+		err = s.Repair(t.Context(), v.Found[0], places[0], roots)
+	}
+	if got, rerr := os.ReadFile(filepath.Join(w.dir, "a/f")); err != nil || rerr != nil || string(got) != text {
+		t.Errorf("%q, %v, %v", got, rerr, err)
+	}
+}
