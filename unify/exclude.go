@@ -16,13 +16,18 @@ import (
 // no pattern matches is included. A directory that is excluded is so with all below it.
 type Exclusions struct {
 	rules []rule
+	plain map[string]int  // the first rule that is a name, by it
 	dirs  map[string]bool // directories asked for before: whether they are included
 }
 
 type rule struct {
 	pattern string
 	include bool
+	start   string // what all that match begin with
 }
+
+// special are the characters that make a pattern more than a name.
+const special = `*?[\`
 
 // Usual is the list where nobody wrote another: what a guest changes in place, or has for
 // itself, stays its own.
@@ -47,7 +52,7 @@ const Usual = `
 
 // ParseExclusions reads a list, or many, the first before the others.
 func ParseExclusions(lists ...io.Reader) (*Exclusions, error) {
-	x := &Exclusions{dirs: map[string]bool{"/": true}}
+	x := &Exclusions{plain: map[string]int{}, dirs: map[string]bool{"/": true}}
 	for _, l := range lists {
 		for in := bufio.NewScanner(l); ; {
 			if !in.Scan() {
@@ -72,6 +77,11 @@ func (x *Exclusions) add(line string) error {
 	r := rule{pattern: flat(strings.TrimLeft(line, "+-~")), include: line[0] == '+'}
 	if _, err := path.Match(r.pattern, ""); err != nil || r.pattern == "" {
 		return fmt.Errorf("exclude list: %q: no such pattern: %w", line, guest.ErrInvalid)
+	}
+	if i := strings.IndexAny(r.pattern, special); i >= 0 {
+		r.start = r.pattern[:i]
+	} else if _, before := x.plain[r.pattern]; !before {
+		x.plain[r.pattern] = len(x.rules)
 	}
 	x.rules = append(x.rules, r)
 	return nil
@@ -98,7 +108,14 @@ func (x *Exclusions) dir(p string) bool {
 
 func (x *Exclusions) match(p string) bool {
 	name := strings.ReplaceAll(p, "/", "\x01")
-	for _, r := range x.rules {
+	first, found := x.plain[name]
+	for i, r := range x.rules {
+		if found && i == first {
+			return r.include
+		}
+		if !strings.ContainsAny(r.pattern, special) || !strings.HasPrefix(name, r.start) {
+			continue
+		}
 		if ok, err := path.Match(r.pattern, name); ok && err == nil {
 			return r.include
 		}

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"slices"
 	"strings"
 
@@ -41,14 +40,17 @@ func unchanged(a, b file.Stat, relinked bool) bool {
 // that a process can see of the file is in the key but its number, its links, the times
 // of access and change and the host's security labels, so two files of one key can stand
 // for each other. With a shift it is the key of what the file would be with ids so
-// shifted.
-func sum(ctx context.Context, d *file.Dir, name string, by *layer.Shift) (Key, file.Stat, error) {
-	e, err := d.Entry(name)
+// shifted. room is a buffer to read with, nil for one of its own.
+func sum(ctx context.Context, d *file.Dir, name string, by *layer.Shift, room []byte) (Key, file.Stat, error) {
+	e, err := file.Readable(d, name)
 	if err != nil {
 		return "", file.Stat{}, err
 	}
 	defer e.Close()
 	st, err := e.Stat()
+	if err == nil && st.Type() != file.TypeFile {
+		err = fmt.Errorf("read %s: %w", e.Path(), errChanged)
+	}
 	if err != nil {
 		return "", st, err
 	}
@@ -60,13 +62,7 @@ func sum(ctx context.Context, d *file.Dir, name string, by *layer.Shift) (Key, f
 	if err := head(h, st, xs, by); err != nil {
 		return "", st, fmt.Errorf("read %s: %w", e.Path(), err)
 	}
-	f, err := d.Open(name, os.O_RDONLY, 0)
-	if err != nil {
-		return "", st, err
-	}
-	defer f.Close()
-	// The wrappers hide methods by which io would go round the buffer.
-	if _, err := io.CopyBuffer(struct{ io.Writer }{h}, reader{ctx, f}, make([]byte, 1<<17)); err != nil {
+	if err := content(ctx, h, e, st.Size, room); err != nil {
 		return "", st, err
 	}
 	now, err := d.Stat(name)
@@ -74,6 +70,29 @@ func sum(ctx context.Context, d *file.Dir, name string, by *layer.Shift) (Key, f
 		err = fmt.Errorf("read %s: %w", e.Path(), errChanged)
 	}
 	return Key(hex.EncodeToString(h.Sum(nil))), st, err
+}
+
+// roomy is how much of a file is read at once.
+const roomy = 128 << 10
+
+// content takes in what is in a file of the size, in pieces of room, or of a buffer of its own
+// for nil. One that has become longer meanwhile is for the caller to notice.
+func content(ctx context.Context, h io.Writer, e *file.Entry, size int64, room []byte) error {
+	if room == nil {
+		room = make([]byte, min(max(size, 1), roomy))
+	}
+	for left := size; left > 0; {
+		if err := ctx.Err(); err != nil { // a file can be of any size
+			return err
+		}
+		n, err := e.Read(room)
+		if err != nil || n == 0 {
+			return err
+		}
+		h.Write(room[:n])
+		left -= int64(n)
+	}
+	return nil
 }
 
 // head takes in what there is of a file but its content.
@@ -107,17 +126,4 @@ func head(h io.Writer, st file.Stat, xs []file.Xattr, by *layer.Shift) error {
 		fmt.Fprintf(h, "%d:%s%d:%s", len(x.Name), x.Name, len(x.Value), x.Value)
 	}
 	return nil
-}
-
-// reader ends with its context: a file can be of any size.
-type reader struct {
-	ctx context.Context
-	f   *os.File
-}
-
-func (r reader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.f.Read(p)
 }

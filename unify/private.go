@@ -151,7 +151,7 @@ func (x *sharer) shift() layer.Shift { return layer.Shift{From: x.Base} }
 
 func (x *sharer) survey(ctx context.Context, d *file.Dir, name string) (bool, file.Stat, error) {
 	by := x.shift()
-	k, st, err := sum(ctx, d, name, &by)
+	k, st, err := sum(ctx, d, name, &by, nil)
 	if err != nil {
 		return false, st, err
 	}
@@ -166,7 +166,7 @@ func (x *sharer) survey(ctx context.Context, d *file.Dir, name string) (bool, fi
 // dedupe gives a file the blocks of its object, which is made of it when there is none.
 func (x *sharer) dedupe(ctx context.Context, d *file.Dir, name string) (bool, file.Stat, error) {
 	by := x.shift()
-	k, st, err := sum(ctx, d, name, &by)
+	k, st, err := sum(ctx, d, name, &by, nil)
 	if err != nil {
 		return false, st, err
 	}
@@ -174,7 +174,6 @@ func (x *sharer) dedupe(ctx context.Context, d *file.Dir, name string) (bool, fi
 	if err != nil {
 		return false, st, err
 	}
-	defer shelf.Close()
 	_, err = shelf.Stat(generation(k, 0))
 	joined := true
 	if errors.Is(err, fs.ErrNotExist) {

@@ -203,7 +203,7 @@ func (s *Store) copyOf(ctx context.Context, f Finding, roots []Root, tmp *file.D
 		if done || inodeOf(st) == inodeOf(bad) || st.Size != bad.Size && st.Mtime != bad.Mtime || ctx.Err() != nil {
 			return
 		}
-		k, _, err := sum(ctx, in, path.Base(at), nil)
+		k, _, err := sum(ctx, in, path.Base(at), nil, nil)
 		done = err == nil && k == f.Key && copyFile(ctx, layer.Shift{}, in, path.Base(at), tmp, name, k) == nil
 	}
 	roots = slices.Concat([]Root{{Dir: shelf}}, roots)

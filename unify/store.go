@@ -58,7 +58,8 @@ type Store struct {
 	terr error
 
 	mu    sync.Mutex
-	sound map[inode]bool // objects that were made or read since it was opened, and what they are
+	open  map[string]*file.Dir // shelves
+	sound map[inode]bool       // objects that were made or read since it was opened, and what they are
 }
 
 // Open opens the store in the pool at dir, and makes it when there is none. It must be
@@ -72,14 +73,17 @@ func Open(dir string) (*Store, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Store{dir: d, sound: map[inode]bool{}}, nil
+	return &Store{dir: d, open: map[string]*file.Dir{}, sound: map[inode]bool{}}, nil
 }
 
 // Close closes the store, and ends its lock.
 func (s *Store) Close() error {
 	var err error
+	for _, d := range s.open {
+		err = errors.Join(err, d.Close())
+	}
 	if s.tmp != nil {
-		err = s.tmp.Close()
+		err = errors.Join(err, s.tmp.Close())
 	}
 	return errors.Join(err, s.dir.Close())
 }
@@ -104,16 +108,26 @@ func busy(err error) error {
 	return err
 }
 
-// shelf opens the directory of a key's objects.
+// shelf gives the directory of a key's objects, which stays open until Close: nobody takes it
+// away while the store's lock is held.
 func (s *Store) shelf(k Key) (*file.Dir, error) {
-	d, err := s.dir.Dir(string(k[:2]))
-	if !errors.Is(err, fs.ErrNotExist) {
-		return d, err
+	name := string(k[:2])
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if d := s.open[name]; d != nil {
+		return d, nil
 	}
-	if err := s.dir.Mkdir(string(k[:2]), 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
-		return nil, err
+	d, err := s.dir.Dir(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := s.dir.Mkdir(name, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+			return nil, err
+		}
+		d, err = s.dir.Dir(name)
 	}
-	return s.dir.Dir(string(k[:2]))
+	if err == nil {
+		s.open[name] = d
+	}
+	return d, err
 }
 
 // generation is the name on its shelf of a key's object number n, from 0.
@@ -147,7 +161,6 @@ func (s *Store) put(ctx context.Context, d *file.Dir, name string, k Key, st fil
 	if err != nil {
 		return false, err
 	}
-	defer shelf.Close()
 	for n := 0; ; n++ {
 		object := generation(k, n)
 		there, err := shelf.Stat(object)

@@ -27,7 +27,7 @@ func TestReplacedMeanwhile(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	k, st, err := sum(t.Context(), d, "f", nil)
+	k, st, err := sum(t.Context(), d, "f", nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestLeftovers(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	k, st, err := sum(t.Context(), d, "f", nil)
+	k, st, err := sum(t.Context(), d, "f", nil, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -55,7 +55,10 @@ func (s *Store) Tree(ctx context.Context, parent *file.Dir, name string, dry boo
 	}
 	w := &walk{
 		store: s, dry: dry, tell: tell, known: map[inode]bool{}, claimed: map[inode]bool{}, equals: map[Key]int{},
-		slots: make(chan struct{}, runtime.NumCPU()), survey: true,
+		slots: make(chan []byte, runtime.NumCPU()), survey: true,
+	}
+	for range cap(w.slots) {
+		w.slots <- make([]byte, roomy)
 	}
 	before := s.rotten()
 	err := s.inodes(ctx, w.known)
@@ -77,7 +80,7 @@ type walk struct {
 	dry    bool
 	tell   func(Report)
 	known  map[inode]bool // inodes of the objects there were; only read while walking
-	slots  chan struct{}  // one for each file being read
+	slots  chan []byte    // buffers for the files being read
 	survey bool           // the first time
 	todo   int            // files to read, found the first time
 
@@ -133,14 +136,14 @@ func (w *walk) entry(ctx context.Context, d *file.Dir, name, path string, depth 
 		return nil
 	}
 	select {
-	case w.slots <- struct{}{}:
+	case room := <-w.slots:
+		files.Go(func() {
+			w.file(ctx, d, name, room)
+			w.slots <- room
+		})
 	case <-ctx.Done():
 		return ctx.Err()
 	}
-	files.Go(func() {
-		w.file(ctx, d, name)
-		<-w.slots
-	})
 	return nil
 }
 
@@ -196,8 +199,8 @@ func (w *walk) failed() error {
 }
 
 // file does one file.
-func (w *walk) file(ctx context.Context, d *file.Dir, name string) {
-	k, st, err := sum(ctx, d, name, nil)
+func (w *walk) file(ctx context.Context, d *file.Dir, name string, room []byte) {
+	k, st, err := sum(ctx, d, name, nil, room)
 	joined := false
 	if err == nil {
 		joined, err = w.put(ctx, d, name, k, st)

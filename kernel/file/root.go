@@ -71,7 +71,7 @@ func (r *Root) Entry(p string) (*Entry, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Entry{fd, p}, nil
+	return &Entry{fd: fd, path: p}, nil
 }
 
 // Parent opens the directory that a path's last name is in, and gives that name, which is
@@ -112,7 +112,7 @@ func EntryOf(f *os.File) (*Entry, error) {
 	if err != nil {
 		return nil, &os.PathError{Op: "dup", Path: f.Name(), Err: err}
 	}
-	return &Entry{fd, f.Name()}, nil
+	return &Entry{fd: fd, path: f.Name()}, nil
 }
 
 // May tells whether somebody whose all ids from base on are, and who may do anything with

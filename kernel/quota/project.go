@@ -45,11 +45,17 @@ func SetProject(f *os.File, id uint32) error {
 	return assign(f, id, st.IsDir())
 }
 
+// Opened is an open file of any package.
+type Opened interface {
+	Fd() uintptr
+	Name() string
+}
+
 // LeaveProject puts an open file or directory into no project: it can be linked from
 // everywhere, and is counted for nobody.
-func LeaveProject(f *os.File) error { return assign(f, 0, false) }
+func LeaveProject(f Opened) error { return assign(f, 0, false) }
 
-func assign(f *os.File, id uint32, inherits bool) error {
+func assign(f Opened, id uint32, inherits bool) error {
 	var a fsxattr
 	if err := ioctl(f, getAttr, unsafe.Pointer(&a)); err != nil {
 		return noProjects("set project", f, err)
@@ -66,7 +72,7 @@ func assign(f *os.File, id uint32, inherits bool) error {
 	return noProjects("set project", f, ioctl(f, setAttr, unsafe.Pointer(&want)))
 }
 
-func ioctl(f *os.File, request uintptr, arg unsafe.Pointer) error {
+func ioctl(f Opened, request uintptr, arg unsafe.Pointer) error {
 	for {
 		_, _, no := unix.Syscall(unix.SYS_IOCTL, f.Fd(), request, uintptr(arg))
 		if no == 0 {
@@ -78,7 +84,7 @@ func ioctl(f *os.File, request uintptr, arg unsafe.Pointer) error {
 	}
 }
 
-func noProjects(op string, f *os.File, err error) error {
+func noProjects(op string, f Opened, err error) error {
 	switch {
 	case err == nil:
 		return nil

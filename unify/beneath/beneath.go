@@ -142,7 +142,7 @@ func Free(dir string) error {
 }
 
 // leave takes a file out of its project, on file systems that have projects.
-func leave(f *os.File) error {
+func leave(f quota.Opened) error {
 	if err := quota.LeaveProject(f); !errors.Is(err, quota.ErrNoProjects) {
 		return err
 	}
@@ -220,19 +220,19 @@ func (l *Layer) settle(d *file.Dir, depth int) error {
 
 // adopt gives a file that is in the layer beneath its ids from 0.
 func (l *Layer) adopt(d *file.Dir, name string, st file.Stat) error {
-	f, err := d.Open(name, os.O_RDONLY, 0)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	if err := leave(f); err != nil {
-		return err
-	}
-	e, err := d.Entry(name)
+	e, err := file.Readable(d, name)
 	if err != nil {
 		return err
 	}
 	defer e.Close()
+	return l.given(e, st)
+}
+
+// given gives an open file its ids from 0.
+func (l *Layer) given(e *file.Entry, st file.Stat) error {
+	if err := leave(e); err != nil {
+		return err
+	}
 	s := l.shift()
 	return e.Chown(s.ID(st.UID), s.ID(st.GID))
 }

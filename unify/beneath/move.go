@@ -229,7 +229,12 @@ func (m *mover) mayGo(at *level, name string, st file.Stat) bool {
 
 // file moves a file, and tells whether it could.
 func (m *mover) file(at *level, name string, st file.Stat) (bool, error) {
-	plain, ok, err := traits(at.up, name, st)
+	e, err := file.Readable(at.up, name)
+	if err != nil {
+		return false, err
+	}
+	defer e.Close()
+	plain, ok, err := traits(e, st)
 	if err != nil || !ok {
 		return false, err
 	}
@@ -239,7 +244,7 @@ func (m *mover) file(at *level, name string, st file.Stat) (bool, error) {
 	}
 	if plain {
 		if err = rename(at.up, down, name); err == nil {
-			err = m.adopt(down, name, st)
+			err = m.given(e, st)
 		}
 	} else if err = m.copy(at, down, name); err == nil {
 		err = at.up.Unlink(name)
@@ -265,12 +270,7 @@ func rename(up, down *file.Dir, name string) error {
 
 // traits tells whether a file can go, and whether a rename and a chown are enough. The
 // note of where it was copied up from is of no use any more.
-func traits(d *file.Dir, name string, st file.Stat) (plain, ok bool, err error) {
-	e, err := d.Entry(name)
-	if err != nil {
-		return false, false, err
-	}
-	defer e.Close()
+func traits(e *file.Entry, st file.Stat) (plain, ok bool, err error) {
 	xs, err := e.Xattrs()
 	if err != nil {
 		return false, false, err
