@@ -26,7 +26,7 @@ import (
 	"vserver/host/state"
 	"vserver/layer"
 	"vserver/rootfs"
-	"vserver/unify"
+	"vserver/unify/exclude"
 )
 
 // Tools are the programs that a guest can have of the host.
@@ -168,7 +168,7 @@ func conffiles(r *layer.Root, out *os.File) error {
 	if err != nil {
 		return err
 	}
-	list, err := unify.Conffiles(strings.NewReader(string(text)))
+	list, err := exclude.Conffiles(strings.NewReader(string(text)))
 	if err != nil {
 		return err
 	}

@@ -25,6 +25,7 @@ import (
 	"vserver/store"
 	"vserver/unify"
 	"vserver/unify/beneath"
+	"vserver/unify/exclude"
 )
 
 // The ways in which a guest's files are unified.
@@ -144,13 +145,13 @@ func (w *work) linkable() (bool, error) {
 }
 
 // exclusions gives the guest's exclude list, what belongs to its administrator in front.
-func (w *work) exclusions() (*unify.Exclusions, error) {
+func (w *work) exclusions() (*exclude.List, error) {
 	conf, err := w.conffiles()
 	if err != nil {
 		return nil, err
 	}
 	if w.o.Exclude != nil {
-		return unify.ParseExclusions(strings.NewReader(conf), w.o.Exclude)
+		return exclude.Parse(strings.NewReader(conf), w.o.Exclude)
 	}
 	const list = "apps/vunify/exclude" // of util-vserver
 	for _, at := range []string{string(w.name), ".defaults"} {
@@ -162,13 +163,13 @@ func (w *work) exclusions() (*unify.Exclusions, error) {
 			return nil, err
 		}
 		defer f.Close()
-		x, err := unify.ParseExclusions(strings.NewReader(conf), f)
+		x, err := exclude.Parse(strings.NewReader(conf), f)
 		if err != nil {
 			err = fmt.Errorf("%s: %w", f.Name(), err)
 		}
 		return x, err
 	}
-	return unify.ParseExclusions(strings.NewReader(conf), strings.NewReader(unify.Usual))
+	return exclude.Parse(strings.NewReader(conf), strings.NewReader(exclude.Usual))
 }
 
 // conffiles is what the guest's package manager says belongs to its administrator.
@@ -186,11 +187,11 @@ func (w *work) conffiles() (string, error) {
 	case err != nil:
 		return "", err
 	}
-	return unify.Conffiles(strings.NewReader(string(text)))
+	return exclude.Conffiles(strings.NewReader(string(text)))
 }
 
 // move moves files beneath and links them with equal ones.
-func (w *work) move(ctx context.Context, s *unify.Store, x *unify.Exclusions) error {
+func (w *work) move(ctx context.Context, s *unify.Store, x *exclude.List) error {
 	w.out.Way = Linked
 	if w.o.DryRun {
 		return w.survey(ctx, s, x)
@@ -242,7 +243,7 @@ func (w *work) layer(ctx context.Context) (stack.Layer, error) {
 }
 
 // survey tells what would come of it.
-func (w *work) survey(ctx context.Context, s *unify.Store, x *unify.Exclusions) error {
+func (w *work) survey(ctx context.Context, s *unify.Store, x *exclude.List) error {
 	at, err := file.OpenDir(w.tree())
 	if err != nil {
 		return err
@@ -256,7 +257,7 @@ func (w *work) survey(ctx context.Context, s *unify.Store, x *unify.Exclusions) 
 }
 
 // reflink gives files the blocks of equal ones, or leaves it for the guest's stop.
-func (w *work) reflink(ctx context.Context, s *unify.Store, x *unify.Exclusions, running bool) error {
+func (w *work) reflink(ctx context.Context, s *unify.Store, x *exclude.List, running bool) error {
 	w.out.Way = Reflinked
 	can, err := unify.Reflinks(w.dirs.Pool(), w.dirs.Guest(w.name))
 	if err != nil {

@@ -1,4 +1,5 @@
-package unify
+// Package exclude reads lists of what is not to be unified of a guest.
+package exclude
 
 import (
 	"bufio"
@@ -10,11 +11,11 @@ import (
 	"vserver/guest"
 )
 
-// Exclusions says which files of a guest stay its own, in the language of Linux-VServer's
+// List says which files of a guest stay its own, in the language of Linux-VServer's
 // exclude lists: a pattern a line, of which the first that matches decides; + before one
 // includes, - or nothing excludes, and so does ~; # begins a comment. * crosses slashes. What
 // no pattern matches is included. A directory that is excluded is so with all below it.
-type Exclusions struct {
+type List struct {
 	rules []rule
 	plain map[string]int  // the first rule that is a name, by it
 	dirs  map[string]bool // directories asked for before: whether they are included
@@ -50,9 +51,9 @@ const Usual = `
 */ls-R
 `
 
-// ParseExclusions reads a list, or many, the first before the others.
-func ParseExclusions(lists ...io.Reader) (*Exclusions, error) {
-	x := &Exclusions{plain: map[string]int{}, dirs: map[string]bool{"/": true}}
+// Parse reads a list, or many, the first before the others.
+func Parse(lists ...io.Reader) (*List, error) {
+	x := &List{plain: map[string]int{}, dirs: map[string]bool{"/": true}}
 	for _, l := range lists {
 		for in := bufio.NewScanner(l); ; {
 			if !in.Scan() {
@@ -73,7 +74,7 @@ func ParseExclusions(lists ...io.Reader) (*Exclusions, error) {
 	return x, nil
 }
 
-func (x *Exclusions) add(line string) error {
+func (x *List) add(line string) error {
 	r := rule{pattern: flat(strings.TrimLeft(line, "+-~")), include: line[0] == '+'}
 	if _, err := path.Match(r.pattern, ""); err != nil || r.pattern == "" {
 		return fmt.Errorf("exclude list: %q: no such pattern: %w", line, guest.ErrInvalid)
@@ -95,9 +96,9 @@ func flat(s string) string {
 
 // Wanted tells whether a file, by its path from the guest's root, is to be unified. It is
 // not for several goroutines at once.
-func (x *Exclusions) Wanted(p string) bool { return x.dir(path.Dir(p)) && x.match(p) }
+func (x *List) Wanted(p string) bool { return x.dir(path.Dir(p)) && x.match(p) }
 
-func (x *Exclusions) dir(p string) bool {
+func (x *List) dir(p string) bool {
 	in, known := x.dirs[p]
 	if !known {
 		in = x.dir(path.Dir(p)) && x.match(p)
@@ -106,7 +107,7 @@ func (x *Exclusions) dir(p string) bool {
 	return in
 }
 
-func (x *Exclusions) match(p string) bool {
+func (x *List) match(p string) bool {
 	name := strings.ReplaceAll(p, "/", "\x01")
 	first, found := x.plain[name]
 	for i, r := range x.rules {

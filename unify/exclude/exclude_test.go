@@ -1,11 +1,11 @@
-package unify
+package exclude
 
 import (
 	"strings"
 	"testing"
 )
 
-func TestExclusions(t *testing.T) {
+func TestList(t *testing.T) {
 	conf, err := Conffiles(strings.NewReader(`Package: a
 Conffiles:
  /usr/share/a/a[1].conf 0123456789abcdef
@@ -20,7 +20,7 @@ Conffiles:
 	if err != nil || conf != "-/usr/share/a/a\\[1].conf\n-/etc/a\n" {
 		t.Fatalf("%q, %v", conf, err)
 	}
-	x, err := ParseExclusions(strings.NewReader(conf), strings.NewReader(Usual), strings.NewReader(`
+	x, err := Parse(strings.NewReader(conf), strings.NewReader(Usual), strings.NewReader(`
 # a comment
 +/opt/keep/*
 - /not/trimmed
@@ -42,17 +42,17 @@ Conffiles:
 		}
 	}
 	for _, bad := range []string{"[", "+", "/a[b"} {
-		if _, err := ParseExclusions(strings.NewReader(bad)); err == nil {
+		if _, err := Parse(strings.NewReader(bad)); err == nil {
 			t.Errorf("%q was taken", bad)
 		}
 	}
 }
 
-func FuzzExclusions(f *testing.F) {
+func FuzzList(f *testing.F) {
 	f.Add(Usual, "/usr/bin/ls")
 	f.Add("+[a-", "/a")
 	f.Fuzz(func(t *testing.T, list, p string) {
-		if x, err := ParseExclusions(strings.NewReader(list)); err == nil && strings.HasPrefix(p, "/") {
+		if x, err := Parse(strings.NewReader(list)); err == nil && strings.HasPrefix(p, "/") {
 			first, second := x.Wanted(p), x.Wanted(p)
 			if first != second {
 				t.Error("undecided")
@@ -62,7 +62,7 @@ func FuzzExclusions(f *testing.F) {
 		if err != nil {
 			return
 		}
-		if _, err := ParseExclusions(strings.NewReader(text)); err != nil {
+		if _, err := Parse(strings.NewReader(text)); err != nil {
 			t.Errorf("%q gives %q: %v", list, text, err)
 		}
 	})
