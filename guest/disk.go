@@ -68,7 +68,7 @@ func OfProject(id uint32) (x XID, ok bool) {
 
 // DiskStatus is what a guest's own files take of the disk, and may take.
 type DiskStatus struct {
-	By     string `json:"by"` // project, qgroup or image
+	By     string `json:"by"` // project, qgroup, image or device
 	Used   Bytes  `json:"used"`
 	Limit  Bytes  `json:"limit,omitempty"` // 0: none
 	Inodes Count  `json:"inodes"`          // of projects and images alone

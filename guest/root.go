@@ -20,7 +20,7 @@ func (s *Spec) TreeID() uint32 {
 	return s.FirstID()
 }
 
-// rootDir checks what is said of a plain directory.
+// rootDir checks what is said of a plain directory, or of a device.
 func (v *validator) rootDir(s *Spec) {
 	r := &s.Root
 	if r.Path != "" && v.isAbsolute("root.path", r.Path) && r.Path == "/" {
@@ -28,6 +28,14 @@ func (v *validator) rootDir(s *Spec) {
 	}
 	if r.Kind != RootDir && r.Path != "" {
 		v.bad("root.path", "has no meaning without kind: dir")
+	}
+	if r.Device != "" && v.isAbsolute("root.device", r.Device) {
+		switch {
+		case r.Kind == RootDir:
+			v.bad("root.device", "is for kind: overlay")
+		case s.Limits.Disk > 0:
+			v.bad("limits.disk", "the size of root.device is the limit")
+		}
 	}
 	if r.Kind != RootDir && r.IDMap {
 		v.bad("root.idmap", "has no meaning without kind: dir; shared trees are always shown so")

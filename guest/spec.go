@@ -39,6 +39,7 @@ type Root struct {
 	Lower  []string `yaml:"lower" doc:"shared read-only trees beneath the private layer, topmost first: names of images in the pool, or absolute paths"`
 	Path   string   `yaml:"path" doc:"kind dir: the directory of the host's that holds the guest's files" default:"the guest's own below /var/lib/vservers"`
 	IDMap  bool     `yaml:"idmap" doc:"kind dir: the files belong to ids from 0 up, and the guest's mount shifts them to its own; others must not get at them on the host (chmod 700 on the directory above)"`
+	Device string   `yaml:"device" doc:"kind overlay: a block device, such as a volume of LVM, on which vserver build puts a file system for the private layer; that is as large as the device at each start"`
 	Shared []string `yaml:"shared" doc:"directories of the host seen at the same place in the guest, writes going to the private layer (method host)"`
 }
 

@@ -30,6 +30,9 @@ func Make(path string, spec *guest.Spec) error {
 		return err
 	}
 	defer a.Close()
+	if spec.Root.Device != "" {
+		return sized.Take(context.Background(), path, spec.Root.Device, spec.Limits.Inodes)
+	}
 	if Imaged(a, spec) {
 		return sized.Make(context.Background(), path, spec.Limits.Disk, spec.Limits.Inodes, nil)
 	}
@@ -42,7 +45,9 @@ func Bound(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
 }
 
 // Limited tells whether a spec has limits of the disk.
-func Limited(l *guest.Limits) bool { return l.Disk > 0 || l.Inodes > 0 }
+func Limited(s *guest.Spec) bool {
+	return s.Limits.Disk > 0 || s.Limits.Inodes > 0 || s.Root.Device != ""
+}
 
 // Status is what a guest's files take; nil when nothing counts them.
 func Status(d guest.Dirs, n guest.Name, spec *guest.Spec) (st *guest.DiskStatus, err error) {
@@ -109,7 +114,7 @@ func Adopt(ctx context.Context, d guest.Dirs, n guest.Name) error {
 // be there: so that of two that begin at once each sees the other. A guest without limits
 // on a host without a reserve (guest.Dirs.Reserve) costs one look for a file.
 func Begin(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
-	if Limited(&spec.Limits) {
+	if Limited(spec) {
 		if err := Bound(d, n, spec); err != nil {
 			return err
 		}
@@ -201,6 +206,9 @@ func fits(d guest.Dirs, n guest.Name, spec *guest.Spec, room quota.Room, reserve
 
 func claim(d guest.Dirs, n guest.Name, spec *guest.Spec) (quota.Claim, error) {
 	c := quota.Claim{Name: n}
+	if spec.Root.Device != "" {
+		return c, nil // it takes nothing of the host's
+	}
 	return c, with(d, n, spec, func(a *quota.Area) error {
 		st, err := a.Use()
 		if err != nil || st == nil {

@@ -2,7 +2,10 @@ package life
 
 import (
 	"context"
+	"fmt"
 
+	"vserver/fault"
+	"vserver/guest"
 	"vserver/host/disk"
 	"vserver/quota/sized"
 	"vserver/rootfs"
@@ -12,7 +15,7 @@ import (
 // diskStep has the limits of the disk hold, for a guest that has some or a host that keeps
 // a part of it; else there is no such step.
 func (r *Run) diskStep() []step.Step {
-	if !disk.Limited(&r.spec.Limits) && !disk.Reserves(r.dirs) {
+	if !disk.Limited(&r.spec) && !disk.Reserves(r.dirs) {
 		return nil
 	}
 	return []step.Step{{Name: "bound what it takes of the disk", Do: func(context.Context) error {
@@ -24,6 +27,9 @@ func (r *Run) diskStep() []step.Step {
 func (r *Run) findImage() error {
 	dir := r.dirs.Guest(r.name)
 	there, err := sized.There(dir)
+	if err == nil {
+		err = onDevice(dir, r.spec.Root.Device)
+	}
 	if err != nil || !there {
 		return err
 	}
@@ -33,4 +39,19 @@ func (r *Run) findImage() error {
 		}
 	}
 	return nil
+}
+
+// onDevice refuses a guest whose files are not on the device that its settings name: it
+// would be another one.
+func onDevice(dir, device string) error {
+	is, err := sized.Device(dir)
+	if err != nil || is == device {
+		return err
+	}
+	where, back := "in "+dir, "root.device="
+	if is != "" {
+		where, back = "on "+is, "root.device="+is
+	}
+	return fault.Hint(fmt.Errorf("root.device: is %q, and the guest's files are %s: %w", device, where, guest.ErrInvalid),
+		"vserver set NAME "+back+"; what brings files to a device is `vserver import NEW FILE --set root.device=DEVICE`")
 }

@@ -107,7 +107,7 @@ func (v *view) mount(d guest.Dirs) error {
 	if err := errors.Join(files.Whole(d, v.name, spec), files.Freshen(d, v.name)); err != nil {
 		return err
 	}
-	if disk.Limited(&spec.Limits) {
+	if disk.Limited(spec) {
 		if err := disk.Bound(d, v.name, spec); err != nil {
 			return err
 		}

@@ -172,7 +172,7 @@ func bare(d guest.Dirs, n guest.Name, spec *guest.Spec) (*guest.Spec, error) {
 		return spec, err
 	}
 	out := *spec
-	out.Limits.Disk, out.Limits.Inodes = 0, 0
+	out.Limits.Disk, out.Limits.Inodes, out.Root.Device = 0, 0, ""
 	return &out, err
 }
 

@@ -3,6 +3,7 @@ package sized
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"syscall"
 
@@ -24,6 +25,8 @@ func (d *Disk) Check(l guest.Limits) error {
 		return err
 	}
 	switch {
+	case d.device:
+		return nil // whose size is the limit
 	case l.Disk == 0:
 		return fault.Hint(fmt.Errorf("limits.disk: the guest's own files are in an image, which ends somewhere: %w", guest.ErrUnsupported),
 			"`vserver set NAME limits.disk=SIZE` with a size; lifting it takes a new guest")
@@ -51,6 +54,9 @@ func (d *Disk) Set(l guest.Limits) error {
 	size, _, err := d.size()
 	if err != nil {
 		return err
+	}
+	if d.device {
+		return d.each(func(root *os.File) error { return loop.FillExt4(d.dev, root, int64(size)) })
 	}
 	err = d.grow(l.Disk)
 	if errors.Is(err, syscall.EPERM) {
@@ -86,13 +92,13 @@ func (d *Disk) each(do func(root *os.File) error) error {
 
 // size is that of the image, and how many inodes its file system has.
 func (d *Disk) size() (guest.Bytes, guest.Count, error) {
-	info, err := d.image.Stat()
+	bytes, err := d.image.Seek(0, io.SeekEnd)
 	if err != nil {
 		return 0, 0, err
 	}
 	var st syscall.Statfs_t
 	err = syscall.Statfs(d.Path(), &st)
-	return guest.Bytes(info.Size()), guest.Count(st.Files), err
+	return guest.Bytes(bytes), guest.Count(st.Files), err
 }
 
 // Use is what the guest's own files take of the image.
@@ -105,8 +111,12 @@ func (d *Disk) Use() (*guest.DiskStatus, error) {
 	if err := syscall.Statfs(d.Path(), &st); err != nil {
 		return nil, err
 	}
+	by := "image"
+	if d.device {
+		by = "device"
+	}
 	return &guest.DiskStatus{
-		By: "image", Limit: size, Used: guest.Bytes(int64(st.Blocks-st.Bfree) * int64(st.Bsize)),
+		By: by, Limit: size, Used: guest.Bytes(int64(st.Blocks-st.Bfree) * int64(st.Bsize)),
 		Inodes: guest.Count(st.Files - st.Ffree), Most: guest.Count(st.Files),
 	}, nil
 }

@@ -8,6 +8,9 @@
 // with the last mount of it (kernel/loop). So a start has nothing to undo, and who is
 // killed, at whatever step, leaves neither mount nor device.
 //
+// In the place of the file there may be a symbolic link to a block device of the host's
+// (root.device), which is all the guest's then: no loop device is needed for it.
+//
 // A guest writes files, never the image: only mkfs and the kernel do. So the kernel reads
 // no file system that somebody hostile made, and after a loss of power the journal is
 // played back by the mount, as for the host's own.
@@ -106,6 +109,7 @@ func filled(path string, fill func(at string) error) error {
 // Disk is a mounted image.
 type Disk struct {
 	image, dev, root *os.File
+	device           bool // image is a block device of the host's, and no file
 }
 
 // Open mounts the image of the guest whose directory this is. The error is
@@ -115,7 +119,14 @@ func Open(dir string) (*Disk, error) { return open(whole(dir)) }
 func open(path string) (*Disk, error) {
 	image, err := os.OpenFile(path, os.O_RDWR, 0)
 	if err != nil {
-		return nil, err
+		return nil, absent(path, err)
+	}
+	if info, err := image.Stat(); err != nil || info.Mode()&fs.ModeDevice != 0 {
+		if err != nil {
+			image.Close()
+			return nil, err
+		}
+		return openDevice(path, image)
 	}
 	// Of two that come at once each would make a device, and two devices of one file are
 	// two file systems that write over each other.
@@ -129,7 +140,11 @@ func open(path string) (*Disk, error) {
 		image.Close()
 		return nil, noLoop(err)
 	}
-	d := &Disk{image: image, dev: dev}
+	return mounted(path, &Disk{image: image, dev: dev})
+}
+
+// mounted mounts the image, or closes it.
+func mounted(path string, d *Disk) (*Disk, error) {
 	fd, err := d.Mount()
 	if err != nil {
 		return nil, errors.Join(err, d.Close())

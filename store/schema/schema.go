@@ -153,7 +153,7 @@ func word(t reflect.Type, path string, preset bool) object {
 		return object{{"enum", []any{1, 2, 3, 4, 5, 6, 7, 8, 9, "1", "2", "3", "4", "5", "6", "7", "8", "9", "S", "s"}}}
 	case "init.runlevel_stop":
 		return object{{"enum", []any{0, 1, 2, 3, 4, 5, 6, 7, 8, 9, "0", "1", "2", "3", "4", "5", "6", "7", "8", "9"}}}
-	case "shell", "root.path":
+	case "shell", "root.path", "root.device":
 		return absolute(dots)
 	case "root.lower[]":
 		return append(o, member{"anyOf", []object{absolute(dots), {{"pattern", `^[A-Za-z0-9][A-Za-z0-9._:@+-]*$`}}}})

@@ -58,7 +58,7 @@ func samples() map[string][]string {
 		"console.type": {"log"}, "console.log_size": {"64K"},
 		"boot.marks": {"default", "a,b"}, "boot.depends": {"db1", "db1, db2, 10"}, "restart": {"always", "on-failure"},
 		"hooks.initialize": paths, "hooks.prepre-start": paths, "hooks.postpost-stop": paths,
-		"root.path": {"/vservers/web1"}, "root.idmap": {"true"}, "shell": {"/bin/zsh"}, "init.runlevel_stop": {"0", "6"}, "init.kill_sequence": {"TERM", "[TERM, 5, KILL]"},
+		"root.path": {"/vservers/web1"}, "root.device": {"/dev/vg/web1"}, "root.idmap": {"true"}, "shell": {"/bin/zsh"}, "init.runlevel_stop": {"0", "6"}, "init.kill_sequence": {"TERM", "[TERM, 5, KILL]"},
 		"hooks.pre-start": paths, "hooks.post-start": paths, "hooks.pre-stop": paths, "hooks.post-stop": paths,
 	}
 }

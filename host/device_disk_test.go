@@ -1,0 +1,180 @@
+package host
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"vserver/fault"
+	"vserver/guest"
+	"vserver/internal/need"
+	"vserver/quota/sized"
+)
+
+// device gives a block device of a size on which nothing is.
+func device(t *testing.T, size int64) string {
+	t.Helper()
+	f, err := os.Create(filepath.Join(need.TempDir(t), "device"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if err := f.Truncate(size); err != nil {
+		t.Fatal(err)
+	}
+	dev := need.LoopDevice(t, f)
+	t.Cleanup(func() { dev.Close() })
+	return dev.Name()
+}
+
+// onDevice makes a guest with its own files on a device.
+func (w *world) onDevice(n guest.Name, dev string) error {
+	spec := &guest.Spec{Root: guest.Root{Device: dev}, Init: guest.Init{Style: guest.InitCommand, Command: []string{"/bin/sleep", "inf"}},
+		Network: guest.Network{Mode: guest.NetNone}}
+	return w.Build(w.t.Context(), n, spec, boxed(w.t), BuildOptions{})
+}
+
+// A guest with its own files on a block device has that for itself, and is refused what
+// would take another one.
+func TestDevice(t *testing.T) {
+	w := newWorld(t)
+	need.Command(t, "mkfs.ext4")
+	need.Command(t, "blkid")
+	dev, n, ctx := device(t, 64*mebi), guest.Name("web1"), t.Context()
+	if err := w.onDevice(n, dev); err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(need.TempDir(t), "file")
+	if err := os.WriteFile(file, make([]byte, 32*mebi), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for bad, want := range map[string]error{dev: guest.ErrExists, file: guest.ErrInvalid, "/dev/null": guest.ErrInvalid,
+		device(t, mebi): guest.ErrInvalid, "/nowhere": os.ErrNotExist} {
+		if err := w.onDevice("web2", bad); !errors.Is(err, want) || !strings.Contains(err.Error(), "root.device") {
+			t.Errorf("%s: %v", bad, err)
+		}
+	}
+	w.start(n)
+	if err := w.onDevice("web2", dev); !errors.Is(err, guest.ErrBusy) {
+		t.Errorf("a device in use: %v", err)
+	}
+	w.sh(n, "echo first >/mine")
+	if got := w.df(n); got < 50 || got > 64 {
+		t.Errorf("df: %d MiB", got)
+	}
+	if st, err := w.Status(n); err != nil || st.Disk == nil || st.Disk.By != "device" || st.Disk.Limit != 64*mebi {
+		t.Errorf("status: %+v %v", st.Disk, err)
+	}
+	if _, err := TakeSnapshot(ctx, w.Host, n, "one"); err != nil {
+		t.Error(err)
+	}
+	w.sh(n, "echo second >/mine")
+	w.stop(n)
+	if _, err := Rollback(ctx, w.Host, n, "one"); !errors.Is(err, guest.ErrUnsupported) || fault.HintOf(err) == "" {
+		t.Errorf("rollback: %v", err)
+	}
+	if err := w.Clone(ctx, n, "web3", nil, CloneOptions{Snapshot: "one"}); err != nil {
+		t.Fatal(err)
+	}
+	text, err := vserver(t, w.root, nil, "export", string(n))
+	if err == nil {
+		_, err = vserver(t, w.root, text, "import", "web4", "-", "--new-identity", "--set", "root.device="+device(t, 32*mebi))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for g, want := range map[guest.Name]string{n: "second\n", "web3": "first\n", "web4": "second\n"} {
+		w.start(g)
+		if out, _ := w.sh(g, "cat /mine"); out != want {
+			t.Errorf("%s has %q", g, out)
+		}
+		w.stop(g)
+	}
+	if is, err := sized.Device(w.Dirs.Guest("web3")); err != nil || is != "" {
+		t.Errorf("the clone is on %q, %v", is, err)
+	}
+	w.set(n, "root.device=/dev/other")
+	if _, err := w.Start(ctx, n, StartOptions{}); !errors.Is(err, guest.ErrInvalid) || !strings.Contains(fault.HintOf(err), "root.device="+dev) {
+		t.Errorf("another device: %v", err)
+	}
+	for _, g := range []guest.Name{n, "web3", "web4"} {
+		if err := w.Delete(ctx, g, DeleteOptions{}); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// A device that is not there is told of.
+func TestDeviceGone(t *testing.T) {
+	w := newWorld(t)
+	need.Command(t, "mkfs.ext4")
+	need.Command(t, "blkid")
+	link := filepath.Join(need.TempDir(t), "volume")
+	if err := os.Symlink(device(t, 32*mebi), link); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(w.onDevice("web1", link), os.Remove(link)); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.Start(t.Context(), "web1", StartOptions{})
+	if err == nil || !strings.Contains(err.Error(), "no such device") || fault.HintOf(err) == "" {
+		t.Errorf("start: %v", err)
+	}
+	if err := w.Delete(t.Context(), "web1", DeleteOptions{}); err != nil {
+		t.Error(err)
+	}
+}
+
+// What LVM does with a thin volume: a snapshot of it is taken while the guest runs, the
+// volume becomes that again, and a larger one, which the guest has at its next start.
+func TestDeviceThin(t *testing.T) {
+	need.VM(t)
+	need.Resources(t)
+	need.Command(t, "blkid")
+	w := worldAt(t, need.Disk(t, "ext4", 128*mebi, ""))
+	dm := func(args ...string) {
+		t.Helper()
+		if out, err := exec.Command(need.Command(t, "dmsetup"), args...).CombinedOutput(); err != nil {
+			t.Fatalf("dmsetup %q: %v: %s", args, err, out)
+		}
+	}
+	create := func(name string, size int64, table string) {
+		t.Helper()
+		dm("create", name, "--table", fmt.Sprintf("0 %d %s", size/512, table))
+		dm("mknodes")
+	}
+	const pool, volume = "/dev/mapper/vserver-pool", "/dev/mapper/vserver-web1"
+	create("vserver-pool", 192*mebi, fmt.Sprintf("thin-pool %s %s 128 0", device(t, 4*mebi), device(t, 192*mebi)))
+	t.Cleanup(func() { dm("remove", "--retry", "vserver-pool") })
+	dm("message", pool, "0", "create_thin 0")
+	create("vserver-web1", 64*mebi, "thin "+pool+" 0")
+	t.Cleanup(func() { dm("remove", "--retry", "vserver-web1") })
+	n := guest.Name("web1")
+	if err := w.onDevice(n, volume); err != nil {
+		t.Fatal(err)
+	}
+	w.start(n)
+	w.sh(n, "echo first >/mine")
+	dm("suspend", volume)
+	dm("message", pool, "0", "create_snap 1 0")
+	dm("resume", volume)
+	w.sh(n, "echo second >/mine")
+	w.stop(n)
+	dm("remove", "--retry", "vserver-web1")
+	create("vserver-web1", 96*mebi, "thin "+pool+" 1")
+	w.start(n)
+	if out, _ := w.sh(n, "cat /mine"); out != "first\n" {
+		t.Errorf("after its volume was taken back: %q", out)
+	}
+	if got := w.df(n); got < 70 || got > 96 {
+		t.Errorf("df of a volume that has grown: %d MiB", got)
+	}
+	w.stop(n)
+	if err := w.Delete(t.Context(), n, DeleteOptions{}); err != nil {
+		t.Error(err)
+	}
+}
