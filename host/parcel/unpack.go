@@ -29,7 +29,7 @@ type base struct {
 
 // tree unpacks the next tree of the stream into a directory, its id 0 becoming base.
 func (u *unpacking) tree(ctx context.Context, dir string, base uint32, devices, over bool) error {
-	d, err := file.OpenDir(dir)
+	d, err := file.OpenDir(dir) //house:allow a root or layer itself, which no guest can exchange
 	if err != nil {
 		return err
 	}
