@@ -136,6 +136,9 @@ func (t *tool) statusText(s guest.Status) string {
 	mounted(&b, s.Mounted)
 	if e := s.LastExit; e != nil {
 		fmt.Fprintf(&b, "Last end:             %s\n", ending(*e, time.Now()))
+		if !s.Again.IsZero() {
+			fmt.Fprintf(&b, "Next start:           %s\n", startingAgain(s.Again, time.Now()))
+		}
 		for i, line := range t.lastLines(s.Name, statusLines) {
 			label := ""
 			if i == 0 {
@@ -194,6 +197,15 @@ func uptime(d time.Duration) string {
 		return fmt.Sprintf("%d days, %02d:%02d", days, h, m)
 	}
 	return fmt.Sprintf("%02d:%02d", h, m)
+}
+
+// startingAgain says in words when vserverd starts a guest again.
+func startingAgain(at, now time.Time) string {
+	wait := at.Sub(now)
+	if wait <= 0 {
+		return "at any moment"
+	}
+	return "in " + (wait + time.Second - 1).Truncate(time.Second).String() + "; vserver stop keeps it from that"
 }
 
 // ending says in words how a guest ended, and when.

@@ -26,6 +26,9 @@ func (t *tool) suexec(f execFlags, args []string) error {
 	if err != nil {
 		return err
 	}
+	if len(args) > 1 && args[1] == "--" { // as behind the guest's name
+		args = append(args[:1:1], args[2:]...)
+	}
 	if len(args) < 2 {
 		return usageHint("vserver suexec --help", "want a user and a command")
 	}

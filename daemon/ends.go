@@ -55,6 +55,8 @@ func (w *worker) tookDown(g *watched, exit guest.Exit, err error) {
 	}
 	if wantsRestart(g.Restart, exit) {
 		w.again(g, exit, exit.Time.Sub(g.since))
+	} else {
+		w.dropped(g.Name)
 	}
 	w.name()
 	w.forget(g)

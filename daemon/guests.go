@@ -87,7 +87,7 @@ func (w *worker) watch(g *watched, con int, fresh bool) error {
 		w.forget(old) // its end was not seen, and is of no interest any more
 	}
 	w.guests[g.Name] = g
-	if w.due[g.Name] == nil {
+	if d := w.due[g.Name]; d == nil || !d.going {
 		delete(w.fails, g.Name) // somebody else started it
 	}
 	w.forgetAgain(g.Name)

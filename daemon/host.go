@@ -30,6 +30,8 @@ func hostActs(dirs guest.Dirs) acts {
 	return acts{
 		Ended:   func(n guest.Name, exit guest.Exit) error { return ended(dirs, n, exit) },
 		Start:   func(n guest.Name) error { return startAside(dirs, n) },
+		Planned: func(n guest.Name, at time.Time) error { return state.PlanAgain(dirs, n, at) },
+		Dropped: func(n guest.Name) error { return state.ForgetAgain(dirs, n) },
 		OOM:     func(n guest.Name) int { return cgroup.OOMKills(dirs.Group(n)) },
 		Running: func(known func(guest.Name) bool) []proto.Start { return running(h, known) },
 		Reclaim: func(list []guest.Name) error { return rounds.Round(list, time.Now()) },
@@ -119,7 +121,7 @@ func startAside(dirs guest.Dirs, n guest.Name) error {
 func startHere(dirs guest.Dirs, n guest.Name, say func(string, ...any)) int {
 	// The guest does not get vserverd's protection from the OOM killer.
 	os.WriteFile("/proc/self/oom_score_adj", []byte("0"), 0)
-	_, err := host.Open(dirs).Start(context.Background(), n, host.StartOptions{Output: os.Stderr})
+	_, err := host.Open(dirs).Start(context.Background(), n, host.StartOptions{Output: os.Stderr, Again: true})
 	if err != nil {
 		say("%v", err)
 	}
@@ -128,8 +130,8 @@ func startHere(dirs guest.Dirs, n guest.Name, say func(string, ...any)) int {
 		return 0
 	case errors.Is(err, guest.ErrRunning):
 		return exitRunning
-	case errors.Is(err, guest.ErrNotFound):
-		return exitNotFound
+	case errors.Is(err, guest.ErrNotFound), errors.Is(err, guest.ErrStopped):
+		return exitNotFound // nobody wants it to run
 	}
 	return 1
 }

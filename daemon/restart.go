@@ -2,6 +2,7 @@ package daemon
 
 import (
 	"errors"
+	"io/fs"
 	"strconv"
 	"syscall"
 	"time"
@@ -14,8 +15,9 @@ import (
 // due is a restart that waits for its time.
 type due struct {
 	proto.Start
-	pidfd int // of the dead init: what the keeper holds of it
-	fails int // restarts without a long life between them
+	pidfd int  // of the dead init: what the keeper holds of it
+	fails int  // restarts without a long life between them
+	going bool // we are about to start it
 	timer *loop.Timer
 }
 
@@ -81,10 +83,19 @@ func (w *worker) again(g *watched, e guest.Exit, lived time.Duration) {
 	w.plan(&due{Start: g.Start, pidfd: fd, fails: fails}, waitFor(fails, reboot), true)
 }
 
-// plan has a restart happen after a wait.
+// plan has a restart happen after a wait, unless somebody has stopped the guest meanwhile.
 func (w *worker) plan(d *due, wait time.Duration, fresh bool) {
 	w.forgetAgain(d.Name)
 	w.due[d.Name] = d
+	if w.acts.Planned != nil {
+		switch err := w.acts.Planned(d.Name, time.Now().Add(wait)); {
+		case errors.Is(err, fs.ErrNotExist):
+			w.drop(d)
+			return
+		case err != nil:
+			w.say("%s: %v", d.Name, err)
+		}
+	}
 	w.fails[d.Name] = d.fails + 1
 	if fresh {
 		if err := w.keep(d.kept(), d.pidfd); err != nil {
@@ -100,6 +111,7 @@ func (w *worker) plan(d *due, wait time.Duration, fresh bool) {
 // restart starts the guest in a process of its own. When that worked, its message
 // comes first or the result does; both end the plan.
 func (w *worker) restart(d *due) {
+	d.going = true
 	w.job(func() {
 		err := w.acts.Start(d.Name)
 		w.loop.Post(func() { w.restarted(d, err) })
@@ -137,9 +149,20 @@ func (w *worker) drop(d *due) {
 	}
 	w.forgetAgain(d.Name)
 	if w.guests[d.Name] == nil {
+		w.dropped(d.Name)
 		w.closeConsole(d.Name)
 	}
 	w.rest()
+}
+
+// dropped says that a guest is not started again by us.
+func (w *worker) dropped(name guest.Name) {
+	if w.acts.Dropped == nil {
+		return
+	}
+	if err := w.acts.Dropped(name); err != nil {
+		w.say("%s: %v", name, err)
+	}
 }
 
 // rebootTries is how often the start after a reboot is tried when the policy asks

@@ -30,6 +30,10 @@ type acts struct {
 	// Start starts a guest in a process of its own; guest.ErrRunning and
 	// guest.ErrNotFound keep their meaning.
 	Start func(guest.Name) error
+	// Planned notes when a guest that ended will be started again; fs.ErrNotExist when a
+	// stop has said no to it. Dropped takes the note away. Nil is nothing.
+	Planned func(guest.Name, time.Time) error
+	Dropped func(guest.Name) error
 	// OOM counts the processes of the guest that the kernel killed for want of memory.
 	OOM func(guest.Name) int
 	// Reclaim takes back memory that idle guests do not use; nil is nothing.

@@ -35,10 +35,11 @@ type Status struct {
 	Reclaimed Bytes          `json:"memory_reclaimed,omitempty"` // taken back while it was idle, by limits.memory_idle
 	Limits    []Pool         `json:"limits,omitempty"`           // of a guest that runs: what it has of what is limited
 	LastExit  *Exit          `json:"last_exit"`
-	Net       *NetStatus     `json:"net,omitempty"`     // of a guest that runs in mode shared or private
-	Disk      *DiskStatus    `json:"disk,omitempty"`    // where something counts it; of a guest asked for alone, not in a list
-	Mounted   *RootMount     `json:"mounted,omitempty"` // its root, on the host
-	Problem   string         `json:"problem,omitempty"` // why State is Broken
+	Again     time.Time      `json:"starts_again,omitzero"` // when vserverd starts it again, by its policy restart
+	Net       *NetStatus     `json:"net,omitempty"`         // of a guest that runs in mode shared or private
+	Disk      *DiskStatus    `json:"disk,omitempty"`        // where something counts it; of a guest asked for alone, not in a list
+	Mounted   *RootMount     `json:"mounted,omitempty"`     // its root, on the host
+	Problem   string         `json:"problem,omitempty"`     // why State is Broken
 }
 
 // RootMount is where vserver mount has mounted a guest's root.

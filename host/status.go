@@ -103,6 +103,11 @@ func (h *Host) status(cg cgroup.Host, n guest.Name, whole bool) condition {
 	if st.LastExit, err = state.LastEnd(h.Dirs, n, st.State == guest.Running || st.State == guest.Frozen); err != nil && st.Problem == "" {
 		st.Problem = err.Error()
 	}
+	if st.State == guest.Stopped {
+		if st.Again, _, err = state.Again(h.Dirs, n); err != nil && st.Problem == "" {
+			st.Problem = err.Error()
+		}
+	}
 	return st
 }
 

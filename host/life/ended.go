@@ -24,7 +24,8 @@ const killWait = 10 * time.Second
 
 // Ended takes down what a guest left that has ended by itself, and records how. The
 // error is guest.ErrStopped when the end was asked for by a stop, or has been taken
-// care of already: then nobody should start the guest again.
+// care of already: then nobody should start the guest again. Else that is allowed until
+// somebody stops the guest, see state.Again.
 func Ended(d guest.Dirs, n guest.Name, exit guest.Exit) error {
 	unlock, err := state.Lock(d, n)
 	if err != nil {
@@ -47,7 +48,7 @@ func Ended(d guest.Dirs, n guest.Name, exit guest.Exit) error {
 	if was.Stopping {
 		return guest.ErrStopped
 	}
-	return nil
+	return state.AllowAgain(d, n)
 }
 
 // cleared undoes the steps of a start after the guest's end and records the end.

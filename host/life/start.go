@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"slices"
 	"syscall"
@@ -25,41 +24,6 @@ import (
 	"vserver/vcontext"
 )
 
-// StartOptions are the ways to start a guest.
-type StartOptions struct {
-	// Wait keeps Start in the foreground until the guest has ended, takes down what
-	// is left of it, and gives the init's exit in the result.
-	Wait bool
-	// Stdout and Stderr, with Wait, get what a guest with a console of type log prints,
-	// which is then not logged; nil is the log.
-	Stdout, Stderr *os.File
-	// Output gets what hooks print; nil discards it.
-	Output io.Writer
-	// Rescue, when not empty, is a command that the guest runs in the place of its init,
-	// by which it is stopped as well: below a process 1 of ours or, with RescueInit, as
-	// process 1. It is not started again when it ends.
-	Rescue     []string
-	RescueInit bool
-
-	visitor *os.File // see Visit
-}
-
-// rescued is a spec with the command in the place of its init.
-func (o *StartOptions) rescued(spec *guest.Spec) {
-	if o.visitor != nil {
-		spec.Init = guest.Init{Style: guest.InitCommand, Command: []string{"/"}, Environment: spec.Init.Environment, StopTimeout: spec.Init.StopTimeout}
-		spec.Console.Type, spec.Restart = guest.ConsoleNone, guest.RestartNever
-	}
-	if len(o.Rescue) == 0 {
-		return
-	}
-	spec.Init = guest.Init{Style: guest.InitCommand, Command: o.Rescue, Environment: spec.Init.Environment, StopTimeout: spec.Init.StopTimeout}
-	if o.RescueInit {
-		spec.Init.Style = guest.InitPlain
-	}
-	spec.Restart = guest.RestartNever
-}
-
 // Start starts a guest, in what of it is done under the guest's lock. It returns when the
 // guest's init runs. The error is guest.ErrRunning when it runs already.
 func Start(ctx context.Context, d guest.Dirs, n guest.Name, o StartOptions) (*Run, error) {
@@ -72,6 +36,9 @@ func Start(ctx context.Context, d guest.Dirs, n guest.Name, o StartOptions) (*Ru
 		return nil, err
 	}
 	defer unlock()
+	if _, may, err := state.Again(d, n); o.Again && err == nil && !may {
+		return nil, guest.ErrStopped
+	}
 	spec, err := enrolled(d, n)
 	if err != nil {
 		return nil, err
@@ -87,6 +54,7 @@ func Start(ctx context.Context, d guest.Dirs, n guest.Name, o StartOptions) (*Ru
 		r.Close()
 		return nil, inside.HintPids(d, n, err)
 	}
+	r.complain(state.ForgetAgain(d, n))
 	if dir := files.Exposed(&r.spec); dir != "" {
 		r.complain(fmt.Errorf("users of the host get at the guest's files, whose ids are the host's: chmod 700 %s", dir))
 	}

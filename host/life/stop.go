@@ -80,7 +80,7 @@ func stop(ctx context.Context, d guest.Dirs, n guest.Name, o StopOptions) error 
 		return err
 	}
 	if !running {
-		return errors.Join(takeDown(d, n), guest.ErrStopped)
+		return errors.Join(takeDown(d, n), leftAlone(d, n))
 	}
 	r, err := remains(d, n)
 	if err != nil {
@@ -95,6 +95,16 @@ func stop(ctx context.Context, d guest.Dirs, n guest.Name, o StopOptions) error 
 	r.hold()
 	defer r.held.linger(leave)
 	return step.Run(ctx, "stop", r.stopping(o))
+}
+
+// leftAlone keeps vserverd from starting a guest again that does not run. The error is
+// guest.ErrStopped when it was not about to.
+func leftAlone(d guest.Dirs, n guest.Name) error {
+	at, _, err := state.Again(d, n)
+	if err == nil && at.IsZero() {
+		err = guest.ErrStopped
+	}
+	return errors.Join(err, state.ForgetAgain(d, n))
 }
 
 // PlanStop gives the steps of a stop without taking any.
