@@ -209,7 +209,7 @@ func share(shelf *file.Dir, object string, d *file.Dir, name string, size int64)
 // reflink makes an object of a file that may change meanwhile: the object is what the key
 // says, or there is none. there tells that an equal file was first.
 func (x *sharer) reflink(ctx context.Context, d *file.Dir, name string, shelf *file.Dir, k Key) (there bool, err error) {
-	tmp, err := x.store.dir.Dir(coming)
+	tmp, err := x.store.dir.Dir(newDir)
 	if err != nil {
 		return false, err
 	}

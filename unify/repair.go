@@ -122,7 +122,7 @@ func (s *Store) Repair(ctx context.Context, f Finding, places []Place, roots []R
 	if err := s.Seize(); err != nil {
 		return err
 	}
-	tmp, err := s.dir.Dir(coming)
+	tmp, err := s.dir.Dir(newDir)
 	if err != nil {
 		return err
 	}

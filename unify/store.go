@@ -16,13 +16,15 @@
 //
 // No two files of one tree become one: who copies the tree would find hard links that
 // were none, and write to two files at once. An equal file in the same tree gets the
-// next object of its key. Files that are hard links in their tree stay as they are,
-// since several names cannot be replaced by one rename.
+// next object of its key. Files of several names in their tree keep these together; one
+// that has a name outside of it stays as it is.
 //
 // The trees must be ones that nobody writes to and that are no layer of a mounted
 // overlay, images or layers whose lock the caller holds: a write through any name of an
 // object would be seen through all, and overlay leaves open what happens when its lower
 // layers change.
+//
+//house:allow a store, the trees that are made of it, and its repair know one kind of key and name
 package unify
 
 import (
@@ -43,7 +45,7 @@ import (
 )
 
 const (
-	coming = ".new"
+	newDir = ".new"
 	// Smallest is the size from which on files are unified, as in Linux-VServer.
 	Smallest = 16
 )
@@ -66,7 +68,7 @@ type Store struct {
 // closed.
 func Open(dir string) (*Store, error) {
 	objects := filepath.Join(dir, "objects")
-	if err := os.MkdirAll(filepath.Join(objects, coming), 0o700); err != nil {
+	if err := os.MkdirAll(filepath.Join(objects, newDir), 0o700); err != nil {
 		return nil, err
 	}
 	d, err := file.OpenDir(objects)
@@ -155,11 +157,21 @@ func keyOf(shelf, name string) (Key, bool) {
 // what the file was when its key was taken. claim is asked for each object that there
 // is, and tells whether it is free to stand for this file. put tells whether the file
 // became one with another.
-// What has rotted is passed over: it would take a good copy with it.
-func (s *Store) put(ctx context.Context, d *file.Dir, name string, k Key, st file.Stat, claim func(file.Stat) bool) (bool, error) {
+func (s *Store) put(ctx context.Context, d *file.Dir, name string, k Key, st file.Stat, claim func(file.Stat) bool) (joined bool, err error) {
+	err = s.find(ctx, d, name, k, st, 1, claim, func(shelf *file.Dir, object string) error {
+		err := s.swap(d, name, shelf, object, st)
+		joined = err == nil
+		return err
+	})
+	return joined, err
+}
+
+// find makes an object of a file, or calls join with the one that it, with so many names, can
+// become one with. What has rotted is passed over: it would take a good copy with it.
+func (s *Store) find(ctx context.Context, d *file.Dir, name string, k Key, st file.Stat, names int, claim func(file.Stat) bool, join func(shelf *file.Dir, object string) error) error {
 	shelf, err := s.shelf(k)
 	if err != nil {
-		return false, err
+		return err
 	}
 	for n := 0; ; n++ {
 		object := generation(k, n)
@@ -172,20 +184,20 @@ func (s *Store) put(ctx context.Context, d *file.Dir, name string, k Key, st fil
 				n-- // another was first: theirs it is
 				continue
 			}
-			return false, err
+			return err
 		case err != nil:
-			return false, err
+			return err
 		case there.Dev == st.Dev && there.Ino == st.Ino:
-			return false, nil
-		case s.max != 0 && there.Links >= s.max, !alike(there, st), !s.whole(ctx, shelf, object, k, there), !claim(there):
+			return nil
+		case s.max != 0 && there.Links >= s.max, names > 1 && int(there.Links)+names > most, !alike(there, st),
+			!s.whole(ctx, shelf, object, k, there), !claim(there) && !s.begun(st, there):
 			if err := ctx.Err(); err != nil {
-				return false, err
+				return err
 			}
 			continue
 		}
-		err = s.swap(d, name, shelf, object, st)
-		if !errors.Is(err, syscall.EMLINK) {
-			return err == nil, err
+		if err := join(shelf, object); !errors.Is(err, syscall.EMLINK) {
+			return err
 		}
 	}
 }
@@ -257,9 +269,8 @@ func (s *Store) adopt(d *file.Dir, name string, shelf *file.Dir, object string, 
 // swap puts a link to an object in the place of a tree's file. The link is made in the
 // store first: a tree never has a name too many.
 func (s *Store) swap(d *file.Dir, name string, shelf *file.Dir, object string, st file.Stat) error {
-	s.once.Do(func() { s.tmp, s.terr = s.dir.Dir(coming) })
-	if s.terr != nil {
-		return s.terr
+	if err := s.coming(); err != nil {
+		return err
 	}
 	on := fmt.Sprintf("%d-%d-%d", os.Getpid(), st.Dev, st.Ino)
 	on += "-" + object[:8] + "-" + strconv.FormatUint(nameSum(d.Path(), name), 16)
@@ -281,6 +292,12 @@ func (s *Store) swap(d *file.Dir, name string, shelf *file.Dir, object string, s
 		return errors.Join(err, s.tmp.Unlink(on))
 	}
 	return nil
+}
+
+// coming opens the directory of links on their way.
+func (s *Store) coming() error {
+	s.once.Do(func() { s.tmp, s.terr = s.dir.Dir(newDir) })
+	return s.terr
 }
 
 // nameSum tells the names of one file apart (FNV-1a).

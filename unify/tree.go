@@ -54,7 +54,7 @@ func (s *Store) Tree(ctx context.Context, parent *file.Dir, name string, dry boo
 		s.plan = map[Key]int{}
 	}
 	w := &walk{
-		store: s, dry: dry, tell: tell, known: map[inode]bool{}, claimed: map[inode]bool{}, equals: map[Key]int{},
+		store: s, dry: dry, tell: tell, known: map[inode]bool{}, claimed: map[inode]bool{}, equals: map[Key]int{}, groups: map[inode][]string{},
 		slots: make(chan []byte, runtime.NumCPU()), survey: true,
 	}
 	for range cap(w.slots) {
@@ -69,6 +69,9 @@ func (s *Store) Tree(ctx context.Context, parent *file.Dir, name string, dry boo
 		w.survey, w.report = false, Report{}
 		err = w.dir(ctx, parent, name, "", 0)
 	}
+	if err == nil && len(w.groups) > 0 {
+		err = w.several(ctx, parent, name)
+	}
 	w.report.Rotten = s.rotten() - before
 	return w.report, errors.Join(err, w.err)
 }
@@ -79,10 +82,11 @@ type walk struct {
 	store  *Store
 	dry    bool
 	tell   func(Report)
-	known  map[inode]bool // inodes of the objects there were; only read while walking
-	slots  chan []byte    // buffers for the files being read
-	survey bool           // the first time
-	todo   int            // files to read, found the first time
+	known  map[inode]bool     // inodes of the objects there were; only read while walking
+	slots  chan []byte        // buffers for the files being read
+	survey bool               // the first time
+	todo   int                // files to read, found the first time
+	groups map[inode][]string // files of several names, by their paths, found the first time
 
 	mu      sync.Mutex
 	claimed map[inode]bool // objects that this tree has
@@ -132,13 +136,13 @@ func (w *walk) entry(ctx context.Context, d *file.Dir, name, path string, depth 
 	if st.Type() == file.TypeDir {
 		return w.dir(ctx, d, name, path+"/", depth+1)
 	}
-	if st.Type() != file.TypeFile || st.MountRoot || !w.wanted(st) {
+	if st.Type() != file.TypeFile || st.MountRoot || !w.wanted(st, path) {
 		return nil
 	}
 	select {
 	case room := <-w.slots:
 		files.Go(func() {
-			w.file(ctx, d, name, room)
+			w.file(ctx, d, name, room, func(k Key, st file.Stat) (bool, error) { return w.put(ctx, d, name, k, st) })
 			w.slots <- room
 		})
 	case <-ctx.Done():
@@ -148,7 +152,7 @@ func (w *walk) entry(ctx context.Context, d *file.Dir, name, path string, depth 
 }
 
 // wanted counts a file, and tells whether it is to be read now.
-func (w *walk) wanted(st file.Stat) bool {
+func (w *walk) wanted(st file.Stat, path string) bool {
 	known := w.known[inodeOf(st)]
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -161,6 +165,9 @@ func (w *walk) wanted(st file.Stat) bool {
 		w.report.Small++
 	case st.Links > 1:
 		w.report.Linked++
+		if w.survey {
+			w.groups[inodeOf(st)] = append(w.groups[inodeOf(st)], path)
+		}
 	case w.survey:
 		w.todo++
 	default:
@@ -198,12 +205,12 @@ func (w *walk) failed() error {
 	return w.err
 }
 
-// file does one file.
-func (w *walk) file(ctx context.Context, d *file.Dir, name string, room []byte) {
+// file does one file; put makes it an object's.
+func (w *walk) file(ctx context.Context, d *file.Dir, name string, room []byte, put func(Key, file.Stat) (bool, error)) {
 	k, st, err := sum(ctx, d, name, nil, room)
 	joined := false
 	if err == nil {
-		joined, err = w.put(ctx, d, name, k, st)
+		joined, err = put(k, st)
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()

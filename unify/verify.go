@@ -145,7 +145,7 @@ func (s *Store) Collect(ctx context.Context, dry bool) (c Collected, err error) 
 		return c, err
 	}
 	held := map[inode]uint32{} // links that killed ones left on their way
-	tmp, err := s.dir.Dir(coming)
+	tmp, err := s.dir.Dir(newDir)
 	if err != nil {
 		return c, err
 	}
