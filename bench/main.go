@@ -32,7 +32,7 @@ import (
 type bench struct {
 	rounds int    // of each interleaved table
 	few    int    // guests of the table sequence and memory
-	many   int    // guests of the tables list and density
+	many   int    // guests of the tables list, density, hooks and addresses
 	work   string // everything made here, removed at the end
 	cache  string // the Debian tree
 	floor  string // built floor/floor.c
@@ -58,6 +58,8 @@ func sections() []section {
 		{"memory", "memory of idle guests", (*bench).memory},
 		{"density", "start to end of a guest beside many", (*bench).density},
 		{"context", "sockets in network contexts (mode shared)", (*bench).context},
+		{"hooks", "what the programs of network contexts add", (*bench).hooks},
+		{"addresses", "starts of guests with an address each", (*bench).addresses},
 		{"private", "links of guests with a network of their own (mode private)", (*bench).private},
 		{"facade", "sockets that are handed in (hide_netif)", (*bench).facade},
 		{"inside", "the kernel's services inside guests, beside the host", (*bench).inside},
@@ -84,7 +86,7 @@ func main() {
 	b := &bench{}
 	flag.IntVar(&b.rounds, "rounds", 30, "rounds of each table")
 	flag.IntVar(&b.few, "few", 50, "guests in the tables sequence and memory")
-	flag.IntVar(&b.many, "many", 500, "guests in the tables list and density")
+	flag.IntVar(&b.many, "many", 500, "guests in the tables list, density, hooks and addresses")
 	flag.StringVar(&b.tool, "vserver", "bin/vserver", "the program")
 	flag.StringVar(&b.svg, "draw", "", "directory to draw figures into, such as doc")
 	only := flag.String("only", "", "tables to make, with commas; empty means all")

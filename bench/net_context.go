@@ -173,9 +173,12 @@ func loopbackOnly() error {
 	return nil
 }
 
+// contextDirs is the world of the guests' contexts that contexts makes.
+func (b *bench) contextDirs() guest.Dirs { return guest.DefaultDirs(b.work + "/context") }
+
 // contexts makes two guests' contexts in the thread's namespace, and times that.
 func (b *bench) contexts() (groups [2]int, undo func() error, err error) {
-	d := guest.DefaultDirs(b.work + "/context")
+	d := b.contextDirs()
 	h, err := cgroup.Find()
 	if err != nil {
 		return groups, nil, err

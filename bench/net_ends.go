@@ -11,8 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// netVariable makes this program one end of a measurement: "serve KIND ADDRESS" or
-// "use KIND ADDRESS".
+// netVariable makes this program one end of a measurement: "serve KIND ADDRESS", "use KIND
+// ADDRESS", or both ends: "both all ADDRESS".
 const netVariable = "VSERVER_BENCH_NET"
 
 // netPort is the port of all servers.
@@ -30,6 +30,8 @@ func netEnd() {
 	at := &unix.SockaddrInet4{Port: netPort, Addr: netip.MustParseAddr(f[2]).As4()}
 	if err == nil && f[0] == "serve" {
 		err = serve(f[1], at)
+	} else if err == nil && f[0] == "both" {
+		err = bothEnds(f[2])
 	} else if err == nil {
 		var each time.Duration
 		each, err = use(f[1], at)

@@ -22,8 +22,12 @@ const (
 	More                          // there are more addresses than those listed
 )
 
-// OfHost is the flag of an owned address that the host has too.
-const OfHost uint32 = 1
+// Flags of an owned address.
+const (
+	OfHost  uint32 = 1 << iota // the host has it too
+	Counted                    // its guest's connections are counted, as they have a limit
+	Single                     // its guest has SingleIP
+)
 
 // Listed is how many addresses of each family an Entry lists. Others are the guest's
 // by the map of owners alone.

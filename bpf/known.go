@@ -93,6 +93,9 @@ func (t *text) know(sock, note ebpf.Register, family int32) {
 	t.load(r1, note, noteFlags)
 	t.add(ebpf.Or(r1, noteKnown))
 	t.store(note, noteFlags, r1)
+	if family != familySix {
+		t.direct(note, family == 0)
+	}
 	t.here(done)
 }
 
@@ -113,6 +116,7 @@ func (t *text) boundKey(note ebpf.Register) {
 // forget takes the socket with this note out of bound.
 func (t *text) forget(note ebpf.Register) {
 	last, done := t.label("last"), t.label("forgotten")
+	t.undirect(note)
 	t.boundKey(note)
 	t.lookup(t.Bound, stackKey)
 	t.null(r0, done)
@@ -188,6 +192,7 @@ func (t *text) datagramKey() {
 // one, which are at these offsets of context and entry.
 func (t *text) single(no string, first, asked, size int16) {
 	several := t.label("several")
+	t.null(entry, several)
 	t.load(r1, entry, entryFlags)
 	t.add(ebpf.And32(r1, int32(SingleIP)))
 	t.is(r1, 0, several)

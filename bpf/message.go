@@ -206,6 +206,13 @@ func (t *text) anySource(no string) {
 // sends to loopback what is for a socket there.
 func Shown4(p Parts) []ebpf.Instruction {
 	t := write(p)
+	t.mov(ctx, r1)
+	t.load(addr, ctx, saAddr4)
+	t.masked(r1, addr, net(0xff000000))
+	t.is(r1, net(0x7f000000), "ours")
+	t.wasLooped() // most others are nobody's business
+	t.here("ours")
+	t.mov(r1, ctx)
 	t.guest("pass")
 	t.load(addr, ctx, saAddr4)
 	t.shown4(saAddr4, true)
@@ -215,6 +222,14 @@ func Shown4(p Parts) []ebpf.Instruction {
 // Shown6 is Shown4 for IPv6.
 func Shown6(p Parts) []ebpf.Instruction {
 	t := write(p)
+	t.mov(ctx, r1)
+	t.load(r1, ctx, saAddr6)
+	t.add(ebpf.And32(r1, net(0xff000000)))
+	t.is(r1, 0, "ours") // IPv4, too
+	t.add(ebpf.JumpIf(r1, ebpf.Equal, net(0xfc000000), "ours"), ebpf.JumpIf(r1, ebpf.Equal, net(0xfd000000), "ours"))
+	t.wasLooped()
+	t.here("ours")
+	t.mov(r1, ctx)
 	t.guest("pass")
 	t.shown6(true)
 	return t.end(1)

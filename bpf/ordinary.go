@@ -3,7 +3,7 @@ package bpf
 import "vserver/kernel/ebpf"
 
 // Most packets are from or to the first address of a guest, and groups have nothing to do
-// with them, or are among its own loopback. These need one look into a hash and not two:
+// with them, or are among its own loopback. These need no look into a hash:
 // the account remembers the addresses, for as long as no guest is changed.
 
 // ordinary counts such a packet of the guest in r0 and lets it pass; it goes on with any
@@ -16,8 +16,7 @@ func (t *text) ordinary(own, other, own6, other6 int16, out bool) {
 	t.null(r0, "slow")
 	t.load8(r1, r0, 0)
 	t.store8(fp, stackThen, r1)
-	t.lookup(t.Accounts, stackID)
-	t.null(r0, "slow")
+	t.theAccount("slow")
 	t.load8(r1, r0, rememberedAt)
 	t.null(r1, "slow")
 	t.load8(r2, fp, stackThen)
@@ -57,6 +56,23 @@ func (t *text) ordinary(own, other, own6, other6 int16, out bool) {
 	t.store8(r0, packets, r1)
 	t.jump("pass")
 	t.here("slow")
+}
+
+// theAccount is r0 = the account of the guest in stackID.
+func (t *text) theAccount(none string) {
+	found, other := t.label("account"), t.label("placeless")
+	t.load(r1, fp, stackID)
+	t.add(ebpf.And32(r1, Places-1))
+	t.store(fp, stackPlace, r1)
+	t.lookup(t.Places, stackPlace)
+	t.null(r0, other)
+	t.load8(r1, r0, AccountSize)
+	t.load8(r2, fp, stackID)
+	t.add(ebpf.JumpIfReg(r1, ebpf.Equal, r2, found))
+	t.here(other)
+	t.lookup(t.Accounts, stackID)
+	t.null(r0, none)
+	t.here(found)
 }
 
 // inner goes to usual with a packet whose other end, in r3, is of the guest's loopback, and
@@ -103,8 +119,7 @@ func (t *text) usual6(own, other int16) {
 // entry been changed since, they would be forgotten at once.
 func (t *text) remember() {
 	none := t.label("unremembered")
-	t.lookup(t.Accounts, stackID)
-	t.null(r0, none)
+	t.theAccount(none)
 	for _, c := range [][2]int16{{rememberedAddress, entryV4}, {rememberedLback, entryLback4}} {
 		t.load(r1, entry, c[1])
 		t.store(r0, c[0], r1)

@@ -155,8 +155,7 @@ func (t *text) choose6() {
 // keeps r6 to r9.
 func (t *text) account(adds map[int16]ebpf.Register, words ...int16) {
 	none := t.label("unaccounted")
-	t.lookup(t.Accounts, stackID)
-	t.null(r0, none)
+	t.theAccount(none)
 	for _, at := range words {
 		t.load8(r1, r0, at)
 		if r, ok := adds[at]; ok {

@@ -72,7 +72,7 @@ func TestSteerLoads(t *testing.T) {
 
 // The texts of the programs change only on purpose, and with them the version.
 func TestSetText(t *testing.T) {
-	p := Parts{Manifest: 1, Guests: 2, Owners: 3, Accounts: 4, Counts: 5, Ports: 6, Listeners: 7, Notes: 8, Events: 9, Bound: 10, Change: 11, Level: 2}
+	p := Parts{Manifest: 1, Guests: 2, Owners: 3, Accounts: 4, Counts: 5, Ports: 6, Listeners: 7, Notes: 8, Events: 9, Bound: 10, Change: 11, Direct: 12, Places: 13, Level: 2}
 	p.Tasks = Tasks{Cred: 100, Effective: 200, Cgroups: 300, Group: 400, Ancestors: 500, Node: 600, NodeID: 700, State: 18}
 	p.Tasks.Unix = Sockets{Sock: 0, Address: 8, Length: 32, Net: 48, Node: 104, Type: 110, Socket: 120, Group: 130, Inode: 140,
 		Buckets: 150, Name: 160, NameLen: 4, NameIs: 8, Level: 170}

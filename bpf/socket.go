@@ -235,8 +235,8 @@ func (t *text) names(level, name int16) {
 }
 
 // SockOps is what happens to TCP: a socket that listens gets into the map of listeners,
-// under what the program asked for; connections are counted, from their establishment
-// to the end of it.
+// under what the program asked for; connections of a guest with a limit are counted, from
+// their establishment to the end of it.
 func SockOps(p Parts) []ebpf.Instruction {
 	const op, newState = 0, 8 // in struct bpf_sock_ops
 	t := write(p)
@@ -258,7 +258,11 @@ func SockOps(p Parts) []ebpf.Instruction {
 	t.here("established")
 	t.mov(ctx, r1)
 	t.connection()
+	t.load(flags, r0, 8)
 	t.account(nil, ConnectionsEver)
+	t.add(ebpf.JumpIf(flags, ebpf.Any, int32(Counted), "counted"))
+	t.jump("pass")
+	t.here("counted")
 	t.set(addr, 1)
 	t.count()
 	t.mov(r1, ctx)

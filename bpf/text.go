@@ -12,7 +12,7 @@ import (
 type Parts struct {
 	// The maps, by descriptors; see Maps. Manifest comes first: every program holds it,
 	// so that any of them leads to all else.
-	Manifest, Guests, Owners, Accounts, Counts, Ports, Listeners, Notes, Events, Bound, Change int
+	Manifest, Guests, Owners, Accounts, Counts, Ports, Listeners, Notes, Events, Bound, Change, Direct, Places int
 	// Level is how deep below the hierarchy's root the guests' cgroups are.
 	Level int32
 	Tasks
@@ -33,8 +33,10 @@ type Tasks struct {
 //
 //	guests     id -> Entry
 //	owners     address, IPv4 mapped into IPv6, 127.X.Y.0 for all of that /24
-//	           -> u64 id, u32 flags (OfHost), u32 0
+//	           -> u64 id, u32 flags (OfHost, Counted, Single), u32 0
 //	accounts   id -> Account, one for each processor
+//	places     PlaceOf(id) -> Account, one for each processor, u64 id: instead of that in
+//	           accounts for the guests that have a place, since an array takes no search
 //	change     u64 that is another after each change of guests; see remember
 //	counts     id -> u64 sockets, u64 connections: how many there are
 //	ports      u64 id, u16 port (network order), u16 0, u32 noteDatagram for UDP, 0 for TCP
@@ -47,22 +49,28 @@ type Tasks struct {
 //	events     something happened that Steer is for
 //	bound      as listeners, with slot 0 -> u64 sockets of UDP that are bound there; those
 //	           at a wildcard have zeros for the address
+//	direct     a place for each of some addresses and ports -> u64 which one it is, when a
+//	           socket of UDP is bound there; see directly
 //	notes      socket -> u64 id, u32 flags (note*), u32 port asked for (network order),
 //	           16 bytes address and u32 port under which bound counts it; of one of UDP that
 //	           is parked the address that it is at; what Sendmsg4 remembers: u32
-//	           destination, u32 source asked for, u32 source chosen, u64 change
+//	           destination, u32 source asked for, u32 source chosen, u64 change; u64 what it
+//	           has put into direct
 const (
 	idSize       = 8
 	ownerKey     = 16
 	ownerSize    = 16
 	AccountSize  = 8 * accountWords // AccountSize is the size of an Account
 	accountWords = 11
-	CountSize    = 16 // CountSize is the size of what the map counts holds
+	PlaceSize    = AccountSize + 8 // PlaceSize is the size of what the map places holds for one processor
+	Places       = 1024            // Places is how many guests can have one
+	CountSize    = 16              // CountSize is the size of what the map counts holds
 	portSize     = 16
 	portValue    = 24
 	listenerSize = 32
 	boundSize    = 8
-	socketNote   = 56
+	socketNote   = 64
+	directPlaces = 1 << directBits
 )
 
 // Offsets in an Account, of 8 bytes each.
@@ -110,6 +118,7 @@ const (
 	noteSource      = 40 // that was asked for then
 	noteChosen      = 44 // and what it became
 	noteStamp       = 48 // what change was then, 0 for none
+	noteDirect      = 56 // 0 for nothing
 )
 
 // Offsets in a value of ports.
@@ -161,6 +170,8 @@ func Maps() []ebpf.MapSpec {
 		{Name: "vs_events", Kind: ebpf.RingBuffer, Entries: 1 << 16},
 		{Name: "vs_bound", Kind: ebpf.Hash, Key: listenerSize, Value: boundSize, Entries: 2 * sockets},
 		{Name: "vs_change", Kind: ebpf.Array, Key: 4, Value: 8, Entries: 1},
+		{Name: "vs_direct", Kind: ebpf.Array, Key: 4, Value: 8, Entries: directPlaces},
+		{Name: "vs_places", Kind: ebpf.PerCPUArray, Key: 4, Value: PlaceSize, Entries: Places},
 	}
 }
 
@@ -184,6 +195,7 @@ const (
 	stackTuple = -144 // 36 bytes: struct bpf_sock_tuple
 	stackSaved = -152 // u64
 	stackThen  = -160 // u64: what change was before anything was looked up
+	stackPlace = -168 // u32: a key of places
 )
 
 // text is a program in the making.
@@ -356,16 +368,22 @@ func net(n uint32) int32 {
 }
 
 // LastOfTool is the place in Maps of the last map that the tool uses itself, but for
-// ChangeMap.
+// ChangeMap and PlacesMap.
 const LastOfTool = 4
 
 // ChangeMap is the place in Maps of the map change.
 const ChangeMap = 10
+
+// PlacesMap is the place in Maps of the map places.
+const PlacesMap = 12
+
+// PlaceOf is the place for the account of the guest with this id.
+func PlaceOf(id uint64) uint32 { return uint32(id % Places) }
 
 // EventsMap is the place in Maps of the map events.
 const EventsMap = 8
 
 // Descriptors are the places for the descriptors of Maps, in its order.
 func (p *Parts) Descriptors() []*int {
-	return []*int{&p.Manifest, &p.Guests, &p.Owners, &p.Accounts, &p.Counts, &p.Ports, &p.Listeners, &p.Notes, &p.Events, &p.Bound, &p.Change}
+	return []*int{&p.Manifest, &p.Guests, &p.Owners, &p.Accounts, &p.Counts, &p.Ports, &p.Listeners, &p.Notes, &p.Events, &p.Bound, &p.Change, &p.Direct, &p.Places}
 }

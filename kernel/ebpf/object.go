@@ -14,12 +14,13 @@ type Kind uint32
 
 // The kinds that are used.
 const (
-	Hash       Kind = unix.BPF_MAP_TYPE_HASH
-	Array      Kind = unix.BPF_MAP_TYPE_ARRAY
-	PerCPUHash Kind = unix.BPF_MAP_TYPE_PERCPU_HASH
-	SockHash   Kind = unix.BPF_MAP_TYPE_SOCKHASH
-	SkStorage  Kind = unix.BPF_MAP_TYPE_SK_STORAGE
-	RingBuffer Kind = unix.BPF_MAP_TYPE_RINGBUF // Entries is its size in bytes
+	Hash        Kind = unix.BPF_MAP_TYPE_HASH
+	Array       Kind = unix.BPF_MAP_TYPE_ARRAY
+	PerCPUHash  Kind = unix.BPF_MAP_TYPE_PERCPU_HASH
+	PerCPUArray Kind = unix.BPF_MAP_TYPE_PERCPU_ARRAY
+	SockHash    Kind = unix.BPF_MAP_TYPE_SOCKHASH
+	SkStorage   Kind = unix.BPF_MAP_TYPE_SK_STORAGE
+	RingBuffer  Kind = unix.BPF_MAP_TYPE_RINGBUF // Entries is its size in bytes
 )
 
 // MapSpec is a map to be made.

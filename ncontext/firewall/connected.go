@@ -58,6 +58,7 @@ func addConnected(b *nft.Batch) {
 		b.AddRule(connectedChain, "", answered(six, syscall.IPPROTO_TCP, nil, tcpChecksum)...)
 		b.AddRule(connectedChain, "", answered(six, syscall.IPPROTO_UDP, summed(true), udpChecksum)...)
 		b.AddRule(connectedChain, "", answered(six, syscall.IPPROTO_UDP, summed(false), 0)...)
+		b.AddRule(connectedChain, "", failed(six)...)
 	}
 }
 
@@ -119,6 +120,30 @@ func answered(six bool, proto byte, which rule, checksum uint32) rule {
 	}
 	return join(family, protocol(proto), which, tuple(six, true),
 		rule{&expr.Lookup{SourceRegister: regProtocol, SetName: name, DestRegister: regHidden, IsDestRegSet: true}}, writePort(regHidden, 2, checksum))
+}
+
+// failed has what ICMP says of something that was sent (nobody is at the port, it is too
+// large, too many hops) reach the socket: the head of what was sent is behind that of ICMP,
+// and gets the port of the socket, as it had when it was sent.
+func failed(six bool) rule {
+	const sum, head = 2, 8 // the checksum of ICMP, of both families, is over all that follows
+	family, name, proto := ip4(), answers4, byte(syscall.IPPROTO_ICMP)
+	// Types 3 and 11; of ICMPv6 those below 128.
+	mask, kind := byte(0xf7), byte(3)
+	size, protocolAt, from, to, length := uint32(4), uint32(head+9), uint32(head+12), uint32(head+16), uint32(20)
+	plain := join(transport(regFirst, head, 1), is(0x45)) // without options
+	if six {
+		family, name, proto = ip6(), answers6, syscall.IPPROTO_ICMPV6
+		mask, kind = 0x80, 0
+		size, protocolAt, from, to, length = 16, head+6, head+8, head+24, 40
+		plain = nil
+	}
+	ports, port := head+length, regWho+size/4
+	return join(family, protocol(proto),
+		transport(regFirst, 0, 1), rule{&expr.Bitwise{SourceRegister: regFirst, DestRegister: regFirst, Len: 1, Mask: []byte{mask}, Xor: []byte{0}}}, is(kind),
+		plain, transport(regProtocol, protocolAt, 1), transport(regWho, to, size), transport(port, ports+2, 2),
+		transport(port+1, from, size), transport(port+1+size/4, ports, 2),
+		rule{&expr.Lookup{SourceRegister: regProtocol, SetName: name, DestRegister: regHidden, IsDestRegSet: true}}, writePort(regHidden, ports, sum))
 }
 
 // writePort writes the port in a register to an offset of the header behind that of IP.

@@ -46,6 +46,8 @@ func Parked(connected bool) error {
 	b.AddRule(parkedChain, "", join(markIsNot(anyMark()), goBack())...) // most packets
 	if connected {
 		addConnected(b)
+	} else { // until then it hears of answers at its hidden port alone
+		b.AddRule(parkedChain, "", join(markIs(connectMark()), goBack())...)
 	}
 	b.AddRule(parkedChain, "", join(markIs(anyMark()), protocol(syscall.IPPROTO_UDP), portOfMark(udpChecksum), unmark())...)
 	if err := conn.Commit(b); !errors.Is(err, syscall.EEXIST) {

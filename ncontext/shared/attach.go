@@ -260,7 +260,7 @@ func (s *Set) readManifest(id uint32) error {
 // openMaps opens the maps that Put and Stats need.
 func (s *Set) openMaps() error {
 	for i, fd := range s.maps.Descriptors() {
-		if *fd >= 0 || i > bpf.LastOfTool && i != bpf.ChangeMap {
+		if *fd >= 0 || i > bpf.LastOfTool && i != bpf.ChangeMap && i != bpf.PlacesMap {
 			continue
 		}
 		var err error

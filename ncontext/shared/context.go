@@ -102,20 +102,27 @@ func (c *Context) owned() map[[16]byte]uint32 {
 	if c.Open {
 		return out
 	}
+	var all uint32
+	if c.Sockets != 0 || c.Connections != 0 {
+		all |= bpf.Counted
+	}
+	if c.SingleIP {
+		all |= bpf.Single
+	}
 	for _, a := range c.Addresses {
-		var flags uint32
+		flags := all
 		if a.Host {
-			flags = bpf.OfHost
+			flags |= bpf.OfHost
 		}
 		out[a.Addr().As16()] = flags
 	}
 	if c.Lback.IsValid() {
 		net := c.Lback.As16()
 		net[15] = 0 // all of its /24
-		out[net] = 0
+		out[net] = all
 	}
 	if c.Lback6.IsValid() {
-		out[c.Lback6.As16()] = 0
+		out[c.Lback6.As16()] = all
 	}
 	return out
 }

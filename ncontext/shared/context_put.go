@@ -42,6 +42,9 @@ func (s *Set) Put(cgroup uint64, c *Context) error {
 			return err
 		}
 	}
+	if err := s.takePlace(cgroup); err != nil {
+		return err
+	}
 	for a, flags := range want {
 		if err := ebpf.Set(s.maps.Owners, a[:], owner(cgroup, flags)); err != nil {
 			return err
@@ -75,7 +78,7 @@ func (s *Set) Delete(cgroup uint64) error {
 			return err
 		}
 	}
-	return errors.Join(s.changed(), s.disown(cgroup, old, nil))
+	return errors.Join(s.leavePlace(cgroup), s.changed(), s.disown(cgroup, old, nil))
 }
 
 // Shut takes the network of all guests that have a context: the error of Health is
@@ -105,15 +108,13 @@ func (s *Set) Stats(cgroup uint64) (st Stats, err error) {
 	if err != nil {
 		return st, err
 	}
-	for at := 0; at < len(all); at += bpf.AccountSize {
-		word := func(i int) uint64 { return binary.NativeEndian.Uint64(all[at+i:]) }
-		st.BytesIn += word(bpf.BytesIn)
-		st.BytesOut += word(bpf.BytesOut)
-		st.PacketsIn += word(bpf.PacketsIn)
-		st.PacketsOut += word(bpf.PacketsOut)
-		st.Dropped += word(bpf.Dropped)
-		st.Sockets += word(bpf.SocketsEver)
-		st.Connections += word(bpf.ConnectionsEver)
+	st.add(all, bpf.AccountSize)
+	place, has, err := s.place(cgroup)
+	if err != nil {
+		return st, err
+	}
+	if has == cgroup {
+		st.add(place, bpf.PlaceSize)
 	}
 	st.SocketsNow = binary.NativeEndian.Uint64(counts)
 	st.ConnectionsNow = binary.NativeEndian.Uint64(counts[8:])

@@ -252,11 +252,20 @@ func TestParkedLater(t *testing.T) {
 		a bind z 0.0.0.0:53
 		host udp6 z
 		host bind z [::]:53
-		a udp4 syslog
-		a bind syslog 0.0.0.0:514
-		host udp4 syslog
-		host bind syslog 0.0.0.0:514
 	`)
+	// None is parked there while Steer has not heard of the last one.
+	until(t, "the next one is parked", func() bool {
+		both := []string{"a", "host"}
+		for _, c := range []string{"udp4 syslog", "bind syslog 0.0.0.0:514"} {
+			for _, who := range both {
+				if agents[who].Do(c) == "EADDRINUSE" {
+					agent.Play(t, agents, "a close syslog\nhost close syslog")
+					return false
+				}
+			}
+		}
+		return true
+	})
 	until(t, "answers are led", led)
 	agent.Play(t, agents, `
 		# a client at such a port is answered before Steer knows it
@@ -392,6 +401,13 @@ func TestConnected(t *testing.T) {
 		host connect v [2001:db8:1::10]:5300
 		host send v [2001:db8:1::10]:5300 eight
 		a recv w = eight [2001:db8:1::1]
+		# who has gone
+		host close c
+		a send s1 192.0.2.1:1000 nine
+		a recv s1 = ECONNREFUSED
+		host close v
+		a send w [2001:db8:1::1]:1003 ten
+		a recv w = ECONNREFUSED
 	`)
 }
 
