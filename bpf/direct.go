@@ -43,15 +43,19 @@ func (t *text) directly(yes string) {
 }
 
 // direct puts a socket that know has entered into direct, when that is at an address of
-// IPv4; one at the wildcard at the guest's first address, when its entry is there.
-func (t *text) direct(note ebpf.Register, guest bool) {
+// IPv4; one at the wildcard at the guest's first address, where family is 0 and so its
+// entry there.
+func (t *text) direct(note ebpf.Register, family int32) {
+	if family == familySix {
+		return
+	}
 	done, four, at := t.label("undirected"), t.label("four"), t.label("at")
 	t.load8(r1, fp, stackKey+8)
 	t.set(r2, 0)
 	t.add(ebpf.JumpIfReg(r1, ebpf.Differs, r2, done))
 	t.load(r1, fp, stackKey+16)
 	t.is(r1, net(0xffff), four)
-	if !guest {
+	if family != 0 {
 		t.jump(done)
 	} else {
 		t.isnt(r1, 0, done)

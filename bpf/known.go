@@ -93,9 +93,7 @@ func (t *text) know(sock, note ebpf.Register, family int32) {
 	t.load(r1, note, noteFlags)
 	t.add(ebpf.Or(r1, noteKnown))
 	t.store(note, noteFlags, r1)
-	if family != familySix {
-		t.direct(note, family == 0)
-	}
+	t.direct(note, family)
 	t.here(done)
 }
 
