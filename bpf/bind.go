@@ -160,8 +160,8 @@ func (t *text) kind4(yes, no string) {
 //	    may connect as well; what the program asked for is noted. With a port Lookup
 //	    steers there what comes for any address of the guest.
 //	UDP: the wildcard where the guest may get groups and broadcasts, which reach no
-//	    other socket; and without a port when there are several addresses, since the
-//	    port that the kernel finds is nobody else's. Else as TCP.
+//	    other socket. Else as TCP, without a port too: one that is connected later leaves
+//	    by the address that it is bound to, or by one of the host's.
 func (t *text) wild4(set string) {
 	one := t.label("one")
 	t.flag(SingleIP, one)
@@ -171,9 +171,12 @@ func (t *text) wild4(set string) {
 	t.load(r2, ctx, saPort)
 	t.isnt(r2, 0, one)
 	t.load(r1, entry, entryV4+8)
-	t.isnt(r1, 0, set)
+	t.is(r1, 0, one)
+	t.put(fp, stackNote, noteWild|noteFirst|noteSteer)
+	t.jump(one + "noted")
 	t.here(one)
 	t.put(fp, stackNote, noteWild|noteFirst)
+	t.here(one + "noted")
 	t.load(addr, entry, entryV4)
 	t.isnt(addr, 0, set)
 	t.load(addr, entry, entryLback4)
@@ -181,14 +184,14 @@ func (t *text) wild4(set string) {
 }
 
 // wild6 is wild4 for IPv6. A socket that the kernel finds a port for keeps the
-// wildcard, as it may be one for IPv4 too. One that is for both gets the address
+// wildcard, as it may be one for IPv4 too, unless it is of UDP and not. One that is for both gets the address
 // of IPv4: the kernel makes one that is bound to an address of IPv6 a socket for IPv6
 // alone. So one of TCP keeps the wildcard when there is no address of IPv4, as it may
 // listen for loopback.
 func (t *text) wild6() {
 	four, udp, loop, six, both := t.label("four"), t.label("udp"), t.label("loop"), t.label("six"), t.label("both")
 	t.load(r2, ctx, saPort)
-	t.is(r2, 0, "port")
+	t.is(r2, 0, "found")
 	t.load(r1, ctx, saType)
 	t.isnt(r1, syscall.SOCK_STREAM, udp)
 	if t.State == 0 {
@@ -213,6 +216,7 @@ func (t *text) wild6() {
 	t.is(r1, 0, six)
 	t.alone6(six)
 	t.jump(four)
+	t.found6(six)
 	t.here(six)
 	t.copyEntry(entryV6)
 	t.jump("port")
@@ -226,6 +230,29 @@ func (t *text) wild6() {
 	t.here(loop)
 	t.copyEntry(entryLback6)
 	t.jump("port")
+}
+
+// found6 is wild6 for a socket that the kernel is to find a port for.
+func (t *text) found6(six string) {
+	several := t.label("several")
+	t.here("found")
+	t.load(r1, ctx, saType)
+	t.isnt(r1, syscall.SOCK_DGRAM, "port")
+	if t.State == 0 {
+		t.jump("port")
+		return
+	}
+	t.flag(Multicast|Broadcast, "port")
+	t.load8(r1, entry, entryV6)
+	t.null(r1, "port")
+	t.alone6(several)
+	t.jump("port")
+	t.here(several)
+	t.put(fp, stackNote, noteWild|noteSix)
+	t.load8(r1, entry, entryV6+32)
+	t.null(r1, six)
+	t.put(fp, stackNote, noteWild|noteSix|noteSteer)
+	t.jump(six)
 }
 
 // PostBind4 is the end of a bind that succeeded, of a socket of IPv4. A parked socket is counted at its
@@ -253,7 +280,12 @@ func postBind(p Parts, family int32) []ebpf.Instruction {
 	t.masked(r1, flags, noteWild)
 	t.is(r1, 0, "pass")
 	t.load(r1, entry, noteAsked)
+	t.isnt(r1, 0, "event")
+	t.masked(r1, flags, noteSteer)
 	t.is(r1, 0, "pass")
+	t.load(r1, ctx, skPort)
+	t.add(ebpf.Swap16(r1))
+	t.store(entry, noteAsked, r1)
 	t.jump("event")
 
 	t.here("parked")

@@ -104,6 +104,7 @@ const (
 	noteNames                // the program names the source of what it sends itself (IP_PKTINFO)
 	noteEntered              // it is what Steer has put into listeners
 	noteAt6                  // parked at an IPv6 address that was asked for
+	noteSteer                // the kernel has found its port, and Steer is for it all the same
 )
 
 // Offsets in a socket's note.

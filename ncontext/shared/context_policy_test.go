@@ -551,3 +551,36 @@ func TestPlaces(t *testing.T) {
 		t.Errorf("the place is %d's", has)
 	}
 }
+
+// A datagram socket that is bound to the wildcard without a port and then connected, as
+// dig's, leaves by an address of the guest, and without a connection hears at all of them.
+func TestPortless(t *testing.T) {
+	a := guestContext("127.0.8.1", "192.0.2.10/24", "198.51.100.10/24", "2001:db8:1::10/64", "2001:db8:1::12/64")
+	set, agents, _ := stage(t, map[string]*Context{"a": a})
+	steering(t, set)
+	agent.Play(t, agents, `
+		host udp4 s
+		host bind s 192.0.2.1:53
+		host udp6 s6
+		host bind s6 [2001:db8:1::1]:53
+		a udp4 c
+		a bind c 0.0.0.0:0
+		a connect c 192.0.2.1:53
+		a send c 192.0.2.1:53 one
+		host recv s = one 192.0.2.10
+		a udp6 d
+		a set d 41 26 1
+		a bind d [::]:0
+		a name d = [::]:*
+		a connect d [2001:db8:1::1]:53
+		a name d = [2001:db8:1::10]:*
+		a send d [2001:db8:1::1]:53 two
+		host recv s6 = two [2001:db8:1::10]
+		a udp4 s
+		a bind s 0.0.0.0:0
+		host udp4 c
+	`)
+	port := agents["a"].Do("name s")[len("0.0.0.0:"):]
+	awaits(t, agents, "a", "c", "198.51.100.10:"+port)
+	agent.Play(t, agents, "host send c 192.0.2.10:"+port+" three\na recv s = three *")
+}
