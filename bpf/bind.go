@@ -277,16 +277,7 @@ func postBind(p Parts, family int32) []ebpf.Instruction {
 	t.load(r1, ctx, skType)
 	t.isnt(r1, syscall.SOCK_DGRAM, "pass")
 	t.know(ctx, entry, family)
-	t.masked(r1, flags, noteWild)
-	t.is(r1, 0, "pass")
-	t.load(r1, entry, noteAsked)
-	t.isnt(r1, 0, "event")
-	t.masked(r1, flags, noteSteer)
-	t.is(r1, 0, "pass")
-	t.load(r1, ctx, skPort)
-	t.add(ebpf.Swap16(r1))
-	t.store(entry, noteAsked, r1)
-	t.jump("event")
+	t.steered()
 
 	t.here("parked")
 	t.load8(r1, entry, noteID)
@@ -327,4 +318,19 @@ func postBind(p Parts, family int32) []ebpf.Instruction {
 	t.here("event")
 	t.event()
 	return t.end(1)
+}
+
+// steered goes to event when Steer is to enter a socket that is not parked, under the port
+// that was asked for, or that the kernel has found, else to pass.
+func (t *text) steered() {
+	t.masked(r1, flags, noteWild)
+	t.is(r1, 0, "pass")
+	t.load(r1, entry, noteAsked)
+	t.isnt(r1, 0, "event")
+	t.masked(r1, flags, noteSteer)
+	t.is(r1, 0, "pass")
+	t.load(r1, ctx, skPort)
+	t.add(ebpf.Swap16(r1))
+	t.store(entry, noteAsked, r1)
+	t.jump("event")
 }
