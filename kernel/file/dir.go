@@ -25,7 +25,7 @@ type Dir struct {
 
 // OpenDir opens a directory of the host's, following symbolic links.
 func OpenDir(path string) (*Dir, error) {
-	fd, err := open(unix.AT_FDCWD, path, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := quiet(unix.AT_FDCWD, path, unix.O_DIRECTORY|unix.O_CLOEXEC)
 	if err != nil {
 		return nil, &os.PathError{Op: "open", Path: path, Err: err}
 	}
@@ -34,7 +34,7 @@ func OpenDir(path string) (*Dir, error) {
 
 // Again opens the same directory once more.
 func (d *Dir) Again() (*Dir, error) {
-	fd, err := open(d.fd, ".", unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	fd, err := quiet(d.fd, ".", unix.O_DIRECTORY|unix.O_CLOEXEC)
 	if err != nil {
 		return nil, d.fault("open", "", err)
 	}
@@ -95,12 +95,22 @@ func open(dirfd int, name string, flags int, perm uint32) (fd int, err error) {
 	return fd, err
 }
 
+// quiet is open for reading; the time of the last access stays, where the kernel lets us
+// say so.
+func quiet(dirfd int, name string, flags int) (fd int, err error) {
+	fd, err = open(dirfd, name, flags|unix.O_RDONLY|unix.O_NOATIME, 0)
+	if errors.Is(err, unix.EPERM) { // of somebody else's file, and we are not root
+		fd, err = open(dirfd, name, flags|unix.O_RDONLY, 0)
+	}
+	return fd, err
+}
+
 // Dir opens a directory in d.
 func (d *Dir) Dir(name string) (*Dir, error) {
 	if err := d.check("open", name); err != nil {
 		return nil, err
 	}
-	fd, err := open(d.fd, name, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC, 0)
+	fd, err := quiet(d.fd, name, unix.O_DIRECTORY|unix.O_NOFOLLOW|unix.O_CLOEXEC)
 	if err != nil {
 		return nil, d.fault("open", name, err)
 	}
@@ -128,12 +138,18 @@ func (d *Dir) Parent(p string) (*Dir, string, error) {
 
 // Open opens a regular file in d; flags are those of package os. Opening does not
 // wait for a fifo's other end, and anything that is no regular file is refused with
-// EINVAL.
+// EINVAL. Reading alone leaves the time of the last access.
 func (d *Dir) Open(name string, flags int, perm os.FileMode) (*os.File, error) {
 	if err := d.check("open", name); err != nil {
 		return nil, err
 	}
-	fd, err := open(d.fd, name, flags|unix.O_NOFOLLOW|unix.O_CLOEXEC|unix.O_NONBLOCK|unix.O_NOCTTY, uint32(perm.Perm()))
+	const how = unix.O_NOFOLLOW | unix.O_CLOEXEC | unix.O_NONBLOCK | unix.O_NOCTTY
+	fd, err := -1, error(nil)
+	if flags == os.O_RDONLY {
+		fd, err = quiet(d.fd, name, how)
+	} else {
+		fd, err = open(d.fd, name, flags|how, uint32(perm.Perm()))
+	}
 	if err != nil {
 		return nil, d.fault("open", name, err)
 	}
