@@ -59,8 +59,10 @@ const (
 	unixWanted = -24 - unixName
 	unixThere  = unixWanted - unixName
 
-	unixName  = 112 // the size of struct sockaddr_un, 110, in words
-	unixChain = 512 // how many sockets a bucket may have
+	unixName = 112 // the size of struct sockaddr_un, 110, in words
+	// unixChain is how many sockets a bucket may have: 256 of them are 32,000 names. The kernel
+	// looks at each turn of the loop when it takes the programs, for a millisecond.
+	unixChain = 128
 )
 
 // Unix is connect(2) and sendto(2) to a name of a unix socket. Those in the file system
