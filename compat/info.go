@@ -35,10 +35,10 @@ func newInfo(c *call) run {
 			return err
 		}
 		if len(words) < 2 {
-			if err := c.sysinfo(); err != nil {
-				return err
+			if len(words) == 0 {
+				defer fmt.Fprint(c.err, "\nAssumed 'SYSINFO' as no other option given; try '--help' for more information.\n")
 			}
-			return nil
+			return c.sysinfo()
 		}
 		if !slices.Contains(infoTags(), words[1]) {
 			if *quiet {
@@ -254,15 +254,4 @@ func canonical(name string) string {
 func features() []string {
 	return []string{"vkill", "rlimit", "migrate", "namespace", "sched", "vinfo", "vhi", "vshelper0", "vshelper", "vwait", "vnet",
 		"vstat", "pidspace", "spaces", "pivot_root", "memcg", "dynamic"}
-}
-
-// sysinfo prints the versions, in the lines that scripts read.
-func (c *call) sysinfo() error {
-	release, err := c.uts(subject{}, "release")
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(c.out, "Versions:\n                   Kernel: %s\n                   VS-API: %s\n                      VCI: ???\n             util-vserver: %s\n\nFeatures:\n                           %s\n",
-		release, apiVersion, oldVersion, strings.Join(features(), ", "))
-	return err
 }
