@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"vserver/daemon/console"
@@ -59,9 +60,18 @@ func viewFlags(dirs guest.Dirs, n guest.Name) guest.ViewFlags {
 	return note.Views
 }
 
-// ended takes down a guest that ended by itself; what it had the others share.
+// ended takes down a guest that ended by itself; what it had the others share. Then
+// programs of the host's run that its spec names for its end.
 func ended(dirs guest.Dirs, n guest.Name, exit guest.Exit) error {
+	visit := state.Visited(dirs, n)
 	err := life.Ended(dirs, n, exit)
+	if hooked, helped := life.Hooked(dirs, n, exit.Reason); err == nil && visit == nil && hooked {
+		if _, failed := aside(dirs, "--after", n, string(exit.Reason)); failed != nil {
+			err = fmt.Errorf("%s: after its end: %w", n, failed)
+		} else if helped {
+			err = guest.ErrStopped
+		}
+	}
 	return errors.Join(err, balance.Now(dirs))
 }
 
@@ -97,13 +107,7 @@ const (
 // startAside runs `vserverd --start NAME`: a start that dies takes nothing else with
 // it, and its memory goes with it.
 func startAside(dirs guest.Dirs, n guest.Name) error {
-	p, err := os.StartProcess("/proc/self/exe", append(proto.Args(dirs, "--start"), string(n)), &os.ProcAttr{
-		Dir: "/", Env: proto.Environ(), Files: []*os.File{nil, os.Stderr, os.Stderr},
-	})
-	if err != nil {
-		return err
-	}
-	state, err := p.Wait()
+	state, err := aside(dirs, "--start", n)
 	switch {
 	case err != nil:
 		return err
@@ -117,10 +121,36 @@ func startAside(dirs guest.Dirs, n guest.Name) error {
 	return nil
 }
 
+// aside runs vserverd in a role about a guest, and waits for its end.
+func aside(dirs guest.Dirs, role string, n guest.Name, words ...string) (*os.ProcessState, error) {
+	args := slices.Concat(proto.Args(dirs, role), []string{string(n)}, words)
+	p, err := os.StartProcess("/proc/self/exe", args, &os.ProcAttr{
+		Dir: "/", Env: proto.Environ(), Files: []*os.File{nil, os.Stderr, os.Stderr},
+	})
+	if err != nil {
+		return nil, err
+	}
+	return p.Wait()
+}
+
+// unprotect gives up vserverd's protection from the OOM killer, which is not for what it
+// starts.
+func unprotect() { os.WriteFile("/proc/self/oom_score_adj", []byte("0"), 0) }
+
+// afterHere is the process that runs what is to run after a guest's end. What went wrong
+// is told, and no more.
+func afterHere(dirs guest.Dirs, n guest.Name, why guest.Reason, say func(string, ...any)) int {
+	unprotect()
+	if err := life.After(context.Background(), dirs, n, why, os.Stderr); err != nil {
+		say("%s: %v", n, err)
+		return 1
+	}
+	return 0
+}
+
 // startHere is that process.
 func startHere(dirs guest.Dirs, n guest.Name, say func(string, ...any)) int {
-	// The guest does not get vserverd's protection from the OOM killer.
-	os.WriteFile("/proc/self/oom_score_adj", []byte("0"), 0)
+	unprotect()
 	_, err := host.Open(dirs).Start(context.Background(), n, host.StartOptions{Output: os.Stderr, Again: true})
 	if err != nil {
 		say("%v", err)

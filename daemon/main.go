@@ -33,7 +33,7 @@ import (
 //	vserverd --foreground   runs in the foreground, as under systemd
 //	vserverd --renew        has the newest version of the program take over
 //
-// The other roles (--keeper, --worker, --adopt, --start) are given by vserverd to its
+// The other roles (--keeper, --worker, --adopt, --start, --after) are given by vserverd to its
 // own processes.
 func Main(args []string, dirs guest.Dirs) int { return run(args, dirs, hostActs) }
 
@@ -75,6 +75,8 @@ func run(args []string, dirs guest.Dirs, a func(guest.Dirs) acts) int {
 	switch {
 	case role == "--start" && len(words) == 1:
 		return startHere(dirs, guest.Name(words[0]), p.say)
+	case role == "--after" && len(words) == 2:
+		return afterHere(dirs, guest.Name(words[0]), guest.Reason(words[1]), p.say)
 	case len(words) > 0:
 		err = fmt.Errorf("%s: one word too many: %w", words[0], guest.ErrInvalid)
 	case role == "":

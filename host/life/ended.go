@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -49,6 +50,47 @@ func Ended(d guest.Dirs, n guest.Name, exit guest.Exit) error {
 		return guest.ErrStopped
 	}
 	return state.AllowAgain(d, n)
+}
+
+// Hooked tells whether programs of the host's are to run after a guest's end, and whether
+// one of them does what else vserverd would do, which is to start the guest again.
+func Hooked(d guest.Dirs, n guest.Name, why guest.Reason) (hooked, helped bool) {
+	r, err := remains(d, n)
+	if err != nil {
+		return false, false
+	}
+	helped = r.hooks().Helped(why)
+	return helped || len(r.after()) > 0, helped
+}
+
+// After runs them for a guest that ended by itself: a stop runs hooks itself.
+func After(ctx context.Context, d guest.Dirs, n guest.Name, why guest.Reason, output io.Writer) error {
+	r, err := remains(d, n)
+	if err != nil {
+		return err
+	}
+	r.output = output
+	if err := r.runAfter(ctx); err != nil {
+		return err
+	}
+	return r.hooks().Help(ctx, why) // which may start it
+}
+
+func (r *Run) runAfter(ctx context.Context) error {
+	unlock, err := state.Lock(r.dirs, r.name)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	if running, err := state.Runs(r.dirs, r.name); err != nil || running {
+		return err // it was started meanwhile
+	}
+	return step.Run(ctx, "end", r.after())
+}
+
+// after is what of the table of a stop is done when nothing of the guest is left.
+func (r *Run) after() []step.Step {
+	return slices.Concat(r.hooks().Steps("post-stop"), r.hooks().Steps("postpost-stop"))
 }
 
 // cleared undoes the steps of a start after the guest's end and records the end.

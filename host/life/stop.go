@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -147,7 +146,7 @@ func (r *Run) stopping(o StopOptions) []step.Step {
 			list = append(list, step.Step{Name: "undo: " + forward[i].Name, Do: func(context.Context) error { return undo() }})
 		}
 	}
-	return slices.Concat(list, r.hooks().Steps("post-stop"), r.hooks().Steps("postpost-stop"))
+	return append(list, r.after()...)
 }
 
 func (r *Run) markStopping(context.Context) error {

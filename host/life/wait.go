@@ -20,7 +20,11 @@ func (r *Run) Leave() {
 func (r *Run) Wait(ctx context.Context) (*guest.Exit, error) {
 	defer r.attendHere()()
 	exit, err := r.wait(ctx)
-	return exit, errors.Join(err, r.cleared(exit))
+	err = errors.Join(err, r.cleared(exit))
+	if err == nil && exit.Reason != guest.StoppedBy {
+		err = After(context.WithoutCancel(ctx), r.dirs, r.name, exit.Reason, r.output)
+	}
+	return exit, err
 }
 
 // wait waits for the init, which is this process's child.

@@ -79,7 +79,7 @@ func TestKeys(t *testing.T) {
 		{"apps/init/depends=# first\ndb1\n", "apps/init/depends", Same, func(s *guest.Spec) any { return len(s.Boot.Depends) }, 1},
 		{"apps/init/environment=PATH=/bin\nLANG=C", "apps/init/environment", Near, func(s *guest.Spec) any { return s.Init.Environment["LANG"] }, "C"},
 		{"apps/vshelper/sync-timeout=60", "apps/vshelper/sync-timeout", Same, func(s *guest.Spec) any { return s.Init.StopTimeout.String() }, "1m0s"},
-		{"apps/vshelper/restart=+x #!/bin/sh", "apps/vshelper/restart", Refused, nil, nil},
+		{"apps/vshelper/restart=+x #!/bin/sh", "apps/vshelper/restart", Near, nil, nil},
 		{"interfaces/lback=127.9.9.1", "interfaces/lback", Same, func(s *guest.Spec) any { return s.Network.Lback.String() }, "127.9.9.1"},
 		{"nflags=hide_netif\n", "nflags:1", Same, func(s *guest.Spec) any { return s.Network.Flags[0] }, "hide_netif"},
 		{"nflags=state_setup\n", "nflags:1", Passed, nil, nil},

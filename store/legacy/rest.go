@@ -78,8 +78,8 @@ func (r *reader) helper() {
 		switch name {
 		case "action":
 			f.Why = "vserverd starts a guest that reboots again, and cleans up after one that halts"
-			if value != "restart" && value != "" {
-				f.Fate, f.Instead = Refused, "hooks.post-stop, or restart: always"
+			if value != "restart" && value != "sync" && value != "async" && value != "" {
+				f.Fate, f.Why = Near, "vserverd runs .defaults/apps/vshelper-methods/"+value+" when the guest has ended, not while it ends"
 			}
 		case "sync-timeout":
 			var d guest.Duration
@@ -92,8 +92,16 @@ func (r *reader) helper() {
 			continue
 		case "disabled", "warning-disabled", "debug":
 			f.Why = "vserverd needs no settings"
+		case "restart", "halt", "poweroff", "shutdown":
+			f.Fate, f.Why = Near, "vserverd runs it when the guest has ended, not while it ends"
+			if name == "poweroff" {
+				f.Why += "; for a halt too, if there is no program for that: reboot(2) in a guest does not tell them apart"
+			}
+		case "startup":
+			f.Why = "was never run: a guest was not known yet when it began"
+			f.Instead = "a script post-start"
 		default:
-			f.Fate, f.Why, f.Instead = Refused, "vserverd runs no program for an event", "hooks.post-stop, which runs after a reboot and a halt as well"
+			f.Fate, f.Why, f.Instead = Refused, "no stock kernel tells of it", "a script post-start or post-stop; `vserver NAME status` tells of want of memory"
 		}
 		r.tell(f)
 	}
