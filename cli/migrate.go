@@ -13,11 +13,14 @@ import (
 	"vserver/store/settings"
 )
 
-type migrateFlags struct{ dry, chown bool }
+type migrateFlags struct {
+	dry, chown, all bool
+	start           string // with all: which guests; a mark, all, or none
+}
 
 func newMigrate(t *tool) *cobra.Command {
 	var f migrateFlags
-	c := command("migrate NAME [OPTION...]", `
+	c := command("migrate NAME|--all [OPTION...]", `
 Writes the spec /etc/vservers/NAME.yaml that the files of Linux-VServer's directory
 /etc/vservers/NAME/ make, and keeps that directory in /etc/vservers/.migrated/NAME,
 where its scripts go on to be run. It tells what does not have the effect that it had.
@@ -27,13 +30,34 @@ The guest's files stay where they are, with the ids that they have: its mount sh
 them. With --chown they are given ids of the guest's own for good, which file systems
 need that cannot show other ids, and which makes set-user-ID programs among them
 harmless on the host. That takes a look at every file; it can be interrupted, and goes
-on when it is called again.`, `
+on when it is called again.
+
+With --all a whole host is taken over: every directory in /etc/vservers that has a vdir.
+There is a line for each guest, with the keys that are not the same, and one for all of
+them; those that cannot be migrated stay as they are, and the exit code tells. With --start
+the guests of the mark default are started then, in the order of their dependencies, as a
+boot does; --start=all starts all of them. Called again it does what is left to do.`, `
 vserver web1 migrate --dry-run
 vserver web1 migrate
-vserver web1 migrate --chown`,
-		func(ctx context.Context, args []string) error { return t.toSpec(ctx, f, args) })
+vserver web1 migrate --chown
+vserver migrate --all --dry-run
+vserver migrate --all --start`,
+		func(ctx context.Context, args []string) error {
+			switch {
+			case f.all && (len(args) > 0 || t.subject != ""):
+				return usageHint("vserver migrate --help", "--all, and a name as well")
+			case f.all:
+				return t.takeOver(ctx, f)
+			case f.start != "":
+				return usageHint("vserver migrate --help", "--start goes with --all")
+			}
+			return t.toSpec(ctx, f, args)
+		})
 	c.Flags().BoolVarP(&f.dry, "dry-run", "n", false, "show the spec and the steps, and take none")
 	c.Flags().BoolVar(&f.chown, "chown", false, "give the guest's files its own ids")
+	c.Flags().BoolVar(&f.all, "all", false, "all guests of Linux-VServer's directory")
+	c.Flags().StringVar(&f.start, "start", "", "with --all: start those of a `MARK`, or all")
+	c.Flags().Lookup("start").NoOptDefVal = "default"
 	return c
 }
 
