@@ -34,16 +34,15 @@ func (t *tool) takeOver(ctx context.Context, f migrateFlags) error {
 	})
 	var mu sync.Mutex
 	list := map[guest.Name]*takenOver{}
-	wrong := t.all(ctx, old, func(ctx context.Context, n guest.Name) error {
+	var wrong error
+	for _, n := range old { // one after the other: each takes its number from what all others have
 		m, err := host.Migrate(ctx, t.host, n, host.MigrateOptions{DryRun: f.dry, Chown: f.chown})
-		mu.Lock()
-		defer mu.Unlock()
 		list[n] = taken(n, m, err)
 		if err == nil && !t.json {
 			fmt.Fprintln(t.out, list[n].line(f.dry))
 		}
-		return err
-	})
+		wrong = join(wrong, t.about(n, err))
+	}
 	toStart := t.toStart(f, names)
 	if !f.dry {
 		wrong = join(wrong, t.startTaken(ctx, toStart, list, &mu))
