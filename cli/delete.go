@@ -40,10 +40,9 @@ func (t *tool) delete(ctx context.Context, f deleteFlags, args []string) error {
 		if !host.Exists(t.host, n) {
 			continue // nothing to lose; delete says that there is no such guest
 		}
-		if !isTerminal(t.in) {
-			return t.about(n, usageHint("vserver delete --yes "+string(n), "refused without a terminal to ask at"))
-		}
-		if !t.confirm("Are you sure you want to delete the vserver " + string(n)) {
+		if yes, answered := t.question("Are you sure you want to delete the vserver " + string(n)); !answered {
+			return t.about(n, usageHint("vserver delete --yes "+string(n), "refused: nobody answers"))
+		} else if !yes {
 			return code(exitUsage)
 		}
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"strconv"
 	"strings"
@@ -197,10 +198,17 @@ func (t *tool) confirm(question string) bool {
 	if !isTerminal(t.in) {
 		return false
 	}
-	fmt.Fprint(t.err, question, " (y/N) ")
+	yes, _ := t.question(question)
+	return yes
+}
+
+// question asks one, of whoever is at the standard input. answered is whether there is
+// somebody: `yes | vserver NAME delete` was how scripts did it.
+func (t *tool) question(words string) (yes, answered bool) {
+	fmt.Fprint(t.err, words, " (y/N) ")
 	var answer string
-	fmt.Fscanln(t.in, &answer)
-	return answer == "y" || answer == "Y" || answer == "yes"
+	_, err := fmt.Fscanln(t.in, &answer)
+	return answer == "y" || answer == "Y" || answer == "yes", isTerminal(t.in) || !errors.Is(err, io.EOF)
 }
 
 // isTerminal says whether the file is a terminal.

@@ -70,9 +70,10 @@ func (t *tool) writeMan(dir string) error {
 	for _, e := range table() {
 		pages["vserver-"+e.name+".8"] = roff(e.page(e.construct(t)))
 	}
-	for _, name := range []string{"vps", "vtop", "vkill", "vwait", "chbind", "ncontext", "naddress", "nattribute", "chcontext", "vcontext", "start-vservers", "stop-vservers"} {
+	for _, name := range []string{"vps", "vtop", "vkill", "vwait", "chbind", "ncontext", "naddress", "nattribute", "chcontext", "vcontext", "start-vservers", "stop-vservers", "vhashify", "vunify"} {
 		pages[name+".8"] = ".so man8/vserver-" + toolVerb(name) + ".8\n"
 	}
+	pages["vserverd.8"] = ".so man8/vserver.8\n"
 	for name, text := range pages {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
 			return err

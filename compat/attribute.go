@@ -96,7 +96,11 @@ func (c *call) attributes(s subject) error {
 }
 
 func (c *call) print(bcaps, ccaps, flags []string) {
-	fmt.Fprintf(c.out, "bcapabilities:\n%s\nccapabilities:\n%s\nflags:\n%s\n", strings.Join(bcaps, ","), strings.Join(ccaps, ","), strings.Join(flags, ","))
+	var umask string
+	if slices.Contains(ccaps, "namespace") {
+		umask = "newns,newuts,newipc,newuser,newpid,newnet"
+	}
+	fmt.Fprintf(c.out, "bcapabilities:\n%s\nccapabilities:\n%s\nflags:\n%s\numask:\n%s\n", strings.Join(bcaps, ","), strings.Join(ccaps, ","), strings.Join(flags, ","), umask)
 }
 
 func bounding(s subject) (uint64, error) {

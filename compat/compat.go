@@ -99,6 +99,10 @@ func (c *call) main(args []string) int {
 		return exitDone
 	}
 	do := c.options()
+	if len(args) == 1 && args[0] == "--man" {
+		c.man()
+		return exitDone
+	}
 	if c.raw && len(args) == 1 && args[0] == "--help" {
 		c.help()
 		return exitDone

@@ -48,6 +48,20 @@ func TestVersion(t *testing.T) {
 	}
 }
 
+// TestMan: each tool has a page that says what it does and how it ends.
+func TestMan(t *testing.T) {
+	for _, name := range Names() {
+		var out bytes.Buffer
+		code, _ := Main(name, []string{name, "--man"}, guest.DefaultDirs(t.TempDir()), &out, io.Discard)
+		text := out.String()
+		for _, part := range []string{".TH ", ".SH NAME\n", ".SH SYNOPSIS\n", ".SH DESCRIPTION\n", ".SH EXIT STATUS\n"} {
+			if code != exitDone || strings.Count(text, part) != 1 {
+				t.Errorf("%s: code %d, a page without %q: %s", name, code, part, text)
+			}
+		}
+	}
+}
+
 // parsed gives the options of a tool as they are after parsing.
 func parsed(t *testing.T, name string, args ...string) error {
 	t.Helper()

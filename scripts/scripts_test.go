@@ -59,7 +59,8 @@ func TestInstall(t *testing.T) {
 	got := files(t, dir)
 	for _, want := range []string{
 		"opt/sbin/vserver", "opt/sbin/vserverd", "opt/sbin/vserver-stat", "opt/sbin/vps", "opt/sbin/vtop", "opt/sbin/vkill", "opt/sbin/vwait",
-		"opt/sbin/chbind", "opt/sbin/chcontext", "opt/sbin/vcontext", "opt/sbin/lsxid", "opt/sbin/vrsetup", "opt/share/man/man8/chcontext.8.gz",
+		"opt/sbin/chbind", "opt/sbin/chcontext", "opt/sbin/vcontext", "opt/sbin/lsxid", "opt/sbin/vrsetup", "opt/share/man/man8/chcontext.8.gz", "opt/share/man/man8/lsxid.8.gz", "opt/share/man/man8/vunify.8.gz",
+		"opt/lib/util-vserver/util-vserver-vars",
 		"opt/share/man/man8/vserver.8.gz", "opt/share/man/man8/vserver-start.8.gz", "opt/share/bash-completion/completions/vserver",
 		"opt/share/zsh/site-functions/_vserver", "etc/fish/completions/vserver.fish", "opt/share/doc/vserver/README.md",
 	} {

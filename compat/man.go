@@ -1,0 +1,49 @@
+package compat
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/spf13/pflag"
+)
+
+// man writes the tool's manual page, in the language of man(7): the text of --help.
+func (c *call) man() {
+	about := strings.TrimSpace(c.about)
+	if about == "" { // it does nothing but say why
+		about = c.make(c)(nil).Error()
+	}
+	short, _, _ := strings.Cut(strings.ReplaceAll(about, "\n", " "), ". ")
+	fmt.Fprintf(c.out, ".TH %s 8 \"\" vserver \"System administration\"\n.SH NAME\n%s \\- %s\n", strings.ToUpper(escaped(c.name)), escaped(c.name), escaped(strings.TrimSuffix(short, ".")))
+	fmt.Fprintf(c.out, ".SH SYNOPSIS\n.nf\n%s\n.fi\n.SH DESCRIPTION\n%s\n", escaped(c.name+" "+c.usage), escaped(about))
+	title := ".SH OPTIONS\n"
+	c.flags.VisitAll(func(f *pflag.Flag) {
+		name, words := pflag.UnquoteUsage(f)
+		if f.Hidden {
+			return
+		}
+		option := "--" + f.Name
+		if f.Shorthand != "" {
+			option = "-" + f.Shorthand + ", " + option
+		}
+		fmt.Fprintf(c.out, "%s.TP\n.B %s\n%s\n", title, escaped(strings.TrimSpace(option+" "+name)), escaped(words))
+		title = ""
+	})
+	status := fmt.Sprintf("0, or that of a command behind --; %d when it failed, %d when it was called wrongly, %d for what no stock kernel has.", c.failed, c.misused, exitUnsupported)
+	if c.about == "" {
+		status = fmt.Sprint(exitUnsupported)
+	}
+	fmt.Fprintf(c.out, ".SH EXIT STATUS\n%s\n", escaped(status))
+	fmt.Fprintf(c.out, ".SH SEE ALSO\n.BR vserver (8);\ndoc/compat.md says of each option what has become of it.\n")
+}
+
+// escaped keeps roff from reading anything into a text.
+func escaped(text string) string {
+	lines := strings.Split(strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(text), "\n")
+	for i, l := range lines {
+		if strings.HasPrefix(l, ".") || strings.HasPrefix(l, "'") {
+			lines[i] = `\&` + l
+		}
+	}
+	return strings.Join(lines, "\n")
+}
