@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"vserver/guest"
 	"vserver/kernel/file"
@@ -52,7 +53,7 @@ func Debootstrap(o DebootstrapOptions) Source {
 		Method: "debootstrap", Text: text,
 		Name: func(context.Context) (string, error) {
 			s, err := o.settle()
-			return imageName([]string{s.Suite, s.Variant}, "debootstrap 2", s.Suite, s.Variant, s.Mirror,
+			return imageName([]string{s.Suite, s.Variant}, "debootstrap 3", s.Suite, s.Variant, s.Mirror,
 				strings.Join(s.Packages, ","), s.Keyring, runtime.GOARCH), err
 		},
 		Fill: func(ctx context.Context, dir string, p Progress) error {
@@ -125,10 +126,11 @@ func (o DebootstrapOptions) fill(ctx context.Context, dir string, p Progress) er
 		// An image is written to the disk as a whole when it is done.
 		env: []string{"DEBIAN_FRONTEND=noninteractive", "DPKG_FORCE=unsafe-io"}, line: phases(p),
 	}
+	begun := time.Now()
 	if err := t.run(ctx); err != nil {
 		return err
 	}
-	return o.finish(dir)
+	return o.finish(dir, begun)
 }
 
 // phases tells of debootstrap's lines how far it is: each package is retrieved, then
@@ -149,8 +151,9 @@ func phases(p Progress) func(string) {
 	}
 }
 
-// finish writes the package sources, and takes away what the tool left for itself.
-func (o DebootstrapOptions) finish(dir string) error {
+// finish writes the package sources, takes away what the tool left for itself, and makes the
+// times of what it wrote since begun one.
+func (o DebootstrapOptions) finish(dir string, begun time.Time) error {
 	root, err := file.OpenDir(dir)
 	if err != nil {
 		return err
@@ -187,7 +190,10 @@ func (o DebootstrapOptions) finish(dir string) error {
 	if err := updated(root); err != nil {
 		return err
 	}
-	return locale(root)
+	if err := locale(root); err != nil {
+		return err
+	}
+	return level(root, begun)
 }
 
 // updated says that /etc and /var are in step with /usr, which is where the packages'
