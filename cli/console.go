@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"syscall"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -45,17 +47,43 @@ func (t *tool) console(ctx context.Context, f consoleFlags, args []string) error
 	if err != nil {
 		return t.about(n, err)
 	}
-	console, err := proto.Attach(t.host.Dirs, n, f.lines)
-	if err != nil {
-		return t.about(n, err)
-	}
-	defer console.Close()
+	return t.about(n, t.attached(ctx, n, f.lines))
+}
+
+// hasty is how many attachments in a row may last less than a second, of a guest that
+// goes on.
+const hasty = 5
+
+// attached is attached to the console until the guest ends or the user detaches: to the
+// next vserverd when one dies, which has the console from its keeper.
+func (t *tool) attached(ctx context.Context, n guest.Name, lines int) error {
 	live := isTerminal(t.in)
-	if live {
-		fmt.Fprintf(t.err, "%s: the console; Ctrl-] detaches\n", n)
+	for quick, first := 0, true; ; first = false {
+		console, err := proto.Attach(t.host.Dirs, n, lines)
+		if errors.Is(err, guest.ErrStopped) && !first {
+			return t.detached(n, nil, live)
+		}
+		if err != nil {
+			return err
+		}
+		if lines = 0; live && first {
+			fmt.Fprintf(t.err, "%s: the console; Ctrl-] detaches\n", n)
+		}
+		began := time.Now()
+		err = tty.Attach(ctx, console.File, t.in, t.out, tty.Options{Escape: escapeKey, Resize: console.Resize})
+		console.Close()
+		if time.Since(began) < time.Second {
+			quick++
+		}
+		if s, _ := t.host.Status(n); !lost(err) || !isUp(s) || quick > hasty {
+			return t.detached(n, err, live)
+		}
 	}
-	err = tty.Attach(ctx, console.File, t.in, t.out, tty.Options{Escape: escapeKey, Resize: console.Resize})
-	return t.about(n, t.detached(n, err, live))
+}
+
+// lost tells the other side's end from ours.
+func lost(err error) bool {
+	return err == nil || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
 }
 
 // detached is how an attachment ended, as an error of ours.
