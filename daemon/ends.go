@@ -34,7 +34,7 @@ func (w *worker) ended(g *watched) {
 	w.consoles.Get(g.Name).Shut()
 	exit := exitOf(status, err)
 	exit.Time = time.Now()
-	exit.OOM = w.acts.OOM(g.Name) > 0
+	exit.OOM = w.acts.OOM(g.Name)[0] > 0
 	w.job(func() {
 		err := w.acts.Ended(g.Name, exit)
 		w.loop.Post(func() { w.tookDown(g, exit, err) })

@@ -33,7 +33,7 @@ func hostActs(dirs guest.Dirs) acts {
 		Start:   func(n guest.Name) error { return startAside(dirs, n) },
 		Planned: func(n guest.Name, at time.Time) error { return state.PlanAgain(dirs, n, at) },
 		Dropped: func(n guest.Name) error { return state.ForgetAgain(dirs, n) },
-		OOM:     func(n guest.Name) int { return cgroup.OOMKills(dirs.Group(n)) },
+		OOM:     func(names ...guest.Name) []int { return kills(dirs, names) },
 		Running: func(known func(guest.Name) bool) []proto.Start { return running(h, known) },
 		Reclaim: func(list []guest.Name) error { return rounds.Round(list, time.Now()) },
 		Reopen:  console.Reopen,
@@ -48,6 +48,15 @@ func hostActs(dirs guest.Dirs) acts {
 			return network.Attend(dirs, s.Name, s.InitPID, say)
 		},
 	}
+}
+
+// kills counts for each guest the processes that the kernel killed for want of memory.
+func kills(dirs guest.Dirs, names []guest.Name) []int {
+	groups := make([]string, len(names))
+	for i, n := range names {
+		groups[i] = dirs.Group(n)
+	}
+	return cgroup.OOMKills(groups...)
 }
 
 // viewFlags gives the flags of the view with which a guest was started; none when it does

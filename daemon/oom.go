@@ -27,13 +27,10 @@ func (w *worker) watchOOM() {
 		return
 	}
 	go func() {
-		kills := make(map[guest.Name]int, len(names))
-		for _, n := range names {
-			kills[n] = w.acts.OOM(n)
-		}
+		kills := w.acts.OOM(names...)
 		w.loop.Post(func() {
-			for n, now := range kills {
-				w.killed(n, now)
+			for i, n := range names {
+				w.killed(n, kills[i])
 			}
 			w.loop.After(oomPause, w.watchOOM)
 		})

@@ -34,8 +34,8 @@ type acts struct {
 	// stop has said no to it. Dropped takes the note away. Nil is nothing.
 	Planned func(guest.Name, time.Time) error
 	Dropped func(guest.Name) error
-	// OOM counts the processes of the guest that the kernel killed for want of memory.
-	OOM func(guest.Name) int
+	// OOM counts for each guest the processes that the kernel killed for want of memory.
+	OOM func(...guest.Name) []int
 	// Reclaim takes back memory that idle guests do not use; nil is nothing.
 	Reclaim func([]guest.Name) error
 	// Running gives the guests that run, by what the kernel says, leaving out those

@@ -60,7 +60,7 @@ func testActs(dirs guest.Dirs) acts {
 			_, err = begin(dirs, proto.Start{Name: n, Console: guest.ConsoleType(words[0]), Restart: guest.Restart(words[1])}, words[2])
 			return err
 		},
-		OOM: func(guest.Name) int { return 0 },
+		OOM: func(names ...guest.Name) []int { return make([]int, len(names)) },
 		Running: func(known func(guest.Name) bool) (all []proto.Start) {
 			files, _ := filepath.Glob(filepath.Join(dirs.Run, "*.pid"))
 			for _, f := range files {

@@ -156,7 +156,7 @@ func (h *Host) use(cg cgroup.Host, g *cgroup.Group, st *condition) {
 		st.Processes = len(pids)
 	}
 	st.Limits = limit.Pools(cg, h.Dirs.Group(st.Name))
-	st.OOMKills = cgroup.OOMKills(h.Dirs.Group(st.Name))
+	st.OOMKills = cgroup.OOMKills(h.Dirs.Group(st.Name))[0]
 	st.Reclaimed = reclaim.Taken(h.Dirs, st.Name)
 }
 

@@ -1,56 +1,104 @@
 package view
 
 import (
+	"bytes"
+	"errors"
 	"os"
+	"strconv"
+	"syscall"
 	"time"
 
 	"vserver/kernel/cgroup"
 	"vserver/kernel/clock"
 )
 
-// heldFor is how long a guest's group is held open. It is made anew in a hierarchy of v1
-// when a change of limits failed and was undone; nothing else outlives that.
-const heldFor = 10 * time.Second
-
-// held is an open group of a guest.
+// held is a guest's group in one hierarchy, with those of its files that were read: all
+// stay open, since whoever looks will look again.
 type held struct {
 	group *cgroup.Group
-	old   bool // of v1
-	at    time.Time
+	files map[string]*cgroup.File
 }
 
-// open gives a guest's group where the host has that controller: its v1 name counts for
-// hybrid hosts, and "" is the group of v2. It stays the guest's. old tells that it is one
-// of v1.
-func (g *Guest) open(controller string) (group *cgroup.Group, old bool, err error) {
-	tree, old := g.m.old[controller]
-	if !old {
-		controller = ""
+func (h held) close() {
+	h.group.Close()
+	for _, f := range h.files {
+		f.Close()
 	}
-	now := time.Now()
-	h := g.groups[controller]
-	if h.group != nil && now.Sub(h.at) < heldFor && now.After(h.at) {
-		return h.group, h.old, nil
+}
+
+// old tells whether the host has a controller in a hierarchy of v1, whose names count
+// then.
+func (g *Guest) old(controller string) bool {
+	_, old := g.m.trees[controller]
+	return old
+}
+
+// tree gives the name by which the group of a controller is held: "" is v2.
+func (g *Guest) tree(controller string) string {
+	if g.old(controller) {
+		return controller
 	}
-	if h.group != nil {
-		h.group.Close()
-		delete(g.groups, controller)
+	return ""
+}
+
+// open gives a guest's group where the host has that controller. It stays the guest's.
+func (g *Guest) open(controller string) (h held, err error) {
+	tree := g.tree(controller)
+	h, ok := g.groups[tree]
+	if ok {
+		return h, nil
 	}
-	if old {
-		group, err = tree.Open(g.group)
-	} else {
-		group, err = g.m.cg.Open(g.group)
+	if h.group, err = g.m.trees[tree].Open(g.group); err != nil {
+		return h, err
 	}
-	if err == nil {
-		g.groups[controller] = held{group, old, now}
+	h.files = map[string]*cgroup.File{}
+	g.groups[tree] = h
+	return h, nil
+}
+
+// read gives what a file of the guest's group says now; it is good until the next read of
+// any. A group that was removed is looked for anew, once: in hierarchies of v1 it is made
+// again when a change of limits failed and was undone.
+func (g *Guest) read(controller, file string) ([]byte, error) {
+	text, err := g.readHeld(controller, file)
+	if errors.Is(err, syscall.ENODEV) {
+		tree := g.tree(controller)
+		g.groups[tree].close()
+		delete(g.groups, tree)
+		text, err = g.readHeld(controller, file)
 	}
-	return group, old, err
+	return text, err
+}
+
+func (g *Guest) readHeld(controller, file string) ([]byte, error) {
+	h, err := g.open(controller)
+	if err != nil {
+		return nil, err
+	}
+	f := h.files[file]
+	if f == nil {
+		if f, err = h.group.File(file); err != nil {
+			return nil, err
+		}
+		h.files[file] = f
+	}
+	return f.Read(g.m.room[:])
+}
+
+// number reads a file of the guest's group that holds one number, or "max".
+func (g *Guest) number(controller, file string) (n int64, ok bool) {
+	text, err := g.read(controller, file)
+	if err != nil {
+		return 0, false
+	}
+	n, err = strconv.ParseInt(string(text), 10, 64)
+	return n, err == nil
 }
 
 // Close gives back what the guest holds.
 func (g *Guest) Close() {
 	for name, h := range g.groups {
-		h.group.Close()
+		h.close()
 		delete(g.groups, name)
 	}
 }
@@ -71,3 +119,9 @@ func (m *Machine) meminfo() ([]byte, error) {
 
 // uptime is how long the host has been up, with the time that it slept.
 func uptime() time.Duration { return clock.Boot() }
+
+// words cuts a line at its first blank.
+func words(line []byte) (first, rest []byte) {
+	first, rest, _ = bytes.Cut(line, []byte(" "))
+	return first, bytes.TrimSuffix(rest, []byte("\n"))
+}

@@ -1,6 +1,7 @@
 package view
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -17,19 +18,20 @@ import (
 // Fresh is how long a text is given to further readers.
 const Fresh = 25 * time.Millisecond
 
-// tasksFresh is how long a count of tasks is, which takes 8 µs for each.
-const tasksFresh = time.Second
+// tasksFresh is how long a count of tasks is, which takes 8 µs for each: who looks once a
+// second has them counted each other time.
+const tasksFresh = 1500 * time.Millisecond
 
 // Machine is the host, as far as its guests' views need it. It is not for use by several
 // goroutines at once.
 type Machine struct {
-	cg     cgroup.Host
-	old    map[string]cgroup.Hierarchy // of v1, by controller
+	trees  map[string]cgroup.Root // of v1 by controller, "" is v2
 	procs  *proc.Dir
 	boot   time.Time
 	online Set
-	looked time.Time // when online was read
-	mem    text      // /proc/meminfo
+	looked time.Time     // when online was read
+	mem    text          // /proc/meminfo
+	room   [8 << 10]byte // for what is read of groups
 }
 
 // OpenMachine looks where the host has its control groups. Close gives back what it
@@ -39,28 +41,47 @@ func OpenMachine() (*Machine, error) {
 	if err != nil {
 		return nil, err
 	}
-	m := &Machine{cg: cg, old: map[string]cgroup.Hierarchy{}}
-	for _, c := range []string{"memory", "cpu", "cpuset", "blkio"} {
-		trees, err := cg.Legacy(c)
-		if err != nil {
-			return nil, err
-		}
-		if len(trees) > 0 {
-			m.old[c] = trees[0]
-		}
-	}
-	if m.procs, err = proc.Open(); err != nil {
+	m := &Machine{trees: map[string]cgroup.Root{}}
+	if err = m.hold("", cg.Unified); err != nil {
 		return nil, err
 	}
-	if m.boot, err = m.procs.BootTime(); err != nil {
-		m.procs.Close()
+	for _, c := range []string{"memory", "cpu", "cpuset", "blkio"} {
+		trees, err := cg.Legacy(c)
+		if err == nil && len(trees) > 0 {
+			err = m.hold(c, trees[0])
+		}
+		if err != nil {
+			m.Close()
+			return nil, err
+		}
+	}
+	if m.procs, err = proc.Open(); err == nil {
+		m.boot, err = m.procs.BootTime()
+	}
+	if err != nil {
+		m.Close()
 		return nil, err
 	}
 	return m, nil
 }
 
+func (m *Machine) hold(name string, h cgroup.Hierarchy) (err error) {
+	root, err := h.Hold()
+	if err == nil {
+		m.trees[name] = root
+	}
+	return err
+}
+
 // Close gives back what the machine holds.
-func (m *Machine) Close() error { return m.procs.Close() }
+func (m *Machine) Close() {
+	for _, root := range m.trees {
+		root.Close()
+	}
+	if m.procs != nil {
+		m.procs.Close()
+	}
+}
 
 // Guest is a guest whose view is served. It belongs to its Machine, and like that to one
 // goroutine.
@@ -96,16 +117,16 @@ func (m *Machine) NewGuest(path string, init int) (*Guest, error) {
 		return nil, err
 	}
 	g.began = bootOf(init, st.Start)
-	group, _, err := g.open("")
+	h, err := g.open("")
 	if err != nil {
 		return nil, err
 	}
 	var owner syscall.Stat_t
-	if err := syscall.Fstat(group.FD(), &owner); err != nil {
+	if err := syscall.Fstat(h.group.FD(), &owner); err != nil {
 		g.Close()
-		return nil, fmt.Errorf("%s: %w", group.Path(), err)
+		return nil, fmt.Errorf("%s: %w", h.group.Path(), err)
 	}
-	g.Tree = Tree{UID: owner.Uid, CPUs: g.CPUs, Text: g.Text}
+	g.Tree = Tree{UID: owner.Uid, CPUs: g.CPUs, Text: g.Text, Same: g.same}
 	return g, nil
 }
 
@@ -145,6 +166,14 @@ func (g *Guest) Text(n Node) ([]byte, syscall.Errno) {
 	}
 	g.fresh[n] = text{is, now}
 	return is, 0
+}
+
+// same tells that the load stays as it is until tasks are counted again.
+func (g *Guest) same(n Node) time.Duration {
+	if n != nodeLoadavg {
+		return 0
+	}
+	return tasksFresh - time.Since(g.counted)
 }
 
 func (g *Guest) text(n Node) ([]byte, error) {
@@ -207,12 +236,11 @@ func (g *Guest) pressure(n Node) ([]byte, error) {
 			name = f.name
 		}
 	}
-	group, _, err := g.open("")
+	text, err := g.read("", name+".pressure")
 	if err != nil {
 		return nil, err
 	}
-	text, err := group.Read(name + ".pressure")
-	return []byte(text + "\n"), err
+	return append(bytes.Clone(text), '\n'), nil
 }
 
 // times gives a guest's times by now.
@@ -220,13 +248,11 @@ func (g *Guest) times() (t Times, err error) {
 	if now := time.Now(); now.Sub(g.timedAt) < Fresh && now.After(g.timedAt) {
 		return g.timed, nil
 	}
-	group, _, err := g.open("")
+	text, err := g.read("", "cpu.stat")
 	if err != nil {
 		return t, err
 	}
-	if t.User, t.System, err = group.CPUTime(); err != nil {
-		return t, err
-	}
+	t.User, t.System = cgroup.ParseCPUTime(text)
 	t.Up = max(0, uptime()-g.began)
 	t.Idle = t.idle(len(g.CPUs()), g.idle)
 	g.idle = t.Idle
@@ -239,11 +265,11 @@ func (g *Guest) count(fresh time.Duration) (proc.Tasks, error) {
 	if now := time.Now(); now.Sub(g.counted) < fresh && now.After(g.counted) {
 		return g.tasks, nil
 	}
-	group, _, err := g.open("")
+	h, err := g.open("")
 	if err != nil {
 		return g.tasks, err
 	}
-	pids, err := group.Procs()
+	pids, err := h.group.Procs()
 	if err != nil {
 		return g.tasks, err
 	}

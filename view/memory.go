@@ -12,14 +12,14 @@ type Memory struct {
 	Used      int64
 	SwapLimit int64 // -1: none
 	SwapUsed  int64
-	// Stat are the values of memory.stat by their names in cgroup v2.
-	Stat map[string]int64
+	Counts
 }
 
 // field finds a value of /proc/meminfo, in bytes.
 func field(meminfo []byte, key string) int64 {
 	for line := range bytes.Lines(meminfo) {
-		if k, v := memLine(line); string(k) == key {
+		if len(line) > len(key) && string(line[:len(key)]) == key && line[len(key)] == ':' {
+			_, v := memLine(line)
 			return v
 		}
 	}
@@ -55,11 +55,11 @@ func (m Memory) of(host []byte) size {
 	if m.SwapLimit >= 0 {
 		s.swapTotal = min(hostSwap, m.SwapLimit)
 	}
-	reclaimable := m.Stat["active_file"] + m.Stat["inactive_file"] + m.Stat["slab_reclaimable"]
+	reclaimable := m.ActiveFile + m.InactiveFile + m.SlabReclaimable
 	// What the host has not, the guest has not either.
 	s.available = max(0, min(s.total-m.Used+reclaimable, field(host, "MemAvailable"), s.total))
 	s.free = max(0, min(s.total-m.Used, s.available))
-	s.cached = m.Stat["file"]
+	s.cached = m.File
 	s.swapFree = max(0, s.swapTotal-m.SwapUsed)
 	return s
 }
@@ -67,33 +67,13 @@ func (m Memory) of(host []byte) size {
 // Meminfo gives a guest's /proc/meminfo: the lines of the host's, with the guest's values.
 func Meminfo(host []byte, m Memory) []byte {
 	s := m.of(host)
-	st := m.Stat
-	anon := st["anon"]
-	values := map[string]int64{
-		"MemTotal": s.total, "MemFree": s.free, "MemAvailable": s.available,
-		"Buffers": 0, "Cached": s.cached, "SwapCached": st["swapcached"],
-		"Active":       st["active_anon"] + st["active_file"],
-		"Inactive":     st["inactive_anon"] + st["inactive_file"],
-		"Active(anon)": st["active_anon"], "Inactive(anon)": st["inactive_anon"],
-		"Active(file)": st["active_file"], "Inactive(file)": st["inactive_file"],
-		"Unevictable": st["unevictable"], "Mlocked": 0,
-		"SwapTotal": s.swapTotal, "SwapFree": s.swapFree, "Zswap": st["zswap"], "Zswapped": st["zswapped"],
-		"Dirty": st["file_dirty"], "Writeback": st["file_writeback"],
-		"AnonPages": anon, "Mapped": st["file_mapped"], "Shmem": st["shmem"],
-		"KReclaimable": st["slab_reclaimable"], "Slab": st["slab"],
-		"SReclaimable": st["slab_reclaimable"], "SUnreclaim": st["slab_unreclaimable"],
-		"KernelStack": st["kernel_stack"], "PageTables": st["pagetables"], "SecPageTables": st["sec_pagetables"],
-		"NFS_Unstable": 0, "Bounce": 0, "WritebackTmp": 0,
-		"CommitLimit": s.total/2 + s.swapTotal, "Committed_AS": anon + st["shmem"],
-		"VmallocUsed": st["vmalloc"], "VmallocChunk": 0, "Percpu": st["percpu"],
-		"AnonHugePages": st["anon_thp"], "ShmemHugePages": st["shmem_thp"], "FileHugePages": st["file_thp"],
-		"ShmemPmdMapped": 0, "FilePmdMapped": 0, "CmaTotal": 0, "CmaFree": 0, "Unaccepted": 0,
-		"Hugetlb": 0, "HugePages_Total": 0, "HugePages_Free": 0, "HugePages_Rsvd": 0, "HugePages_Surp": 0,
-	}
 	out := make([]byte, 0, len(host))
 	for line := range bytes.Lines(host) {
 		key, was := memLine(line)
-		now, known := values[string(key)]
+		now, known := m.first(key, s)
+		if !known {
+			now, known = m.second(key)
+		}
 		switch {
 		case !known && bytes.HasPrefix(key, []byte("DirectMap")), string(key) == "HardwareCorrupted":
 			continue // of the machine's hardware
@@ -101,12 +81,116 @@ func Meminfo(host []byte, m Memory) []byte {
 			now = was // VmallocTotal, Hugepagesize: of the kernel
 		}
 		if bytes.HasPrefix(key, []byte("HugePages_")) {
-			out = fmt.Appendf(out, "%-16s%7d\n", string(key)+":", now)
+			out = append(memKey(out, key, now, 7), '\n')
 			continue
 		}
-		out = fmt.Appendf(out, "%-16s%8d kB\n", string(key)+":", now>>10)
+		out = append(memKey(out, key, now>>10, 8), " kB\n"...)
 	}
 	return out
+}
+
+// memKey appends the key in its column and the number in one of that width: what
+// "%-16s%*d" would, which all of a machine's tops together wait for.
+func memKey(out, key []byte, n int64, width int) []byte {
+	begin := len(out)
+	out = append(append(out, key...), ':')
+	for len(out) < begin+16 {
+		out = append(out, ' ')
+	}
+	var digits [20]byte
+	number := strconv.AppendInt(digits[:0], n, 10)
+	for range width - len(number) {
+		out = append(out, ' ')
+	}
+	return append(out, number...)
+}
+
+// first gives the guest's values of what programs look at; known is false for others.
+func (m *Memory) first(key []byte, s size) (v int64, known bool) {
+	switch string(key) {
+	case "MemTotal":
+		v = s.total
+	case "MemFree":
+		v = s.free
+	case "MemAvailable":
+		v = s.available
+	case "Cached":
+		v = s.cached
+	case "SwapCached":
+		v = m.SwapCached
+	case "Active":
+		v = m.ActiveAnon + m.ActiveFile
+	case "Inactive":
+		v = m.InactiveAnon + m.InactiveFile
+	case "Active(anon)":
+		v = m.ActiveAnon
+	case "Inactive(anon)":
+		v = m.InactiveAnon
+	case "Active(file)":
+		v = m.ActiveFile
+	case "Inactive(file)":
+		v = m.InactiveFile
+	case "Unevictable":
+		v = m.Unevictable
+	case "SwapTotal":
+		v = s.swapTotal
+	case "SwapFree":
+		v = s.swapFree
+	case "CommitLimit":
+		v = s.total/2 + s.swapTotal
+	case "Committed_AS":
+		v = m.Anon + m.Shmem
+	default:
+		return 0, false
+	}
+	return v, true
+}
+
+// second gives the others that a guest has values of.
+func (m *Memory) second(key []byte) (v int64, known bool) {
+	switch string(key) {
+	case "Zswap":
+		v = m.Zswap
+	case "Zswapped":
+		v = m.Zswapped
+	case "Dirty":
+		v = m.FileDirty
+	case "Writeback":
+		v = m.FileWriteback
+	case "AnonPages":
+		v = m.Anon
+	case "Mapped":
+		v = m.FileMapped
+	case "Shmem":
+		v = m.Shmem
+	case "KReclaimable", "SReclaimable":
+		v = m.SlabReclaimable
+	case "Slab":
+		v = m.Slab
+	case "SUnreclaim":
+		v = m.SlabUnreclaimable
+	case "KernelStack":
+		v = m.KernelStack
+	case "PageTables":
+		v = m.PageTables
+	case "SecPageTables":
+		v = m.SecPageTables
+	case "VmallocUsed":
+		v = m.Vmalloc
+	case "Percpu":
+		v = m.PerCPU
+	case "AnonHugePages":
+		v = m.AnonTHP
+	case "ShmemHugePages":
+		v = m.ShmemTHP
+	case "FileHugePages":
+		v = m.FileTHP
+	case "Buffers", "Mlocked", "NFS_Unstable", "Bounce", "WritebackTmp", "VmallocChunk", "ShmemPmdMapped", "FilePmdMapped",
+		"CmaTotal", "CmaFree", "Unaccepted", "Hugetlb", "HugePages_Total", "HugePages_Free", "HugePages_Rsvd", "HugePages_Surp":
+	default:
+		return 0, false
+	}
+	return v, true
 }
 
 // Swaps gives a guest's /proc/swaps: its share of the host's swap as one device.

@@ -34,7 +34,7 @@ func (g *Guest) Size() (Size, error) {
 	}
 	if s.memory = ok; ok {
 		of := m.of(host)
-		s.Total, s.Free, s.Shared, s.SwapTotal, s.SwapFree = of.total, of.free, m.Stat["shmem"], of.swapTotal, of.swapFree
+		s.Total, s.Free, s.Shared, s.SwapTotal, s.SwapFree = of.total, of.free, m.Shmem, of.swapTotal, of.swapFree
 	}
 	tasks, err := g.count(tasksFresh)
 	s.Tasks = tasks.All

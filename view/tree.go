@@ -179,6 +179,10 @@ type Tree struct {
 	CPUs func() Set                           // the processors that the guest sees
 	Text func(n Node) ([]byte, syscall.Errno) // what a file says at this moment
 
+	// Same tells how long Text will say of a file what it said just now, as far as that is
+	// known; nil is nothing of any.
+	Same func(n Node) time.Duration
+
 	// Names says that nobody reads yet: names are told without a look at what is in them.
 	Names bool
 
@@ -250,6 +254,9 @@ func (t *Tree) sized(n Node) (fuse.Attr, syscall.Errno) {
 		}
 	}
 	a.Size, a.Changed, a.For = uint64(len(m.text)), m.since, known
+	if t.Same != nil {
+		a.For = max(known, t.Same(n))
+	}
 	return a, 0
 }
 

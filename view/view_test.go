@@ -48,15 +48,17 @@ var _ = flag.Bool("update", false, "write the golden files")
 const gib = 1 << 30
 
 func TestMeminfo(t *testing.T) {
-	full := stats("anon 104857600\nfile 209715200\nkernel_stack 65536\npagetables 131072\npercpu 4096\nshmem 1048576\n" +
-		"file_mapped 2097152\nfile_dirty 8192\nfile_writeback 4096\ninactive_anon 52428800\nactive_anon 52428800\n" +
-		"inactive_file 104857600\nactive_file 103809024\nslab_reclaimable 1048576\nslab_unreclaimable 2097152\nslab 3145728\n")
-	old := renamed(stats("cache 1\ntotal_cache 209715200\ntotal_rss 104857600\ntotal_shmem 1048576\ntotal_inactive_file 104857600\n" +
-		"total_active_file 103809024\ntotal_inactive_anon 52428800\ntotal_active_anon 52428800\n"))
+	var full Counts
+	count([]byte("anon 104857600\nfile 209715200\nkernel_stack 65536\npagetables 131072\npercpu 4096\nshmem 1048576\n"+
+		"file_mapped 2097152\nfile_dirty 8192\nfile_writeback 4096\ninactive_anon 52428800\nactive_anon 52428800\n"+
+		"inactive_file 104857600\nactive_file 103809024\nslab_reclaimable 1048576\nslab_unreclaimable 2097152\nslab 3145728\n"), full.v2)
+	var old oldCounts
+	count([]byte("cache 1\ntotal_cache 209715200\ntotal_rss 104857600\ntotal_shmem 1048576\ntotal_inactive_file 104857600\n"+
+		"total_active_file 103809024\ntotal_inactive_anon 52428800\ntotal_active_anon 52428800\n"), old.v1)
 	for name, m := range map[string]Memory{
-		"meminfo-v2":   {Limit: gib, Used: 320 << 20, SwapLimit: 0, Stat: full},
-		"meminfo-v1":   {Limit: gib, Used: 320 << 20, SwapLimit: 512 << 20, SwapUsed: 1 << 20, Stat: old},
-		"meminfo-none": {Used: 320 << 20, SwapLimit: -1, Stat: full},
+		"meminfo-v2":   {Limit: gib, Used: 320 << 20, SwapLimit: 0, Counts: full},
+		"meminfo-v1":   {Limit: gib, Used: 320 << 20, SwapLimit: 512 << 20, SwapUsed: 1 << 20, Counts: old.Counts},
+		"meminfo-none": {Used: 320 << 20, SwapLimit: -1, Counts: full},
 	} {
 		golden(t, name, Meminfo(host(t, "meminfo"), m))
 	}
@@ -175,7 +177,10 @@ func TestBinds(t *testing.T) {
 func FuzzTexts(f *testing.F) {
 	f.Add([]byte("MemTotal: 1 kB\n"), "0-3", "8:0 rbytes=1")
 	f.Fuzz(func(t *testing.T, a []byte, b, c string) {
-		Meminfo(a, Memory{Stat: stats(c)})
+		var of oldCounts
+		count([]byte(c), of.v1)
+		count([]byte(c), of.v2)
+		Meminfo(a, Memory{Counts: of.Counts})
 		s, _ := ParseSet(b)
 		CPUInfo(a, s)
 		maskOf(b, s, false)

@@ -10,16 +10,24 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"vserver/kernel/epoll"
 )
 
 // Loop waits and calls. What takes long runs elsewhere and posts its result; Post is
 // the only method for other goroutines.
 type Loop struct {
+	// Linger is for who is asked one question after the other: how long the next event is
+	// waited for, after one, without a word to the Go runtime, less than a millisecond. It saves
+	// for each that the runtime finds other work for the processor and wakes its monitor.
+	Linger time.Duration
+
 	epoll   int
 	sources map[int32]*Source
 	number  int32     // of the last source, to tell a stale event from a new one
 	next    time.Time // when the first of the timers is due; zero when that is not known
 	timers  []*Timer
+	asked   bool // something came the last time
 
 	wakeR, wakeW int
 	mu           sync.Mutex
@@ -151,10 +159,14 @@ func (l *Loop) Post(do func()) {
 // Turn waits once and does what is due.
 func (l *Loop) Turn() error {
 	var events [64]syscall.EpollEvent
-	n, err := syscall.EpollWait(l.epoll, events[:], l.patience())
-	if err != nil && !errors.Is(err, syscall.EINTR) {
-		return os.NewSyscallError("epoll_wait", err)
+	n := l.linger(&events)
+	if n == 0 {
+		var err error
+		if n, err = syscall.EpollWait(l.epoll, events[:], l.patience()); err != nil && !errors.Is(err, syscall.EINTR) {
+			return os.NewSyscallError("epoll_wait", err)
+		}
 	}
+	l.asked = n > 0
 	for _, ev := range events[:max(n, 0)] {
 		if s := l.sources[ev.Fd]; s != nil && s.number == ev.Pad {
 			s.ready(ev.Events)
@@ -171,28 +183,36 @@ func (l *Loop) Turn() error {
 	return nil
 }
 
+// linger waits for Linger if something came the last time, and gives what came now.
+func (l *Loop) linger(events *[64]syscall.EpollEvent) int {
+	if l.Linger == 0 || !l.asked || len(l.timers) > 0 && time.Until(l.first()) < l.Linger {
+		return 0
+	}
+	return epoll.Linger(l.epoll, events[:], l.Linger)
+}
+
 // patience is the time to the next timer in milliseconds, -1 for ever.
 func (l *Loop) patience() int {
 	if len(l.timers) == 0 {
 		return -1
 	}
-	if !l.next.IsZero() {
-		return l.until()
-	}
-	next := l.timers[0].when
-	for _, t := range l.timers {
-		if t.when.Before(next) {
-			next = t.when
-		}
-	}
-	l.next = next
-	return l.until()
+	return int(max(0, min(time.Until(l.first())+time.Millisecond-1, time.Hour)) / time.Millisecond)
 }
 
-// until is patience when the next timer is known.
-func (l *Loop) until() int {
-	next := l.next
-	return int(max(0, min(time.Until(next)+time.Millisecond-1, time.Hour)) / time.Millisecond)
+// first is when the first timer is due; zero when there is none.
+func (l *Loop) first() time.Time {
+	if len(l.timers) == 0 {
+		return time.Time{}
+	}
+	if l.next.IsZero() {
+		l.next = l.timers[0].when
+		for _, t := range l.timers {
+			if t.when.Before(l.next) {
+				l.next = t.when
+			}
+		}
+	}
+	return l.next
 }
 
 // ring does what is due; what that adds waits for the next turn.

@@ -131,18 +131,51 @@ func TestPost(t *testing.T) {
 	all.Wait()
 }
 
+// A timer that is always due keeps no descriptor from its turn, and a loop that lingers
+// misses nothing.
+func TestDue(t *testing.T) {
+	for _, linger := range []time.Duration{0, 100 * time.Microsecond} {
+		l := newLoop(t)
+		l.Linger = linger
+		r, w, err := os.Pipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := 0
+		src, err := l.Add(int(r.Fd()), Readable, func(uint32) {
+			var buf [1]byte
+			n, _ := r.Read(buf[:])
+			got += n
+			if got < 5 {
+				w.Write(buf[:])
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var again func()
+		again = func() { l.After(0, again) }
+		again()
+		w.Write([]byte("x"))
+		turn(t, l, func() bool { return got == 5 })
+		l.Drop(src)
+		r.Close()
+		w.Close()
+	}
+}
+
 // The first timer is the first, whichever was set or forgotten before.
 func TestFirstTimer(t *testing.T) {
 	l := newLoop(t)
 	var got []string
 	late := l.After(time.Hour, func() { got = append(got, "late") })
 	soon := l.After(time.Minute, func() { got = append(got, "soon") })
-	if p := l.patience(); p > 60000 {
-		t.Errorf("waits %d ms for what is due in a minute", p)
+	if first := l.first(); first != soon.when {
+		t.Errorf("waits until %v for what is due at %v", first, soon.when)
 	}
 	l.Cancel(soon)
-	if p := l.patience(); p <= 60000 {
-		t.Errorf("waits %d ms for what was forgotten", p)
+	if first := l.first(); first != late.when {
+		t.Errorf("waits until %v when all until %v is forgotten", first, late.when)
 	}
 	l.After(0, func() { got = append(got, "now") })
 	turn(t, l, func() bool { return len(got) > 0 })

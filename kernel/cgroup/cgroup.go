@@ -153,6 +153,29 @@ func (m Hierarchy) Open(path string) (*Group, error) {
 	return m.openAt(root, path)
 }
 
+// Root is an open hierarchy, for those who open many groups of it.
+type Root struct {
+	fd int
+	of Hierarchy
+}
+
+// Hold opens the hierarchy.
+func (m Hierarchy) Hold() (Root, error) {
+	fd, err := m.root(".")
+	return Root{fd, m}, err
+}
+
+// Close gives the descriptor back.
+func (r Root) Close() error { return unix.Close(r.fd) }
+
+// Open opens the group at path. The error is fs.ErrNotExist when there is none.
+func (r Root) Open(path string) (*Group, error) {
+	if !filepath.IsLocal(path) {
+		return nil, &fs.PathError{Op: "cgroup", Path: path, Err: guest.ErrInvalid}
+	}
+	return r.of.openAt(r.fd, path)
+}
+
 // root opens the mount point, when it is what it should be and path stays below it.
 func (m Hierarchy) root(path string) (int, error) {
 	if !filepath.IsLocal(path) {

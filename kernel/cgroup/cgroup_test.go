@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"syscall"
 	"testing"
 	"time"
@@ -427,5 +428,38 @@ func BenchmarkBare(b *testing.B) {
 	for b.Loop() {
 		unix.Mkdir(abs, 0o755)
 		unix.Rmdir(abs)
+	}
+}
+
+// A file that is held open says each time what is so then, in whatever room, until the
+// group is gone.
+func TestFile(t *testing.T) {
+	h, g := create(t)
+	f, err := g.File("cgroup.procs")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if text, err := f.Read(make([]byte, 64)); err != nil || len(text) != 0 {
+		t.Errorf("empty: %q, %v", text, err)
+	}
+	cmd := run(t, g, "/bin/sleep", "60")
+	for _, room := range []int{0, 1, 3, 64} {
+		text, err := f.Read(make([]byte, room))
+		if want := strconv.Itoa(cmd.Process.Pid); err != nil || string(text) != want {
+			t.Errorf("room for %d: %q, %v, want %s", room, text, err, want)
+		}
+	}
+	if err := g.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if err := h.Remove(g.rel); err != nil {
+		t.Fatal(err)
+	}
+	if text, err := f.Read(nil); !errors.Is(err, syscall.ENODEV) {
+		t.Errorf("removed: %q, %v", text, err)
+	}
+	if _, err := g.File("no.such"); !errors.Is(err, fs.ErrNotExist) && !errors.Is(err, syscall.ENODEV) {
+		t.Errorf("no such file: %v", err)
 	}
 }

@@ -145,11 +145,11 @@ func readAll(fd int, buf []byte) ([]byte, error) {
 }
 
 // value finds key in the text of a flat keyed file such as cgroup.events or memory.stat.
-func value(text []byte, key string) (string, bool) {
-	for line := range strings.Lines(string(text)) {
-		if k, v, ok := strings.Cut(strings.TrimSuffix(line, "\n"), " "); ok && k == key {
+func value(text []byte, key string) ([]byte, bool) {
+	for line := range bytes.Lines(text) {
+		if k, v, ok := bytes.Cut(bytes.TrimSuffix(line, []byte("\n")), []byte(" ")); ok && string(k) == key {
 			return v, true
 		}
 	}
-	return "", false
+	return nil, false
 }

@@ -56,13 +56,20 @@ func (g *Group) CPUTime() (user, system time.Duration, err error) {
 	if err != nil {
 		return 0, 0, g.fail("read", "cpu.stat", gone(err))
 	}
-	return micros(text, "user_usec"), micros(text, "system_usec"), nil
+	user, system = ParseCPUTime(text)
+	return user, system, nil
+}
+
+// ParseCPUTime reads what CPUTime tells in the text of cpu.stat; zero is what it does not
+// say.
+func ParseCPUTime(text []byte) (user, system time.Duration) {
+	return micros(text, "user_usec"), micros(text, "system_usec")
 }
 
 // micros gives the value of a key in microseconds; zero when it is not there.
 func micros(text []byte, key string) time.Duration {
 	v, _ := value(text, key)
-	n, err := strconv.ParseInt(v, 10, 64)
+	n, err := strconv.ParseInt(string(v), 10, 64)
 	if err != nil || n < 0 || n > math.MaxInt64/1000 {
 		return 0
 	}
@@ -78,7 +85,7 @@ func (g *Group) event(key string) (bool, error) {
 	if err == nil && !ok {
 		err = fmt.Errorf("%s: %w", key, guest.ErrUnsupported)
 	}
-	return v == "1", g.fail("read", "cgroup.events", err)
+	return string(v) == "1", g.fail("read", "cgroup.events", err)
 }
 
 // await waits until cgroup.events has the wanted value for key.
@@ -115,7 +122,7 @@ func (g *Group) await(ctx context.Context, key, want string, pidfds ...int) erro
 		if err != nil && err != unix.EINTR {
 			return g.fail("read", "cgroup.events", err)
 		}
-		if v, _ := value(buf[:max(n, 0)], key); v == want {
+		if v, _ := value(buf[:max(n, 0)], key); string(v) == want {
 			return nil
 		}
 		if err := ctx.Err(); err != nil {

@@ -5,28 +5,35 @@ import (
 	"strings"
 )
 
-// OOMKills counts the processes of a group, by its path below the mounts, that the
-// kernel killed for want of memory; 0 as well when nobody counts.
-func OOMKills(group string) int {
+// OOMKills counts for each group, by its path below the mounts, the processes that the
+// kernel killed for want of memory; 0 as well when nobody counts. Where the counters are
+// is looked for once for all of them.
+func OOMKills(groups ...string) []int {
+	kills := make([]int, len(groups))
 	cg, err := Find()
 	if err != nil {
-		return 0
+		return kills
 	}
-	if n := oomKills(cg.Unified, group, "memory.events"); n > 0 {
-		return n
+	trees, file := []Hierarchy{cg.Unified}, "memory.events"
+	if old, _ := cg.Legacy("memory"); len(old) > 0 {
+		trees, file = old, "memory.oom_control"
 	}
-	legacy, _ := cg.Legacy("memory")
-	for _, m := range legacy {
-		if n := oomKills(m, group, "memory.oom_control"); n > 0 {
-			return n
+	for _, m := range trees {
+		root, err := m.Hold()
+		if err != nil {
+			continue
 		}
+		for i, group := range groups {
+			kills[i] = max(kills[i], oomKills(root, group, file))
+		}
+		root.Close()
 	}
-	return 0
+	return kills
 }
 
 // oomKills reads the counter oom_kill, which v1 and v2 have under the same name.
-func oomKills(m Hierarchy, group, file string) int {
-	g, err := m.Open(group)
+func oomKills(root Root, group, file string) int {
+	g, err := root.Open(group)
 	if err != nil {
 		return 0
 	}

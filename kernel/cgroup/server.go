@@ -67,7 +67,7 @@ func (g *Group) Populated() (bool, error) {
 		}
 		text, err := readAt(child, "cgroup.events")
 		v, _ := value(text, "populated")
-		found = v == "1"
+		found = string(v) == "1"
 		return err
 	})
 	return found, g.fail("read", "cgroup.events", gone(err))

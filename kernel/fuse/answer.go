@@ -68,12 +68,12 @@ func (a Attr) entry(b []byte) []byte {
 }
 
 // Entry answers Lookup.
-func (a Attr) Entry() []byte { return a.entry(nil) }
+func (a Attr) Entry() []byte { return a.entry(make([]byte, 0, 128)) }
 
 // Attributes answers GetAttr.
 func (a Attr) Attributes() []byte {
 	_, attr, nanos := a.stays()
-	b := enc.AppendUint64(nil, attr)
+	b := enc.AppendUint64(make([]byte, 0, 104), attr)
 	return a.attr(enc.AppendUint32(enc.AppendUint32(b, nanos[1]), 0))
 }
 

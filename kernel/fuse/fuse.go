@@ -138,22 +138,22 @@ func Wait(dev, stop int) (bool, error) {
 	}
 }
 
+// headSize is the size of struct fuse_out_header.
+const headSize = 16
+
 // Answer answers a request: with data, or with the error e when it is not 0. The error
 // is ENOENT when nobody waits for it.
 func Answer(dev int, unique uint64, e syscall.Errno, data []byte) error {
 	if e != 0 {
 		data = nil
 	}
-	var head [16]byte // struct fuse_out_header
-	binary.NativeEndian.PutUint32(head[:], uint32(len(head)+len(data)))
-	binary.NativeEndian.PutUint32(head[4:], uint32(-int32(e)))
-	binary.NativeEndian.PutUint64(head[8:], unique)
-	parts := [][]byte{head[:]}
-	if len(data) > 0 {
-		parts = append(parts, data)
-	}
+	var room [2 << 10]byte                                                      // most answers are small, and cost less in one piece on the stack
+	b := binary.NativeEndian.AppendUint32(room[:0], uint32(headSize+len(data))) // struct fuse_out_header
+	b = binary.NativeEndian.AppendUint32(b, uint32(-int32(e)))
+	b = binary.NativeEndian.AppendUint64(b, unique)
+	b = append(b, data...)
 	for {
-		_, err := unix.Writev(dev, parts)
+		_, err := unix.Write(dev, b)
 		switch err {
 		case unix.EINTR:
 		case nil:

@@ -18,6 +18,9 @@ import (
 // architectures that we are built for.
 const Hertz = 100
 
+// pageSize is the least that a page is on any architecture.
+const pageSize = 4096
+
 // Dir is an open /proc. It is not for use by several goroutines at once.
 type Dir struct {
 	fd   int
@@ -32,7 +35,7 @@ func Open() (*Dir, error) {
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: path, Err: err}
 	}
-	return &Dir{fd: fd, path: path, buf: make([]byte, 4096)}, nil
+	return &Dir{fd: fd, path: path, buf: make([]byte, pageSize)}, nil
 }
 
 // Close gives the descriptor back.
@@ -158,8 +161,9 @@ func (d *Dir) file(name string) ([]byte, error) {
 			continue
 		case err != nil:
 			return nil, err
-		case more == 0:
-			return d.buf[:n], nil
+		// The kernel fills a page as far as lines fit, so with half of it free this is the end.
+		case more == 0, n == 0 && more < pageSize/2:
+			return d.buf[:n+more], nil
 		}
 		n += more
 	}
