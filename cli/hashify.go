@@ -35,7 +35,9 @@ blocks of equal ones, elsewhere hashify is done when the guest is stopped next.
 Left alone are files under 16 bytes, hard links, configuration files that dpkg knows,
 and what an exclude list says: apps/vunify/exclude below the guest's name or .defaults
 in the directory of the settings, or else a usual one (/etc, /home, /root, /srv, /tmp,
-/var). Files that were unified once are not read again.`, `
+/var). Files that were unified once are not read again. With --all or --mark, guests whose
+files cannot be unified are passed over with a word: those in an image of their own
+(limits.disk without quotas), and root.kind dir where there are no reflinks.`, `
 vserver web1 hashify --dry-run
 vserver hashify web1 web2
 vserver hashify --all --exclude-from list`,
@@ -61,6 +63,10 @@ func (t *tool) hashify(ctx context.Context, f hashifyFlags, args []string) error
 	var all []host.Hashified
 	for _, n := range names {
 		h, err := t.hashifyOne(ctx, f, n)
+		if f.several() && errors.Is(err, guest.ErrUnsupported) {
+			fmt.Fprintf(t.err, "%v: passed over\n", err)
+			continue
+		}
 		if err != nil {
 			errs = append(errs, t.about(n, hintBusy(n, err)))
 			continue
