@@ -79,7 +79,7 @@ func refused(t *testing.T, what string, err error) {
 // TestFullDisk does what makes files with no room for one more, then with room for one, and
 // so on until it works. Until then it is refused and nothing is left of it.
 func TestFullDisk(t *testing.T) {
-	w, f := small(t, "size=32M,nr_inodes=600")
+	w, f := small(t, "size=32M,nr_inodes=1400")
 	w.guest("web1", nil)
 	for i := range stack.Deepest {
 		put(t, w.Host, "web1", fmt.Sprintf("etc/dir%d/file", i), fmt.Sprint(i))
@@ -103,6 +103,13 @@ func TestFullDisk(t *testing.T) {
 		{"push", func() error {
 			return CopyFiles(t.Context(), w.Host, []CopyPlace{{Path: "/etc/passwd"}}, CopyPlace{Guest: "web2", Path: "/etc/new"}, CopyOptions{})
 		}, func() error { return seen(t, w.Host, "web2").Remove("etc/new") }},
+		{"cp", func() error {
+			return CopyFiles(t.Context(), w.Host, []CopyPlace{{Guest: "web1", Path: "/etc/mine"}}, CopyPlace{Guest: "web2", Path: "/etc/copy"}, CopyOptions{Archive: true})
+		}, func() error { return seen(t, w.Host, "web2").Remove("etc/copy") }},
+		{"commit", func() error {
+			_, err := ImportImage(t.Context(), w.Host, "mine@1", GuestFiles(w.Host, "web2", ""), ImportOptions{})
+			return err
+		}, func() error { return RemoveImage(w.Host, "mine@1") }},
 		{"snapshot", func() error { _, err := TakeSnapshot(t.Context(), w.Host, "web2", "more"); return err },
 			func() error { return DeleteSnapshot(w.Host, "web2", "more") }},
 		{"merge", func() error { _, err := TakeSnapshot(t.Context(), w.Host, "web1", "more"); return err },
@@ -111,14 +118,18 @@ func TestFullDisk(t *testing.T) {
 			func() error { return w.Delete(t.Context(), "web3", DeleteOptions{}) }},
 		{"hashify", func() error { return hashified("web2") }, func() error { return nil }},
 	} {
-		for room := 0; ; room++ {
+		by := 1
+		if job.what == "commit" { // which has all the files of busybox
+			by = 60
+		}
+		for room := 0; ; room += by {
 			f.leave(room)
 			err := job.do()
 			if err == nil {
 				t.Logf("%s needs room for %d files", job.what, room)
 				break
 			}
-			if room > 200 {
+			if room > 600 {
 				t.Fatalf("%s: %v", job.what, err)
 			}
 			refused(t, fmt.Sprintf("%s with room for %d", job.what, room), err)
@@ -134,6 +145,7 @@ func TestFullDisk(t *testing.T) {
 				}
 			}
 			left := append(w.passing("web2"), glob(t, filepath.Join(w.Dirs.Data, "staging", "*"))...)
+			left = append(append(left, glob(t, filepath.Join(w.Dirs.Pool(), "staging", "*"))...), glob(t, filepath.Join(w.Dirs.Pool(), "images", "mine*"))...)
 			if names, err := w.Names(); err != nil || len(names) != 2 || len(left) > 0 {
 				t.Fatalf("%s with room for %d left %v %q %v", job.what, room, names, left, err)
 			}
