@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -122,9 +123,11 @@ func writeWhole(path string, write func(io.Writer) error) error {
 		return err
 	}
 	if err = write(f); err == nil {
-		if err = f.Sync(); err != nil {
-			err = fmt.Errorf("sync %s: %w", path, errors.Unwrap(err)) // it has no other name yet
-		}
+		err = f.Sync()
+	}
+	var e *fs.PathError
+	if errors.As(err, &e) && e.Path == f.Name() {
+		e.Path = path // it has no name yet, and the errors about it that of its directory
 	}
 	if err == nil {
 		err = file.Name(f, path)

@@ -156,7 +156,11 @@ func hits(d host.Damaged) string {
 	if len(places) == 0 {
 		places = []string{"no image, no layer"}
 	}
-	return fmt.Sprintf("object %s: %s, root of %s", d.Path, joined(places, few), joinedNames(d.Guests, few))
+	text := fmt.Sprintf("object %s: %s", d.Path, joined(places, few))
+	if len(d.Guests) > 0 {
+		text += ", root of " + joinedNames(d.Guests, few)
+	}
+	return text
 }
 
 func hintDamage(d host.Damaged, text string) error {

@@ -198,13 +198,19 @@ func (s *Store) copyOf(ctx context.Context, f Finding, roots []Root, tmp *file.D
 	if err != nil {
 		return err
 	}
-	done := false
+	done, failed := false, ErrNoCopy
 	try := func(in *file.Dir, at string, st file.Stat) {
 		if done || inodeOf(st) == inodeOf(bad) || st.Size != bad.Size && st.Mtime != bad.Mtime || ctx.Err() != nil {
 			return
 		}
 		k, _, err := sum(ctx, in, path.Base(at), nil, nil)
-		done = err == nil && k == f.Key && copyFile(ctx, layer.Shift{}, in, path.Base(at), tmp, name, k) == nil
+		if err != nil || k != f.Key {
+			return
+		}
+		if err = copyFile(ctx, layer.Shift{}, in, path.Base(at), tmp, name, k); err != nil {
+			failed = fmt.Errorf("copy of %s: %w", at, err)
+		}
+		done = err == nil
 	}
 	roots = slices.Concat([]Root{{Dir: shelf}}, roots)
 	for _, r := range roots {
@@ -213,7 +219,7 @@ func (s *Store) copyOf(ctx context.Context, f Finding, roots []Root, tmp *file.D
 		}
 	}
 	if !done {
-		return ErrNoCopy
+		return failed
 	}
 	return nil
 }

@@ -9,6 +9,7 @@ import (
 
 	"vserver/build"
 	"vserver/guest"
+	"vserver/host/files"
 	"vserver/host/making"
 	"vserver/host/state"
 	"vserver/kernel/file"
@@ -93,7 +94,7 @@ func mend(ctx context.Context, d guest.Dirs, s *unify.Store, found []unify.Findi
 	for i, f := range found {
 		bad := Damaged{Finding: f, Places: places[i], Guests: t.over(places[i]), Err: busy}
 		if change {
-			bad.Err = s.Repair(ctx, f, bad.Places, t.roots)
+			bad.Err = files.HintFull(s.Repair(ctx, f, bad.Places, t.roots), d.Data)
 			bad.Repaired = bad.Err == nil
 		}
 		if errors.Is(bad.Err, unify.ErrHeld) {
