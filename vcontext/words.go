@@ -2,13 +2,36 @@ package vcontext
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"slices"
 	"sort"
+	"syscall"
 
 	"vserver/guest"
 	"vserver/kernel/cred"
 	"vserver/kernel/seccomp"
 )
+
+// softFiles is the kernel's soft limit of open files at boot (INR_OPEN_CUR, linux/fs.h).
+// What a guest begins with does not hang on who starts it, the less as Go's runtime has
+// raised our own: select(2) knows no file beyond.
+const softFiles = 1024
+
+// withFiles gives limits with the number of open files that a process begins with.
+func withFiles(limits map[string]guest.Rlimit) (map[string]guest.Rlimit, error) {
+	const name = "nofile"
+	if _, ok := limits[name]; ok {
+		return limits, nil
+	}
+	var own syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &own); err != nil {
+		return nil, fmt.Errorf("RLIMIT_NOFILE: %w", err)
+	}
+	out := map[string]guest.Rlimit{name: {Soft: min(softFiles, uint64(own.Max)), Hard: uint64(own.Max)}}
+	maps.Copy(out, limits)
+	return out, nil
+}
 
 // RightsOf turns the words of a spec into what the kernel takes. hidden has the filter
 // leave the host's sockets to a server. views are the flags of the guest's view.
@@ -27,7 +50,9 @@ func RightsOf(userns, ownNet, hidden bool, views guest.ViewFlags, want guest.Rig
 	out := Rights{
 		LastCap:    cred.LastCap(),
 		NoNewPrivs: want.NoNewPrivileges,
-		Rlimits:    limits,
+	}
+	if out.Rlimits, err = withFiles(limits); err != nil {
+		return out, err
 	}
 	if out.Personality, err = guest.ParsePersonality(want.Personality); err != nil {
 		return out, err
