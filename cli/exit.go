@@ -208,6 +208,9 @@ func (t *tool) question(words string) (yes, answered bool) {
 	fmt.Fprint(t.err, words, " (y/N) ")
 	var answer string
 	_, err := fmt.Fscanln(t.in, &answer)
+	if errors.Is(err, io.EOF) {
+		fmt.Fprintln(t.err) // nobody ended the line
+	}
 	return answer == "y" || answer == "Y" || answer == "yes", isTerminal(t.in) || !errors.Is(err, io.EOF)
 }
 
