@@ -54,6 +54,15 @@ func (w *world) kill(t testing.TB, role string) {
 	})
 }
 
+// attached is a look whether somebody is at the console of a guest.
+func (w *world) attached(n guest.Name) error {
+	list, err := proto.List(w.dirs)
+	if err == nil && !slices.ContainsFunc(list, func(g proto.Watched) bool { return g.Name == n && g.Clients > 0 }) {
+		err = fmt.Errorf("nobody is at the console of %s", n)
+	}
+	return err
+}
+
 // log is the whole console log of a guest, the one before included.
 func (w *world) log(n string) string {
 	path := filepath.Join(w.dirs.State(guest.Name(n)), "console.log")
@@ -107,10 +116,8 @@ func TestSupervisorKilled(t *testing.T) {
 	}
 	p := w.sit(t, "console", "once")
 	p.reads("ready")
-	w.kill(t, "--worker") // sends the client away
-	p.ends()
-	p = w.sit(t, "console", "once")
-	p.reads("ready")
+	w.kill(t, "--worker")
+	eventually(t, 30*time.Second, func() error { return w.attached("once") }) // to the next
 	p.types("\r", "exited with code 7")
 	p.ends()
 	eventually(t, 10*time.Second, w.state("once", "stopped"))

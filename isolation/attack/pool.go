@@ -21,8 +21,9 @@ type pool struct {
 	take func() error
 	// without says that there is no bound without a user namespace, and why.
 	without string
-	spare   bool // not tried by hold: it would take too long
-	inside  bool // there is none outside of guests
+	spare   bool   // not tried by hold: it would take too long
+	inside  bool   // there is none outside of guests
+	forget  func() // removes what outlives the process; nil for nothing
 }
 
 const byUser = "counted for root of the host, without a user namespace of the guest's own"
@@ -30,33 +31,34 @@ const byUser = "counted for root of the host, without a user namespace of the gu
 // everything gives the pools. The bounds are those of a guest that package isolation
 // makes, with room.
 func everything() []pool {
+	watch, unwatch := watches()
 	list := []pool{
-		{"processes", 200, func() error { return process(0) }, "", true, false},
-		{"instances of inotify", 100, func() error { _, err := unix.InotifyInit1(unix.IN_CLOEXEC); return err }, byUser, false, false},
-		{"watches of inotify", 2000, watches(), byUser, false, false},
+		{"processes", 200, func() error { return process(0) }, "", true, false, nil},
+		{"instances of inotify", 100, func() error { _, err := unix.InotifyInit1(unix.IN_CLOEXEC); return err }, byUser, false, false, nil},
+		{"watches of inotify", 2000, watch, byUser, false, false, unwatch},
 		{"groups of fanotify", 100, func() error {
 			_, err := unix.FanotifyInit(unix.FAN_CLASS_NOTIF|unix.FAN_REPORT_FID|unix.FAN_CLOEXEC, 0)
 			return err
-		}, byUser, false, false},
+		}, byUser, false, false, nil},
 		{"terminals", 100, func() error {
 			_, err := unix.Open("/dev/ptmx", unix.O_RDWR|unix.O_NOCTTY|unix.O_CLOEXEC, 0)
 			return err
-		}, "", false, false},
-		{"pid namespaces", 80, func() error { return process(unix.CLONE_NEWPID) }, byUser, false, false},
-		{"control groups", 100, groups(), "", false, true},
-		{"files of a process", 70000, func() error { _, err := unix.Eventfd(0, unix.EFD_CLOEXEC); return err }, "", true, false},
-		{"bytes of message queues", 300, messages(), byUser, false, false},
+		}, "", false, false, nil},
+		{"pid namespaces", 80, func() error { return process(unix.CLONE_NEWPID) }, byUser, false, false, nil},
+		{"control groups", 100, groups(), "", false, true, forgetGroups},
+		{"files of a process", 70000, func() error { _, err := unix.Eventfd(0, unix.EFD_CLOEXEC); return err }, "", true, false, nil},
+		{"bytes of message queues", 300, messages(), byUser, false, false, nil},
 		{"sockets", 5000, func() error { _, err := unix.Socket(unix.AF_INET, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0); return err },
-			"", true, false},
-		{"locked memory", 300, locked, byUser, true, false},
-		{"signals that wait", 3000, signals, byUser, true, false},
+			"", true, false, nil},
+		{"locked memory", 300, locked, byUser, true, false, nil},
+		{"signals that wait", 3000, signals, byUser, true, false, nil},
 	}
 	for _, n := range []struct {
 		name, file string
 		flag       int
 	}{{"net", "net", unix.CLONE_NEWNET}, {"mount", "mnt", unix.CLONE_NEWNS}, {"uts", "uts", unix.CLONE_NEWUTS}, {"ipc", "ipc", unix.CLONE_NEWIPC},
 		{"cgroup", "cgroup", unix.CLONE_NEWCGROUP}, {"time", "time_for_children", unix.CLONE_NEWTIME}} {
-		list = append(list, pool{n.name + " namespaces", 100, func() error { return anotherNamespace(n.flag, n.file) }, byUser, false, false})
+		list = append(list, pool{n.name + " namespaces", 100, func() error { return anotherNamespace(n.flag, n.file) }, byUser, false, false, nil})
 	}
 	return list
 }
@@ -66,7 +68,7 @@ func pools() []Attack {
 	var all []Attack
 	for _, p := range everything() {
 		all = append(all, Attack{"C", 37, "take all " + p.name, func(*Ground) (string, error) {
-			defer endChildren()
+			defer leave([]pool{p})
 			n, err := p.drain()
 			return fmt.Sprint(n), err
 		}, full(), func(g *Ground) string {
@@ -107,9 +109,14 @@ func endChildren() {
 	}
 }
 
-// watches puts a watch on one new file each time.
-func watches() func() error {
+// watches puts a watch on one new file each time, and removes them.
+func watches() (take func() error, forget func()) {
 	fd, n, dir := -1, 0, ""
+	forget = func() {
+		if dir != "" {
+			os.RemoveAll(dir)
+		}
+	}
 	return func() (err error) {
 		if fd < 0 {
 			if dir, err = scratch(); err != nil {
@@ -126,7 +133,7 @@ func watches() func() error {
 		}
 		_, err = unix.InotifyAddWatch(fd, path, unix.IN_ATTRIB)
 		return err
-	}
+	}, forget
 }
 
 func groups() func() error {
@@ -220,7 +227,9 @@ func requests(*Ground) (string, error) {
 // hold takes what it can get of all pools, says so, and keeps it until its input ends.
 func hold(in io.Reader, out io.Writer) int {
 	runtime.LockOSThread()
-	for _, p := range everything() {
+	list := everything()
+	defer leave(list)
+	for _, p := range list {
 		if p.spare {
 			continue
 		}
@@ -229,8 +238,6 @@ func hold(in io.Reader, out io.Writer) int {
 	}
 	fmt.Fprintln(out, "held")
 	io.Copy(io.Discard, in)
-	endChildren()
-	forgetGroups()
 	return 0
 }
 
@@ -242,8 +249,9 @@ const few = 4
 // control groups.
 func take(g *Ground, out io.Writer) int {
 	runtime.LockOSThread()
-	code := 0
-	for _, p := range everything() {
+	code, list := 0, everything()
+	defer leave(list)
+	for _, p := range list {
 		for range few {
 			if p.spare || p.inside && g.Private {
 				break
@@ -255,7 +263,15 @@ func take(g *Ground, out io.Writer) int {
 			}
 		}
 	}
-	endChildren()
-	forgetGroups()
 	return code
+}
+
+// leave gives back what outlives this process.
+func leave(list []pool) {
+	endChildren()
+	for _, p := range list {
+		if p.forget != nil {
+			p.forget()
+		}
+	}
 }
