@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -73,9 +74,14 @@ func (d *disk) mount() {
 	}
 }
 
+// unmount waits for the overlay of a guest that has just ended.
 func (d *disk) unmount() {
 	d.Helper()
-	if err := unix.Unmount(d.at, 0); err != nil {
+	err := unix.Unmount(d.at, 0)
+	for end := time.Now().Add(time.Minute); err == unix.EBUSY && time.Now().Before(end); err = unix.Unmount(d.at, 0) {
+		time.Sleep(10 * time.Millisecond)
+	}
+	if err != nil {
 		d.Error(err)
 	}
 }
