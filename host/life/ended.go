@@ -59,6 +59,10 @@ func Hooked(d guest.Dirs, n guest.Name, why guest.Reason) (hooked, helped bool) 
 	if err != nil {
 		return false, false
 	}
+	return r.hooked(why)
+}
+
+func (r *Run) hooked(why guest.Reason) (hooked, helped bool) {
 	helped = r.hooks().Helped(why)
 	return helped || len(r.after()) > 0, helped
 }

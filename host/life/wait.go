@@ -21,7 +21,10 @@ func (r *Run) Wait(ctx context.Context) (*guest.Exit, error) {
 	defer r.attendHere()()
 	exit, err := r.wait(ctx)
 	err = errors.Join(err, r.cleared(exit))
-	if err == nil && exit.Reason != guest.StoppedBy {
+	if err != nil || exit.Reason == guest.StoppedBy {
+		return exit, err
+	}
+	if hooked, _ := r.hooked(exit.Reason); hooked {
 		err = After(context.WithoutCancel(ctx), r.dirs, r.name, exit.Reason, r.output)
 	}
 	return exit, err
