@@ -11,6 +11,8 @@ import (
 	"strings"
 
 	"github.com/spf13/cobra"
+
+	"vserver/manual"
 )
 
 type manFlags struct {
@@ -86,9 +88,9 @@ func (t *tool) writeMan(dir string) error {
 func roff(p page) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, ".TH VSERVER-%s 8 \"\" \"vserver %s\" \"System administration\"\n", strings.ToUpper(p.name), version)
-	fmt.Fprintf(&b, ".SH NAME\nvserver\\-%s \\- %s\n.SH SYNOPSIS\n.nf\n", p.name, escape(p.short))
+	fmt.Fprintf(&b, ".SH NAME\nvserver\\-%s \\- %s\n.SH SYNOPSIS\n.nf\n", p.name, manual.Escape(p.short))
 	for _, u := range p.usage {
-		b.WriteString(escape(u) + "\n")
+		b.WriteString(manual.Escape(u) + "\n")
 	}
 	b.WriteString(".fi\n")
 	if p.long != "" {
@@ -97,13 +99,13 @@ func roff(p page) string {
 	for _, s := range p.sections() {
 		fmt.Fprintf(&b, ".SH %s\n", strings.ToUpper(s.title))
 		for _, o := range s.options {
-			fmt.Fprintf(&b, ".TP\n\\fB%s\\fR\n%s\n", escape(strings.TrimSpace(o.names())), escape(o.words()))
+			fmt.Fprintf(&b, ".TP\n\\fB%s\\fR\n%s\n", manual.Escape(strings.TrimSpace(o.names())), manual.Escape(o.words()))
 		}
 	}
 	if len(p.examples) > 0 {
 		b.WriteString(".SH EXAMPLES\n.nf\n")
 		for _, e := range p.examples {
-			b.WriteString(escape(e) + "\n")
+			b.WriteString(manual.Escape(e) + "\n")
 		}
 		b.WriteString(".fi\n")
 	}
@@ -124,19 +126,19 @@ func (t *tool) overviewRoff() string {
 			group = e.group
 			fmt.Fprintf(&b, ".SH %s\n", strings.ToUpper(group))
 		}
-		fmt.Fprintf(&b, ".TP\n.BR vserver\\-%s (8)\n%s\n", e.name, escape(e.short))
+		fmt.Fprintf(&b, ".TP\n.BR vserver\\-%s (8)\n%s\n", e.name, manual.Escape(e.short))
 	}
 	b.WriteString(".SH EXIT STATUS\n")
 	for _, row := range exitCodes() {
-		fmt.Fprintf(&b, ".TP\n%d\n%s\n", row.code, escape(row.words))
+		fmt.Fprintf(&b, ".TP\n%d\n%s\n", row.code, manual.Escape(row.words))
 	}
 	b.WriteString(".SH ENVIRONMENT\n")
 	for _, v := range environment() {
-		fmt.Fprintf(&b, ".TP\n%s\n%s\n", v[0], escape(v[1]))
+		fmt.Fprintf(&b, ".TP\n%s\n%s\n", v[0], manual.Escape(v[1]))
 	}
-	fmt.Fprintf(&b, ".SH FILES\n.TP\n%s\nspecs of the guests\n", escape(t.host.Dirs.Config+"/NAME.yaml"))
-	fmt.Fprintf(&b, ".TP\n%s\nfiles of the guests, and what they share\n", escape(t.host.Dirs.Data))
-	fmt.Fprintf(&b, ".TP\n%s\nnotes and console logs\n", escape(t.host.Dirs.Run))
+	fmt.Fprintf(&b, ".SH FILES\n.TP\n%s\nspecs of the guests\n", manual.Escape(t.host.Dirs.Config+"/NAME.yaml"))
+	fmt.Fprintf(&b, ".TP\n%s\nfiles of the guests, and what they share\n", manual.Escape(t.host.Dirs.Data))
+	fmt.Fprintf(&b, ".TP\n%s\nnotes and console logs\n", manual.Escape(t.host.Dirs.Run))
 	return b.String()
 }
 
@@ -158,25 +160,13 @@ func paragraphs(text string) string {
 			b.WriteString(".P\n")
 		}
 		if strings.HasPrefix(p, " ") {
-			p = ".nf\n" + escape(p) + "\n.fi"
+			p = ".nf\n" + manual.Escape(p) + "\n.fi"
 		} else {
-			p = escape(p)
+			p = manual.Escape(p)
 		}
 		b.WriteString(p + "\n")
 	}
 	return b.String()
-}
-
-// escape keeps roff from reading anything into the text.
-func escape(text string) string {
-	text = strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(text)
-	lines := strings.Split(text, "\n")
-	for i, l := range lines {
-		if strings.HasPrefix(l, ".") || strings.HasPrefix(l, "'") {
-			lines[i] = `\&` + l
-		}
-	}
-	return strings.Join(lines, "\n")
 }
 
 // markdown writes all pages as one document, doc/cli.md.

@@ -32,7 +32,6 @@ func (t *tool) takeOver(ctx context.Context, f migrateFlags) error {
 		_, err := host.Explain(t.host, n)
 		return errors.Is(err, guest.ErrNotFound)
 	})
-	var mu sync.Mutex
 	list := map[guest.Name]*takenOver{}
 	var wrong error
 	for _, n := range old { // one after the other: each takes its number from what all others have
@@ -45,7 +44,7 @@ func (t *tool) takeOver(ctx context.Context, f migrateFlags) error {
 	}
 	toStart := t.toStart(f, names)
 	if !f.dry {
-		wrong = join(wrong, t.startTaken(ctx, toStart, list, &mu))
+		wrong = join(wrong, t.startTaken(ctx, toStart, list))
 	}
 	if t.json {
 		all := []*takenOver{}
@@ -100,7 +99,8 @@ func (t *tool) toStart(f migrateFlags, names []guest.Name) []guest.Name {
 }
 
 // startTaken starts guests, those that others need first.
-func (t *tool) startTaken(ctx context.Context, names []guest.Name, list map[guest.Name]*takenOver, mu *sync.Mutex) error {
+func (t *tool) startTaken(ctx context.Context, names []guest.Name, list map[guest.Name]*takenOver) error {
+	var mu sync.Mutex
 	return t.inOrder(ctx, names, dependsFirst, func(ctx context.Context, n guest.Name) error {
 		_, err := t.host.Start(ctx, n, host.StartOptions{Output: t.err})
 		if errors.Is(err, guest.ErrRunning) {

@@ -5,6 +5,8 @@ import (
 	"strings"
 
 	"github.com/spf13/pflag"
+
+	"vserver/manual"
 )
 
 // man writes the tool's manual page, in the language of man(7): the text of --help.
@@ -14,8 +16,8 @@ func (c *call) man() {
 		about = c.make(c)(nil).Error()
 	}
 	short, _, _ := strings.Cut(strings.ReplaceAll(about, "\n", " "), ". ")
-	fmt.Fprintf(c.out, ".TH %s 8 \"\" vserver \"System administration\"\n.SH NAME\n%s \\- %s\n", strings.ToUpper(escaped(c.name)), escaped(c.name), escaped(strings.TrimSuffix(short, ".")))
-	fmt.Fprintf(c.out, ".SH SYNOPSIS\n.nf\n%s\n.fi\n.SH DESCRIPTION\n%s\n", escaped(c.name+" "+c.usage), escaped(about))
+	fmt.Fprintf(c.out, ".TH %s 8 \"\" vserver \"System administration\"\n.SH NAME\n%s \\- %s\n", strings.ToUpper(manual.Escape(c.name)), manual.Escape(c.name), manual.Escape(strings.TrimSuffix(short, ".")))
+	fmt.Fprintf(c.out, ".SH SYNOPSIS\n.nf\n%s\n.fi\n.SH DESCRIPTION\n%s\n", manual.Escape(c.name+" "+c.usage), manual.Escape(about))
 	title := ".SH OPTIONS\n"
 	c.flags.VisitAll(func(f *pflag.Flag) {
 		name, words := pflag.UnquoteUsage(f)
@@ -26,24 +28,13 @@ func (c *call) man() {
 		if f.Shorthand != "" {
 			option = "-" + f.Shorthand + ", " + option
 		}
-		fmt.Fprintf(c.out, "%s.TP\n.B %s\n%s\n", title, escaped(strings.TrimSpace(option+" "+name)), escaped(words))
+		fmt.Fprintf(c.out, "%s.TP\n.B %s\n%s\n", title, manual.Escape(strings.TrimSpace(option+" "+name)), manual.Escape(words))
 		title = ""
 	})
 	status := fmt.Sprintf("0, or that of a command behind --; %d when it failed, %d when it was called wrongly, %d for what no stock kernel has.", c.failed, c.misused, exitUnsupported)
 	if c.about == "" {
 		status = fmt.Sprint(exitUnsupported)
 	}
-	fmt.Fprintf(c.out, ".SH EXIT STATUS\n%s\n", escaped(status))
+	fmt.Fprintf(c.out, ".SH EXIT STATUS\n%s\n", manual.Escape(status))
 	fmt.Fprintf(c.out, ".SH SEE ALSO\n.BR vserver (8);\ndoc/compat.md says of each option what has become of it.\n")
-}
-
-// escaped keeps roff from reading anything into a text.
-func escaped(text string) string {
-	lines := strings.Split(strings.NewReplacer(`\`, `\e`, "-", `\-`).Replace(text), "\n")
-	for i, l := range lines {
-		if strings.HasPrefix(l, ".") || strings.HasPrefix(l, "'") {
-			lines[i] = `\&` + l
-		}
-	}
-	return strings.Join(lines, "\n")
 }

@@ -20,6 +20,9 @@ func (s *Spec) TreeID() uint32 {
 	return s.FirstID()
 }
 
+// Unplace takes away where on this host the files are: for another guest that gets them.
+func (r *Root) Unplace() { r.Path, r.IDMap, r.Device = "", false, "" }
+
 // rootDir checks what is said of a plain directory, or of a device.
 func (v *validator) rootDir(s *Spec) {
 	r := &s.Root

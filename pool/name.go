@@ -171,7 +171,7 @@ func (p *Pool) Tag(ctx context.Context, to, word string) error {
 		return fmt.Errorf("tag %s: is an image: %w", word, cmp.Or(err, guest.ErrExists))
 	}
 	half := p.tag("." + word)
-	if err := os.Remove(half); err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := file.Forget(half); err != nil {
 		return err
 	}
 	if err := os.Symlink(name, half); err != nil {

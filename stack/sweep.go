@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
 	"strings"
@@ -177,26 +178,25 @@ func unlisted(d guest.Dirs, dir *file.Dir) (out []string, err error) {
 
 // Users gives for each layer the guests that list it, themselves or by a snapshot.
 func Users(d guest.Dirs) (map[string][]guest.Name, error) {
-	used := map[string][]guest.Name{}
-	err := listed(d, func(n guest.Name, l Layer) {
-		if now := used[l.ID]; len(now) == 0 || now[len(now)-1] != n {
-			used[l.ID] = append(now, n)
-		}
-	})
-	return used, err
+	return usersOf(d, func(Layer) bool { return true })
 }
 
 // Common gives the layers that may have objects of the pool, and who lists them: those whose
 // files have ids from 0.
 func Common(d guest.Dirs) (map[string][]guest.Name, error) {
-	used, err := Users(d)
-	if err == nil {
-		err = listed(d, func(_ guest.Name, l Layer) {
-			if l.Base != 0 {
-				delete(used, l.ID)
-			}
-		})
-	}
+	return usersOf(d, func(l Layer) bool { return l.Base == 0 })
+}
+
+// usersOf gives those of the layers that are meant wherever they are listed.
+func usersOf(d guest.Dirs, meant func(Layer) bool) (map[string][]guest.Name, error) {
+	used, others := map[string][]guest.Name{}, map[string]bool{}
+	err := listed(d, func(n guest.Name, l Layer) {
+		if now := used[l.ID]; len(now) == 0 || now[len(now)-1] != n {
+			used[l.ID] = append(now, n)
+		}
+		others[l.ID] = others[l.ID] || !meant(l)
+	})
+	maps.DeleteFunc(used, func(id string, _ []guest.Name) bool { return others[id] })
 	return used, err
 }
 

@@ -146,7 +146,7 @@ func replace(path string, text []byte, mode fs.FileMode, last bool) error {
 		return err
 	}
 	if err := writeSynced(beside(path), text, mode); err != nil {
-		return errors.Join(err, removeIfThere(beside(path)))
+		return errors.Join(err, file.Forget(beside(path)))
 	}
 	if err := os.Rename(beside(path), path); err != nil || !last && file.Ordered(dir) {
 		return err
@@ -162,7 +162,7 @@ func beside(path string) string {
 }
 
 func writeSynced(path string, text []byte, mode fs.FileMode) error {
-	if err := removeIfThere(path); err != nil {
+	if err := file.Forget(path); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
@@ -171,13 +171,6 @@ func writeSynced(path string, text []byte, mode fs.FileMode) error {
 	}
 	_, err = f.Write(text)
 	return errors.Join(err, f.Chmod(mode), file.Settle(f), f.Close())
-}
-
-func removeIfThere(path string) error {
-	if err := os.Remove(path); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
 }
 
 func syncDir(dir string) error {
@@ -192,7 +185,7 @@ func syncDir(dir string) error {
 // Remove takes the spec at path away, and a directory of Linux-VServer's in its place,
 // and what a killed Write left beside it. One that is not there is no error.
 func Remove(path string) error {
-	if err := errors.Join(removeIfThere(beside(path)), removeOld(path), removeIfThere(path)); err != nil {
+	if err := errors.Join(file.Forget(beside(path)), removeOld(path), file.Forget(path)); err != nil {
 		return err
 	}
 	err := syncDir(filepath.Dir(path))

@@ -116,7 +116,7 @@ func Lock(dirs guest.Dirs) (unlock func(), err error) {
 // Listen makes vserverd's socket anew. The caller holds the Lock and knows that
 // nobody listens.
 func Listen(dirs guest.Dirs) (fd int, err error) {
-	if err := os.Remove(dirs.Socket()); err != nil && !errors.Is(err, os.ErrNotExist) {
+	if err := file.Forget(dirs.Socket()); err != nil {
 		return -1, err
 	}
 	return seqpacket.Listen(dirs.Socket(), backlog)

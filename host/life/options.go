@@ -31,14 +31,15 @@ type StartOptions struct {
 
 // rescued is a spec with the command in the place of its init.
 func (o *StartOptions) rescued(spec *guest.Spec) {
+	command := o.Rescue
 	if o.visitor != nil {
-		spec.Init = guest.Init{Style: guest.InitCommand, Command: []string{"/"}, Environment: spec.Init.Environment, StopTimeout: spec.Init.StopTimeout}
-		spec.Console.Type, spec.Restart = guest.ConsoleNone, guest.RestartNever
+		command = []string{"/"}
+		spec.Console.Type = guest.ConsoleNone
 	}
-	if len(o.Rescue) == 0 {
+	if len(command) == 0 {
 		return
 	}
-	spec.Init = guest.Init{Style: guest.InitCommand, Command: o.Rescue, Environment: spec.Init.Environment, StopTimeout: spec.Init.StopTimeout}
+	spec.Init = guest.Init{Style: guest.InitCommand, Command: command, Environment: spec.Init.Environment, StopTimeout: spec.Init.StopTimeout}
 	if o.RescueInit {
 		spec.Init.Style = guest.InitPlain
 	}

@@ -36,8 +36,10 @@ func Start(ctx context.Context, d guest.Dirs, n guest.Name, o StartOptions) (*Ru
 		return nil, err
 	}
 	defer unlock()
-	if _, may, err := state.Again(d, n); o.Again && err == nil && !may {
-		return nil, guest.ErrStopped
+	if o.Again {
+		if _, may, err := state.Again(d, n); err == nil && !may {
+			return nil, guest.ErrStopped
+		}
 	}
 	spec, err := enrolled(d, n)
 	if err != nil {

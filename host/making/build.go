@@ -226,13 +226,14 @@ func (b *builder) plain(ctx context.Context) error {
 	return layer.Shift{To: b.full.FirstID()}.Run(ctx, d)
 }
 
-// make fills dir with files of ids from 0, takes away what would make two guests one
-// (they get their own), and masks what no guest has a use for.
+// make fills dir with files of ids from 0, takes away what would make two guests one (they
+// get their own) unless they are one particular system's, and masks what no guest has a
+// use for: in the tree of an image once for all guests upon it.
 func (b *builder) make(ctx context.Context, dir string) error {
 	if b.src.Image != "" {
 		return b.copyImage(ctx, dir)
 	}
-	if err := b.src.Fill(ctx, dir, b.say); err != nil || b.src.Moves {
+	if err := b.src.Fill(ctx, dir, b.say); err != nil {
 		return err
 	}
 	r, err := layer.Open(dir, nil, 0)
@@ -240,7 +241,10 @@ func (b *builder) make(ctx context.Context, dir string) error {
 		return err
 	}
 	defer r.Close()
-	return errors.Join(identity.Strip(r), identity.Masks(r))
+	if !b.src.Moves {
+		err = identity.Strip(r)
+	}
+	return errors.Join(err, identity.Masks(r))
 }
 
 // image gives the name of the image with the guest's files, which is made unless the

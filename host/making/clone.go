@@ -70,7 +70,7 @@ func clone(ctx context.Context, d guest.Dirs, from, n guest.Name, change func(*g
 	if old.Userns == guest.UsernsNone && spec.Userns != old.Userns {
 		return fmt.Errorf("clone of %s: has no user namespace, and may have devices that this one must not: %w", from, guest.ErrInvalid)
 	}
-	spec.Root.Path, spec.Root.IDMap, spec.Root.Device = "", false, ""
+	spec.Root.Unplace()
 	b := &builder{
 		dirs: d, n: n, spec: &spec, o: o.BuildOptions, say: build.Lines(o.Progress),
 		src: build.Source{Method: "clone", Moves: true},

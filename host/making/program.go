@@ -9,8 +9,6 @@ import (
 
 	"vserver/build"
 	"vserver/guest"
-	"vserver/identity"
-	"vserver/layer"
 	"vserver/pool"
 )
 
@@ -45,24 +43,10 @@ func MetaOf(ctx context.Context, src build.Source) (pool.Meta, error) {
 func FillImage(ctx context.Context, src build.Source, dir string, m pool.Meta, say build.Progress) error {
 	b := &builder{src: src, say: say}
 	err := b.make(ctx, dir)
-	if err == nil && src.Moves {
-		err = masked(dir)
-	}
 	if says := programOf(src); says != nil && m.Program != nil {
 		*m.Program = *says
 	}
 	return err
-}
-
-// masked masks in the tree of an image, once for all guests upon it, what each would be
-// masked for else. make does so unless the tree is one particular system's.
-func masked(dir string) error {
-	r, err := layer.Open(dir, nil, 0)
-	if err != nil {
-		return err
-	}
-	defer r.Close()
-	return identity.Masks(r)
 }
 
 // adopt makes what a tree's maker wants run in it the guest's command, when the tree has

@@ -85,7 +85,7 @@ func (p *packing) release() {
 // label finds out what is to be sent.
 func (p *packing) label(ctx context.Context) error {
 	spec := p.state.Spec
-	spec.Root.Path, spec.Root.IDMap, spec.Root.Device = "", false, ""
+	spec.Root.Unplace()
 	full := spec.WithDefaults(p.n)
 	if err := p.images(ctx, &spec); err != nil {
 		return err

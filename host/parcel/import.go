@@ -111,7 +111,7 @@ func (u *unpacking) settings() error {
 	if u.o.NoAddresses {
 		spec.Network.Addresses = nil
 	}
-	spec.Root.Path, spec.Root.IDMap, spec.Root.Device = "", false, ""
+	spec.Root.Unplace()
 	if asks := Asks(spec); len(asks) > 0 && !u.o.Trust {
 		return fault.Hint(fmt.Errorf("its settings ask for more of this host than a new guest has: %s: %w", asks, guest.ErrInvalid),
 			"vserver import --trust, if you trust who wrote the stream")

@@ -24,6 +24,7 @@ import (
 	"vserver/guest"
 	"vserver/host/state"
 	"vserver/kernel/cgroup"
+	"vserver/kernel/file"
 )
 
 // Pause is the time between two rounds.
@@ -203,9 +204,4 @@ func Taken(d guest.Dirs, n guest.Name) guest.Bytes {
 }
 
 // Forget is for the end of a guest.
-func Forget(d guest.Dirs, n guest.Name) error {
-	if err := os.Remove(note(d, n)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	return nil
-}
+func Forget(d guest.Dirs, n guest.Name) error { return file.Forget(note(d, n)) }

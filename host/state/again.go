@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"vserver/guest"
+	"vserver/kernel/file"
 )
 
 // againPath is the file that stands while vserverd may start a guest again that ended by
@@ -46,9 +47,4 @@ func Again(d guest.Dirs, n guest.Name) (at time.Time, may bool, err error) {
 }
 
 // ForgetAgain keeps vserverd from starting the guest again.
-func ForgetAgain(d guest.Dirs, n guest.Name) error {
-	if err := os.Remove(againPath(d, n)); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
+func ForgetAgain(d guest.Dirs, n guest.Name) error { return file.Forget(againPath(d, n)) }

@@ -260,9 +260,4 @@ func (n *Note) Replace(path string) error {
 }
 
 // RemoveNote removes the note at path, if there is one.
-func RemoveNote(path string) error {
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
+func RemoveNote(path string) error { return file.Forget(path) }

@@ -43,13 +43,7 @@ func NoteView(d guest.Dirs, n guest.Name, v View) error {
 }
 
 // ForgetView removes the note.
-func ForgetView(d guest.Dirs, n guest.Name) error {
-	err := os.Remove(viewPath(d, n))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
+func ForgetView(d guest.Dirs, n guest.Name) error { return file.Forget(viewPath(d, n)) }
 
 // Mounted tells where the files of a guest are mounted; nil when they are not. What the
 // note says counts only if the kernel has such a mount, in whatever mount namespace.
@@ -107,10 +101,12 @@ func (v *View) Taken(n guest.Name) error {
 	case v.Process != 0:
 		return fault.Hint(fmt.Errorf("is mounted at %s in the mount namespace of process %d: %w", v.Dir, v.Process, guest.ErrBusy),
 			fmt.Sprintf("nsenter -t %d -m vserver %s umount", v.Process, n))
-	case v.Writable:
-		return fault.Hint(fmt.Errorf("is mounted at %s to be written: %w", v.Dir, guest.ErrBusy), "vserver "+string(n)+" umount")
 	}
-	return fault.Hint(fmt.Errorf("is mounted at %s: %w", v.Dir, guest.ErrBusy), "vserver "+string(n)+" umount")
+	at := v.Dir
+	if v.Writable {
+		at += " to be written"
+	}
+	return fault.Hint(fmt.Errorf("is mounted at %s: %w", at, guest.ErrBusy), "vserver "+string(n)+" umount")
 }
 
 // unmounted refuses a guest, which does not run, whose files are mounted to be written. The

@@ -209,16 +209,10 @@ func (w *work) move(ctx context.Context, s *unify.Store, x *exclude.List) error 
 	if err = errors.Join(err, b.Close()); err != nil {
 		return err
 	}
-	in, err := file.OpenDir(l.Dir(w.dirs))
-	if err != nil {
+	if err := w.one(ctx, s, l); err != nil {
 		return err
 	}
-	defer in.Close()
-	w.out.Report, err = s.Tree(ctx, in, "upper", false, w.tell())
-	if err == nil {
-		err = w.frozen(ctx, s, l)
-	}
-	if err != nil {
+	if err := w.frozen(ctx, s, l); err != nil {
 		return err
 	}
 	return w.undue()
@@ -334,12 +328,7 @@ func (w *work) remember(seen map[unify.Seen]bool) error {
 // due is the mark of a guest whose files are to be unified when it is stopped.
 func due(d guest.Dirs, n guest.Name) string { return filepath.Join(d.Guest(n), ".unify") }
 
-func (w *work) undue() error {
-	if err := os.Remove(due(w.dirs, w.name)); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
-}
+func (w *work) undue() error { return file.Forget(due(w.dirs, w.name)) }
 
 // Stopped unifies the files of a guest that was stopped, if that was put off. When
 // something else uses them by now, such as another start, it stays put off.

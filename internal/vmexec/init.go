@@ -11,6 +11,8 @@ import (
 	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"vserver/kernel/proc"
 )
 
 // initMain is process 1 of the machine: it sets up, runs the test, reports, and ends
@@ -204,11 +206,11 @@ func runTest(j job) (int, error) {
 		case errors.Is(err, unix.EINTR):
 		case err != nil:
 			return 0, fmt.Errorf("wait: %w", err)
-		case pid == c.Process.Pid && status.Signaled():
-			fmt.Fprintf(out, "vmexec: the test was killed by %v\n", status.Signal())
-			return 128 + int(status.Signal()), drain(out)
 		case pid == c.Process.Pid:
-			return status.ExitStatus(), drain(out)
+			if status.Signaled() {
+				fmt.Fprintf(out, "vmexec: the test was killed by %v\n", status.Signal())
+			}
+			return proc.ExitCode(syscall.WaitStatus(status)), drain(out)
 		}
 	}
 }

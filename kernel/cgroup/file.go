@@ -29,24 +29,9 @@ func (f *File) Close() error { return unix.Close(f.fd) }
 // Read gives what the file says now, without the newline at its end. It lies in buf when
 // that has room for it. The error is unix.ENODEV when the group was removed.
 func (f *File) Read(buf []byte) ([]byte, error) {
-	buf = buf[:0]
-	for {
-		if len(buf) == cap(buf) {
-			buf = append(buf, 0)[:len(buf)]
-		}
-		var n int
-		err := retry(func() (err error) {
-			n, err = unix.Pread(f.fd, buf[len(buf):cap(buf)], int64(len(buf)))
-			return err
-		})
-		if err != nil {
-			return nil, f.of.fail("read", f.name, err)
-		}
-		first := len(buf) == 0
-		buf = buf[:len(buf)+n]
-		// As in readAll: with half of the room free this is the end.
-		if n == 0 || first && n < cap(buf)/2 {
-			return bytes.TrimRight(buf, "\n"), nil
-		}
+	text, err := readAll(f.fd, buf[:0])
+	if err != nil {
+		return nil, f.of.fail("read", f.name, err)
 	}
+	return bytes.TrimRight(text, "\n"), nil
 }

@@ -122,7 +122,7 @@ func readAt(dir int, file string) ([]byte, error) {
 	return readAll(fd, make([]byte, 0, room))
 }
 
-// readAll appends to buf what is left to be read from fd.
+// readAll appends to buf, which is empty, what there is to be read from fd.
 func readAll(fd int, buf []byte) ([]byte, error) {
 	for {
 		if len(buf) == cap(buf) {
@@ -130,7 +130,7 @@ func readAll(fd int, buf []byte) ([]byte, error) {
 		}
 		var n int
 		err := retry(func() (err error) {
-			n, err = unix.Read(fd, buf[len(buf):cap(buf)])
+			n, err = unix.Pread(fd, buf[len(buf):cap(buf)], int64(len(buf)))
 			return err
 		})
 		if err != nil {

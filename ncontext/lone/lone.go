@@ -209,10 +209,7 @@ func (x *Context) drop() error {
 	} else if !errors.Is(err, guest.ErrNotFound) {
 		errs = append(errs, err)
 	}
-	if err := os.Remove(x.note()); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		errs = append(errs, err)
-	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, file.Forget(x.note()))...)
 }
 
 // sweep ends the contexts that nobody is in.

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"github.com/vishvananda/netns"
 
 	"vserver/guest"
+	"vserver/kernel/file"
 	"vserver/ncontext/dhcp"
 	"vserver/ncontext/private/announce"
 	"vserver/ncontext/private/held"
@@ -35,10 +35,7 @@ func (u *up) tell() error {
 	path := attended(u.Dirs, u.Name)
 	onlink := slices.ContainsFunc(u.addrs, func(a addr) bool { return a.onlink != 0 })
 	if !u.net.DHCP && !onlink {
-		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		return nil
+		return file.Forget(path)
 	}
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
