@@ -7,12 +7,14 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/internal/need"
 	"vserver/quota/sized"
+	"vserver/stack"
 )
 
 // device gives a block device of a size on which nothing is.
@@ -74,9 +76,6 @@ func TestDevice(t *testing.T) {
 	}
 	w.sh(n, "echo second >/mine")
 	w.stop(n)
-	if _, err := Rollback(ctx, w.Host, n, "one"); !errors.Is(err, guest.ErrUnsupported) || fault.HintOf(err) == "" {
-		t.Errorf("rollback: %v", err)
-	}
 	if err := w.Clone(ctx, n, "web3", nil, CloneOptions{Snapshot: "one"}); err != nil {
 		t.Fatal(err)
 	}
@@ -105,6 +104,52 @@ func TestDevice(t *testing.T) {
 		if err := w.Delete(ctx, g, DeleteOptions{}); err != nil {
 			t.Error(err)
 		}
+	}
+}
+
+// A guest becomes what it was on its device, which has all of its own files then, too. One that
+// is too small for both is what it was.
+func TestDeviceRollback(t *testing.T) {
+	w := newWorld(t)
+	need.Command(t, "mkfs.ext4")
+	need.Command(t, "blkid")
+	n, ctx := guest.Name("web1"), t.Context()
+	if err := w.onDevice(n, device(t, 64*mebi)); err != nil {
+		t.Fatal(err)
+	}
+	w.start(n)
+	w.sh(n, "echo first >/mine; ln /mine /also; head -c 26000000 /dev/urandom >/big; rm /etc/hostname")
+	w.stop(n)
+	if _, err := TakeSnapshot(ctx, w.Host, n, "one"); err != nil {
+		t.Fatal(err)
+	}
+	w.start(n)
+	w.sh(n, "echo second >/mine; rm -r /big /home; head -c 36000000 /dev/zero >/zeros")
+	w.stop(n)
+	_, err := Rollback(ctx, w.Host, n, "one")
+	if !errors.Is(err, syscall.ENOSPC) || fault.HintOf(err) == "" {
+		t.Errorf("a device that is too small: %v", err)
+	}
+	w.start(n)
+	if out, _ := w.sh(n, "cat /mine; ls -d /big /home /zeros /.fresh 2>/dev/null; rm /zeros"); out != "second\n/zeros\n" {
+		t.Errorf("what it was: %q", out)
+	}
+	w.stop(n)
+	for range 2 {
+		if _, err := Rollback(ctx, w.Host, n, "one"); err != nil {
+			t.Fatal(err)
+		}
+		w.start(n)
+		if out, _ := w.sh(n, "cat /mine; ls -d /also /big /home; stat -c %h /mine; echo third >/mine"); out != "first\n/also\n/big\n/home\n2\n" {
+			t.Errorf("taken back: %q", out)
+		}
+		w.stop(n)
+	}
+	if layers, err := stack.Read(w.Dirs.Guest(n)); err != nil || len(layers) > 0 {
+		t.Errorf("it lies on %v, %v", layers, err)
+	}
+	if err := w.Delete(ctx, n, DeleteOptions{}); err != nil {
+		t.Error(err)
 	}
 }
 

@@ -77,10 +77,19 @@ func (m *merging) merge(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if err := combine(ctx, m.dirs, m.oldest, own, to, m.new.Base); err != nil {
+		return err
+	}
+	return settle(to)
+}
+
+// combine makes in the directory to, whose ids begin at base, the trees of these names of what
+// some layers, topmost first, show together.
+func combine(ctx context.Context, d guest.Dirs, layers []stack.Layer, own []string, to string, base uint32) error {
 	for _, name := range own {
 		var trees []layer.Tree
-		for _, l := range m.oldest {
-			tree := filepath.Join(l.Dir(m.dirs), name)
+		for _, l := range layers {
+			tree := filepath.Join(l.Dir(d), name)
 			if there, err := file.Exists(tree); err != nil {
 				return err
 			} else if there {
@@ -90,11 +99,11 @@ func (m *merging) merge(ctx context.Context) error {
 		if len(trees) == 0 {
 			continue
 		}
-		if err := mergeInto(ctx, trees, filepath.Join(to, name), m.new.Base); err != nil {
+		if err := mergeInto(ctx, trees, filepath.Join(to, name), base); err != nil {
 			return err
 		}
 	}
-	return settle(to)
+	return nil
 }
 
 func mergeInto(ctx context.Context, trees []layer.Tree, at string, base uint32) error {

@@ -67,11 +67,11 @@ func Become(ctx context.Context, d guest.Dirs, n guest.Name, op string, bring []
 }
 
 func (t *taking) become(ctx context.Context, op string, bring []step.Step, s *stack.Snapshot) error {
-	if dev := t.spec.Root.Device; dev != "" {
-		return fault.Hint(fmt.Errorf("the guest's own files are on %s (root.device), where only what is there can be: %w", dev, guest.ErrUnsupported),
-			"`vserver clone "+string(t.n)+" NEW --snapshot NAME` makes a guest of it; snapshots of the device's own are taken back by its own tools")
+	steps := t.restoring
+	if t.spec.Root.Device != "" {
+		steps = t.renewing
 	}
-	err := step.Run(ctx, op, append(bring, t.restoring(s)...))
+	err := step.Run(ctx, op, append(bring, steps(s)...))
 	t.release()
 	return errors.Join(err, stack.Sweep(t.dirs))
 }

@@ -208,7 +208,7 @@ func At(dir string) (at string, release func() error, err error) {
 }
 
 // Sweep removes an image that somebody was killed over, and trees that a whole one has
-// taken the place of. The guest does not run.
+// taken the place of, and finishes what Renew had begun. The guest does not run.
 func Sweep(dir string) error {
 	err := os.Remove(making(dir))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -223,12 +223,12 @@ func Sweep(dir string) error {
 		return err
 	}
 	defer d.Close()
-	for _, tree := range []string{"upper", "work", "shared"} {
+	for _, tree := range trees {
 		if err := d.RemoveAll(tree); err != nil {
 			return err
 		}
 	}
-	return nil
+	return renewed(dir)
 }
 
 // Refuse refuses what cannot be done with files in an image.

@@ -99,3 +99,71 @@ func TestMake(t *testing.T) {
 		t.Errorf("no image: %v", err)
 	}
 }
+
+// Trees become others whole, or stay; who was killed over it is finished by Sweep.
+func TestRenew(t *testing.T) {
+	dir := made(t, 64<<20, 0)
+	at := func(do func(root string) error) {
+		t.Helper()
+		d, err := Open(dir)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := errors.Join(do(d.Path()), d.Close()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	fill := func(text string) func(string) error {
+		return func(root string) error {
+			var errs []error
+			for _, tree := range trees {
+				errs = append(errs, os.MkdirAll(filepath.Join(root, tree), 0o755), os.WriteFile(filepath.Join(root, tree, "x"), []byte(text), 0o644))
+			}
+			return errors.Join(errs...)
+		}
+	}
+	has := func(want string) {
+		t.Helper()
+		at(func(root string) error {
+			for _, tree := range trees {
+				if text, err := os.ReadFile(filepath.Join(root, tree, "x")); string(text) != want {
+					t.Errorf("%s: %q, not %q: %v", tree, text, want, err)
+				}
+			}
+			if names, err := os.ReadDir(root); len(names) != len(trees)+1 { // and lost+found
+				t.Errorf("left: %v %v", names, err)
+			}
+			return nil
+		})
+		if _, err := os.Stat(renewal(dir)); !errors.Is(err, fs.ErrNotExist) {
+			t.Errorf("the mark: %v", err)
+		}
+	}
+	at(fill("first"))
+	boom := errors.New("boom")
+	err := Renew(dir, func(at string) error { return errors.Join(fill("half")(at), boom) })
+	if !errors.Is(err, boom) || Sweep(dir) != nil {
+		t.Errorf("a fill that fails: %v", err)
+	}
+	has("first")
+	if err := Renew(dir, fill("second")); err != nil {
+		t.Error(err)
+	}
+	has("second")
+	killed := func(left func(root string) error) {
+		t.Helper()
+		at(left)
+		if err := errors.Join(note(dir), Sweep(dir)); err != nil {
+			t.Error(err)
+		}
+	}
+	killed(func(root string) error { return fill("half")(filepath.Join(root, fresh)) })
+	has("second")
+	killed(func(root string) error { return fill("third")(filepath.Join(root, coming)) })
+	has("third")
+	killed(func(root string) error {
+		err := fill("fourth")(filepath.Join(root, coming))
+		return errors.Join(err, os.RemoveAll(filepath.Join(root, "upper")), os.Rename(filepath.Join(root, coming, "upper"), filepath.Join(root, "upper")))
+	})
+	has("fourth")
+}
