@@ -179,11 +179,7 @@ func (c *call) change(n guest.Name, a attributes) error {
 	if len(changes) == 0 {
 		return nil
 	}
-	done, err := c.host.Set(n, changes)
-	if err == nil && len(done.Restart) > 0 {
-		fmt.Fprintf(c.err, "%s: %s: %s: from the next start on\n", c.name, n, strings.Join(done.Restart, ", "))
-	}
-	return err
+	return c.write(n, changes...)
 }
 
 // replace puts a word in the place of one that says the same or its contrary.

@@ -27,13 +27,14 @@ func ofContexts() []tool {
 Shows or changes what a context may do. Of a guest it changes the spec, which counts
 from the next start. Without --xid it is what the command behind -- may do.`,
 			make: newVattribute, failed: 1, misused: 255},
-		{name: "vdevmap", make: gone("no device map of a context on a stock kernel",
-			"a guest's devices stand in its spec: `vserver edit --help`"), raw: true},
+		{name: "vdevmap", usage: "--xid X --set|--unset [--open] [--create] --device DEVICE", about: `
+Gives a guest a device of the host's, or takes it: rights.devices of its spec.`, make: newVdevmap, failed: 255, misused: 255},
 		{name: "vlimit", usage: "[-nd] [--xid X] [-a] [[-MSH] --RESOURCE N]... [-- COMMAND [ARG...]]", about: `
 Limits a context or guest until it ends, or the command behind --. Those of processes
 and of memory are a context's; the others are of each process of the command.`, make: newVlimit, failed: 255, misused: 255},
-		{name: "vmemctrl", make: gone("no badness of a context on a stock kernel",
-			"a guest has `vserver set NAME limits.oom_score_adj=N`, a process /proc/PID/oom_score_adj"), raw: true},
+		{name: "vmemctrl", usage: "--get|--set --badness N [--xid X] [-- COMMAND [ARG...]]", about: `
+Shows or sets how soon the processes of a context or guest are killed for want of memory,
+until it ends; of a guest limits.oom_score_adj says it for good.`, make: newVmemctrl, failed: 255, misused: 255},
 		{name: "vnamespace", usage: "--new|--enter X|--set [-- COMMAND [ARG...]]", about: "Runs a command in a mount space of its own, or of a context.",
 			make: newVnamespace, failed: 255, misused: 255},
 		{name: "vsched", usage: "[--xid X] [--fill-rate N --interval N] [OPTION...] [-- COMMAND [ARG...]]", about: `

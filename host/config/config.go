@@ -34,23 +34,30 @@ type Change struct {
 // value of the key with its default filled in, a single one bare, lists and sections
 // as YAML.
 func Get(d guest.Dirs, n guest.Name, key string) (string, error) {
+	text, err := wanted(d, n)
+	if err != nil || key == "" {
+		return strings.TrimSuffix(string(text), "\n"), err
+	}
+	spec, err := settings.Parse(d.Spec(n), text)
+	if err != nil {
+		return "", err
+	}
+	full := spec.WithDefaults(n)
+	return settings.Get(&full, key)
+}
+
+// wanted is the text of a guest's spec, or what its directory of Linux-VServer's would be
+// as one.
+func wanted(d guest.Dirs, n guest.Name) ([]byte, error) {
 	path := d.Spec(n)
 	text, err := store.Read(path)
 	if errors.Is(err, guest.ErrNotFound) && store.Old(path) {
 		text, err = store.Rendered(d, n)
 	}
 	if errors.Is(err, guest.ErrNotFound) {
-		return "", guest.ErrNotFound
+		err = guest.ErrNotFound
 	}
-	if err != nil || key == "" {
-		return strings.TrimSuffix(string(text), "\n"), err
-	}
-	spec, err := settings.Parse(path, text)
-	if err != nil {
-		return "", err
-	}
-	full := spec.WithDefaults(n)
-	return settings.Get(&full, key)
+	return text, err
 }
 
 // Set makes the changes "key=value", "key=" (back to the default), "key+=item" and

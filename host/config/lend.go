@@ -8,7 +8,6 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/host/state"
-	"vserver/store"
 	"vserver/store/settings"
 )
 
@@ -21,10 +20,7 @@ func Lend(d guest.Dirs, n guest.Name, changes []string) error {
 	}
 	defer unlock()
 	path := d.Spec(n)
-	text, err := store.Read(path)
-	if errors.Is(err, guest.ErrNotFound) {
-		return guest.ErrNotFound
-	}
+	text, err := wanted(d, n)
 	if err != nil {
 		return err
 	}

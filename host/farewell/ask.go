@@ -44,6 +44,7 @@ type Farewell struct {
 type way struct {
 	command []string
 	perhaps bool // it need not be there
+	env     []string
 	signal  syscall.Signal
 }
 
@@ -62,7 +63,9 @@ func ways(init *guest.Init, was *state.Note) []way {
 		list = append(list, way{signal: syscall.Signal(init.StopSignal)})
 	case was.Style == guest.InitSysv:
 		for i, dir := range strings.Split(guest.RunlevelScripts, ":") {
-			list = append(list, way{command: []string{dir + "/rc", init.RunlevelStop}, perhaps: i == 0})
+			// Debian's stops nothing without the level it comes from.
+			env := []string{"PREVLEVEL=" + init.Runlevel, "RUNLEVEL=" + init.RunlevelStop}
+			list = append(list, way{command: []string{dir + "/rc", init.RunlevelStop}, perhaps: i == 0, env: env})
 		}
 	case was.Style == guest.InitCommand:
 		list = append(list, way{signal: syscall.SIGTERM})
@@ -95,7 +98,7 @@ func (f *Farewell) ask(ctx context.Context) error {
 			}
 			return err
 		}
-		err := f.askBy(ctx, w.command)
+		err := f.askBy(ctx, w)
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -109,7 +112,8 @@ func (f *Farewell) ask(ctx context.Context) error {
 
 // askBy has a command of the guest's do it, and comes back when that was executed. One
 // that hangs ends with the guest.
-func (f *Farewell) askBy(ctx context.Context, cmd []string) error {
+func (f *Farewell) askBy(ctx context.Context, w way) error {
+	cmd := w.command
 	begun, ended := make(chan struct{}), make(chan error, 1)
 	go func() {
 		null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
@@ -118,7 +122,7 @@ func (f *Farewell) askBy(ctx context.Context, cmd []string) error {
 			return
 		}
 		defer null.Close()
-		c := inside.Command{Args: cmd, Stdin: null, Stdout: null, Stderr: null, Ours: true, Begun: func() { close(begun) }}
+		c := inside.Command{Args: cmd, Env: w.env, Stdin: null, Stdout: null, Stderr: null, Ours: true, Begun: func() { close(begun) }}
 		code, err := inside.Exec(ctx, f.Dirs, f.Name, c)
 		if err == nil && code != 0 {
 			err = fmt.Errorf("%q ended with code %d", strings.Join(cmd, " "), code)

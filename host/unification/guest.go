@@ -253,7 +253,7 @@ func (w *work) survey(ctx context.Context, s *unify.Store, x *exclude.List) erro
 // reflink gives files the blocks of equal ones, or leaves it for the guest's stop.
 func (w *work) reflink(ctx context.Context, s *unify.Store, x *exclude.List, running bool) error {
 	w.out.Way = Reflinked
-	can, err := unify.Reflinks(w.dirs.Pool(), w.dirs.Guest(w.name))
+	can, err := unify.Reflinks(w.dirs.Pool(), filepath.Dir(w.tree()))
 	if err != nil {
 		return err
 	}
@@ -322,7 +322,11 @@ func (w *work) remember(seen map[unify.Seen]bool) error {
 	for s := range seen {
 		fmt.Fprintln(&b, s.Ino, s.Ctime, s.Size)
 	}
-	return os.WriteFile(w.memory(), []byte(b.String()), 0o600)
+	err := os.WriteFile(w.memory(), []byte(b.String()), 0o600)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // a tree of Linux-VServer's, which has nothing there
+	}
+	return err
 }
 
 // due is the mark of a guest whose files are to be unified when it is stopped.

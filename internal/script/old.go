@@ -103,7 +103,7 @@ func oldFiles(n string) []oldFile {
 	case "sysv1":
 		return append(list,
 			oldFile{"context", "40002\n"}, oldFile{"/var/run/daemon.pid", "12\n"}, oldFile{"apps/init/killseq", "15\n1\n9\n"},
-			oldFile{"/etc/rc.d/rc", "#!/bin/sh\necho rc $1 >>/root/rc.log\ncase $1 in 3) sleep 1000 & ;; 6) kill -TERM -1;; esac\nexit 0\n"})
+			oldFile{"/etc/rc.d/rc", "#!/bin/sh\necho rc $1 $PREVLEVEL $RUNLEVEL >>/root/rc.log\ncase $1 in 3) sleep 1000 & ;; 6) kill -TERM -1;; esac\nexit 0\n"})
 	case "cmd1":
 		return append(list, oldFile{"apps/init/style", "\n"},
 			oldFile{"apps/init/cmd.start", "/bin/sh\n-c\necho up >/root/begun; sleep 1000\n"}, oldFile{"apps/init/cmd.stop", "/bin/sh\n-c\nkill -TERM -1\n"})
