@@ -5,9 +5,11 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/host"
 )
@@ -83,6 +85,9 @@ func (t *tool) takeIn(ctx context.Context, f importFlags, n guest.Name, file str
 	} else {
 		var err error
 		if in, err = os.Open(file); err != nil {
+			if _, bad := guest.ParseName(file); n == "" && bad == nil && !strings.Contains(file, ".") {
+				err = fault.Hint(err, "a name is followed by a file: vserver import "+file+" -")
+			}
 			return err
 		}
 		defer in.Close()

@@ -27,6 +27,7 @@ import (
 	"slices"
 	"time"
 
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/file"
 )
@@ -238,7 +239,11 @@ func (p *Pool) Remove(name string, referers []guest.Name) error {
 		return fmt.Errorf("image %s: is the root of %s: %w", name, referers[0], guest.ErrBusy)
 	}
 	if there, err := file.Exists(p.image(name)); !there || err != nil {
-		return fmt.Errorf("image %s: %w", name, cmp.Or(err, ErrNoImage))
+		err = fmt.Errorf("image %s: %w", name, cmp.Or(err, ErrNoImage))
+		if full, bad := p.Resolve(name); bad == nil { // what it means may be another tomorrow
+			err = fault.Hint(err, "vserver image delete "+full)
+		}
+		return err
 	}
 	if err := p.prepare(); err != nil {
 		return err
