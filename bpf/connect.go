@@ -246,6 +246,8 @@ func (t *text) looped() {
 	t.load(r1, r0, noteFlags)
 	t.add(ebpf.Or(r1, noteLooped))
 	t.store(r0, noteFlags, r1)
+	t.add(ebpf.Value(r1, t.Manifest)...)
+	t.put(r1, Looping, 1)
 	t.here(none)
 }
 

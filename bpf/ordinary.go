@@ -10,16 +10,10 @@ import "vserver/kernel/ebpf"
 // other. The addresses are at these offsets of a header of IPv4, and of one of IPv6.
 func (t *text) ordinary(own, other, own6, other6 int16, out bool) {
 	t.store8(fp, stackID, r0)
-	t.put8(fp, stackThen, 0)
-	t.put(fp, stackKey, 0)
-	t.lookup(t.Change, stackKey)
-	t.null(r0, "slow")
-	t.load8(r1, r0, 0)
-	t.store8(fp, stackThen, r1)
 	t.theAccount("slow")
 	t.load8(r1, r0, rememberedAt)
 	t.null(r1, "slow")
-	t.load8(r2, fp, stackThen)
+	t.change(r2)
 	t.add(ebpf.JumpIfReg(r1, ebpf.Differs, r2, "slow"))
 	t.load(r1, ctx, skbProtocol)
 	t.load(r2, ctx, skbData)
@@ -56,6 +50,19 @@ func (t *text) ordinary(own, other, own6, other6 int16, out bool) {
 	t.store8(r0, packets, r1)
 	t.jump("pass")
 	t.here("slow")
+	t.then()
+}
+
+// change is dst = what change is.
+func (t *text) change(dst ebpf.Register) {
+	t.add(ebpf.Value(dst, t.Change)...)
+	t.load8(dst, dst, 0)
+}
+
+// then notes on the stack what change is, before anything is looked up.
+func (t *text) then() {
+	t.change(r2)
+	t.store8(fp, stackThen, r2)
 }
 
 // theAccount is r0 = the account of the guest in stackID.

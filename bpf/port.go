@@ -198,10 +198,7 @@ func (t *text) crowded(six bool, real string) {
 func (t *text) service(park, other string) {
 	t.mov(r1, addr)
 	t.add(ebpf.Swap16(r1), ebpf.JumpIf(r1, ebpf.AtLeast, unprivileged, other))
-	t.put(fp, stackKey, 0)
-	t.lookup(t.Manifest, stackKey)
-	t.null(r0, other)
-	t.load(r1, r0, Steering)
+	t.manifest(r1, Steering)
 	t.is(r1, 0, other)
 	t.add(ebpf.Map(r1, t.Events)...)
 	t.set(r2, 0) // BPF_RB_AVAIL_DATA
@@ -238,8 +235,7 @@ func (t *text) marks(six bool) {
 	t.jump(mark)
 
 	t.here(parked)
-	t.lookup(t.Manifest, stackKey)
-	t.null(r0, t.refusal(syscall.ENOBUFS))
+	t.add(ebpf.Value(r0, t.Manifest)...)
 	t.put(r0, Parking, 1)
 	t.client(connecting)
 	t.put(r0, Connecting, 1)
@@ -281,9 +277,7 @@ func (t *text) ported() {
 	t.load(flags, entry, noteFlags)
 	t.add(ebpf.And32(flags, noteParked))
 	t.is(flags, 0, "pass")
-	t.put(fp, stackKey, 0)
-	t.lookup(t.Manifest, stackKey)
-	t.null(r0, t.refusal(syscall.ENOBUFS))
+	t.add(ebpf.Value(r0, t.Manifest)...)
 	t.load(flags, ctx, saType)
 	t.load(r1, r0, Steering)
 	t.isnt(r1, 0, steered)

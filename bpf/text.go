@@ -147,6 +147,10 @@ const Parking = ManifestSize - 8
 // was connected: what comes for such needs the hidden port written into it.
 const Connecting = ManifestSize - 12
 
+// Looping is the offset in the manifest of a u32 that is not 0 when a guest's first
+// address has stood for its loopback to a socket: only then is that to be looked for.
+const Looping = ManifestSize - 16
+
 // What the marks of parked sockets are under a mask: Parked those of sockets of UDP that
 // are not connected, Connected those of others. In the lower half is the port that was
 // asked for, in network order.
@@ -285,6 +289,12 @@ func (t *text) lookup(m int, key int32) {
 	t.add(ebpf.Map(r1, m)...)
 	t.stack(r2, key)
 	t.call(ebpf.MapLookup)
+}
+
+// manifest is dst = the word at this offset of the manifest.
+func (t *text) manifest(dst ebpf.Register, at int16) {
+	t.add(ebpf.Value(dst, t.Manifest)...)
+	t.load(dst, dst, at)
 }
 
 // null goes to a label when a pointer is none.

@@ -127,6 +127,15 @@ func Map(dst Register, fd int) []Instruction {
 	}
 }
 
+// Value is dst = the place of the one value of the array with descriptor fd, which no
+// look is taken for; it takes two instructions.
+func Value(dst Register, fd int) []Instruction {
+	return []Instruction{
+		{Op: unix.BPF_LD | unix.BPF_IMM | unix.BPF_DW, Dst: dst, Src: unix.BPF_PSEUDO_MAP_VALUE, Imm: int32(fd), Text: fmt.Sprintf("%v = value of map %d", dst, fd)},
+		{Text: "(its upper half)"},
+	}
+}
+
 // Call is R0 = helper(R1, ...).
 func Call(h Helper) Instruction {
 	return Instruction{Op: unix.BPF_JMP | unix.BPF_CALL, Imm: int32(h), Text: "call " + h.String()}

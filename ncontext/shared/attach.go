@@ -276,7 +276,7 @@ func (m *manifest) encode() []byte {
 	for _, w := range append(append([]uint32{m.layout, m.version, m.cpus}, m.maps...), m.programs...) {
 		b = binary.NativeEndian.AppendUint32(b, w)
 	}
-	return append(b, make([]byte, bpf.ManifestSize-len(b))...) // bpf.Steering among them: Steer sets it
+	return append(b, make([]byte, bpf.ManifestSize-len(b))...) // what programs and Steer note among them
 }
 
 // decode refuses a manifest of other maps than ours.

@@ -77,6 +77,21 @@ func (s *Set) install(others func() []uint64) error {
 	return nil
 }
 
+// writeManifest writes the manifest. What an earlier one tells of sockets stays; of
+// looping ones those before version 16 told nothing.
+func (s *Set) writeManifest(found bool) error {
+	key, value := make([]byte, 4), s.manifest.encode()
+	if found {
+		old := make([]byte, len(value))
+		if err := ebpf.Get(s.maps.Manifest, key, old); err != nil {
+			return err
+		}
+		copy(value[bpf.Looping:], old[bpf.Looping:])
+		value[bpf.Looping] = 1
+	}
+	return ebpf.Set(s.maps.Manifest, key, value)
+}
+
 // makeMaps opens the maps of the manifest, or makes new ones.
 func (s *Set) makeMaps(found bool) (err error) {
 	specs := bpf.Maps()
