@@ -28,6 +28,9 @@ const (
 	answerEver = 24 * time.Hour
 )
 
+// update is NFT_DYNSET_OP_UPDATE of linux/netfilter/nf_tables.h.
+const update = 1
+
 // Registers for what belongs to an answer: a key of the maps, and the hidden port.
 const (
 	regProtocol = regFirst
@@ -49,6 +52,7 @@ func answers(name string, address nft.Kind) nft.Set {
 func addConnected(b *nft.Batch) {
 	b.AddSet(answers(answers4, nft.IPv4()))
 	b.AddSet(answers(answers6, nft.IPv6()))
+	addRoom(b)
 	b.AddChain(connectedChain, &nft.Base{Type: "filter", Hook: nft.Input, Priority: srcnat + 300})
 	for _, six := range []bool{false, true} {
 		held := join(rule{&expr.Meta{Key: expr.MetaKeySKUID, Register: regFirst}}, notSyn())
@@ -60,6 +64,14 @@ func addConnected(b *nft.Batch) {
 		b.AddRule(connectedChain, "", answered(six, syscall.IPPROTO_UDP, summed(false), 0)...)
 		b.AddRule(connectedChain, "", failed(six)...)
 	}
+}
+
+// familyAnswers is for packets of a family, and its map.
+func familyAnswers(six bool) (rule, string) {
+	if six {
+		return ip6(), answers6
+	}
+	return ip4(), answers4
 }
 
 // transport loads from the header behind that of IP.
@@ -100,11 +112,8 @@ func tuple(six, answer bool) rule {
 // sent gives what a connected parked socket sends its port, and lets who gets it answer.
 // When there is no room for that, the mark stays.
 func sent(six bool, proto byte, which rule, keep time.Duration) rule {
-	const update = 1 // NFT_DYNSET_OP_UPDATE of linux/netfilter/nf_tables.h
-	family, name, checksum := ip4(), answers4, uint32(udpChecksum)
-	if six {
-		family, name = ip6(), answers6
-	}
+	family, name := familyAnswers(six)
+	checksum := uint32(udpChecksum)
 	if proto == syscall.IPPROTO_TCP {
 		checksum = tcpChecksum
 	}
@@ -114,10 +123,7 @@ func sent(six bool, proto byte, which rule, keep time.Duration) rule {
 
 // answered leads an answer to the hidden port. checksum is where that is, 0 for nowhere.
 func answered(six bool, proto byte, which rule, checksum uint32) rule {
-	family, name := ip4(), answers4
-	if six {
-		family, name = ip6(), answers6
-	}
+	family, name := familyAnswers(six)
 	return join(family, protocol(proto), which, tuple(six, true),
 		rule{&expr.Lookup{SourceRegister: regProtocol, SetName: name, DestRegister: regHidden, IsDestRegSet: true}}, writePort(regHidden, 2, checksum))
 }

@@ -58,7 +58,7 @@ func (s *Set) install(others func() []uint64) error {
 	if err != nil {
 		return err
 	}
-	if err := ebpf.Set(s.maps.Manifest, make([]byte, 4), s.manifest.encode()); err != nil {
+	if err := s.writeManifest(found); err != nil {
 		return err
 	}
 	for i, p := range bpf.Set() {
