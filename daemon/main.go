@@ -246,7 +246,7 @@ func frugal() {
 	// Two loops wait in the kernel, each with a processor of the runtime's that the monitor
 	// takes away from it only after a while; what they begin is not to wait for that.
 	runtime.GOMAXPROCS(4)
-	clock.Relax()
+	clock.Relax(10 * time.Millisecond) // as long as its own longest pause
 	room(0)
 }
 

@@ -75,14 +75,36 @@ func (g *Guest) readHeld(controller, file string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := h.files[file]
-	if f == nil {
-		if f, err = h.group.File(file); err != nil {
-			return nil, err
-		}
-		h.files[file] = f
+	f, err := h.file(file)
+	if err != nil {
+		return nil, err
 	}
 	return f.Read(g.m.room[:])
+}
+
+// file gives a file of the group. It stays open.
+func (h held) file(name string) (*cgroup.File, error) {
+	if f := h.files[name]; f != nil {
+		return f, nil
+	}
+	f, err := h.group.File(name)
+	if err == nil {
+		h.files[name] = f
+	}
+	return f, err
+}
+
+// pids gives the guest's processes.
+func (g *Guest) pids() ([]int, error) {
+	h, err := g.open("")
+	if err != nil {
+		return nil, err
+	}
+	list, err := h.file("cgroup.procs")
+	if err != nil {
+		return nil, err
+	}
+	return h.group.ProcsOf(list, g.m.room[:])
 }
 
 // number reads a file of the guest's group that holds one number, or "max".

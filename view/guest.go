@@ -19,8 +19,8 @@ import (
 const Fresh = 25 * time.Millisecond
 
 // tasksFresh is how long a count of tasks is, which takes 8 µs for each: who looks once a
-// second has them counted each other time.
-const tasksFresh = 1500 * time.Millisecond
+// second has them counted each third time, and the load average is not kept waiting.
+const tasksFresh = LoadEvery / 2
 
 // Machine is the host, as far as its guests' views need it. It is not for use by several
 // goroutines at once.
@@ -265,11 +265,7 @@ func (g *Guest) count(fresh time.Duration) (proc.Tasks, error) {
 	if now := time.Now(); now.Sub(g.counted) < fresh && now.After(g.counted) {
 		return g.tasks, nil
 	}
-	h, err := g.open("")
-	if err != nil {
-		return g.tasks, err
-	}
-	pids, err := h.group.Procs()
+	pids, err := g.pids()
 	if err != nil {
 		return g.tasks, err
 	}
@@ -282,7 +278,7 @@ func (g *Guest) count(fresh time.Duration) (proc.Tasks, error) {
 // Sample takes the guest's tasks into its load, for as many times LoadEvery as have
 // passed.
 func (g *Guest) Sample(times int) error {
-	tasks, err := g.count(LoadEvery / 2)
+	tasks, err := g.count(tasksFresh)
 	for range min(times, maxSamples) {
 		g.Load = g.Load.Next(tasks.Running + tasks.Blocked)
 	}

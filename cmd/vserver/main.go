@@ -7,6 +7,7 @@ package main
 import (
 	"os"
 	"path/filepath"
+	"time"
 
 	"vserver/cli"
 	"vserver/compat"
@@ -31,6 +32,6 @@ func main() {
 	if code, ok := compat.Main(filepath.Base(os.Args[0]), os.Args, guest.DefaultDirs(os.Getenv(cli.RootVar)), os.Stdout, os.Stderr); ok {
 		os.Exit(code)
 	}
-	clock.Relax()
+	clock.Relax(time.Millisecond)
 	os.Exit(cli.Main(os.Args))
 }

@@ -449,6 +449,9 @@ func TestFile(t *testing.T) {
 		if want := strconv.Itoa(cmd.Process.Pid); err != nil || string(text) != want {
 			t.Errorf("room for %d: %q, %v, want %s", room, text, err, want)
 		}
+		if pids, err := g.ProcsOf(f, make([]byte, room)); err != nil || !slices.Equal(pids, []int{cmd.Process.Pid}) {
+			t.Errorf("room for %d: processes %d, %v, want %d", room, pids, err, cmd.Process.Pid)
+		}
 	}
 	if err := g.Kill(); err != nil {
 		t.Fatal(err)

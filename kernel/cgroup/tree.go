@@ -26,13 +26,26 @@ const RemoveWait = 200 * time.Millisecond
 // numbers them, sorted, without those in the group ServerLeaf. One that moves
 // meanwhile may be missed.
 func (g *Group) Procs() ([]int, error) {
-	pids, err := procs(g.fd, nil, 0)
-	slices.Sort(pids)
-	return slices.Compact(pids), g.fail("read", "cgroup.procs", err)
+	text, err := readAt(g.fd, procsFile)
+	return g.procs(text, err)
 }
 
-func procs(dir int, pids []int, depth int) ([]int, error) {
-	text, err := readAt(dir, "cgroup.procs")
+// ProcsOf is Procs for who holds the group's cgroup.procs open. buf is for what it says.
+func (g *Group) ProcsOf(list *File, buf []byte) ([]int, error) {
+	text, err := readAll(list.fd, buf[:0])
+	return g.procs(text, err)
+}
+
+const procsFile = "cgroup.procs"
+
+func (g *Group) procs(text []byte, err error) ([]int, error) {
+	pids, err := procs(g.fd, text, err, nil, 0)
+	slices.Sort(pids)
+	return slices.Compact(pids), g.fail("read", procsFile, err)
+}
+
+// procs appends the processes of dir, of which cgroup.procs said text or err, and of the groups below it.
+func procs(dir int, text []byte, err error, pids []int, depth int) ([]int, error) {
 	switch err {
 	case nil:
 		pids = parsePids(text, pids)
@@ -47,7 +60,9 @@ func procs(dir int, pids []int, depth int) ([]int, error) {
 	}
 	err = children(dir, depth, func(child int, name string) (err error) {
 		if depth > 0 || name != ServerLeaf {
-			pids, err = procs(child, pids, depth+1)
+			text, err := readAt(child, procsFile)
+			pids, err = procs(child, text, err, pids, depth+1)
+			return err
 		}
 		return err
 	})

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"vserver/internal/need"
 )
@@ -31,7 +32,7 @@ func TestRelax(t *testing.T) {
 	if n, err := strconv.Atoi(threads[1].Name()); err != nil || n > os.Getpid()+near {
 		want = slack(threads[1].Name()) // others began meanwhile
 	}
-	Relax()
+	Relax(time.Millisecond)
 	if got := slack(threads[0].Name()); got != before {
 		t.Errorf("the main thread has %s ns, had %s", got, before)
 	}
