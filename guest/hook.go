@@ -1,5 +1,10 @@
 package guest
 
+import (
+	"path"
+	"strings"
+)
+
 // Hooks are programs of the host, run as root with the point's name and the guest's
 // name as arguments. One of a start that fails stops the start. A file that cannot be
 // executed is read by bash, as Linux-VServer had it.
@@ -12,6 +17,10 @@ type Hooks struct {
 	PostStop     []string `yaml:"post-stop" doc:"when nothing of the guest is left running"`
 	PostpostStop []string `yaml:"postpost-stop" doc:"last of all"`
 }
+
+// IsCommand tells whether a hook is a file of Linux-VServer's that says a command, as
+// apps/init/cmd.prepare, and no program itself.
+func IsCommand(hook string) bool { return strings.HasPrefix(path.Base(hook), "cmd.") }
 
 // Hook is what is run at one point of a guest's life.
 type Hook struct {

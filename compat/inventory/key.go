@@ -70,6 +70,8 @@ func besides(name string) [][2]string {
 		return [][2]string{{dir + "/setting", "kernel.shmmax"}, {dir + "/value", "1"}}
 	case name == "ncontext" || name == "tag":
 		return [][2]string{{"context", "40001"}}
+	case name == "apps/init/cmd.start-sync":
+		return [][2]string{{"apps/init/sync", ""}}
 	case dir == "ionice":
 		return [][2]string{{"ionice/class", "2"}}
 	}

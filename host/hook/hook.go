@@ -62,8 +62,8 @@ func (r Runner) Run(ctx context.Context, point string) error {
 		return nil
 	}
 	list, presets := *r.Spec.Hooks.At(point), r.presets(point)
-	if len(list) == 0 {
-		list, presets = presets, nil
+	if !slices.ContainsFunc(list, func(p string) bool { return !guest.IsCommand(p) }) {
+		list, presets = slices.Concat(list, presets), nil
 	}
 	for i := 0; i < len(list); i++ {
 		more, err := r.run(ctx, point, list[i])
@@ -113,6 +113,9 @@ func (r Runner) run(ctx context.Context, point, program string) (more bool, err 
 	}
 	ctx, cancel := context.WithTimeout(ctx, longest)
 	defer cancel()
+	if guest.IsCommand(program) {
+		return false, r.words(ctx, point, program)
+	}
 	if info.Mode()&0o111 == 0 {
 		r.complain(fmt.Errorf("hook %s %s: is not executable and read by a bash of its own: variables that it sets are lost (chmod +x)", point, program))
 		return r.source(ctx, point, program)
@@ -134,6 +137,19 @@ func foreign(info fs.FileInfo) error {
 		return fmt.Errorf("others than root may write it: %w", fs.ErrPermission)
 	}
 	return nil
+}
+
+// words runs the command that a file of Linux-VServer's says, a word in each line.
+func (r Runner) words(ctx context.Context, point, path string) error {
+	text, err := os.ReadFile(path)
+	argv := slices.DeleteFunc(strings.Split(string(text), "\n"), func(w string) bool { return w == "" || w[0] == '#' })
+	if err == nil && len(argv) > 0 {
+		err = r.command(ctx, point, argv[0], argv[1:]...).Run()
+	}
+	if err != nil {
+		err = fmt.Errorf("hook %s %s: %w", point, path, err)
+	}
+	return err
 }
 
 // source has bash read a script.

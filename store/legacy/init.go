@@ -2,6 +2,7 @@ package legacy
 
 import (
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -112,14 +113,30 @@ func (r *reader) commands(style string) {
 			s.Init.StopCommand, s.Init.StopSignal, s.Init.RunlevelStop = argv, 0, ""
 		})
 	}
-	for _, k := range []struct{ name, why, instead string }{
-		{"cmd.start-sync", "a start does not wait for the guest's services", "`vserver start NAME --wait-ready`, or a script post-start"},
-		{"cmd.stop-sync", "a stop waits for the end of the last process", "a script post-stop"},
-		{"cmd.prepare", "nothing is done in the guest's files before its init runs", "a script pre-start"},
-	} {
-		if argv, ok := r.argv(k.name); ok {
-			r.tell(Finding{Key: initDir + k.name, Value: strings.Join(argv, " "), Fate: Refused, Why: k.why, Instead: k.instead})
-		}
+	r.hostCommand("cmd.prepare", "pre-start", true)
+	r.hostCommand("cmd.start-sync", "post-start", r.has(initDir+"sync"))
+	if argv, ok := r.argv("cmd.stop-sync"); ok {
+		r.tell(Finding{Key: initDir + "cmd.stop-sync", Value: strings.Join(argv, " "), Fate: Passed,
+			Why: "was run where the kernel did not tell of a guest's end; a stop waits for its last process"})
+	}
+}
+
+// hostCommand reads a command that is run on the host, before the scripts of its point.
+func (r *reader) hostCommand(name, point string, wanted bool) {
+	key := initDir + name
+	argv, ok := r.lines(key)
+	f := Finding{Key: key, Value: strings.Join(argv, " "), To: "hooks." + point}
+	switch {
+	case !ok:
+	case len(argv) == 0:
+		r.tell(Finding{Key: key, Fate: Passed, Why: "is empty"})
+	case !wanted:
+		r.tell(Finding{Key: key, Value: f.Value, Fate: Passed, Why: "is run where there is apps/init/sync"})
+	default:
+		r.set(f, func(s *guest.Spec) {
+			list := s.Hooks.At(point)
+			*list = append(slices.Clone(*list), path.Join(r.base, r.dir, key))
+		})
 	}
 }
 
