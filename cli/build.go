@@ -27,7 +27,8 @@ type buildFlags struct {
 
 func newBuild(t *tool) *cobra.Command {
 	var f buildFlags
-	c := command("build NAME [OPTION...]", `
+	var c *cobra.Command
+	c = command("build NAME [OPTION...]", `
 Makes a guest and does not start it; otherwise as create. A build that fails or is
 killed leaves nothing behind. The options of Linux-VServer's build, with the method's
 own behind --, are understood for debootstrap, template, rsync, clone and skeleton.`, `
@@ -35,7 +36,10 @@ vserver build web1 -d trixie --ip 192.0.2.10/24
 vserver web2 build -m clone --from web1
 vserver web3 build -m debootstrap --context 40003 --interface eth0:192.0.2.12/24 -- -d bookworm`,
 		func(ctx context.Context, args []string) error {
-			_, err := t.make(ctx, f, args)
+			args, err := t.presetOptions(c.Flags(), args)
+			if err == nil {
+				_, err = t.make(ctx, f, args)
+			}
 			return err
 		})
 	f.flags(c)
@@ -111,6 +115,12 @@ func (t *tool) makeBy(ctx context.Context, f buildFlags, method string, n guest.
 		return t.host.Clone(ctx, from, n, f.change, host.CloneOptions{BuildOptions: o})
 	}
 	spec, err := f.spec()
+	if err == nil {
+		err = t.presetMounts(spec)
+	}
+	if err == nil && method == "debootstrap" && f.mirror == "" {
+		f.mirror, err = t.presetMirror(f.debian)
+	}
 	if err != nil {
 		return err
 	}

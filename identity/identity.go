@@ -34,16 +34,32 @@ type Identity struct {
 	KeepAccounts bool
 	// AuthorizedKeys are lines for root's authorized_keys; none leaves the file alone.
 	AuthorizedKeys []string
+	// Files are texts for files of /etc that are empty or not there.
+	Files map[string]string
 }
 
 // Apply writes everything, for a new guest.
 func (id Identity) Apply(r *layer.Root) error {
 	made := hostKeys(r)
 	for _, part := range []func(*layer.Root) error{
-		Strip, id.ApplyName, id.ApplyResolver, machineID, id.root, id.keys, logins, Masks, made,
+		Strip, id.files, id.ApplyName, id.ApplyResolver, machineID, id.root, id.keys, logins, Masks, made,
 	} {
 		if err := part(r); err != nil {
 			return fmt.Errorf("identity: %w", err)
+		}
+	}
+	return nil
+}
+
+// files writes those that are empty.
+func (id Identity) files(r *layer.Root) error {
+	for name, text := range id.Files {
+		at := "etc/" + name
+		if st, err := r.Stat(at); err != nil && !notThere(err) || err == nil && st.Size > 0 {
+			continue // or a directory, or no file that is ours to judge
+		}
+		if err := r.Write(at, []byte(text), 0o644, 0, 0); err != nil {
+			return err
 		}
 	}
 	return nil

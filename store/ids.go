@@ -28,7 +28,8 @@ type Record struct {
 const idsWait = 10 * time.Second
 
 // Reserve gives guest n its number and its range, and remembers them: after a power cut
-// nothing in d.Data that was made afterwards is there without the record. An XID of 0 becomes the lowest one from guest.AutoXID that is free; an
+// nothing in d.Data that was made afterwards is there without the record. An XID of 0 becomes the lowest one from guest.AutoXID, or from
+// .defaults/context.next, that is free; an
 // IDBase of 0 stays so where the number gives the range, and is found for a number
 // too high for that. Free is what no spec in d.Config, no record and no account of
 // the host has. It may be called again for the same guest; what another one has is
@@ -39,7 +40,11 @@ func Reserve(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
 		if err != nil {
 			return nil, err
 		}
-		return s.give(records, n, spec)
+		auto := spec.XID == 0
+		if records, err = s.give(records, n, spec); err == nil && auto {
+			err = countXID(d, spec.XID)
+		}
+		return records, err
 	})
 }
 
@@ -47,11 +52,15 @@ func Reserve(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
 type survey struct {
 	all   []Entry
 	taken []Range // accounts
+	first guest.XID
 }
 
 func newSurvey(d guest.Dirs) (s survey, err error) {
 	if s.all, err = All(d.Config); err == nil {
 		s.taken, err = Accounts(d.Etc)
+	}
+	if err == nil {
+		s.first, err = firstXID(d)
 	}
 	return s, err
 }
@@ -115,11 +124,12 @@ func NextXID(d guest.Dirs) (guest.XID, error) {
 type allocator struct {
 	byXID map[guest.XID]string // whose number
 	taken []Range
+	first guest.XID // the least that is given by itself
 }
 
 // allocator is for guest n.
 func (s *survey) allocator(n guest.Name, records []Record) *allocator {
-	a := &allocator{byXID: make(map[guest.XID]string), taken: slices.Clone(s.taken)}
+	a := &allocator{byXID: make(map[guest.XID]string), taken: slices.Clone(s.taken), first: s.first}
 	for _, r := range records {
 		if r.Name == n {
 			continue
@@ -147,7 +157,7 @@ func (s *survey) allocator(n guest.Name, records []Record) *allocator {
 func (a *allocator) pick(spec *guest.Spec) error {
 	auto := spec.XID == 0
 	if auto {
-		spec.XID = guest.AutoXID
+		spec.XID = a.first
 	}
 	for ; spec.XID <= guest.MaxXID; spec.XID++ {
 		if spec.IDBase == 0 && spec.Userns != guest.UsernsNone && spec.XID.IDBase() > guest.MaxIDBase {

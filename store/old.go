@@ -33,6 +33,12 @@ func Old(path string) bool {
 	return err == nil && !there && old(oldDir(path))
 }
 
+// Migrated is where the directory of a guest is kept that has a spec now. No guest can have
+// that directory's name.
+func Migrated(d guest.Dirs, n guest.Name) string {
+	return filepath.Join(d.Config, ".migrated", string(n))
+}
+
 // oldDir is the directory that stands in place of the spec at path.
 func oldDir(path string) string { return strings.TrimSuffix(path, suffix) }
 

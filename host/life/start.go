@@ -285,10 +285,14 @@ func (r *Run) writeNote(context.Context) error {
 			return err
 		}
 	}
-	return r.note(pid, began).Write(state.NotePath(r.dirs, r.name))
+	if err := r.note(pid, began).Write(state.NotePath(r.dirs, r.name)); err != nil || r.visit {
+		return err
+	}
+	return r.complain(state.PutRun(r.dirs, r.name, r.spec.XID))
 }
 
 func (r *Run) removeNote() error {
+	r.complain(state.TakeRun(r.dirs, r.name))
 	return errors.Join(state.RemoveNote(state.NotePath(r.dirs, r.name)), reclaim.Forget(r.dirs, r.name))
 }
 

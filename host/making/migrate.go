@@ -55,12 +55,6 @@ type migration struct {
 	aged bool // there is a directory to be kept aside
 }
 
-// aside is where the directory of a guest is kept that has a spec now. No guest can have
-// that directory's name.
-func aside(d guest.Dirs, n guest.Name) string {
-	return filepath.Join(d.Config, ".migrated", string(n))
-}
-
 // directory is where it was.
 func directory(d guest.Dirs, n guest.Name) string { return filepath.Join(d.Config, string(n)) }
 
@@ -116,7 +110,7 @@ func (m *migration) plan() (out Migration, err error) {
 			"vserver "+string(m.n)+" config")
 	}
 	if m.aged {
-		out.Aside = aside(m.dirs, m.n)
+		out.Aside = store.Migrated(m.dirs, m.n)
 	}
 	if m.o.Chown {
 		m.spec.Root.IDMap = false
@@ -147,7 +141,7 @@ func (m *migration) convert(out *Migration) error {
 	} else if err := store.Reserve(m.dirs, m.n, s); err != nil {
 		return err
 	}
-	was, now := directory(m.dirs, m.n)+"/", aside(m.dirs, m.n)+"/"
+	was, now := directory(m.dirs, m.n)+"/", store.Migrated(m.dirs, m.n)+"/"
 	for _, h := range s.Hooks.Points() {
 		for i, p := range h.Programs {
 			if rest, ok := strings.CutPrefix(p, was); ok {
@@ -177,7 +171,7 @@ func (m *migration) steps() (list []step.Step) {
 		}})
 	}
 	if m.aged {
-		list = append(list, step.Step{Name: "move " + directory(m.dirs, m.n) + " to " + aside(m.dirs, m.n), Do: m.setAside})
+		list = append(list, step.Step{Name: "move " + directory(m.dirs, m.n) + " to " + store.Migrated(m.dirs, m.n), Do: m.setAside})
 	}
 	if m.o.Chown && m.tree() != "" {
 		list = append(list,
@@ -188,13 +182,13 @@ func (m *migration) steps() (list []step.Step) {
 }
 
 func (m *migration) setAside(context.Context) error {
-	if err := os.MkdirAll(filepath.Dir(aside(m.dirs, m.n)), 0o755); err != nil {
+	if err := os.MkdirAll(filepath.Dir(store.Migrated(m.dirs, m.n)), 0o755); err != nil {
 		return err
 	}
-	m.say.Say("keep %s", aside(m.dirs, m.n))
-	err := os.Rename(directory(m.dirs, m.n), aside(m.dirs, m.n))
+	m.say.Say("keep %s", store.Migrated(m.dirs, m.n))
+	err := os.Rename(directory(m.dirs, m.n), store.Migrated(m.dirs, m.n))
 	if errors.Is(err, fs.ErrExist) {
-		err = fault.Hint(err, "mv "+aside(m.dirs, m.n)+" "+aside(m.dirs, m.n)+".old")
+		err = fault.Hint(err, "mv "+store.Migrated(m.dirs, m.n)+" "+store.Migrated(m.dirs, m.n)+".old")
 	}
 	return err
 }

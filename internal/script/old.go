@@ -35,6 +35,9 @@ func oldGuest(t *testing.T, ts *testscript.TestScript, n string) error {
 	if err := os.Symlink(filepath.Join(trees, n), filepath.Join(specs, n, "vdir")); err != nil {
 		return err
 	}
+	if err := os.Symlink(filepath.Join(work, "run/vservers", n), filepath.Join(specs, n, "run")); err != nil {
+		return err
+	}
 	tree, err := os.OpenRoot(filepath.Join(trees, n))
 	if err != nil {
 		return err

@@ -13,6 +13,7 @@ import (
 	"vserver/bpf"
 	"vserver/guest"
 	"vserver/kernel/ebpf"
+	"vserver/kernel/file"
 	"vserver/kernel/mount"
 )
 
@@ -237,7 +238,7 @@ func mountPins(dir string) error {
 }
 
 // Detach takes programs, maps and pin of the world away. It is no error when there
-// are none.
+// are none, and others may do so at the same time.
 func Detach(d guest.Dirs) error {
 	var errs []error
 	s, err := open(d)
@@ -262,14 +263,13 @@ func Detach(d guest.Dirs) error {
 		return errors.Join(errs...)
 	}
 	if uint32(st.Type) == bpffs {
-		if err := os.Remove(pin(d)); !errors.Is(err, fs.ErrNotExist) {
-			errs = append(errs, err)
-		}
-		if err := syscall.Unmount(pins(d), 0); err != nil {
+		errs = append(errs, file.Forget(pin(d)))
+		err := syscall.Unmount(pins(d), 0)
+		if err != nil && err != syscall.EINVAL && err != syscall.ENOENT {
 			errs = append(errs, &fs.PathError{Op: "unmount", Path: pins(d), Err: err})
 		}
 	}
-	return errors.Join(append(errs, os.Remove(pins(d)))...)
+	return errors.Join(append(errs, file.Forget(pins(d)))...)
 }
 
 // possibleCPUs is how many values a map for each processor has: the last number in

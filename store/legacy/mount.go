@@ -23,6 +23,15 @@ func (r *reader) mounts() {
 	}
 }
 
+// Fstab reads a table of mounts that is no guest's.
+func Fstab(text string) ([]guest.Mount, Problems) {
+	r := &reader{guest: &Guest{}, done: map[string]bool{}}
+	for _, i := range items(text) {
+		r.mount(Finding{Key: fmt.Sprintf("fstab:%d", i.line), Value: i.text, To: "mounts"}, i.text)
+	}
+	return r.guest.Spec.Mounts, r.guest.Problems()
+}
+
 // mount reads a line of such a table.
 func (r *reader) mount(f Finding, line string) {
 	m, err := guest.ParseMount(line)

@@ -203,7 +203,7 @@ func (r *reader) others() {
 		name string
 		f    Finding
 	}{
-		{"run", Finding{Fate: Near, Why: "the kernel is asked whether a guest runs: `vserver NAME running`, vserver-info NAME XID"}},
+		{"run", Finding{Fate: Same, Why: "holds the number while the guest runs, for scripts; the programs here ask the kernel"}},
 		{"cache", Finding{Fate: Passed, Why: "nothing of the guest is cached"}},
 		{"namespace", Finding{Fate: Passed, Why: mounts}},
 		{"nonamespace", Finding{Fate: Refused, Why: mounts, Instead: "mounts, for what of the host the guest should see"}},
