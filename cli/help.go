@@ -25,7 +25,7 @@ type page struct {
 // option is one option of a page.
 type option struct {
 	short, long, value, text, preset string
-	setting                          bool // it is a setting of a new guest
+	setting                          string // the key of a new guest's spec that it is; "" for others
 }
 
 // page collects what the command says of itself.
@@ -49,11 +49,10 @@ func (e entry) page(c *cobra.Command) page {
 			return
 		}
 		value, text := pflag.UnquoteUsage(f)
-		s, ofGuest := f.Value.(*settingFlag)
-		if ofGuest {
-			value, text = valueName(s.key), f.Usage
+		o := option{short: f.Shorthand, long: f.Name, value: value, text: text}
+		if s, ok := f.Value.(*settingFlag); ok {
+			o.value, o.text, o.setting = valueName(s.key), f.Usage, s.key.Path
 		}
-		o := option{short: f.Shorthand, long: f.Name, value: value, text: text, setting: ofGuest}
 		if !slices.Contains([]string{"", "false", "0", "[]", "0s"}, f.DefValue) {
 			o.preset = f.DefValue
 		}
@@ -82,8 +81,8 @@ func (o option) words() string {
 	return o.text
 }
 
-// helpText is what --help prints.
-func helpText(p page) string {
+// helpText is what --help prints, or with all --help-all.
+func helpText(p page, all bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "vserver %s - %s\n\nUsage:\n", p.name, p.short)
 	for _, u := range p.usage {
@@ -98,32 +97,24 @@ func helpText(p page) string {
 			fmt.Fprintf(&b, "  %s\n", e)
 		}
 	}
+	var left []section
 	for _, s := range p.sections() {
-		b.WriteString("\n" + s.title + ":\n")
+		if s.further && !all {
+			left = append(left, s)
+			continue
+		}
+		b.WriteString("\n" + s.heading() + ":\n")
 		for _, o := range s.options {
 			b.WriteString(hanging("  "+o.names(), o.words(), 26))
 		}
 	}
-	return b.String()
-}
-
-// section is some options under a title.
-type section struct {
-	title   string
-	options []option
-}
-
-// sections are the options of a page, those that are settings of a guest apart.
-func (p page) sections() []section {
-	list := []section{{title: "Options"}, {title: "Settings of the guest"}}
-	for _, o := range p.options {
-		i := 0
-		if o.setting {
-			i = 1
+	if len(left) > 0 {
+		fmt.Fprintf(&b, "\nMore options, in vserver %s --help-all:\n", p.name)
+		for _, s := range left {
+			b.WriteString(hanging("  "+s.title, s.doc, 26))
 		}
-		list[i].options = append(list[i].options, o)
 	}
-	return slices.DeleteFunc(list, func(s section) bool { return len(s.options) == 0 })
+	return b.String()
 }
 
 // textWidth is where lines of help end: the width of the oldest terminals.
@@ -223,6 +214,6 @@ func (t *tool) help(args []string) error {
 		}
 		return usageHint("vserver help", "no such command: %s", args[0])
 	}
-	_, err := t.out.WriteString(helpText(e.page(e.construct(t))))
+	_, err := t.out.WriteString(helpText(e.page(e.construct(t)), false))
 	return err
 }

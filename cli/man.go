@@ -97,7 +97,7 @@ func roff(p page) string {
 		b.WriteString(".SH DESCRIPTION\n" + paragraphs(p.long))
 	}
 	for _, s := range p.sections() {
-		fmt.Fprintf(&b, ".SH %s\n", strings.ToUpper(s.title))
+		fmt.Fprintf(&b, ".SH %s\n", manual.Escape(strings.ToUpper(s.heading())))
 		for _, o := range s.options {
 			fmt.Fprintf(&b, ".TP\n\\fB%s\\fR\n%s\n", manual.Escape(strings.TrimSpace(o.names())), manual.Escape(o.words()))
 		}
@@ -176,7 +176,7 @@ func (t *tool) markdown() string {
 	b.WriteString("```\n" + overview() + "```\n")
 	for _, e := range table() {
 		p := e.page(e.construct(t))
-		fmt.Fprintf(&b, "\n## vserver %s\n\n```\n%s```\n", p.name, helpText(p))
+		fmt.Fprintf(&b, "\n## vserver %s\n\n```\n%s```\n", p.name, helpText(p, true))
 	}
 	return b.String()
 }

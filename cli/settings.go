@@ -24,6 +24,9 @@ type wish struct {
 	value string
 }
 
+// settingsFlag is the flag of commands that have all settings as flags.
+const settingsFlag = "set"
+
 // flags adds a flag for each setting, and --set for those who know the paths.
 func (w *wishes) flags(c *cobra.Command) {
 	for _, k := range settings.Keys() {
@@ -44,7 +47,7 @@ func (w *wishes) flags(c *cobra.Command) {
 			c.RegisterFlagCompletionFunc(name, cobra.FixedCompletions(k.Values, cobra.ShellCompDirectiveNoFileComp))
 		}
 	}
-	c.Flags().StringArrayVar(&w.sets, "set", nil, "`KEY=VALUE` any setting by its key, as vserver set takes it (repeatable)")
+	c.Flags().StringArrayVar(&w.sets, settingsFlag, nil, "`KEY=VALUE` any setting by its key, as vserver set takes it (repeatable)")
 }
 
 // flagName is the flag of a setting: the last word of its key, or the last two of a

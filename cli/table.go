@@ -129,8 +129,12 @@ func (e entry) construct(t *tool) *cobra.Command {
 	c.DisableFlagsInUseLine = true
 	c.SetOut(t.out)
 	c.SetErr(t.err)
-	do := c.RunE
+	do, full := c.RunE, false
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if full {
+			_, err := t.out.WriteString(helpText(e.page(c), true))
+			return err
+		}
 		ctx, stop := interruptible(c.Context())
 		defer stop()
 		c.SetContext(ctx)
@@ -139,13 +143,16 @@ func (e entry) construct(t *tool) *cobra.Command {
 		t.interrupted = err != nil && !answered && ctx.Err() != nil
 		return err
 	}
-	c.SetHelpFunc(func(c *cobra.Command, _ []string) { t.out.WriteString(helpText(e.page(c))) })
+	c.SetHelpFunc(func(c *cobra.Command, _ []string) { t.out.WriteString(helpText(e.page(c), false)) })
 	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
 		return usageHint("vserver "+e.name+" --help", "%s", flagComplaint(err))
 	})
 	flags := c.Flags()
 	flags.BoolVar(&t.json, "json", t.json, "print JSON, errors as well")
 	flags.BoolP("help", "h", false, "show this help")
+	if c.Flags().Lookup(settingsFlag) != nil {
+		flags.BoolVar(&full, "help-all", false, "show all options")
+	}
 	flags.SortFlags = false
 	return c
 }

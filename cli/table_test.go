@@ -55,7 +55,7 @@ func TestPages(t *testing.T) {
 		if len(e.name) > 14 || strings.HasSuffix(e.short, ".") {
 			t.Errorf("%s: %q does not fit the overview", e.name, e.short)
 		}
-		for line := range strings.Lines(helpText(p)) {
+		for line := range strings.Lines(helpText(p, true)) {
 			if len(line) > textWidth+1 && !strings.HasPrefix(line, "  vserver ") {
 				t.Errorf("%s: %d columns: %s", e.name, len(line), line)
 			}
