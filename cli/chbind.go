@@ -230,7 +230,7 @@ func (t *tool) joined(word string) (*membership, error) {
 // runContext runs a command in a control group and gives its exit code as an error.
 func (t *tool) runContext(x *membership, f contextFlags, args []string) error {
 	c := exec.Command(args[0], args[1:]...)
-	c.Stdin, c.Stdout, c.Stderr = t.in, t.out, t.err
+	c.Stdin, c.Stdout, c.Stderr = t.in, t.out.File, t.err
 	c.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: x.fd, Setsid: f.disconnect}
 	signals, stop := heard()
 	defer stop()

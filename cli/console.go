@@ -70,7 +70,7 @@ func (t *tool) attached(ctx context.Context, n guest.Name, lines int) error {
 			fmt.Fprintf(t.err, "%s: the console; Ctrl-] detaches\n", n)
 		}
 		began := time.Now()
-		err = tty.Attach(ctx, console.File, t.in, t.out, tty.Options{Escape: escapeKey, Resize: console.Resize})
+		err = tty.Attach(ctx, console.File, t.in, t.out.File, tty.Options{Escape: escapeKey, Resize: console.Resize})
 		console.Close()
 		if time.Since(began) < time.Second {
 			quick++

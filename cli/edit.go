@@ -8,11 +8,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 
 	"github.com/spf13/cobra"
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/store/settings"
 )
 
 func newEdit(t *tool) *cobra.Command {
@@ -60,7 +62,7 @@ func (t *tool) edit(ctx context.Context, args []string) error {
 		if err == nil {
 			return join(os.Remove(file), t.sayChange(n, c))
 		}
-		t.say(t.about(n, err))
+		t.say(t.about(n, inFile(err, t.host.Dirs.Spec(n), file)))
 		if !t.confirm("Edit again?") {
 			return t.about(n, kept(fmt.Errorf("the spec stays as it was: %w", guest.ErrInvalid), file))
 		}
@@ -81,6 +83,22 @@ func draft(n guest.Name, text []byte) (string, error) {
 	return f.Name(), err
 }
 
+// inFile names the file that was edited as the place of what is wrong with it, in place
+// of the spec that it was to become.
+func inFile(err error, spec, file string) error {
+	var all settings.Problems
+	if !errors.As(err, &all) {
+		return err
+	}
+	all = slices.Clone(all)
+	for i := range all {
+		if all[i].File == spec {
+			all[i].File = file
+		}
+	}
+	return all
+}
+
 // kept says in which file the user's text is.
 func kept(err error, file string) error { return fault.Hint(err, "what you wrote is in "+file) }
 
@@ -98,7 +116,7 @@ func (t *tool) openEditor(ctx context.Context, file string) error {
 		return usageHint("vserver set --help", "vi wants a terminal; other programs can stand in $EDITOR")
 	}
 	c := exec.CommandContext(ctx, "sh", "-c", editor+` "$1"`, filepath.Base(editor), file)
-	c.Stdin, c.Stdout, c.Stderr = t.in, t.out, t.err
+	c.Stdin, c.Stdout, c.Stderr = t.in, t.out.File, t.err
 	if err := c.Run(); err != nil {
 		return fmt.Errorf("%s: %w", editor, err)
 	}

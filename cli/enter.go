@@ -25,6 +25,6 @@ func (t *tool) enter(f execFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	f.tty = isTerminal(t.in) && isTerminal(t.out)
+	f.tty = isTerminal(t.in) && isTerminal(t.out.File)
 	return t.runIn(n, f, nil)
 }

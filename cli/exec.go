@@ -65,7 +65,7 @@ func (t *tool) runIn(n guest.Name, f execFlags, args []string) error {
 	}
 	status, err := t.host.Exec(context.Background(), n, host.Command{
 		Args: args, Env: f.env, Dir: f.dir, User: f.user, TTY: f.tty,
-		Stdin: t.in, Stdout: t.out, Stderr: t.err, Signals: true, Visit: f.stopped,
+		Stdin: t.in, Stdout: t.out.File, Stderr: t.err, Signals: true, Visit: f.stopped,
 	})
 	return t.ended(n, status, err)
 }

@@ -58,7 +58,7 @@ func (t *tool) export(ctx context.Context, n guest.Name, o host.ExportOptions, p
 	if o.Level < 0 || o.Level > hardest {
 		return usagef("--level %d: want 1 to %d", o.Level, hardest)
 	}
-	if path == "-" && isTerminal(t.out) {
+	if path == "-" && isTerminal(t.out.File) {
 		return usageHint("vserver "+string(n)+" export -o "+string(n)+".vserver", "an export is nothing to look at")
 	}
 	p := t.newProgress(n)

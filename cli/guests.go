@@ -173,7 +173,7 @@ func (t *tool) about(n guest.Name, err error) error {
 		return e
 	case *fault.Error:
 		if e.Guest != "" && n == "" {
-			return err
+			return t.hinted(guest.Name(e.Guest), err)
 		}
 		if e.Op == "exec" && (t.verb == "enter" || t.verb == "suexec") {
 			own := *e
@@ -181,7 +181,11 @@ func (t *tool) about(n guest.Name, err error) error {
 			err = &own
 		}
 	}
-	err = fault.New(string(n), t.verb, err)
+	return t.hinted(n, fault.New(string(n), t.verb, err))
+}
+
+// hinted adds the way out.
+func (t *tool) hinted(n guest.Name, err error) error {
 	if n != "" && errors.Is(err, guest.ErrNotFound) {
 		err = fault.Hint(err, t.meant(n))
 	}

@@ -94,7 +94,7 @@ func (t *tool) imageExport(ctx context.Context, f imageFlags, args []string) err
 	case f.gzip, strings.HasSuffix(path, ".gz"), strings.HasSuffix(path, ".tgz"):
 		kind = "gzip"
 	}
-	if path == "-" && isTerminal(t.out) {
+	if path == "-" && isTerminal(t.out.File) {
 		return usageHint("vserver image export "+args[0]+" "+args[0]+".tar", "an archive is nothing to look at")
 	}
 	p := t.newProgress(guest.Name(args[0]))

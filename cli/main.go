@@ -39,8 +39,9 @@ type tool struct {
 
 	interrupted bool // by a signal, and did not come to its end therefore
 
-	host         *host.Host
-	in, out, err *os.File
+	host    *host.Host
+	in, err *os.File
+	out     *output
 }
 
 // Main runs the program that args[0] names with the arguments behind it, and gives
@@ -50,12 +51,12 @@ func Main(args []string) int {
 	t := &tool{
 		program: filepath.Base(args[0]),
 		host:    host.Open(guest.DefaultDirs(os.Getenv(RootVar))),
-		in:      os.Stdin, out: os.Stdout, err: os.Stderr,
+		in:      os.Stdin, out: &output{File: os.Stdout}, err: os.Stderr,
 	}
 	args = ofOld(args[1:])
 	if len(args) == 1 && (args[0] == "--version" || args[0] == "-V") {
-		fmt.Fprintln(t.out, "vserver", version)
-		return exitDone
+		_, err := fmt.Fprintln(t.out, "vserver", version)
+		return t.report(t.about("", err))
 	}
 	if len(args) > 0 && strings.HasPrefix(args[0], "__complete") {
 		return t.complete(args)

@@ -52,12 +52,12 @@ func (t *tool) man(ctx context.Context, f manFlags, args []string) error {
 		}
 		text = roff(e.page(e.construct(t)))
 	}
-	if !isTerminal(t.out) {
+	if !isTerminal(t.out.File) {
 		_, err := t.out.WriteString(text)
 		return err
 	}
 	c := exec.CommandContext(ctx, "man", "-l", "-")
-	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader([]byte(text)), t.out, t.err
+	c.Stdin, c.Stdout, c.Stderr = bytes.NewReader([]byte(text)), t.out.File, t.err
 	err := c.Run()
 	if errors.Is(err, exec.ErrNotFound) {
 		_, err = t.out.WriteString(text)

@@ -91,7 +91,7 @@ func passing(t *tool, c *cobra.Command) *cobra.Command {
 
 // plain is a command with our files.
 func (t *tool) plain() host.Command {
-	return host.Command{Stdin: t.in, Stdout: t.out, Stderr: t.err, Signals: true}
+	return host.Command{Stdin: t.in, Stdout: t.out.File, Stderr: t.err, Signals: true}
 }
 
 // ended is the end of a command in a guest as an error.

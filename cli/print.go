@@ -12,6 +12,25 @@ import (
 	"golang.org/x/term"
 )
 
+// output is the standard output. It keeps the first thing that went wrong with a write,
+// which a command has to say even when it does not look.
+type output struct {
+	*os.File
+	lost error
+}
+
+// Write writes to the file.
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.File.Write(p)
+	if o.lost == nil {
+		o.lost = err
+	}
+	return n, err
+}
+
+// WriteString writes to the file.
+func (o *output) WriteString(s string) (int, error) { return o.Write([]byte(s)) }
+
 // isTTY says whether the descriptor is a terminal.
 func isTTY(fd int) bool { return term.IsTerminal(fd) }
 
@@ -61,7 +80,7 @@ func columns(rows [][]string) string {
 // paint gives the text a colour (a number of ECMA-48, such as "32" for green) when
 // the output is a terminal that takes colours.
 func (t *tool) paint(text, colour string) string {
-	if !isTerminal(t.out) || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+	if !isTerminal(t.out.File) || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
 		return text
 	}
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"

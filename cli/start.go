@@ -108,7 +108,7 @@ func (f *startFlags) rescued(subject string, args []string) (rest []string, err 
 // startOne starts one guest. That it runs already is as good.
 func (t *tool) startOne(ctx context.Context, f startFlags, n guest.Name) error {
 	exit, err := t.host.Start(ctx, n, host.StartOptions{
-		Wait: f.wait, Stdout: t.out, Stderr: t.err, Output: t.err, Rescue: f.command, RescueInit: f.rescueInit,
+		Wait: f.wait, Stdout: t.out.File, Stderr: t.err, Output: t.err, Rescue: f.command, RescueInit: f.rescueInit,
 	})
 	if errors.Is(err, guest.ErrRunning) && !f.wait {
 		if !f.several() {

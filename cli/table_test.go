@@ -26,7 +26,7 @@ var update = flag.Bool("update", false, "write the generated files anew")
 
 // aTool is a tool that nobody runs, for its texts.
 func aTool(t *testing.T) *tool {
-	return &tool{program: "vserver", host: host.Open(guest.DefaultDirs("")), in: os.Stdin, out: os.Stdout, err: os.Stderr}
+	return &tool{program: "vserver", host: host.Open(guest.DefaultDirs("")), in: os.Stdin, out: &output{File: os.Stdout}, err: os.Stderr}
 }
 
 // Every verb is a name that no guest may have, and the other way round.

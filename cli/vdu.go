@@ -29,7 +29,14 @@ func (t *tool) vdu(ctx context.Context, s selection, args []string) error {
 	}
 	names, unread := t.pick(s, args)
 	spaces, err := host.Spaces(ctx, t.host, names)
-	errs := []error{unread, err}
+	errs := []error{unread}
+	if each, ok := err.(interface{ Unwrap() []error }); ok {
+		for _, e := range each.Unwrap() {
+			errs = append(errs, t.about("", e))
+		}
+	} else {
+		errs = append(errs, err)
+	}
 	var sum host.Space
 	rows := [][]string{{"GUEST", "PRIVATE", "SHARED", "APPARENT"}}
 	list := []host.Space{}

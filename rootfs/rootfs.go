@@ -298,9 +298,12 @@ var devices = []struct {
 	{"null", 1, 3}, {"zero", 1, 5}, {"full", 1, 7}, {"random", 1, 8}, {"urandom", 1, 9}, {"tty", 5, 0},
 }
 
+// devLinks are the links in /dev. Where a distribution offers a login without asking
+// what terminals there are, as runit's services and an inittab that was installed after
+// the build do, it is at tty1.
 var devLinks = [][2]string{
 	{"/proc/self/fd", "fd"}, {"/proc/self/fd/0", "stdin"}, {"/proc/self/fd/1", "stdout"},
-	{"/proc/self/fd/2", "stderr"}, {"pts/ptmx", "ptmx"}, {"pts/0", "console"},
+	{"/proc/self/fd/2", "stderr"}, {"pts/ptmx", "ptmx"}, {"pts/0", "console"}, {"pts/0", "tty1"},
 }
 
 // dev makes /dev. It is made by the host: nodes on a tmpfs of a user namespace

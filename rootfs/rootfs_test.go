@@ -57,7 +57,7 @@ func TestDev(t *testing.T) {
 	for _, e := range entries {
 		names = append(names, e.Name())
 	}
-	want := []string{"console", "fd", "full", "mqueue", "net", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "urandom", "zero"}
+	want := []string{"console", "fd", "full", "mqueue", "net", "null", "ptmx", "pts", "random", "shm", "stderr", "stdin", "stdout", "tty", "tty1", "urandom", "zero"}
 	if !slices.Equal(names, want) {
 		t.Errorf("has %v, want %v", names, want)
 	}

@@ -28,7 +28,7 @@ type Start struct {
 	Targets  []string       // of the mounts that Send brings, in order, the root first
 	Views    []View         // of the guest's view, whose mount is the last of Targets; see ViewAt
 	Places   []Place        // of the mounts that are sent with the first word, or without a user namespace after those of Targets
-	TTY      bool           // the console is a terminal
+	TTY      bool           // the console is a terminal, which the init controls
 	Reaper   bool           // Send brings the reaper's program after the mounts and the console
 	Sealed   bool           // that program only executes the init: see reaper.Exec
 	Joins    []int          // descriptors of files that take the guest into its cgroup v1 limits

@@ -170,9 +170,9 @@ func Whole(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
 	return err
 }
 
-// HintFull says what to look at when a disk is full.
+// HintFull says what to look at when a disk is full; "" is no directory.
 func HintFull(err error, dir string) error {
-	if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
+	if dir != "" && (errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT)) {
 		return fault.Hint(err, "the disk is full: see `df -h "+dir+"`")
 	}
 	return err

@@ -140,7 +140,7 @@ func (r *Run) context() error {
 		Pids:     int(pids),
 		Ceilings: s.Limits.Ceilings,
 		Offsets:  clock.ZeroOffsets(),
-		TTY:      s.Console.Type == guest.ConsoleTTY,
+		TTY:      s.Console.Type == guest.ConsoleTTY && !leavesTerminal(s),
 		Init:     program(s, nil),
 		Rights:   rights,
 	}
@@ -150,6 +150,12 @@ func (r *Run) context() error {
 		r.plan.Targets = append(r.plan.Targets, m.Target)
 	}
 	return r.planView()
+}
+
+// leavesTerminal tells whether the console is to be the controlling terminal of nobody
+// yet. A distribution's init has none on a machine either, and each login takes it.
+func leavesTerminal(s *guest.Spec) bool {
+	return s.Init.Style == guest.InitPlain && (len(s.Init.Command) == 0 || filepath.Base(s.Init.Command[0]) == "init")
 }
 
 // program is what becomes of a spec's init section. who is the environment of the user

@@ -242,7 +242,7 @@ func (r *Run) forked(context.Context) error {
 
 func (r *Run) mountStep(i int, m rootfs.Mount) step.Step {
 	return step.Step{Name: m.String(), Do: func(context.Context) (err error) {
-		if r.fds[i], err = r.makeMount(m); err == nil && m.Kind == rootfs.Pts && r.plan.TTY {
+		if r.fds[i], err = r.makeMount(m); err == nil && m.Kind == rootfs.Pts && r.spec.Console.Type == guest.ConsoleTTY {
 			err = r.attachConsole(r.fds[i])
 		}
 		return err

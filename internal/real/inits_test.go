@@ -19,7 +19,7 @@ func TestBusybox(t *testing.T) {
 	tree := filepath.Join(t.TempDir(), "tree")
 	need.Busybox(t, tree)
 	for name, text := range map[string]string{
-		"etc/inittab":    "::sysinit:/bin/touch /run/booted\n::respawn:/bin/busybox httpd -f -p 80 -h /srv\ntty1::respawn:/bin/sh -c 'echo at the console; exec sleep 1000'\n::shutdown:/bin/sh -c 'echo going down; date >> /srv/ends'\n",
+		"etc/inittab":    "::sysinit:/bin/touch /run/booted\n::respawn:/bin/busybox httpd -f -p 80 -h /srv\ntty1::respawn:/bin/sh -c 'exec </dev/tty && touch /run/controlled; exec sleep 1000'\n::shutdown:/bin/sh -c 'echo going down; date >> /srv/ends'\n",
 		"srv/index.html": "from busybox\n",
 	} {
 		path := filepath.Join(tree, name)
@@ -36,7 +36,7 @@ func TestBusybox(t *testing.T) {
 	s := &server{world: w, name: "box", addr: addr}
 	booted := func() {
 		t.Helper()
-		eventually(t, 10*time.Second, w.says("box", "cat /proc/1/comm; ls /run/booted", "init\n/run/booted"))
+		eventually(t, 10*time.Second, w.says("box", "cat /proc/1/comm; ls /run/booted /run/controlled", "init\n/run/booted\n/run/controlled"))
 		eventually(t, 10*time.Second, s.says80("from busybox"))
 	}
 	booted()
@@ -152,6 +152,10 @@ func (s *server) otherLife(t *testing.T, booted func() error) {
 		eventually(t, time.Minute, s.greets)
 	}
 	up()
+	p := s.sit(t, "console", s.name)
+	p.types("\n", s.name+" login:")
+	p.types("\x1d", "detached")
+	p.ends()
 	was := s.initPID(t)
 	s.run("exec", s.name, "reboot")
 	eventually(t, time.Minute, s.newInit(was))

@@ -6,10 +6,23 @@ GLOBL setting<>(SB), NOPTR|RODATA, $14
 
 // func begin()
 //
+// Descriptors 2 to 0 are asked for their flags, which fails for one that is closed.
+//
 // The stack holds argc, argv, 0, the environment, 0 and more. All until the end of the
 // environment moves down by two words, which are filled with the setting: two, because
 // the stack stays aligned to 16.
 TEXT ·begin(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+	XORL DX, DX
+	MOVQ $2, DI
+look:
+	MOVQ $1, SI // F_GETFD
+	MOVQ $72, AX // fcntl
+	SYSCALL
+	SHRQ $63, AX
+	LEAQ (AX)(DX*2), DX
+	DECQ DI
+	JGE  look
+	MOVB DX, ·closed(SB)
 	MOVQ SP, SI
 	MOVQ 0(SI), CX
 	LEAQ 16(SI)(CX*8), DI

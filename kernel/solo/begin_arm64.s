@@ -6,10 +6,24 @@ GLOBL setting<>(SB), NOPTR|RODATA, $14
 
 // func begin()
 //
+// Descriptors 2 to 0 are asked for their flags, which fails for one that is closed.
+//
 // The stack holds argc, argv, 0, the environment, 0 and more. All until the end of the
 // environment moves down by two words, which are filled with the setting: two, because
 // the stack stays aligned to 16.
 TEXT ·begin(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
+	MOVD $0, R2
+	MOVD $2, R3
+look:
+	MOVD R3, R0
+	MOVD $1, R1 // F_GETFD
+	MOVD $25, R8 // fcntl
+	SVC
+	LSR  $63, R0
+	ADD  R2<<1, R0, R2
+	SUBS $1, R3
+	BGE  look
+	MOVB R2, ·closed(SB)
 	MOVD RSP, R1
 	MOVD 0(R1), R2
 	ADD  R2<<3, R1, R3

@@ -41,4 +41,8 @@ func TestBegin(t *testing.T) {
 			t.Errorf("%q with %q: %q, %v; want %q", c.args, c.env, said.String(), err, c.want)
 		}
 	}
+	out, _ := exec.Command("sh", "-c", path+" >&-").CombinedOutput()
+	if want := "write /dev/stdout: bad file descriptor"; string(out) != want {
+		t.Errorf("without a standard output: %q, want %q", out, want)
+	}
 }

@@ -12,7 +12,9 @@ import (
 
 func main() {
 	solo.Settle()
-	fmt.Print(runtime.GOMAXPROCS(0))
+	if _, err := fmt.Print(runtime.GOMAXPROCS(0)); err != nil {
+		fmt.Fprint(os.Stderr, err)
+	}
 	solo.Over()
 	fmt.Println("", runtime.GOMAXPROCS(0), runtime.NumCPU())
 	fmt.Println(strings.Join(os.Args[1:], " "))
