@@ -53,7 +53,9 @@ func Enter(d guest.Dirs, n guest.Name) (*Guest, error) {
 }
 
 // findInit opens the init that the note names, and believes it only if it is the
-// process it was.
+// process it was. Until that has executed the init it is being started, and its root may
+// still be the host's: who entered now would have the host's files before him, and the
+// guest his working directory.
 func (in *Guest) findInit() error {
 	if in.Note == nil {
 		return guest.ErrStopped
@@ -66,8 +68,8 @@ func (in *Guest) findInit() error {
 		return err
 	}
 	in.pidfd = fd
-	began, err := state.Born(in.Note.PID)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && began != in.Note.Began {
+	began, executed, err := state.Look(in.Note.PID)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && (began != in.Note.Began || !executed) {
 		return guest.ErrStopped
 	}
 	return err

@@ -60,7 +60,7 @@ func Prune(d guest.Dirs) error {
 	if there, err := file.Exists(filepath.Join(cg.Unified.Mount, d.Cgroup)); there || err != nil {
 		return err
 	}
-	return errors.Join(shared.Detach(d), ncontext.Prune())
+	return errors.Join(shared.Prune(d), ncontext.Prune())
 }
 
 func stop(ctx context.Context, d guest.Dirs, n guest.Name, o StopOptions) error {

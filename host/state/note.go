@@ -222,15 +222,15 @@ func (n *Note) take(key, value string) (err error) {
 // NotePath is where the note of a guest lies.
 func NotePath(d guest.Dirs, n guest.Name) string { return filepath.Join(d.State(n), "running") }
 
-// ReadNote gives nil when there is no note. One that cannot be read, as a start
-// leaves it that was killed while writing, tells nothing either: its guest does not
-// run, for its first process has not been let go.
+// ReadNote gives nil when there is no note, or an empty one: its start is about to write
+// it, or was killed then. Its guest does not run, for its first process has not been let
+// go.
 func ReadNote(d guest.Dirs, n guest.Name) (*Note, error) {
 	text, err := os.ReadFile(NotePath(d, n))
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
 	}
-	if err != nil {
+	if err != nil || len(text) == 0 {
 		return nil, err
 	}
 	was, err := parseNote(string(text))

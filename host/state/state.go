@@ -110,18 +110,34 @@ func Absent(d guest.Dirs, n guest.Name) error {
 	return guest.ErrStopped
 }
 
-// Born is when a process began, in ticks since boot: field 22 of /proc/PID/stat. The
-// error is fs.ErrNotExist when it is gone.
+// Born is when a process began, in ticks since boot. The error is fs.ErrNotExist when it
+// is gone.
 func Born(pid int) (uint64, error) {
+	began, _, err := Look(pid)
+	return began, err
+}
+
+// forkNoExec is PF_FORKNOEXEC of linux/sched.h: the process has executed nothing since
+// it was cloned.
+const forkNoExec = 0x40
+
+// Look gives when a process began, and whether it has executed a program since it was
+// cloned: fields 22 and 9 of /proc/PID/stat. The error is fs.ErrNotExist when it is gone.
+func Look(pid int) (began uint64, executed bool, err error) {
 	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
 	if err != nil {
-		return 0, err
+		return 0, false, err
 	}
 	// The name in field 2 may hold blanks and brackets.
 	rest := string(text[strings.LastIndexByte(string(text), ')')+1:])
 	fields := strings.Fields(rest)
 	if len(fields) < 20 {
-		return math.MaxUint64, fmt.Errorf("/proc/%d/stat: %w", pid, guest.ErrInvalid)
+		return math.MaxUint64, false, fmt.Errorf("/proc/%d/stat: %w", pid, guest.ErrInvalid)
 	}
-	return strconv.ParseUint(fields[19], 10, 64)
+	flags, err := strconv.ParseUint(fields[6], 10, 32)
+	if err != nil {
+		return 0, false, err
+	}
+	began, err = strconv.ParseUint(fields[19], 10, 64)
+	return began, flags&forkNoExec == 0, err
 }

@@ -240,7 +240,7 @@ func prune(d guest.Dirs, cg cgroup.Host) error {
 	if err := cg.Unified.Prune(d.Cgroup); err != nil || there(cg, d.Cgroup) {
 		return err
 	}
-	return shared.Detach(d)
+	return shared.Prune(d)
 }
 
 // free gives the lowest number that has no context.

@@ -1,6 +1,7 @@
 package shared
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -9,6 +10,7 @@ import (
 	"slices"
 	"strings"
 	"syscall"
+	"time"
 
 	"vserver/bpf"
 	"vserver/guest"
@@ -23,10 +25,11 @@ const bpffs = 0xcafe4a11
 // install puts the whole set there, one tool at a time. What is kept of an earlier set
 // are its maps; its programs are replaced one by one.
 func (s *Set) install(others func() []uint64) error {
-	if err := syscall.Flock(s.group.FD(), syscall.LOCK_EX); err != nil {
-		return fmt.Errorf("lock %s: %w", s.group.Path(), err)
+	lock, err := alone(s.dirs)
+	if err != nil {
+		return err
 	}
-	defer syscall.Flock(s.group.FD(), syscall.LOCK_UN)
+	defer lock.Unlock()
 	found, err := s.find(true)
 	if err != nil {
 		return err
@@ -237,9 +240,49 @@ func mountPins(dir string) error {
 	return mount.Attach(fd, dir)
 }
 
+// alone keeps others from putting programs there, and from taking them away.
+func alone(d guest.Dirs) (*file.Lock, error) {
+	if err := os.MkdirAll(d.Run, 0o700); err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	return file.WaitLock(ctx, pins(d)+".lock")
+}
+
+// Prune is Detach when there is no group of guests any more. One that somebody begins
+// meanwhile keeps its programs.
+func Prune(d guest.Dirs) error {
+	if there, err := file.Exists(pins(d)); !there || err != nil {
+		return err
+	}
+	lock, err := alone(d)
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	s, err := open(d)
+	if err == nil {
+		return s.Close()
+	}
+	if !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return detach(d)
+}
+
 // Detach takes programs, maps and pin of the world away. It is no error when there
 // are none, and others may do so at the same time.
 func Detach(d guest.Dirs) error {
+	lock, err := alone(d)
+	if err != nil {
+		return err
+	}
+	defer lock.Unlock()
+	return detach(d)
+}
+
+func detach(d guest.Dirs) error {
 	var errs []error
 	s, err := open(d)
 	switch {

@@ -1,0 +1,46 @@
+package inside
+
+import (
+	"errors"
+	"syscall"
+	"testing"
+
+	"vserver/guest"
+	"vserver/host/state"
+	"vserver/internal/need"
+	"vserver/spawn"
+)
+
+func TestMain(m *testing.M) { need.Main(m) }
+
+// TestBeforeInit looks for a guest whose init is noted and has not been let go: it has
+// the host's root yet, and nobody may enter.
+func TestBeforeInit(t *testing.T) {
+	table := &spawn.Table{}
+	table.Await("the test")
+	table.Exec([]string{"/bin/sleep"}, []string{"sleep", "60"}, nil)
+	c, err := spawn.Start(table, spawn.Options{Cgroup: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	t.Cleanup(c.Kill)
+	began, err := state.Born(c.First())
+	if err != nil {
+		t.Fatal(err)
+	}
+	find := func() error {
+		in := &Guest{Note: &state.Note{PID: c.First(), Began: began}, pidfd: -1}
+		defer func() { syscall.Close(in.pidfd) }()
+		return in.findInit()
+	}
+	if err := find(); !errors.Is(err, guest.ErrStopped) {
+		t.Errorf("before it executes its init: %v", err)
+	}
+	if err := errors.Join(c.Open(), c.Finish()); err != nil {
+		t.Fatal(err)
+	}
+	if err := find(); err != nil {
+		t.Errorf("running: %v", err)
+	}
+}
