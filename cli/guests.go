@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -190,10 +191,37 @@ func (t *tool) hinted(n guest.Name, err error) error {
 		err = fault.Hint(err, t.meant(n))
 	}
 	if errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {
-		err = fault.Hint(err, "guests are root's: `sudo vserver`")
+		err = fault.Hint(short(err), rootsHint)
+	}
+	var at *fs.PathError
+	if errors.Is(err, syscall.ENOSPC) && fault.HintOf(err) == "" && errors.As(err, &at) && !strings.HasPrefix(at.Path, "/dev/") {
+		err = fault.Hint(err, "the disk is full: see `df -h "+filepath.Dir(at.Path)+"`")
 	}
 	return err
 }
+
+// rootsHint is the way out for those who are not root.
+const rootsHint = "guests are root's: `sudo vserver`"
+
+// short leaves the first line of what an error says.
+func short(err error) error {
+	if e, ok := err.(*fault.Error); ok {
+		out := *e
+		out.Err = firstLine{e.Err}
+		return &out
+	}
+	return firstLine{err}
+}
+
+// firstLine is an error of which the first line says enough.
+type firstLine struct{ error }
+
+func (e firstLine) Error() string {
+	first, _, _ := strings.Cut(e.error.Error(), "\n")
+	return first
+}
+
+func (e firstLine) Unwrap() error { return e.error }
 
 // meant is the way out when there is no guest n.
 func (t *tool) meant(n guest.Name) string {
@@ -203,7 +231,7 @@ func (t *tool) meant(n guest.Name) string {
 	for i, a := range all {
 		words[i] = string(a)
 	}
-	if near := guest.Nearest(string(n), words); near != "" {
+	if near := guest.Nearest(string(n), words); near != "" && near != string(n) {
 		return "vserver " + t.verb + " " + near + " is near; " + list
 	}
 	return list + ", vserver create " + string(n) + " makes one"

@@ -164,6 +164,9 @@ func strange(words []string, known func(string) bool) error {
 		if near := guest.Nearest(words[0], guest.Verbs); near != "" {
 			return usageHint("vserver "+near+" --help", "no such command: %s; %s is one", words[0], near)
 		}
+		if !known(words[0]) {
+			return usageHint("vserver help", "%s is neither a command nor a guest", words[0])
+		}
 		return usageHint("vserver "+words[0]+" status", "%s: what about it? a verb is missing", words[0])
 	}
 	for _, w := range words[:2] {

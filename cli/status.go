@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/netip"
+	"os"
 	"strconv"
 	"strings"
 	"time"
@@ -41,8 +43,11 @@ func (t *tool) status(args []string) error {
 			errs = append(errs, t.about(n, err))
 			continue
 		case s.State == guest.Broken:
-			errs = append(errs, fault.Hint(fault.New(string(n), t.verb, fmt.Errorf("%s", s.Problem)),
-				"vserver edit "+string(n)))
+			hint := "vserver edit " + string(n)
+			if strings.HasSuffix(s.Problem, fs.ErrPermission.Error()) && os.Geteuid() != 0 {
+				hint = rootsHint
+			}
+			errs = append(errs, fault.Hint(fault.New(string(n), t.verb, fmt.Errorf("%s", s.Problem)), hint))
 		case !isUp(s):
 			errs = append(errs, code(exitStopped))
 		}

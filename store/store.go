@@ -148,8 +148,11 @@ func replace(path string, text []byte, mode fs.FileMode, last bool) error {
 	if err := writeSynced(beside(path), text, mode); err != nil {
 		return errors.Join(err, file.Forget(beside(path)))
 	}
-	if err := os.Rename(beside(path), path); err != nil || !last && file.Ordered(dir) {
-		return err
+	if err := os.Rename(beside(path), path); err != nil {
+		return errors.Join(err, file.Forget(beside(path)))
+	}
+	if !last && file.Ordered(dir) {
+		return nil
 	}
 	return file.Sync(dir)
 }

@@ -95,6 +95,9 @@ func (in *Guest) Root() (*file.Root, error) {
 		}
 		return nil, errors.Join(gone, guest.ErrStopped)
 	}
+	if errors.Is(err, fs.ErrNotExist) { // it is ending
+		err = guest.ErrStopped
+	}
 	return r, err
 }
 

@@ -92,6 +92,9 @@ func (r renamer) check(context.Context) error {
 			return err
 		}
 	}
+	if _, err := state.Load(r.dirs, r.old); err != nil {
+		return err
+	}
 	return life.Halted(r.dirs, r.old)
 }
 

@@ -74,6 +74,10 @@ func (m *mounting) look() error {
 	if was, err := state.Mounted(m.dirs, m.name); err != nil || was != nil {
 		return errors.Join(err, was.Taken(m.name))
 	}
+	// The lower of two mounts at one place could not be taken away.
+	if _, taken, err := mount.Top(m.view.Dir); err != nil || taken {
+		return errors.Join(err, fmt.Errorf("%s: something is mounted there", m.view.Dir))
+	}
 	if err := life.Halted(m.dirs, m.name); err != nil {
 		if errors.Is(err, guest.ErrRunning) {
 			err = fault.Hint(guest.ErrRunning, "vserver "+string(m.name)+" push and pull copy files of one that runs")
@@ -127,6 +131,9 @@ func Umount(d guest.Dirs, n guest.Name, dir string) error {
 		}
 		if at, err := filepath.Abs(dir); dir != "" && (err != nil || at != v.Dir && resolved(at) != v.Dir) {
 			return fmt.Errorf("%s: it is mounted at %s: %w", dir, v.Dir, guest.ErrInvalid)
+		}
+		if top, _, err := mount.Top(v.Dir); err != nil || top != v.ID {
+			return errors.Join(err, fmt.Errorf("%s: something else is mounted over it", v.Dir))
 		}
 		err = mount.Detach(v.Dir)
 		if errors.Is(err, syscall.EBUSY) {

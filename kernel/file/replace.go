@@ -1,6 +1,7 @@
 package file
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 )
@@ -10,8 +11,12 @@ import (
 // beside it is taken for that.
 func Replace(path string, text []byte, perm fs.FileMode) error {
 	temp := path + ".new"
-	if err := os.WriteFile(temp, text, perm); err != nil {
-		return err
+	err := os.WriteFile(temp, text, perm)
+	if err == nil {
+		err = os.Rename(temp, path)
 	}
-	return os.Rename(temp, path)
+	if err != nil {
+		return errors.Join(err, Forget(temp))
+	}
+	return nil
 }

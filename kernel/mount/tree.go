@@ -21,6 +21,16 @@ func ID(fd int) (uint64, error) {
 	return x.Mnt_id, nil
 }
 
+// Top gives the number of the mount that a path leads into, and whether the path is its
+// root: something is mounted there.
+func Top(path string) (id uint64, root bool, err error) {
+	var x unix.Statx_t
+	if err := unix.Statx(unix.AT_FDCWD, path, unix.AT_SYMLINK_NOFOLLOW, unix.STATX_MNT_ID, &x); err != nil {
+		return 0, false, fmt.Errorf("statx %s: %w", path, err)
+	}
+	return x.Mnt_id, x.Attributes&unix.STATX_ATTR_MOUNT_ROOT != 0, nil
+}
+
 // place is a mount of this mount namespace.
 type place struct {
 	id   uint64
