@@ -23,6 +23,7 @@ type buildFlags struct {
 	password                                               string
 	keep, fresh                                            bool
 	old                                                    oldBuild
+	rpm                                                    fromRPM
 }
 
 func newBuild(t *tool) *cobra.Command {
@@ -31,9 +32,13 @@ func newBuild(t *tool) *cobra.Command {
 	c = command("build NAME [OPTION...]", `
 Makes a guest and does not start it; otherwise as create. A build that fails or is
 killed leaves nothing behind. The options of Linux-VServer's build, with the method's
-own behind --, are understood for debootstrap, template, rsync, clone and skeleton.`, `
+own behind --, are understood for debootstrap, template, rsync, clone, skeleton, yum and rpm. Of the last two
+the host's program installs the packages, as the guest's root and in its namespaces: by
+yum with the repositories of /etc/vservers/.distributions/DIST/yum.repos.d, by rpm the
+files that a MANIFEST lists.`, `
 vserver build web1 -d trixie --ip 192.0.2.10/24
 vserver web2 build -m clone --from web1
+vserver web4 build -m yum -- -d el9 -- basesystem dnf
 vserver web3 build -m debootstrap --context 40003 --interface eth0:192.0.2.12/24 -- -d bookworm`,
 		func(ctx context.Context, args []string) error {
 			args, err := t.presetOptions(c.Flags(), args)
@@ -49,7 +54,7 @@ vserver web3 build -m debootstrap --context 40003 --interface eth0:192.0.2.12/24
 // flags adds what build and create have in common.
 func (f *buildFlags) flags(c *cobra.Command) {
 	fl := c.Flags()
-	fl.StringVarP(&f.method, "method", "m", "", "`METHOD`: host, debootstrap, template, image, clone, rsync or skeleton")
+	fl.StringVarP(&f.method, "method", "m", "", "`METHOD`: host, debootstrap, template, image, clone, rsync, skeleton, yum or rpm")
 	fl.StringVarP(&f.debian, "debian", "d", "", "`SUITE` for debootstrap: bookworm, trixie, sid, ...")
 	fl.StringVar(&f.mirror, "mirror", "", "`URL` of the mirror for debootstrap")
 	fl.StringVar(&f.variant, "variant", "", "`VARIANT` of debootstrap, such as minbase")
@@ -63,7 +68,7 @@ func (f *buildFlags) flags(c *cobra.Command) {
 	fl.BoolVar(&f.fresh, "fresh", false, "make the files anew though the same image was made before")
 	f.wishes.flags(c)
 	c.RegisterFlagCompletionFunc("method", cobra.FixedCompletions(
-		[]string{"host", "debootstrap", "template", "image", "clone", "rsync", "skeleton"}, cobra.ShellCompDirectiveNoFileComp))
+		[]string{"host", "debootstrap", "template", "image", "clone", "rsync", "skeleton", "yum", "rpm"}, cobra.ShellCompDirectiveNoFileComp))
 	f.old.flags(fl)
 }
 
@@ -128,7 +133,11 @@ func (t *tool) makeBy(ctx context.Context, f buildFlags, method string, n guest.
 	if err != nil {
 		return err
 	}
-	return t.host.Build(ctx, n, spec, src, o)
+	err = t.host.Build(ctx, n, spec, src, o)
+	if err == nil && isRPM(method) {
+		err = t.furnish(ctx, f, method, n)
+	}
+	return err
 }
 
 // methodMeant is the method that was named, or the one that has the options given.
@@ -185,6 +194,8 @@ func (t *tool) source(f buildFlags, method string) (build.Source, error) {
 		return build.Host("/"), nil
 	case "skeleton":
 		return build.Skeleton(), nil
+	case "yum", "rpm":
+		return t.bare(&f.rpm, method)
 	case "debootstrap":
 		if f.debian == "" {
 			return lacks("--debian SUITE")

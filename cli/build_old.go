@@ -164,6 +164,13 @@ func (f *buildFlags) methodOptions(words []string) error {
 	if i := slices.Index(words, "--"); i >= 0 {
 		words, more = words[:i], words[i+1:]
 	}
+	if isRPM(f.method) {
+		if err := f.rpm.options(words); err != nil || f.method == "yum" && len(f.rpm.manifests) > 0 {
+			return usageHint("vserver build --help", "%s: not an option of a method", strings.Join(words, " "))
+		}
+		f.packages = append(f.packages, more...)
+		return nil
+	}
 	fl := pflag.NewFlagSet("", pflag.ContinueOnError)
 	fl.StringVarP(&dist, "dist", "d", "", "")
 	fl.StringVarP(&f.mirror, "mirror", "m", f.mirror, "")

@@ -29,9 +29,10 @@ import (
 	"vserver/unify/exclude"
 )
 
-// Tools are the programs that a guest can have of the host.
+// Tools are the programs that a guest can have of the host: package managers, and what takes
+// away the files that they were given.
 func Tools() []string {
-	return []string{"apt-cache", "apt-config", "apt-get", "apt-mark", "dnf", "dpkg", "dpkg-query", "rpm", "yum"}
+	return []string{"apt-cache", "apt-config", "apt-get", "apt-mark", "dnf", "dpkg", "dpkg-query", "rm", "rpm", "yum"}
 }
 
 // Verbs are what Manage can be asked for.
@@ -138,6 +139,8 @@ func onHost(program string) bool {
 func external(program string, args []string) []string {
 	const at = rootfs.GuestAt
 	switch program {
+	case "rm":
+		return append([]string{program}, args...)
 	case "rpm":
 		return slices.Concat([]string{program, "--root", at}, args)
 	case "yum", "dnf":
