@@ -2,7 +2,9 @@ package build
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -151,6 +153,13 @@ func phases(p Progress) func(string) {
 	}
 }
 
+// left is what an installation leaves that is no part of the system: its tool's own, and, as
+// mmdebstrap(1) has it, logs of it and a cache by numbers of inodes, which no two have in common.
+var left = []string{
+	"debootstrap", "usr/sbin/policy-rc.d", "etc/resolv.conf", "etc/hostname",
+	"var/log/bootstrap.log", "var/log/dpkg.log", "var/log/alternatives.log", "var/cache/ldconfig/aux-cache",
+}
+
 // finish writes the package sources, takes away what the tool left for itself, and makes the
 // times of what it wrote since begun one.
 func (o DebootstrapOptions) finish(dir string, begun time.Time) error {
@@ -159,8 +168,11 @@ func (o DebootstrapOptions) finish(dir string, begun time.Time) error {
 		return err
 	}
 	defer root.Close()
-	for _, p := range []string{"debootstrap", "usr/sbin/policy-rc.d", "etc/resolv.conf", "etc/hostname"} {
+	for _, p := range left {
 		d, name, err := root.Parent(p)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
 		if err != nil {
 			return err
 		}

@@ -40,8 +40,8 @@ func TestDebootstrapFake(t *testing.T) {
 for last; do :; done
 for a; do echo "arg $a"; done
 eval "target=\${$(($# - 1))}"
-mkdir -p "$target/debootstrap" "$target/etc/apt" "$target/etc/default" "$target/usr/sbin" "$target/var/cache/apt/archives/partial" "$target/var/lib/apt/lists/partial"
-for f in debootstrap/log etc/resolv.conf etc/hostname usr/sbin/policy-rc.d var/cache/apt/archives/x.deb var/lib/apt/lists/x; do echo x >"$target/$f"; done
+mkdir -p "$target/debootstrap" "$target/etc/apt" "$target/etc/default" "$target/usr/sbin" "$target/var/log" "$target/var/cache/apt/archives/partial" "$target/var/lib/apt/lists/partial"
+for f in debootstrap/log var/log/dpkg.log etc/resolv.conf etc/hostname usr/sbin/policy-rc.d var/cache/apt/archives/x.deb var/lib/apt/lists/x; do echo x >"$target/$f"; done
 echo old >"$target/etc/old"; touch -d @1700000000 "$target/etc/old"; echo new >"$target/etc/new"; : >"$target/etc/empty"
 echo "I: Retrieving adduser 3.1"; echo "I: Retrieving apt 2.6"; echo "I: Configuring systemd..."
 printf 'I: Unpacking \033[31mevil...\n'
@@ -57,7 +57,7 @@ printf 'I: Unpacking \033[31mevil...\n'
 			t.Errorf("no %q in %q", want, lines)
 		}
 	}
-	for _, gone := range []string{"debootstrap", "etc/resolv.conf", "etc/hostname", "usr/sbin/policy-rc.d", "var/cache/apt/archives/x.deb", "var/lib/apt/lists/x"} {
+	for _, gone := range []string{"debootstrap", "var/log/dpkg.log", "etc/resolv.conf", "etc/hostname", "usr/sbin/policy-rc.d", "var/cache/apt/archives/x.deb", "var/lib/apt/lists/x"} {
 		if _, err := os.Lstat(filepath.Join(dir, gone)); err == nil {
 			t.Errorf("%s is there", gone)
 		}

@@ -36,8 +36,8 @@ Left alone are files under 16 bytes, hard links, configuration files that dpkg k
 and what an exclude list says: apps/vunify/exclude below the guest's name or .defaults
 in the directory of the settings, or else a usual one (/etc, /home, /root, /srv, /tmp,
 /var). Files that were unified once are not read again. With --all or --mark, guests whose
-files cannot be unified are passed over with a word: those in an image of their own
-(limits.disk without quotas), and root.kind dir where there are no reflinks.`, `
+files cannot be unified are passed over with a word: those with root.kind dir where there
+are no reflinks.`, `
 vserver web1 hashify --dry-run
 vserver hashify web1 web2
 vserver hashify --all --exclude-from list`,

@@ -148,6 +148,20 @@ func TestDeviceRollback(t *testing.T) {
 	if layers, err := stack.Read(w.Dirs.Guest(n)); err != nil || len(layers) > 0 {
 		t.Errorf("it lies on %v, %v", layers, err)
 	}
+	w.start(n)
+	w.sh(n, "mkdir /opt; cp /big /opt/big; echo fourth >/mine")
+	w.stop(n)
+	if h, err := Hashify(ctx, w.Host, n, HashifyOptions{}); err != nil || h.Moved.Files == 0 {
+		t.Errorf("hashify: %+v %v", h, err)
+	}
+	if _, err := Rollback(ctx, w.Host, n, "one"); err != nil {
+		t.Fatal(err)
+	}
+	w.start(n)
+	if out, _ := w.sh(n, "cat /mine; test -e /opt || echo none"); out != "first\nnone\n" {
+		t.Errorf("taken back over what was unified: %q", out)
+	}
+	w.stop(n)
 	if err := w.Delete(ctx, n, DeleteOptions{}); err != nil {
 		t.Error(err)
 	}

@@ -6,11 +6,15 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/host/unification"
 	"vserver/internal/need"
 	"vserver/quota/sized"
 	"vserver/step"
@@ -35,7 +39,7 @@ func (w *world) devices() {
 		left = nil
 		files, _ := filepath.Glob("/sys/block/loop*/loop/backing_file")
 		for _, f := range files {
-			if text, err := os.ReadFile(f); err == nil && strings.Contains(string(text), "disk.img") {
+			if text, err := os.ReadFile(f); err == nil && strings.HasPrefix(string(text), w.Dirs.Data) {
 				left = append(left, f+": "+string(text))
 			}
 		}
@@ -86,9 +90,6 @@ func TestImage(t *testing.T) {
 			t.Errorf("%s: %v", change, err)
 		}
 	}
-	if _, err := Hashify(t.Context(), w.Host, n, HashifyOptions{}); !errors.Is(err, guest.ErrUnsupported) {
-		t.Errorf("hashify: %v", err)
-	}
 	w.shrinks(n)
 	w.stop(n)
 	w.devices()
@@ -102,6 +103,64 @@ func TestImage(t *testing.T) {
 		t.Error(err)
 	}
 	w.devices()
+}
+
+// Files in images are unified with those of others: they leave the image, which gives their space
+// back to the host, and come back into it if it has room.
+func TestImageHashified(t *testing.T) {
+	w := imaged(t)
+	ctx := t.Context()
+	for _, n := range []guest.Name{"web1", "web2"} {
+		w.set(w.guest(n, nil), "limits.disk=64M")
+		w.start(n)
+		w.sh(n, "mkdir -p /opt/app && yes | head -c 30000000 >/opt/app/big && chmod 4755 /opt/app/big && touch -d 2020-01-01 /opt/app/big && echo an own file of mine >/etc/own")
+		if h, err := Hashify(ctx, w.Host, n, HashifyOptions{}); err != nil || h.Way != unification.Deferred {
+			t.Errorf("%s while it runs: %+v %v", n, h, err)
+		}
+		w.stop(n)
+		h, err := Hashify(ctx, w.Host, n, HashifyOptions{})
+		if err != nil || h.Way != unification.Linked || h.Report.Same+h.Report.Joined+h.Report.New == 0 {
+			t.Errorf("%s: %+v %v", n, h, err)
+		}
+		if n == "web2" && h.Report.Same == 0 && h.Report.Joined == 0 {
+			t.Errorf("nothing in common: %+v", h.Report)
+		}
+		if got := w.taken(n); got > 20*mebi {
+			t.Errorf("%s: its image takes %v", n, got)
+		}
+		w.start(n)
+		if out, _ := w.sh(n, "stat -c %a%s /opt/app/big; cat /etc/own; yes | head -c 40000000 >/more"); !strings.HasPrefix(out, "475530000000\n") || !strings.HasSuffix(out, "\nan own file of mine\n") {
+			t.Errorf("%s has %q", n, out)
+		}
+		w.stop(n)
+	}
+	if _, err := Unhashify(ctx, w.Host, "web2", nil); !errors.Is(err, syscall.ENOSPC) || !strings.Contains(fault.HintOf(err), "limits.disk") {
+		t.Errorf("no room to come back: %v", err)
+	}
+	w.start("web2")
+	if out, _ := w.sh("web2", "stat -c %a%s /opt/app/big; rm /more"); out != "475530000000\n" {
+		t.Errorf("then it has %q", out)
+	}
+	w.stop("web2")
+	if u, err := Unhashify(ctx, w.Host, "web2", nil); err != nil || u.Files == 0 {
+		t.Errorf("back: %+v %v", u, err)
+	}
+	w.start("web2")
+	if out, _ := w.sh("web2", "stat -c %a%s%u /opt/app/big"); out != "4755300000000\n" || w.taken("web2") < 20*mebi {
+		t.Errorf("back: %q, and its image takes %v", out, w.taken("web2"))
+	}
+	w.stop("web2")
+}
+
+// taken is what a guest's image takes of the disk.
+func (w *world) taken(n guest.Name) int64 {
+	w.t.Helper()
+	var st syscall.Stat_t
+	unix.Sync() // what is freed is given back with the journal
+	if err := syscall.Stat(filepath.Join(w.Dirs.Guest(n), "disk.img"), &st); err != nil {
+		w.t.Error(err)
+	}
+	return st.Blocks * 512
 }
 
 // What is in an image goes into snapshots, clones, streams and images as other files do, of

@@ -91,13 +91,18 @@ func Read(dir string) (out []Layer, err error) {
 	return out, err
 }
 
-// Write gives the guest whose own files are being made at dir its layers.
-func Write(dir string, layers []Layer) error {
+// Text is a guest's list of layers as its file has it.
+func Text(layers []Layer) []byte {
 	var b strings.Builder
 	for _, l := range layers {
 		b.WriteString(l.Text() + "\n")
 	}
-	return keep(filepath.Join(dir, "layers"), []byte(b.String()))
+	return []byte(b.String())
+}
+
+// Write gives the guest whose own files are being made at dir its layers.
+func Write(dir string, layers []Layer) error {
+	return keep(filepath.Join(dir, "layers"), Text(layers))
 }
 
 // keep writes a small file that is on the disk before the directory that it is in can be

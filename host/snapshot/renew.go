@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"syscall"
 
 	"vserver/fault"
@@ -17,7 +16,7 @@ import (
 
 // renewing has a guest whose own files are on a device become what it was. The device goes on
 // to have all of them, so that its own snapshots (LVM's) are whole: what the snapshot has
-// over the layers that the guest lies on is copied there.
+// over layers that it has in common with the guest as it is now is copied there.
 func (t *taking) renewing(s *stack.Snapshot) []step.Step {
 	return []step.Step{
 		{Name: "list snapshot " + s.Name, Do: func(context.Context) error { return t.known(s) }, Undo: func() error { return t.forget(s) }},
@@ -52,12 +51,15 @@ func (t *taking) renew(ctx context.Context, s stack.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	over := len(layers) - len(t.old)
-	if over < 1 || !slices.Equal(layers[over:], t.old) {
-		return fault.Hint(fmt.Errorf("snapshot %s: lies over other layers than the guest, whose own files are on %s (root.device): %w", s.Name, t.spec.Root.Device, guest.ErrUnsupported),
-			"`vserver clone "+string(t.n)+" NEW --snapshot NAME` makes a guest of it")
+	common := 0
+	for common < min(len(layers), len(t.old)) && layers[len(layers)-1-common] == t.old[len(t.old)-1-common] {
+		common++
 	}
-	err = sized.Renew(t.dirs.Guest(t.n), func(at string) error {
+	over := len(layers) - common
+	if over == 0 {
+		return fmt.Errorf("snapshot %s: has no layer of its own: %w", s.Name, guest.ErrInvalid)
+	}
+	err = sized.Renew(t.dirs.Guest(t.n), stack.Text(layers[over:]), func(at string) error {
 		if err := files.MakeOwnAt(at, t.spec.FirstID(), t.spec.Root.Shared, nil); err != nil {
 			return err
 		}

@@ -58,6 +58,10 @@ type work struct {
 	o    GuestOptions
 	say  build.Progress
 	out  Hashified
+	// at is where the trees of its own files are: its directory or, until release is called,
+	// the root of its image.
+	at      string
+	release func() error
 }
 
 // Guest unifies the files of a guest. One that is stopped has those that are not excluded
@@ -70,6 +74,7 @@ func Guest(ctx context.Context, d guest.Dirs, n guest.Name, o GuestOptions) (h H
 		if err != nil {
 			return err
 		}
+		defer w.release()
 		s, err := unify.Open(d.Pool())
 		if err != nil {
 			return err
@@ -91,9 +96,6 @@ func begun(d guest.Dirs, n guest.Name, o GuestOptions) (w *work, running bool, e
 	if err != nil {
 		return nil, false, err
 	}
-	if err := sized.Refuse(d.Guest(n), "unification"); err != nil {
-		return nil, false, err
-	}
 	if running, err = state.Runs(d, n); err != nil {
 		return nil, false, err
 	}
@@ -102,7 +104,18 @@ func begun(d guest.Dirs, n guest.Name, o GuestOptions) (w *work, running bool, e
 			return nil, false, err
 		}
 	}
-	return &work{dirs: d, name: n, spec: spec.WithDefaults(n), o: o, say: build.Lines(o.Progress), out: Hashified{Guest: n}}, running, nil
+	w = &work{dirs: d, name: n, spec: spec.WithDefaults(n), o: o, say: build.Lines(o.Progress), out: Hashified{Guest: n}}
+	w.at, w.release, err = sized.At(d.Guest(n))
+	return w, running, err
+}
+
+// imaged tells whether the guest's own files are in an image or on a device, and so on a file
+// system of their own.
+func (w *work) imaged() bool { return w.at != w.dirs.Guest(w.name) }
+
+// open opens the guest's private layer and the one beneath it.
+func (w *work) open(l stack.Layer) (*beneath.Layer, error) {
+	return beneath.Open(w.dirs.Guest(w.name), w.at, w.spec.FirstID(), filepath.Join(l.Dir(w.dirs), "upper"))
 }
 
 func (w *work) run(ctx context.Context, s *unify.Store, running bool) error {
@@ -127,7 +140,7 @@ func (w *work) tree() string {
 	if w.spec.Root.Kind == guest.RootDir {
 		return w.spec.Root.Tree(w.dirs.Guest(w.name))
 	}
-	return filepath.Join(w.dirs.Guest(w.name), "upper")
+	return filepath.Join(w.at, "upper")
 }
 
 // linkable tells whether files can be moved from the guest's directory to the layers, and
@@ -200,8 +213,7 @@ func (w *work) move(ctx context.Context, s *unify.Store, x *exclude.List) error 
 	if err != nil {
 		return err
 	}
-	at := filepath.Join(l.Dir(w.dirs), "upper")
-	b, err := beneath.Open(w.dirs.Guest(w.name), w.spec.FirstID(), at)
+	b, err := w.open(l)
 	if err != nil {
 		return err
 	}
@@ -292,7 +304,7 @@ func (w *work) tell() func(unify.Report) {
 	return func(r unify.Report) {
 		if r.Read >= next {
 			w.say.Say("read %d MiB, %d MiB are there already", r.Read>>20, r.Saved>>20)
-			next += step
+			next = r.Read + step
 		}
 	}
 }

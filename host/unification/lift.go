@@ -4,7 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"path/filepath"
+	"syscall"
 
 	"vserver/fault"
 	"vserver/guest"
@@ -22,6 +22,7 @@ func Undo(ctx context.Context, d guest.Dirs, n guest.Name, o Options) (u beneath
 		if err != nil {
 			return err
 		}
+		defer w.release()
 		if running {
 			return fault.Hint(guest.ErrRunning, "vserver "+string(n)+" stop")
 		}
@@ -29,6 +30,9 @@ func Undo(ctx context.Context, d guest.Dirs, n guest.Name, o Options) (u beneath
 			return err
 		}
 		u, err = w.lift(ctx)
+		if w.imaged() && errors.Is(err, syscall.ENOSPC) {
+			return fault.Hint(err, "they have no room among the guest's own files: more by limits.disk, or a larger root.device")
+		}
 		return files.HintFull(err, d.Data)
 	})
 	return u, err
@@ -50,7 +54,7 @@ func (w *work) lift(ctx context.Context) (all beneath.Lifted, err error) {
 }
 
 func (w *work) liftOne(ctx context.Context, l stack.Layer, before beneath.Lifted) (beneath.Lifted, error) {
-	b, err := beneath.Open(w.dirs.Guest(w.name), w.spec.FirstID(), filepath.Join(l.Dir(w.dirs), "upper"))
+	b, err := w.open(l)
 	if err != nil {
 		return beneath.Lifted{}, err
 	}
@@ -58,7 +62,7 @@ func (w *work) liftOne(ctx context.Context, l stack.Layer, before beneath.Lifted
 	u, err := b.Lift(ctx, func(u beneath.Lifted) {
 		if sum := before.Bytes + u.Bytes; sum >= next {
 			w.say.Say("copied %d files, %d MiB", before.Files+u.Files, sum>>20)
-			next += step
+			next = sum + step
 		}
 	})
 	if err = errors.Join(err, b.Close()); err != nil {

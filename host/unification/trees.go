@@ -12,6 +12,7 @@ import (
 	"vserver/host/state"
 	"vserver/kernel/file"
 	"vserver/pool"
+	"vserver/quota/sized"
 	"vserver/stack"
 	"vserver/unify"
 	"vserver/unify/beneath"
@@ -137,11 +138,21 @@ func (t *trees) lock(n guest.Name, lock func(guest.Dirs, guest.Name) (func(), er
 		err = life.Halted(t.dirs, n)
 	}
 	if err == nil {
-		err = beneath.Unused(t.dirs.Guest(n))
+		err = unused(t.dirs.Guest(n))
 	}
 	if errors.Is(err, guest.ErrBusy) || errors.Is(err, guest.ErrRunning) {
 		return nil
 	}
 	t.mine[n] = err == nil
 	return err
+}
+
+// unused gives guest.ErrBusy while an overlay has the private layer of the guest whose directory
+// this is.
+func unused(dir string) error {
+	at, release, err := sized.At(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(beneath.Unused(at), release())
 }

@@ -114,7 +114,7 @@ func one(ctx context.Context, p *pool.Pool, s *unify.Store, name string, dry boo
 	u.Report, err = s.Tree(ctx, at, filepath.Base(tree), dry, func(r unify.Report) {
 		if r.Read >= next {
 			say.Say("%s: read %d MiB, %d MiB are there already", name, r.Read>>20, r.Saved>>20)
-			next += step
+			next = r.Read + step
 		}
 	})
 	return u, err

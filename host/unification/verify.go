@@ -51,7 +51,7 @@ func Verify(ctx context.Context, d guest.Dirs, o VerifyOptions) (v unify.Verifie
 	v, err = s.Verify(ctx, o.Afresh, func(v unify.Verified) {
 		if v.Bytes >= next {
 			say.Say("read %d objects, %d MiB, %d damaged", v.Objects, v.Bytes>>20, len(v.Found))
-			next += step
+			next = v.Bytes + step
 		}
 	})
 	if err != nil || len(v.Found) == 0 {

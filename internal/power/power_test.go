@@ -42,14 +42,23 @@ var operations = []struct {
 	name string
 	do   func(w world, n string)
 }{
-	{"image import", func(w world, n string) { w.may("image", "import", "i"+n+"@1", home+"/tree.tar") }},
-	{"build", func(w world, n string) { w.may(build("g"+n, "base@1")...) }},
+	{"image import, commit", func(w world, n string) {
+		w.may("image", "import", "i"+n+"@1", home+"/tree.tar")
+		w.may("web", "commit", "k"+n+"@1")
+	}},
+	{"build, clone", func(w world, n string) {
+		w.may(build("g"+n, "base@1")...)
+		w.change(n)
+		w.may("clone", "web", "c"+n)
+	}},
 	{"snapshot", func(w world, n string) {
 		w.change(n)
 		w.may("web", "snapshot", "create", "s"+n)
 	}},
-	{"rollback", func(w world, n string) {
+	{"rollback, rebase", func(w world, n string) {
 		w.change(n)
+		w.may("web", "rebase", "base@2")
+		w.may("web", "rebase", "base@1")
 		w.may("web", "rollback")
 	}},
 	{"hashify", func(w world, n string) {
@@ -181,6 +190,7 @@ func (w world) prepare() {
 		w.Fatalf("%v: %s", err, out)
 	}
 	w.must("image", "import", "base@1", home+"/tree.tar")
+	w.must("image", "import", "base@2", home+"/tree.tar")
 	w.must(build("web", "base@1")...)
 	w.must("web", "snapshot", "create", "first")
 	w.must("web", "export", "-o", home+"/web.parcel")
@@ -220,6 +230,7 @@ func (w world) inspect() {
 		}
 	}
 	w.list(&snapshots, "web", "snapshot", "list", "--json")
+	w.must("web", "rebase", "base@1")
 	for _, s := range snapshots {
 		w.must("clone", "web", "then", "--snapshot", s.Name)
 		w.must("start", "then")
@@ -230,7 +241,7 @@ func (w world) inspect() {
 		}
 	}
 	for _, i := range images {
-		if i.Name != "base@1" {
+		if !strings.HasPrefix(i.Name, "base@") {
 			w.must("image", "delete", i.Name)
 		}
 	}

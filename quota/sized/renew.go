@@ -20,16 +20,16 @@ const (
 var trees = []string{"upper", "work", "shared"}
 
 // Renew puts trees that fill makes in a directory in the place of those on the device of the
-// guest whose directory this is. The guest does not run. Who is killed has done so or not,
-// and Sweep finishes it.
-func Renew(dir string, fill func(at string) error) error {
+// guest whose directory this is, and gives it another list of layers (package stack) with them.
+// The guest does not run. Who is killed has done both or neither, and Sweep finishes it.
+func Renew(dir string, layers []byte, fill func(at string) error) error {
 	d, root, err := opened(dir)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
 	defer root.Close()
-	err = note(dir)
+	err = note(dir, layers)
 	if err == nil {
 		err = root.RemoveAll(fresh)
 	}
@@ -46,28 +46,27 @@ func Renew(dir string, fill func(at string) error) error {
 		err = root.Rename(fresh, root, coming)
 	}
 	if err != nil {
-		return errors.Join(err, root.RemoveAll(fresh))
+		return errors.Join(err, root.RemoveAll(fresh), file.Forget(renewal(dir)))
 	}
-	if err := come(root); err != nil {
-		return err
-	}
-	return file.Forget(renewal(dir))
+	return come(dir, d, root)
 }
 
-// renewal is the mark that something is under way on a device.
+// renewal is the list of layers that goes with what is coming, if anything is.
 func renewal(dir string) string { return filepath.Join(dir, ".renewing") }
 
-// note makes the mark. It is on the disk before anything is on the device, which is another.
-func note(dir string) error {
+// note writes that. It is on its disk before anything is on the device, which is another.
+func note(dir string, layers []byte) error {
 	d, err := file.OpenDir(dir)
 	if err != nil {
 		return err
 	}
 	defer d.Close()
-	if err := os.WriteFile(renewal(dir), nil, 0o600); err != nil {
+	f, err := os.Create(renewal(dir))
+	if err != nil {
 		return err
 	}
-	return file.Sync(d)
+	_, err = f.Write(layers)
+	return errors.Join(err, f.Sync(), f.Close(), file.Sync(d))
 }
 
 // opened is Open with the root directory.
@@ -83,12 +82,10 @@ func opened(dir string) (*Disk, *file.Dir, error) {
 	return d, root, nil
 }
 
-// come has trees take their places, as far as they have not. The journal keeps the order.
-func come(root *file.Dir) error {
+// come has trees take their places, as far as they have not, and then the list. Each is on its
+// disk before the next.
+func come(dir string, d *Disk, root *file.Dir) error {
 	from, err := root.Dir(coming)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
 	if err != nil {
 		return err
 	}
@@ -104,6 +101,20 @@ func come(root *file.Dir) error {
 			return err
 		}
 	}
+	own, err := file.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	defer own.Close()
+	if err := d.sync(); err != nil {
+		return err
+	}
+	if err := os.Rename(renewal(dir), filepath.Join(dir, "layers")); err != nil {
+		return err
+	}
+	if err := file.Sync(own); err != nil {
+		return err
+	}
 	return root.RemoveAll(coming)
 }
 
@@ -118,7 +129,10 @@ func renewed(dir string) error {
 	}
 	defer d.Close()
 	defer root.Close()
-	if err := errors.Join(root.RemoveAll(fresh), come(root)); err != nil {
+	if _, err := root.Stat(coming); err == nil {
+		return come(dir, d, root)
+	}
+	if err := root.RemoveAll(fresh); err != nil {
 		return err
 	}
 	return file.Forget(renewal(dir))

@@ -230,13 +230,3 @@ func Sweep(dir string) error {
 	}
 	return renewed(dir)
 }
-
-// Refuse refuses what cannot be done with files in an image.
-func Refuse(dir, what string) error {
-	there, err := There(dir)
-	if err != nil || !there {
-		return err
-	}
-	return fault.Hint(fmt.Errorf("%s: the guest's own files are in an image, by limits.disk: %w", what, guest.ErrUnsupported),
-		"keep guests on a file system with quotas: see doc/limits.md")
-}

@@ -124,6 +124,9 @@ func TestRenew(t *testing.T) {
 	}
 	has := func(want string) {
 		t.Helper()
+		if text, err := os.ReadFile(filepath.Join(dir, "layers")); string(text) != want {
+			t.Errorf("layers: %q, not %q: %v", text, want, err)
+		}
 		at(func(root string) error {
 			for _, tree := range trees {
 				if text, err := os.ReadFile(filepath.Join(root, tree, "x")); string(text) != want {
@@ -140,28 +143,33 @@ func TestRenew(t *testing.T) {
 		}
 	}
 	at(fill("first"))
+	if err := os.WriteFile(filepath.Join(dir, "layers"), []byte("first"), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	boom := errors.New("boom")
-	err := Renew(dir, func(at string) error { return errors.Join(fill("half")(at), boom) })
+	err := Renew(dir, []byte("half"), func(at string) error { return errors.Join(fill("half")(at), boom) })
 	if !errors.Is(err, boom) || Sweep(dir) != nil {
 		t.Errorf("a fill that fails: %v", err)
 	}
 	has("first")
-	if err := Renew(dir, fill("second")); err != nil {
+	if err := Renew(dir, []byte("second"), fill("second")); err != nil {
 		t.Error(err)
 	}
 	has("second")
-	killed := func(left func(root string) error) {
+	killed := func(text string, left func(root string) error) {
 		t.Helper()
 		at(left)
-		if err := errors.Join(note(dir), Sweep(dir)); err != nil {
+		if err := errors.Join(note(dir, []byte(text)), Sweep(dir)); err != nil {
 			t.Error(err)
 		}
 	}
-	killed(func(root string) error { return fill("half")(filepath.Join(root, fresh)) })
+	killed("half", func(root string) error { return nil })
 	has("second")
-	killed(func(root string) error { return fill("third")(filepath.Join(root, coming)) })
+	killed("half", func(root string) error { return fill("half")(filepath.Join(root, fresh)) })
+	has("second")
+	killed("third", func(root string) error { return fill("third")(filepath.Join(root, coming)) })
 	has("third")
-	killed(func(root string) error {
+	killed("fourth", func(root string) error {
 		err := fill("fourth")(filepath.Join(root, coming))
 		return errors.Join(err, os.RemoveAll(filepath.Join(root, "upper")), os.Rename(filepath.Join(root, coming, "upper"), filepath.Join(root, "upper")))
 	})

@@ -13,6 +13,9 @@
 // beneath its name first, and the name then taken away. Either way the guest's tree is the
 // same at any moment, since a name of the private layer hides the same one beneath.
 //
+// A private layer in an image or on a device (package quota/sized) is on another file system: all
+// its files are copied, the copies are brought to the disk, and the names are taken away then.
+//
 // The private layer must be no part of a mounted overlay: what comes of changes beneath one
 // the kernel leaves undefined (Documentation/filesystems/overlayfs.rst, "Changes to underlying
 // filesystems"). A file that the guest has looked at it goes on writing to wherever it is
@@ -44,26 +47,31 @@ const (
 
 // Layer is a guest's private layer and the one beneath it, open.
 type Layer struct {
-	own  *file.Dir // the guest's directory
-	up   *file.Dir
-	down *file.Dir
-	base uint32
+	own   *file.Dir // the guest's directory
+	place *file.Dir // where the private layer is: that, or the root of an image
+	up    *file.Dir
+	down  *file.Dir
+	base  uint32
+	apart bool // up and down are on two file systems
 }
 
-// Open opens the layers of a guest: dir is its directory, base its first id on the host, and
-// down the tree beneath. The guest is stopped and locked; guest.ErrBusy when its overlay is
+// Open opens the layers of a guest: dir is its directory, at where its private layer is (that too,
+// or the root of its image), base its first id on the host, and down the tree beneath. The guest is stopped and locked; guest.ErrBusy when its overlay is
 // there all the same, since somebody outside of it holds a file of its. What a killed one
 // left on its way is brought to its place.
-func Open(dir string, base uint32, down string) (*Layer, error) {
+func Open(dir, at string, base uint32, down string) (*Layer, error) {
 	if err := Recover(dir, base, down); err != nil {
 		return nil, err
 	}
-	l := &Layer{base: base}
+	l := &Layer{base: base, apart: at != dir}
 	var err error
 	if l.own, err = file.OpenDir(dir); err != nil {
 		return nil, err
 	}
-	if l.up, err = l.own.Dir(upper); err == nil {
+	if l.place, err = file.OpenDir(at); err == nil {
+		l.up, err = l.place.Dir(upper)
+	}
+	if err == nil {
 		err = unused(l.up)
 	}
 	if err == nil {
@@ -79,10 +87,10 @@ func Open(dir string, base uint32, down string) (*Layer, error) {
 // takes a mount namespace down some time after its last process.
 const lingers = 5 * time.Second
 
-// Unused gives guest.ErrBusy while an overlay has the private layer of the guest whose
-// directory is dir, as Open does; a guest without one has no overlay.
-func Unused(dir string) error {
-	up, err := file.OpenDir(filepath.Join(dir, upper)) //house:allow the directory itself is not the guest's
+// Unused gives guest.ErrBusy while an overlay has the private layer that is at a directory,
+// as Open does; a guest without one has no overlay.
+func Unused(at string) error {
+	up, err := file.OpenDir(filepath.Join(at, upper)) //house:allow the directory itself is not the guest's
 	if err != nil {
 		return gone(err)
 	}
@@ -110,7 +118,7 @@ func unused(up *file.Dir) error {
 // Close closes the layers.
 func (l *Layer) Close() error {
 	var err error
-	for _, d := range []*file.Dir{l.own, l.up, l.down} {
+	for _, d := range []*file.Dir{l.own, l.place, l.up, l.down} {
 		if d != nil {
 			err = errors.Join(err, d.Close())
 		}

@@ -39,19 +39,23 @@ const base = 300 << 16
 type world struct {
 	testing.TB
 	dir    string
+	at     string // where its own files are
 	userns *os.File
 }
 
-func newWorld(t testing.TB) *world {
+// places are where that can be: in the guest's directory, or as the root of an image is.
+var places = []string{"own", "apart"}
+
+func newWorld(t testing.TB, at string) *world {
 	t.Helper()
 	need.Root(t)
 	need.Overlay(t)
 	need.Namespaces(t, unix.CLONE_NEWUSER)
-	w := &world{TB: t, dir: need.TempDir(t)}
-	for _, d := range []string{"image", "down", "own", "own/upper", "own/work", "root"} {
-		w.check(os.Mkdir(w.path(d), 0o755))
+	w := &world{TB: t, dir: need.TempDir(t), at: at}
+	for _, d := range []string{"image", "down", "own", at + "/upper", at + "/work", "root"} {
+		w.check(os.MkdirAll(w.path(d), 0o755))
 	}
-	w.check(os.Chown(w.path("own/upper"), base, base))
+	w.check(os.Chown(w.path(at+"/upper"), base, base))
 	c := exec.Command("sleep", "100")
 	ids := []syscall.SysProcIDMap{{ContainerID: 0, HostID: base, Size: guest.IDs}}
 	c.SysProcAttr = &syscall.SysProcAttr{Cloneflags: unix.CLONE_NEWUSER, UidMappings: ids, GidMappings: ids}
@@ -84,10 +88,10 @@ func (w *world) mounted(do func(root string)) {
 		defer unix.Close(fd)
 		lower = append(lower, fd)
 	}
-	up, err := os.Open(w.path("own/upper"))
+	up, err := os.Open(w.path(w.at + "/upper"))
 	w.check(err)
 	defer up.Close()
-	work, err := os.Open(w.path("own/work"))
+	work, err := os.Open(w.path(w.at + "/work"))
 	w.check(err)
 	defer work.Close()
 	fd, err := mount.Overlay(lower, up, work)
@@ -128,7 +132,7 @@ func (w *world) seen() (out string) {
 
 func (w *world) layer() *Layer {
 	w.Helper()
-	l, err := Open(w.path("own"), base, w.path("down"))
+	l, err := Open(w.path("own"), w.path(w.at), base, w.path("down"))
 	w.check(err)
 	return l
 }
@@ -195,7 +199,12 @@ func (w *world) fill() {
 
 // A guest sees the same before and after its files move, and after they are back.
 func TestMove(t *testing.T) {
-	w := newWorld(t)
+	for _, at := range places {
+		t.Run(at, func(t *testing.T) { testMove(t, newWorld(t, at)) })
+	}
+}
+
+func testMove(t *testing.T, w *world) {
 	w.fill()
 	before := w.seen()
 	m := w.move(func(p string) bool { return p != "/kept.conf" })
@@ -206,7 +215,7 @@ func TestMove(t *testing.T) {
 		t.Errorf("moved:\n%s\nwas\n%s", now, before)
 	}
 	for _, f := range []string{"plain", "tool", "changed", "tree/a/c", "file/inside", "sparse", "attr", "deep/er/file"} {
-		if _, err := os.Lstat(w.path("own/upper/" + f)); err == nil {
+		if _, err := os.Lstat(w.path(w.at + "/upper/" + f)); err == nil {
 			t.Errorf("%s is still the guest's", f)
 		}
 		info, err := os.Lstat(w.path("down/" + f))
@@ -249,7 +258,12 @@ func TestMove(t *testing.T) {
 
 // Whatever a guest does between moves, it sees no difference.
 func TestRandom(t *testing.T) {
-	w := newWorld(t)
+	for _, at := range places {
+		t.Run(at, func(t *testing.T) { testRandom(t, newWorld(t, at)) })
+	}
+}
+
+func testRandom(t *testing.T, w *world) {
 	w.fill()
 	seed := rand.Uint64()
 	r := rand.New(rand.NewPCG(seed, 0))
@@ -298,10 +312,15 @@ func churn(r *rand.Rand, root string, n int) {
 
 // A guest whose root somebody outside has is left alone.
 func TestInUse(t *testing.T) {
-	w := newWorld(t)
+	for _, at := range places {
+		t.Run(at, func(t *testing.T) { testInUse(t, newWorld(t, at)) })
+	}
+}
+
+func testInUse(t *testing.T, w *world) {
 	w.fill()
 	w.mounted(func(root string) {
-		if l, err := Open(w.path("own"), base, w.path("down")); !errors.Is(err, guest.ErrBusy) {
+		if l, err := Open(w.path("own"), w.path(w.at), base, w.path("down")); !errors.Is(err, guest.ErrBusy) {
 			t.Errorf("mounted: %v, %v", l, err)
 		}
 	})
@@ -310,18 +329,21 @@ func TestInUse(t *testing.T) {
 
 // TestChild is no test: it moves and lifts until it is killed, for TestKilled.
 func TestChild(t *testing.T) {
-	dir := os.Getenv(killVar)
+	dir, at := os.Getenv(killVar), os.Getenv(killVar+"_AT")
 	if dir == "" {
 		return
 	}
+	open := func() (*Layer, error) {
+		return Open(filepath.Join(dir, "own"), filepath.Join(dir, at), base, filepath.Join(dir, "down"))
+	}
 	for {
-		l, err := Open(filepath.Join(dir, "own"), base, filepath.Join(dir, "down"))
+		l, err := open()
 		if err == nil {
 			_, err = l.Move(t.Context(), all)
 			err = errors.Join(err, l.Close())
 		}
 		if err == nil {
-			l, err = Open(filepath.Join(dir, "own"), base, filepath.Join(dir, "down"))
+			l, err = open()
 		}
 		if err == nil {
 			_, err = l.Lift(t.Context(), nil)
@@ -336,7 +358,12 @@ func TestChild(t *testing.T) {
 
 // Whoever is killed, and when, the guest sees the same once Recover was called.
 func TestKilled(t *testing.T) {
-	w := newWorld(t)
+	for _, at := range places {
+		t.Run(at, func(t *testing.T) { testKilled(t, newWorld(t, at)) })
+	}
+}
+
+func testKilled(t *testing.T, w *world) {
 	w.fill()
 	w.mounted(func(root string) {
 		for i := range 100 {
@@ -346,7 +373,7 @@ func TestKilled(t *testing.T) {
 	before := w.digest()
 	for round := range 12 {
 		c := exec.Command(os.Args[0], "-test.run=^TestChild$")
-		c.Env = append(os.Environ(), killVar+"="+w.dir)
+		c.Env = append(os.Environ(), killVar+"="+w.dir, killVar+"_AT="+w.at)
 		w.check(c.Start())
 		wait := 30_000 + rand.IntN(60_000) // µs: it begins, and gets somewhere
 		unix.Nanosleep(&unix.Timespec{Nsec: int64(wait) * 1000}, nil)

@@ -28,12 +28,12 @@ func (l *Layer) Lift(ctx context.Context, tell func(Lifted)) (Lifted, error) {
 	if err != nil {
 		return u.lifted, err
 	}
-	err = errors.Join(u.all(ctx, l.up, l.down, 0), l.own.SetTimes(upper, times.Atime, times.Mtime))
+	err = errors.Join(u.all(ctx, l.up, l.down, 0), l.place.SetTimes(upper, times.Atime, times.Mtime))
 	if err != nil {
-		return u.lifted, errors.Join(err, l.own.RemoveAll(fresh))
+		return u.lifted, errors.Join(err, l.place.RemoveAll(fresh))
 	}
 	// The copies must be on the disk before what they were made of goes.
-	return u.lifted, file.SyncAll(l.own)
+	return u.lifted, file.SyncAll(l.place)
 }
 
 type lifter struct {
@@ -138,15 +138,15 @@ func (l *Layer) back() layer.Shift { return layer.Shift{To: l.base} }
 
 // file copies a file under a name that nobody sees, and gives it its own when it is whole.
 func (u *lifter) file(up, down *file.Dir, name string, st file.Stat) error {
-	if err := u.own.RemoveAll(fresh); err != nil {
+	if err := u.place.RemoveAll(fresh); err != nil {
 		return err
 	}
-	err := u.back().File(down, name, u.own, fresh)
+	err := u.back().File(down, name, u.place, fresh)
 	if err == nil {
-		err = u.own.Rename(fresh, up, name)
+		err = u.place.Rename(fresh, up, name)
 	}
 	if err != nil {
-		return errors.Join(err, gone(u.own.Unlink(fresh)))
+		return errors.Join(err, gone(u.place.Unlink(fresh)))
 	}
 	u.lifted.Files++
 	u.lifted.Bytes += st.Size

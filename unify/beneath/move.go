@@ -31,7 +31,13 @@ func (l *Layer) Move(ctx context.Context, wanted func(path string) bool) (Moved,
 	}
 	m := &mover{Layer: l, wanted: wanted}
 	root := &level{up: l.up, down: l.down, path: "/"}
-	err := m.all(ctx, root, 0)
+	err := m.settled()
+	if err == nil {
+		err = m.all(ctx, root, 0)
+	}
+	if err == nil {
+		err = m.away(ctx)
+	}
 	if err != nil {
 		return m.moved, err
 	}
@@ -42,6 +48,9 @@ type mover struct {
 	*Layer
 	wanted func(string) bool
 	moved  Moved
+	// Of layers on two file systems: directories that are to hide nothing any more, and files
+	// whose copies are beneath, by their paths.
+	reveal, copied []string
 }
 
 // level is a directory of both layers.
@@ -82,7 +91,7 @@ func (m *mover) all(ctx context.Context, at *level, depth int) error {
 // setTimes gives a directory of the private layer the times that it had.
 func (m *mover) setTimes(at *level, st file.Stat) error {
 	if at.above == nil {
-		return m.own.SetTimes(upper, st.Atime, st.Mtime)
+		return m.place.SetTimes(upper, st.Atime, st.Mtime)
 	}
 	return at.above.up.SetTimes(at.name, st.Atime, st.Mtime)
 }
@@ -130,7 +139,7 @@ func (m *mover) dir(ctx context.Context, at *level, name string, depth int) erro
 	if elsewhere { // it shows what is below another name
 		return at.clear(name)
 	}
-	if err := next.meet(); err != nil {
+	if err := m.meet(next); err != nil {
 		return err
 	}
 	defer func() {
@@ -161,7 +170,7 @@ func (at *level) notes() (elsewhere bool, err error) {
 
 // meet finds the directory beneath. What is there and hidden is taken away; a file that
 // kept still lower layers from showing through hands that on first.
-func (at *level) meet() error {
+func (m *mover) meet(at *level) error {
 	if at.above.down == nil {
 		return nil
 	}
@@ -175,7 +184,7 @@ func (at *level) meet() error {
 		return err
 	}
 	if !isDir && !at.opaque {
-		if err := layer.Hide(at.above.up, at.name); err != nil {
+		if err := errors.Join(layer.Hide(at.above.up, at.name), m.settled()); err != nil {
 			return err
 		}
 		at.opaque = true
@@ -214,7 +223,11 @@ func (m *mover) beneath(at *level) (*file.Dir, error) {
 		err = m.shift().Dress(from, to, st) // its being opaque too
 	}
 	if err == nil && at.opaque {
-		err = layer.Reveal(from)
+		if m.apart {
+			m.reveal = append(m.reveal, at.path)
+		} else {
+			err = layer.Reveal(from)
+		}
 		at.opaque = false
 	}
 	return at.down, err
@@ -242,12 +255,18 @@ func (m *mover) file(at *level, name string, st file.Stat) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if plain {
+	switch {
+	case m.apart:
+		err = m.copy(at, down, name)
+		m.copied = append(m.copied, path.Join(at.path, name))
+	case plain:
 		if err = rename(at.up, down, name); err == nil {
 			err = m.given(e, st)
 		}
-	} else if err = m.copy(at, down, name); err == nil {
-		err = at.up.Unlink(name)
+	default:
+		if err = m.copy(at, down, name); err == nil {
+			err = at.up.Unlink(name)
+		}
 	}
 	if err != nil {
 		return false, err
@@ -292,7 +311,7 @@ func traits(e *file.Entry, st file.Stat) (plain, ok bool, err error) {
 	return plain, true, nil
 }
 
-// copy puts a copy of a file beneath its name. It is on the disk before that name goes.
+// copy puts a copy of a file beneath its name.
 func (m *mover) copy(at *level, down *file.Dir, name string) error {
 	if err := m.own.RemoveAll(fresh); err != nil {
 		return err
@@ -313,11 +332,16 @@ func (m *mover) copy(at *level, down *file.Dir, name string) error {
 	return nil
 }
 
-// kept writes the copy out, and takes it out of the guest's project.
+// kept takes the copy out of the guest's project, and has it on the disk before the name that it
+// will be beneath goes: now, or with all others.
 func (m *mover) kept() error {
 	f, err := m.own.Open(fresh, os.O_RDONLY, fs.ModePerm)
 	if err != nil {
 		return err
 	}
-	return errors.Join(leave(f), f.Sync(), f.Close())
+	err = leave(f)
+	if !m.apart {
+		err = errors.Join(err, f.Sync())
+	}
+	return errors.Join(err, f.Close())
 }
