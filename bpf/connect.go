@@ -252,14 +252,16 @@ func (t *text) looped() {
 }
 
 // sockAt4 goes to yes when a socket of UDP is bound to the address and the port of the
-// context, not to the wildcard, which may be the host's.
+// context, not to the wildcard, which may be the host's; it may be connected to the
+// socket of the context.
 func (t *text) sockAt4(a ebpf.Register, yes string) {
 	no := t.label("none")
-	t.put(fp, stackTuple, 0)
 	t.store(fp, stackTuple+4, a)
-	t.load(r1, ctx, saPort)
-	t.add(ebpf.ShiftLeft(r1, 16)) // behind the source's port, which is 0
-	t.store(fp, stackTuple+8, r1)
+	t.load8(r2, ctx, saSock)
+	t.null(r2, no)
+	t.load(r1, r2, skSource4)
+	t.store(fp, stackTuple, r1)
+	t.ports(stackTuple + 8)
 	t.findUDP(12, no)
 	t.load(r1, r0, skSource4)
 	t.store(fp, stackSaved+4, r1)
@@ -269,6 +271,28 @@ func (t *text) sockAt4(a ebpf.Register, yes string) {
 	t.load(r2, fp, stackTuple+4)
 	t.add(ebpf.JumpIfReg(r1, ebpf.Equal, r2, yes))
 	t.here(no)
+}
+
+// ports writes the ports of a tuple to the stack: that of the socket in r2, as others see
+// it, and that of the context.
+func (t *text) ports(at int16) {
+	real, parked := t.label("real"), t.label("parked")
+	t.load(r1, r2, skPort)
+	t.add(ebpf.Swap16(r1))
+	t.store(fp, at, r1)
+	t.note(0)
+	t.null(r0, real)
+	t.load(r1, r0, noteFlags)
+	t.add(ebpf.JumpIf(r1, ebpf.Any, noteParked, parked))
+	t.jump(real)
+	t.here(parked)
+	t.load(r1, r0, noteAsked)
+	t.store(fp, at, r1)
+	t.here(real)
+	t.load(r1, fp, at)
+	t.load(r2, ctx, saPort)
+	t.add(ebpf.ShiftLeft(r2, 16), ebpf.OrReg(r1, r2))
+	t.store(fp, at, r1)
 }
 
 // findUDP is r0 = the socket that the tuple on the stack reaches, which is to be
@@ -311,13 +335,15 @@ func (t *text) udp6() {
 // sockAt6 is sockAt4 for the halves of an IPv6 address.
 func (t *text) sockAt6(upper, lower ebpf.Register, yes string) {
 	no := t.label("none")
-	t.put8(fp, stackTuple, 0)
-	t.put8(fp, stackTuple+8, 0)
 	t.store8(fp, stackTuple+16, upper)
 	t.store8(fp, stackTuple+24, lower)
-	t.load(r1, ctx, saPort)
-	t.add(ebpf.ShiftLeft(r1, 16))
-	t.store(fp, stackTuple+32, r1)
+	t.load8(r2, ctx, saSock)
+	t.null(r2, no)
+	for i := int16(0); i < 16; i += 4 {
+		t.load(r1, r2, skSource6+i)
+		t.store(fp, stackTuple+i, r1)
+	}
+	t.ports(stackTuple + 32)
 	t.findUDP(36, no)
 	t.load(r1, r0, skSource6+12)
 	t.store(fp, stackSaved+4, r1)

@@ -200,12 +200,18 @@ func (t *text) anySource(no string) {
 
 // Shown4 is an address that a program is shown, of recvmsg(2) and getpeername(2): the
 // guest's loopback is 127.0.0.N when it is hidden, and so is its first address to who
-// sends to loopback what is for a socket there.
+// sends to loopback what is for a socket there, and to who is bound to loopback: a client
+// that was bound to the wildcard comes there from that address.
 func Shown4(p Parts) []ebpf.Instruction {
 	t := write(p)
 	t.mov(ctx, r1)
 	t.load(addr, ctx, saAddr4)
 	t.masked(r1, addr, net(0xff000000))
+	t.is(r1, net(0x7f000000), "ours")
+	t.load8(r2, ctx, saSock)
+	t.null(r2, "pass")
+	t.load(r1, r2, skSource4)
+	t.add(ebpf.And32(r1, net(0xff000000)))
 	t.is(r1, net(0x7f000000), "ours")
 	t.wasLooped() // most others are nobody's business
 	t.here("ours")
@@ -224,6 +230,11 @@ func Shown6(p Parts) []ebpf.Instruction {
 	t.add(ebpf.And32(r1, net(0xff000000)))
 	t.is(r1, 0, "ours") // IPv4, too
 	t.add(ebpf.JumpIf(r1, ebpf.Equal, net(0xfc000000), "ours"), ebpf.JumpIf(r1, ebpf.Equal, net(0xfd000000), "ours"))
+	t.load8(r2, ctx, saSock)
+	t.null(r2, "pass")
+	t.load(r1, r2, skSource6)
+	t.add(ebpf.And32(r1, net(0xff000000)))
+	t.is(r1, net(0xfd000000), "ours")
 	t.wasLooped()
 	t.here("ours")
 	t.mov(r1, ctx)
@@ -310,7 +321,12 @@ func (t *text) shown4(at int16, other bool) {
 	if other {
 		t.load(r1, entry, entryV4)
 		t.add(ebpf.JumpIfReg(r1, ebpf.Differs, addr, "pass"))
+		t.load8(r2, ctx, saSock)
+		t.null(r2, "pass")
+		t.load(r2, r2, skSource4)
+		t.lback4(r2, "first4")
 		t.wasLooped()
+		t.here("first4")
 		t.load(addr, entry, entryLback4)
 	} else {
 		t.jump("pass")
@@ -334,6 +350,16 @@ func (t *text) shown6(other bool) {
 			t.load8(r2, entry, entryV6+i)
 			t.add(ebpf.JumpIfReg(r1, ebpf.Differs, r2, "pass"))
 		}
+		elsewhere := t.label("elsewhere")
+		t.load8(r2, ctx, saSock)
+		t.null(r2, "pass")
+		for i := int16(0); i < 16; i += 4 {
+			t.load(r1, r2, skSource6+i)
+			t.load(r3, entry, entryLback6+i)
+			t.add(ebpf.JumpIfReg(r1, ebpf.Differs, r3, elsewhere))
+		}
+		t.isnt(r1, 0, "loop6")
+		t.here(elsewhere)
 		t.wasLooped()
 	} else {
 		t.jump("pass")

@@ -22,7 +22,7 @@ const (
 )
 
 // How long who was sent something may answer. A connection of TCP lasts a day from what was
-// sent last, while a process has it, else as long as the kernel does.
+// sent last, while a process has it and has not ended it, else as long as the kernel does.
 const (
 	answerSoon = 10 * time.Minute
 	answerEver = 24 * time.Hour
@@ -55,7 +55,7 @@ func addConnected(b *nft.Batch) {
 	addRoom(b)
 	b.AddChain(connectedChain, &nft.Base{Type: "filter", Hook: nft.Input, Priority: srcnat + 300})
 	for _, six := range []bool{false, true} {
-		held := join(rule{&expr.Meta{Key: expr.MetaKeySKUID, Register: regFirst}}, notSyn())
+		held := join(rule{&expr.Meta{Key: expr.MetaKeySKUID, Register: regFirst}}, goesOn())
 		b.AddRule(parkedChain, "", sent(six, syscall.IPPROTO_TCP, held, answerEver)...)
 		b.AddRule(parkedChain, "", sent(six, syscall.IPPROTO_TCP, nil, answerSoon)...)
 		b.AddRule(parkedChain, "", sent(six, syscall.IPPROTO_UDP, nil, answerSoon)...)
@@ -79,11 +79,11 @@ func transport(register, offset, size uint32) rule {
 	return rule{&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: size}}
 }
 
-// notSyn is for packets that do not begin a connection.
-func notSyn() rule {
-	const flags, syn = 13, 2
+// goesOn is for packets that neither begin nor end a connection.
+func goesOn() rule {
+	const flags, fin, syn, rst = 13, 1, 2, 4
 	return join(transport(regFirst, flags, 1), rule{&expr.Bitwise{SourceRegister: regFirst, DestRegister: regFirst, Len: 1,
-		Mask: []byte{syn}, Xor: []byte{0}}}, is(0))
+		Mask: []byte{fin | syn | rst}, Xor: []byte{0}}}, is(0))
 }
 
 // summed is for datagrams that have a checksum, or have none: that is to stay so.

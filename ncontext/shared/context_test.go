@@ -203,7 +203,7 @@ func TestWildcardConnects(t *testing.T) {
 		a bind w 0.0.0.0:1001
 		a name w = 0.0.0.0:1001
 		a connect w 127.0.0.1:80
-		a accept l s4 = 192.0.2.10
+		a accept l s4 = 127.0.0.1
 		# and is in the way of what is bound to one address, whichever comes first
 		a tcp4 v
 		a set v 1 2 1
