@@ -273,7 +273,7 @@ func (r *run) attacks(ctx context.Context) error {
 	if err := r.table(ctx); err != nil {
 		return err
 	}
-	for _, try := range []func(context.Context) error{r.owner, r.entering, r.becoming, r.pools} {
+	for _, try := range []func(context.Context) error{r.owner, r.entering, r.becoming, r.reaching, r.pools} {
 		if err := try(ctx); err != nil {
 			return err
 		}

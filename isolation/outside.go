@@ -14,6 +14,7 @@ import (
 	"vserver/host"
 	"vserver/isolation/attack"
 	"vserver/kernel/file"
+	"vserver/kernel/pidfd"
 )
 
 // outcome is one of an attack that was judged here.
@@ -109,6 +110,26 @@ func (r *run) lurking(ctx context.Context, part string, row int, name string, co
 	}
 	r.outcome("A", row, name, bad, "EACCES")
 	return nil
+}
+
+// reaching hands the guest a process of its neighbour, as a socket in a volume that both have
+// could.
+func (r *run) reaching(ctx context.Context) error {
+	st, err := r.h.Status(Neighbour)
+	if err != nil {
+		return err
+	}
+	fd, err := pidfd.Open(st.InitPID)
+	if err != nil {
+		return err
+	}
+	process := os.NewFile(uintptr(fd), "pidfd")
+	defer process.Close()
+	said, err := r.exec(ctx, Victim, process, "handed")
+	if err == nil {
+		r.outcome("B", 35, "use a process that a neighbour handed over", said, "EPERM")
+	}
+	return err
 }
 
 // pools has the guest hold all that it can get of every pool, and sees that its

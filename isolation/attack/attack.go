@@ -89,7 +89,7 @@ var errNothing = errors.New("nothing found")
 // Table gives all attacks.
 func Table() []Attack {
 	var all []Attack
-	for _, part := range [][]Attack{tools(), settings(), calls(), escapes(), sockets(), pools(), priorities(), leaks()} {
+	for _, part := range [][]Attack{tools(), settings(), calls(), escapes(), beyond(), sockets(), pools(), priorities(), leaks(), unmasked()} {
 		all = append(all, part...)
 	}
 	return all
@@ -145,12 +145,12 @@ const patience = 60 * time.Second
 // "all" tries the table, "one" the attack of a name, "hold" takes what it can get of
 // all pools until its input ends, "take" takes a little of each, "watch" lies in wait for
 // programs that come into the guest until its input ends, "catch" for what they can be made
-// to be, "pause" waits for a signal,
-// "nothing" ends.
+// to be, "handed" tries what its input is good for, a neighbour's pidfd, "pause" waits for a
+// signal, "nothing" ends.
 func Main(args []string, in io.Reader, out io.Writer) int {
 	g := &Ground{}
 	if len(args) < 2 || json.Unmarshal([]byte(args[1]), g) != nil {
-		fmt.Fprintln(out, "usage: "+Name+" all|one|hold|take|watch|catch|pause|nothing GROUND [NAME]")
+		fmt.Fprintln(out, "usage: "+Name+" all|one|hold|take|watch|catch|handed|pause|nothing GROUND [NAME]")
 		return 2
 	}
 	switch args[0] {
@@ -166,6 +166,8 @@ func Main(args []string, in io.Reader, out io.Writer) int {
 		return watch(in, out)
 	case "catch":
 		return catch(in, out)
+	case "handed":
+		return handed(out)
 	case "pause":
 		unix.Pause()
 	}

@@ -14,7 +14,7 @@ func native() abi {
 				"aaaaaaaaaaaeaaaaaaaanaaaaaaaaaeaekeaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaaaaaaa" +
 				"aaaaaaaaaaeaaaaaeaaamaaaaeaaaaaaeeaeaaaaaaaaaaaaannnnnnnnnnnnnnnnnnnnnnn" +
 				"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnaeeemmmm" +
-				"mma3aaaaaameaaaaaaanaaaaaaaaaaaaaaamanna",
+				"mma3aapaaameaaaaaaanaaaaaaaaaaaaaaamanna",
 			names: " read write open close stat fstat lstat poll lseek mmap mprotect munmap " +
 				"brk rt_sigaction rt_sigprocmask rt_sigreturn ioctl pread64 pwrite64 read" +
 				"v writev access pipe select sched_yield mremap msync mincore madvise shm" +
@@ -84,7 +84,7 @@ func sibling() abi {
 				"amaaaannaaaaaaaaaaaaaaaaaaaaanaaaaananaaaaaaaaaaeaaaaaaaanaaaaaaaaaeanek" +
 				"eaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaaaaaaaaaaaaaaaaaeaaaaaeaaamaaaeaaaaaaeas" +
 				"Saaaaaaaaaaaaaeaaaaaaaaaaaannnnnnaaaaaaaaaaaeaaaaaaaaaanaaaaaaaaaeeemmmm" +
-				"mma3aaaaaameaaaaaaanaaaaaaaaaaaaaaamanna",
+				"mma3aapaaameaaaaaaanaaaaaaaaaaaaaaamanna",
 			names: " restart_syscall exit fork read write open close waitpid creat link unli" +
 				"nk execve chdir time mknod chmod lchown break oldstat lseek getpid mount" +
 				" umount setuid getuid stime ptrace alarm oldfstat pause utime stty gtty " +

@@ -14,7 +14,7 @@ func native() abi {
 				"aamaaannaaaaaaaaaaaaaaaaaaanaaaaanaaaannaaaaaaeaaaaaaaannnaaaaaaasaaaaaa" +
 				"Saaaaaaaaaaaaaaaaaaaaekeanaaaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaeaaaaaaaaaaaa" +
 				"aaaaeaaaaaaeaaamaaaeaaaaaaeaeaaaaaaaaaaaaenaeaaaaaaaaaanaaaaaaaaaeeemmmm" +
-				"mma3aaaaaameaaanaaanaaaaaaaaaaaaaaamanna",
+				"mma3aapaaameaaanaaanaaaaaaaaaaaaaaamanna",
 			names: " restart_syscall exit fork read write open close  creat link unlink exec" +
 				"ve chdir  mknod chmod lchown   lseek getpid mount  setuid getuid  ptrace" +
 				"   pause    access nice  sync kill rename mkdir rmdir dup pipe times  br" +

@@ -14,7 +14,7 @@ func native() abi {
 				"aekecaaaeeaaaaaaaaaaaaaaaeaannnnnnnnnnnnnnnnaaaaaeaamaaaaeaaaaaaeaeaaaaa" +
 				"aaaaaaennnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn" +
 				"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnaeeemmmm" +
-				"mma3aaaaaameaaaaaaanaaaaaaaaaaaaaaamanna",
+				"mma3aapaaameaaaaaaanaaaaaaaaaaaaaaamanna",
 			names: " io_setup io_destroy io_submit io_cancel io_getevents setxattr lsetxattr" +
 				" fsetxattr getxattr lgetxattr fgetxattr listxattr llistxattr flistxattr " +
 				"removexattr lremovexattr fremovexattr getcwd lookup_dcookie eventfd2 epo" +
@@ -78,7 +78,7 @@ func sibling() abi {
 				"aamaaannaaaaaaaaaaaaaaaaaaanaaaaanaaaannaaaaaaeaaaaaaaannnaaaaaaasaaaaaa" +
 				"Saaaaaaaaaaaaaaaaaaaaekeanaaaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaeaaaaaaaaaaaa" +
 				"aaaaeaaaaaaeaaamaaaeaaaaaaeaeaaaaaaaaaaaaenaeaaaaaaaaaanaaaaaaaaaeeemmmm" +
-				"mma3aaaaaameaaanaaanaaaaaaaaaaaaaaamanna",
+				"mma3aapaaameaaanaaanaaaaaaaaaaaaaaamanna",
 			names: " restart_syscall exit fork read write open close  creat link unlink exec" +
 				"ve chdir  mknod chmod lchown   lseek getpid mount  setuid getuid  ptrace" +
 				"   pause    access nice  sync kill rename mkdir rmdir dup pipe times  br" +
