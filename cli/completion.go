@@ -69,9 +69,37 @@ func (t *tool) complete(args []string) int {
 	if c.ValidArgsFunction == nil && c.ValidArgs == nil {
 		c.ValidArgsFunction = t.completeArgs
 	}
+	t.completeOptions(c)
 	root.AddCommand(c)
 	root.SetArgs(append([]string{request}, words...))
 	return exitCode(root.Execute())
+}
+
+// completeOptions offers what options want, where that is known here.
+func (t *tool) completeOptions(c *cobra.Command) {
+	const only = cobra.ShellCompDirectiveNoFileComp
+	guests := func(begun string) []string { return t.guestNames(begun) }
+	fixed := func(words ...string) func(string) []string {
+		return func(begun string) []string { return matching(words, begun) }
+	}
+	for _, o := range []struct {
+		name  string
+		words func(begun string) []string
+		other cobra.ShellCompDirective
+	}{
+		{"image", func(begun string) []string { return matching(t.imageNames(), begun) }, only},
+		{"from", guests, cobra.ShellCompDirectiveDefault}, // or a directory
+		{"depends", guests, only},
+		{"debian", fixed("bookworm", "trixie", "sid"), only},
+		{"signal", fixed("HUP", "INT", "QUIT", "KILL", "USR1", "USR2", "TERM", "CONT", "STOP"), only},
+		{"sort", fixed(strings.Split(topSorts, "")...), only},
+	} {
+		if c.Flags().Lookup(o.name) != nil {
+			_ = c.RegisterFlagCompletionFunc(o.name, func(_ *cobra.Command, _ []string, begun string) ([]string, cobra.ShellCompDirective) {
+				return o.words(begun), o.other
+			}) // it fails for one that has its own
+		}
+	}
 }
 
 // completeFirst offers the verbs and the guests.
@@ -121,7 +149,20 @@ func (t *tool) completeArgs(_ *cobra.Command, args []string, begun string) ([]st
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveDefault
 		}
-	case "rename", "clone", "enter", "console", "logs", "edit", "info", "kill", "wait":
+	case "net":
+		if len(args) == 1 {
+			return matching([]string{"add", "del", "list"}, begun), cobra.ShellCompDirectiveNoFileComp
+		}
+		if len(args) > 1 {
+			return nil, cobra.ShellCompDirectiveNoFileComp
+		}
+	case "rebase":
+		if len(args) > 0 {
+			return matching(t.imageNames(), begun), cobra.ShellCompDirectiveNoFileComp
+		}
+	case "import":
+		return nil, cobra.ShellCompDirectiveDefault
+	case "rename", "clone", "commit", "diff", "quota", "enter", "console", "logs", "edit", "info", "kill", "wait":
 		if len(args) > 0 {
 			return nil, cobra.ShellCompDirectiveNoFileComp
 		}

@@ -1,6 +1,7 @@
 package spawn
 
 import (
+	"cmp"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -178,8 +179,11 @@ func (c *Child) Listener() (fd int, err error) {
 			fds, err = unix.ParseUnixRights(&msgs[0])
 		}
 	}
+	if err == nil && n == 0 {
+		err = syscall.ECONNRESET
+	}
 	if err != nil || len(fds) != 1 {
-		return -1, c.because(fmt.Errorf("filter's listener: %w", errors.Join(err, syscall.EPROTO)))
+		return -1, c.because(fmt.Errorf("filter's listener: %w", cmp.Or(err, error(syscall.EPROTO))))
 	}
 	return fds[0], nil
 }
@@ -188,6 +192,9 @@ func (c *Child) Listener() (fd int, err error) {
 func (c *Child) because(err error) error {
 	if failure := c.Finish(); failure != nil {
 		return failure
+	}
+	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) { // it is gone, and reported nothing
+		return fmt.Errorf("its first process was killed before it executed anything: %w", err)
 	}
 	return err
 }
@@ -204,7 +211,11 @@ func (c *Child) Forked() (pid int, err error) {
 	}
 	c.first = 0
 	if c.pid = c.second(); c.pid == 0 || ws != 0 {
-		return 0, c.because(fmt.Errorf("child before its fork: status %#x", uint32(ws)))
+		err := fmt.Errorf("child before its fork: status %#x", uint32(ws))
+		if ws.Signaled() {
+			err = syscall.EPIPE
+		}
+		return 0, c.because(err)
 	}
 	return c.pid, nil
 }

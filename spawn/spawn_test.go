@@ -362,3 +362,25 @@ func BenchmarkStart(b *testing.B) {
 		})
 	}
 }
+
+// Who kills a child that waits is told of as that, not as a broken pipe.
+func TestKilledByOthers(t *testing.T) {
+	table := &Table{}
+	table.Await("the test")
+	table.Exec([]string{"/bin/true"}, []string{"true"}, nil)
+	c, err := Start(table, Options{Cgroup: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(c.Close)
+	t.Cleanup(c.Kill)
+	if err := unix.Kill(c.First(), unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Waitid(unix.P_PID, c.First(), nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Open(); err == nil || !strings.Contains(err.Error(), "killed before it executed") {
+		t.Errorf("the gate of a dead child: %v", err)
+	}
+}
