@@ -19,7 +19,6 @@ import (
 	"vserver/guest"
 	"vserver/host/disk"
 	"vserver/host/files"
-	"vserver/host/state"
 	"vserver/identity"
 	"vserver/kernel/file"
 	"vserver/layer"
@@ -78,7 +77,7 @@ func run(ctx context.Context, d guest.Dirs, n guest.Name, op string, steps []ste
 	if err := settle(d); err != nil {
 		return err
 	}
-	return state.Locked(d, n, state.Patience, func() error { return step.Run(ctx, op, steps) })
+	return locked(d, n, func() error { return step.Run(ctx, op, steps) })
 }
 
 func (b *builder) steps() []step.Step {

@@ -35,7 +35,7 @@ type CloneOptions struct {
 func Clone(ctx context.Context, d guest.Dirs, from, n guest.Name, change func(*guest.Spec) error, o CloneOptions) error {
 	err := settle(d)
 	if err == nil {
-		err = state.Locked(d, n, state.Patience, func() error {
+		err = locked(d, n, func() error {
 			return state.Locked(d, from, state.Patience, func() error {
 				return clone(ctx, d, from, n, change, o)
 			})

@@ -5,7 +5,6 @@ import (
 
 	"vserver/build"
 	"vserver/guest"
-	"vserver/host/state"
 	"vserver/step"
 	"vserver/store"
 )
@@ -60,7 +59,7 @@ func Place(ctx context.Context, d guest.Dirs, n guest.Name, spec *guest.Spec, op
 		dirs: d, n: n, spec: spec, o: o, say: build.Lines(o.Progress),
 		src: build.Source{Method: op, Moves: true}, placed: &placing{fill, fresh},
 	}
-	return state.Locked(d, n, state.Patience, func() error { return step.Run(ctx, op, b.steps()) })
+	return locked(d, n, func() error { return step.Run(ctx, op, b.steps()) })
 }
 
 // yield takes the number out of a spec if another guest or an account of the host's has it.

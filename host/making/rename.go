@@ -31,8 +31,8 @@ func Rename(ctx context.Context, d guest.Dirs, old, new guest.Name) error {
 	}
 	err := settle(d)
 	if err == nil {
-		err = state.Locked(d, old, state.Patience, func() error {
-			return state.Locked(d, new, state.Patience, func() error {
+		err = locked(d, old, func() error {
+			return locked(d, new, func() error {
 				return step.Run(ctx, "rename", renameSteps(d, old, new))
 			})
 		})

@@ -77,6 +77,21 @@ func tidy(d guest.Dirs, n guest.Name) error {
 	return remove(filepath.Dir(staging(d, n)), n)
 }
 
+// locked is state.Locked for what makes or removes a guest: what somebody left of it who
+// was killed after settle had passed over him is put right first.
+func locked(d guest.Dirs, n guest.Name, do func() error) error {
+	return state.Locked(d, n, state.Patience, func() error {
+		if left, err := file.Exists(staging(d, n)); err != nil {
+			return err
+		} else if left {
+			if err := tidy(d, n); err != nil {
+				return err
+			}
+		}
+		return do()
+	})
+}
+
 // clear removes everything of a guest that has no spec (any more), and the mark of it
 // in staging last, so that it can be done again until it is done.
 func clear(d guest.Dirs, n guest.Name) error {
