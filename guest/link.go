@@ -21,6 +21,16 @@ const DefaultBridge = "vsbr0"
 // Values are the words of the type.
 func (NetLink) Values() []string { return words(LinkRouted, LinkBridge, LinkMacvlan) }
 
+// Routed tells whether the guest has a network of its own to which the host is the router.
+func (n *Network) Routed() bool {
+	return n.Mode == NetPrivate && (n.Link == "" || n.Link == LinkRouted)
+}
+
+// Pooled tells whether the guest gets an address for want of any: one of IPv4.
+func (n *Network) Pooled() bool {
+	return n.Addresses == nil && (n.Mode == NetShared || n.Routed())
+}
+
 // link checks how a guest with a network of its own is linked.
 func (v *validator) link(n *Network) {
 	oneOf(v, "network.link", n.Link)
@@ -49,8 +59,7 @@ func (v *validator) link(n *Network) {
 	case n.Parent != "" && !linkName(n.Parent):
 		v.bad("network.parent", "%q: want the name of a link, as eth0", n.Parent)
 	}
-	routed := n.Link == "" || n.Link == LinkRouted
-	if n.DHCP && routed {
+	if n.DHCP && n.Routed() {
 		v.bad("network.dhcp", "needs link: bridge or link: macvlan: no DHCP server is asked through a routed link")
 	}
 	if n.DHCP && slices.ContainsFunc(n.Addresses, func(a Address) bool { return a.Addr().Is4() }) {
@@ -79,11 +88,11 @@ func (v *validator) publish(n *Network) {
 		case p.Guest.IsValid() && !has(func(a netip.Addr) bool { return a == p.Guest }):
 			v.bad(at, "%s: is not an address of the guest", p.Guest)
 		case p.Guest.IsValid():
-		case p.Host.Is4() && !n.DHCP && !has(netip.Addr.Is4):
+		case p.Host.Is4() && !n.DHCP && !n.Pooled() && !has(netip.Addr.Is4):
 			v.bad(at, "%s: the guest has no IPv4 address", p)
 		case p.Host.Is6() && !has(netip.Addr.Is6):
 			v.bad(at, "%s: the guest has no IPv6 address", p)
-		case !n.DHCP && len(n.Addresses) == 0:
+		case !n.DHCP && !n.Pooled() && len(n.Addresses) == 0:
 			v.bad(at, "%s: the guest has no address", p)
 		}
 	})

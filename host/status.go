@@ -139,12 +139,7 @@ func (h *Host) life(cg cgroup.Host, st *condition, whole bool) {
 	}
 	st.InitPID, st.Started = was.PID, was.Started
 	st.UptimeS = time.Since(was.Started).Seconds()
-	if was.Mode == guest.NetShared {
-		st.Addresses = nil
-		for _, a := range was.Addrs {
-			st.Addresses = append(st.Addresses, a.Prefix)
-		}
-	}
+	st.Addresses = (&guest.Network{Addresses: was.Addrs}).Prefixes()
 	if whole {
 		h.network(st, g, was)
 	}

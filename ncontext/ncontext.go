@@ -38,7 +38,7 @@ func Up(g *Guest) (warning, err error) {
 		if err := private.Up(private.Guest{Spec: g.Spec, Name: g.Name, Netns: g.Netns, Dirs: g.Dirs}); err != nil {
 			return nil, err
 		}
-		return nil, shape.Up(g.shaping())
+		return g.hide(), shape.Up(g.shaping())
 	case guest.NetShared:
 		return g.share()
 	}
@@ -84,25 +84,33 @@ func (g *Guest) share() (warning, err error) {
 func (g *Guest) filter(tell func(firewall.Guest) error) (warning, err error) {
 	var addrs []netip.Addr
 	var six netip.Addr
-	pooled := false
 	for _, a := range g.Spec.Network.Addresses {
 		addrs = append(addrs, a.Addr())
-		pooled = pooled || g.Pool.Has(a.Addr())
 		if a.Addr().Is6() && !six.IsValid() {
 			six = a.Addr()
 		}
 	}
-	if pooled {
-		if err := firewall.Masquerade(g.Pool.Prefix); err != nil {
-			warning = fmt.Errorf("the guest reaches this host only: %w", err)
-		}
-	}
+	warning = g.hide()
 	if caps, err := g.Spec.Network.NetCaps(); err == nil && caps&guest.RawICMP != 0 {
 		if err := firewall.Ping(g.Spec.Network.Lback, six); err != nil {
 			warning = errors.Join(warning, fmt.Errorf("the guest cannot ping: %w", err))
 		}
 	}
 	return warning, tell(firewall.Of(g.Spec, "", addrs))
+}
+
+// hide hides a guest that has an address of the pool behind the host's.
+func (g *Guest) hide() error {
+	for _, a := range g.Spec.Network.Addresses {
+		if !g.Pool.Has(a.Addr()) {
+			continue
+		}
+		if err := firewall.Masquerade(g.Pool.Prefix); err != nil {
+			return fmt.Errorf("the guest reaches this host only: %w", err)
+		}
+		return nil
+	}
+	return nil
 }
 
 // Want is what the host shall have of a guest of mode shared.

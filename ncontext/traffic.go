@@ -46,7 +46,7 @@ func refilter(g *Guest) error {
 // link is the host's end of the guest's routed link, "" when it has none.
 func (g *Guest) link() string {
 	n := &g.Spec.Network
-	if n.Mode != guest.NetPrivate || n.Link != "" && n.Link != guest.LinkRouted || len(n.Addresses) == 0 {
+	if !n.Routed() || len(n.Addresses) == 0 {
 		return ""
 	}
 	return private.Link(g.Spec.XID)

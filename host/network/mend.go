@@ -54,11 +54,9 @@ func mend(d guest.Dirs, n guest.Name) error {
 	if was.Mode == guest.NetShared {
 		return ncontext.Mend(c)
 	}
-	spec, err := state.Load(d, n) // the note has not what is the guest's own
-	if err != nil || spec.Network.Mode != was.Mode {
+	if spec, err := state.Load(d, n); err != nil || spec.Network.Mode != was.Mode {
 		return err
 	}
-	c.Spec = spec
 	netns, err := networkOf(was.PID)
 	if errors.Is(err, guest.ErrStopped) {
 		return nil

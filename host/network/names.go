@@ -37,7 +37,7 @@ func Named(d guest.Dirs) error {
 			continue
 		}
 		running[n] = was
-		for _, a := range known(d, n, was) {
+		for _, a := range known(was) {
 			lines = append(lines, fmt.Sprintf("%s\t%s %s.vs", a, n, n))
 		}
 	}
@@ -54,17 +54,9 @@ func Named(d guest.Dirs) error {
 }
 
 // known gives the first address of each family that others reach a guest by.
-func known(d guest.Dirs, n guest.Name, was *state.Note) (out []netip.Addr) {
-	list := was.Addrs
-	if was.Mode == guest.NetPrivate {
-		spec, err := state.Load(d, n)
-		if err != nil {
-			return nil
-		}
-		list = spec.Network.Addresses
-	}
+func known(was *state.Note) (out []netip.Addr) {
 	var four, six bool
-	for _, a := range list {
+	for _, a := range was.Addrs {
 		if has := map[bool]*bool{true: &four, false: &six}[a.Addr().Is4()]; !*has {
 			*has = true
 			out = append(out, a.Addr())

@@ -24,7 +24,7 @@ func Addresses(d guest.Dirs, n guest.Name) ([]guest.Address, error) {
 		return nil, errors.Join(err, state.Absent(d, n))
 	}
 	if running, err := state.Runs(d, n); err == nil && running {
-		if was, err := state.ReadNote(d, n); err == nil && was != nil && was.Mode == guest.NetShared {
+		if was, err := state.ReadNote(d, n); err == nil && was != nil {
 			return was.Addrs, nil
 		}
 	}
@@ -217,9 +217,7 @@ func Refilter(d guest.Dirs, n guest.Name) error {
 	if err != nil || was.Mode != spec.Network.Mode {
 		return err
 	}
-	if was.Mode == guest.NetShared {
-		spec.Network.Addresses = was.Addrs
-	}
+	spec.Network.Addresses = was.Addrs
 	g := &ncontext.Guest{Name: n, Spec: spec, Dirs: d, Netns: -1}
 	if spec.Network.Mode == guest.NetPrivate {
 		netns, err := networkOf(was.PID)

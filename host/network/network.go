@@ -26,7 +26,7 @@ type Guest struct {
 	Dirs guest.Dirs
 	Name guest.Name
 	Spec *guest.Spec // defaults filled in; a guest that names no address has one of Pool
-	Pool shared.Pool // in shared mode
+	Pool shared.Pool // of a guest that may have an address of it
 	// Any has Disclose undo networks of all modes: it is not known what the guest had.
 	Any bool
 
@@ -34,7 +34,8 @@ type Guest struct {
 }
 
 // Of gives the network of a guest, of whose spec the defaults are filled in. It chooses
-// an address of the pool for one in the host's network that names none.
+// an address of the pool for one that names none and has the host for its network or its
+// router.
 func Of(cg cgroup.Host, d guest.Dirs, n guest.Name, spec *guest.Spec) (*Guest, error) {
 	pool, err := choose(d, spec)
 	return &Guest{Dirs: d, Name: n, Spec: spec, Pool: pool, mount: cg.Unified.Mount}, err
@@ -51,15 +52,19 @@ func left(d guest.Dirs, n guest.Name) (*Guest, error) {
 	return Of(cg, d, n, &spec)
 }
 
-// choose gives a guest in the host's network one of the pool if it names none.
+// choose gives a guest one of the pool if it names none.
 func choose(d guest.Dirs, spec *guest.Spec) (shared.Pool, error) {
 	n := &spec.Network
-	if n.Mode != guest.NetShared {
+	if n.Mode != guest.NetShared && !n.Routed() {
 		return shared.Pool{}, nil
 	}
 	pool, err := shared.ReadPool(d.AddressPool())
-	if err == nil && n.Addresses == nil && spec.XID != 0 {
-		n.Addresses = []guest.Address{pool.Address(spec.XID)}
+	if err == nil && n.Pooled() && spec.XID != 0 {
+		a := pool.Address(spec.XID)
+		if n.Routed() { // on a link of the guest's own
+			a = guest.Address{Prefix: a.Prefix}
+		}
+		n.Addresses = []guest.Address{a}
 	}
 	return pool, err
 }
@@ -133,14 +138,6 @@ func (g *Guest) Show(pid int) error {
 	}
 	defer netns.Close()
 	return facade.Show(int(netns.Fd()), g.Spec.Network.Addresses)
-}
-
-// Noted are the addresses that a note of the guest's start is to hold.
-func (g *Guest) Noted() []guest.Address {
-	if g.Spec.Network.Mode != guest.NetShared {
-		return nil
-	}
-	return g.Spec.Network.Addresses
 }
 
 func (g *Guest) groupPath() string { return filepath.Join(g.mount, g.Dirs.Group(g.Name)) }

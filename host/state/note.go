@@ -39,7 +39,7 @@ type Note struct {
 	Visit   bool // it has none, and is there for a command alone
 	Style   guest.InitStyle
 	Mode    guest.NetMode
-	Addrs   []guest.Address // in shared mode, as they are now
+	Addrs   []guest.Address // as they are now; in private mode none of a lease
 	Env     map[string]string
 	Rights  guest.Rights
 	Rlimits map[string]guest.Rlimit

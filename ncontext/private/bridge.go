@@ -20,7 +20,7 @@ import (
 	"vserver/ncontext/private/rtm"
 )
 
-func (u *up) routed() bool { return u.net.Link == "" || u.net.Link == guest.LinkRouted }
+func (u *up) routed() bool { return u.net.Routed() }
 
 // bridgeName is the bridge that the guest joins; "" for none.
 func (u *up) bridgeName() string {

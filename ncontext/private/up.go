@@ -31,8 +31,7 @@ type Guest struct {
 // it made before an error is taken back by Down and the end of the namespace.
 func Up(g Guest) error {
 	n := &g.Spec.Network
-	routed := n.Link == "" || n.Link == guest.LinkRouted
-	if routed && len(n.Addresses) == 0 {
+	if n.Routed() && len(n.Addresses) == 0 {
 		return nil
 	}
 	host, err := netlink.NewHandle(syscall.NETLINK_ROUTE)
