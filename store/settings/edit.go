@@ -121,7 +121,7 @@ func (to target) wanted(value string) (wanted, error) {
 	n := &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: value, Line: 1, Column: 1}
 	kind := to.typ.Kind()
 	switch {
-	case to.List() && !strings.HasPrefix(value, "["):
+	case to.List() && !(strings.HasPrefix(value, "[") && strings.HasSuffix(value, "]")): // [::1]:80:80 is an item
 		n = &yaml.Node{Kind: yaml.SequenceNode, Tag: "!!seq"}
 		for _, item := range itemsOf(to.typ.Elem(), value) {
 			n.Content = append(n.Content, &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: strings.TrimSpace(item)})

@@ -31,7 +31,7 @@ func samples() map[string][]string {
 		"network.sockets": {"100", "0"}, "network.connections": {"50"},
 		"network.flags": {"single_ip", "'!hide_lback'", "lback_allow,~lback_remap"}, "network.ncaps": {"multicast", "tun_create,broadcast"},
 		"network.link": {"bridge", "routed"}, "network.bridge": {"br0"}, "network.parent": {"eth0"}, "network.dhcp": {"true"},
-		"network.publish":     {"8080:80/tcp", "8080:80, 198.51.100.1:53:53/udp", "['[2001:db8::1]:80:80/tcp', '1-9:192.0.2.1:11-19/udp']", "[]"},
+		"network.publish":     {"8080:80/tcp", "8080:80, 198.51.100.1:53:53/udp", "[2001:db8::1]:81:80, 8081:80", "['[2001:db8::1]:80:80/tcp', '1-9:192.0.2.1:11-19/udp']", "[]"},
 		"network.firewall":    {"allow in tcp from 10.0.0.0/8 port 22,80-90, deny all", `["deny out udp port 53,5353"]`, "[]"},
 		"network.egress.rate": {"100M", "64000"}, "network.egress.reserved": {"1.5M"}, "network.egress.share": {"10", "25"},
 		"network.ingress.rate": {"1G", "100Mbit"},
