@@ -22,7 +22,7 @@ const (
 )
 
 // How long who was sent something may answer. A connection of TCP lasts a day from what was
-// sent last, while a process has it and has not ended it, else as long as the kernel does.
+// sent last, while a process has it and has not ended it: close(2) may wait for the other side.
 const (
 	answerSoon = 10 * time.Minute
 	answerEver = 24 * time.Hour
@@ -54,8 +54,9 @@ func addConnected(b *nft.Batch) {
 	b.AddSet(answers(answers6, nft.IPv6()))
 	addRoom(b)
 	b.AddChain(connectedChain, &nft.Base{Type: "filter", Hook: nft.Input, Priority: srcnat + 300})
+	addEnded(b)
 	for _, six := range []bool{false, true} {
-		held := join(rule{&expr.Meta{Key: expr.MetaKeySKUID, Register: regFirst}}, goesOn())
+		held := join(rule{&expr.Meta{Key: expr.MetaKeySKUID, Register: regFirst}}, flagged(syn, false), goesOn(six))
 		b.AddRule(parkedChain, "", sent(six, syscall.IPPROTO_TCP, held, answerEver)...)
 		b.AddRule(parkedChain, "", sent(six, syscall.IPPROTO_TCP, nil, answerSoon)...)
 		b.AddRule(parkedChain, "", sent(six, syscall.IPPROTO_UDP, nil, answerSoon)...)
@@ -77,13 +78,6 @@ func familyAnswers(six bool) (rule, string) {
 // transport loads from the header behind that of IP.
 func transport(register, offset, size uint32) rule {
 	return rule{&expr.Payload{DestRegister: register, Base: expr.PayloadBaseTransportHeader, Offset: offset, Len: size}}
-}
-
-// goesOn is for packets that neither begin nor end a connection.
-func goesOn() rule {
-	const flags, fin, syn, rst = 13, 1, 2, 4
-	return join(transport(regFirst, flags, 1), rule{&expr.Bitwise{SourceRegister: regFirst, DestRegister: regFirst, Len: 1,
-		Mask: []byte{fin | syn | rst}, Xor: []byte{0}}}, is(0))
 }
 
 // summed is for datagrams that have a checksum, or have none: that is to stay so.
