@@ -196,3 +196,18 @@ func TestFullDiskRunning(t *testing.T) {
 	}
 	w.stop("web1")
 }
+
+// A guest is deleted where there is no room for one file more: that makes room.
+func TestFullDelete(t *testing.T) {
+	w, f := small(t, "size=32M,nr_inodes=1400")
+	w.guest("web1", nil)
+	w.start("web1")
+	w.stop("web1")
+	if err := w.Delete(t.Context(), w.guest("web2", nil), DeleteOptions{}); err != nil {
+		t.Fatal(err) // it makes the directory for deletions
+	}
+	f.leave(0)
+	if err := w.Delete(t.Context(), "web1", DeleteOptions{}); err != nil {
+		t.Error(err)
+	}
+}

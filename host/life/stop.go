@@ -149,13 +149,14 @@ func (r *Run) stopping(o StopOptions) []step.Step {
 	return append(list, r.after()...)
 }
 
+// A guest can be stopped while nothing can be noted, as on a full /run.
 func (r *Run) markStopping(context.Context) error {
 	was, err := state.ReadNote(r.dirs, r.name)
 	if err != nil || was == nil {
 		return r.complain(err)
 	}
 	was.Stopping = true
-	return was.Replace(state.NotePath(r.dirs, r.name))
+	return r.complain(was.Replace(state.NotePath(r.dirs, r.name)))
 }
 
 // recordStop leaves the end of a guest that was killed, or ended as asked.
@@ -163,5 +164,5 @@ func (r *Run) recordStop(context.Context) error {
 	if r.visit {
 		return nil
 	}
-	return state.RecordExit(r.dirs, r.name, guest.Exit{Reason: guest.StoppedBy, Time: time.Now()})
+	return r.complain(state.RecordExit(r.dirs, r.name, guest.Exit{Reason: guest.StoppedBy, Time: time.Now()}))
 }

@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"syscall"
 
 	"vserver/guest"
 	"vserver/host/life"
@@ -80,7 +81,11 @@ func deleteSteps(d guest.Dirs, n guest.Name, left bool) []step.Step {
 			return life.Halted(d, n)
 		}},
 		{Name: "mark it in " + staging(d, n), Do: func(context.Context) error {
-			return os.MkdirAll(staging(d, n), 0o700)
+			err := os.MkdirAll(staging(d, n), 0o700)
+			if errors.Is(err, syscall.ENOSPC) {
+				err = errors.Join(spare(d, n), os.MkdirAll(staging(d, n), 0o700))
+			}
+			return err
 		}, Undo: func() error { return tidy(d, n) }},
 		{Name: "note in it what the guest has elsewhere", Do: func(context.Context) error { return noteTree(d, n) }},
 		{Name: "remove " + d.Spec(n), Do: func(context.Context) error { return store.Remove(d.Spec(n)) }},
@@ -93,4 +98,17 @@ func deleteSteps(d guest.Dirs, n guest.Name, left bool) []step.Step {
 		}},
 		{Name: "remove its files and notes, and release its number", Do: func(context.Context) error { return clear(d, n) }},
 	}
+}
+
+// spare gives back a block of a full disk, which a deletion would make room on and needs one
+// for its mark: the directory within the guest's work directory that overlay makes again.
+func spare(d guest.Dirs, n guest.Name) error {
+	at, err := file.OpenDir(filepath.Join(d.Guest(n), "work"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(at.RemoveAll("work"), at.Close())
 }

@@ -48,22 +48,23 @@ var operations = []struct {
 	}},
 	{"build, clone", func(w world, n string) {
 		w.may(build("g"+n, "base@1")...)
-		w.change(n)
+		w.change("web", n)
 		w.may("clone", "web", "c"+n)
 	}},
 	{"snapshot", func(w world, n string) {
-		w.change(n)
+		w.change("web", n)
 		w.may("web", "snapshot", "create", "s"+n)
 	}},
 	{"rollback, rebase", func(w world, n string) {
-		w.change(n)
+		w.change("web", n)
 		w.may("web", "rebase", "base@2")
 		w.may("web", "rebase", "base@1")
 		w.may("web", "rollback")
 	}},
 	{"hashify", func(w world, n string) {
-		w.change(n)
-		w.may("hashify", "web")
+		w.change("web", n)
+		w.change("img", n)
+		w.may("hashify", "web", "img")
 	}},
 	{"gc", func(w world, n string) {
 		w.may("image", "import", "i"+n+"@1", home+"/tree.tar")
@@ -108,11 +109,11 @@ func (w world) may(args ...string) {
 	}
 }
 
-// change has the guest write a file of its own, with its sum beside it.
-func (w world) change(n string) {
-	w.may("start", "web")
-	w.may("web", "exec", "sh", "-c", "cd /own && cp /bin/busybox f"+n+" && echo "+n+" >>f"+n+" && sha256sum f"+n+" >sums.new && cat sums.new >>sums && rm sums.new")
-	w.may("stop", "web")
+// change has a guest write a file of its own, with its sum beside it.
+func (w world) change(g, n string) {
+	w.may("start", g)
+	w.may(g, "exec", "sh", "-c", "cd /own && cp /bin/busybox f"+n+" && echo "+n+" >>f"+n+" && sha256sum f"+n+" >sums.new && cat sums.new >>sums && rm sums.new")
+	w.may("stop", g)
 }
 
 // TestPowerCut is run by each boot of the machine anew, until all operations had their
@@ -192,6 +193,7 @@ func (w world) prepare() {
 	w.must("image", "import", "base@1", home+"/tree.tar")
 	w.must("image", "import", "base@2", home+"/tree.tar")
 	w.must(build("web", "base@1")...)
+	w.must(append(build("img", "base@1"), "--set", "limits.disk=256M")...) // in an image
 	w.must("web", "snapshot", "create", "first")
 	w.must("web", "export", "-o", home+"/web.parcel")
 	unix.Sync()
@@ -225,7 +227,7 @@ func (w world) inspect() {
 		w.must("start", g.Name)
 		w.must(g.Name, "exec", "sh", "-c", "cd / && sha256sum -cs sums && cd own && sha256sum -cs sums")
 		w.must("stop", g.Name)
-		if g.Name != "web" {
+		if g.Name != "web" && g.Name != "img" {
 			w.must("delete", g.Name, "--force")
 		}
 	}
