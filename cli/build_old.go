@@ -14,6 +14,7 @@ import (
 
 	"vserver/guest"
 	"vserver/host"
+	"vserver/store/legacy"
 )
 
 // oldBuild are the options of Linux-VServer's build that are settings here.
@@ -23,15 +24,15 @@ type oldBuild struct {
 	cflags                   []string
 	cpus, mems               string
 	virtCPU, force           bool
+	style                    string // of the init
 	lock                     string // taken: each guest has a lock
 }
 
 // flags adds them, and the old names of other flags. None is shown: who knows them knows
 // what they are.
 func (o *oldBuild) flags(fl *pflag.FlagSet) {
-	for old, now := range map[string]string{"context": "xid", "initstyle": "init"} {
-		fl.Var(fl.Lookup(now).Value, old, "")
-	}
+	fl.Var(fl.Lookup("xid").Value, "context", "")
+	fl.StringVar(&o.style, "initstyle", "", "")
 	fl.StringArrayVar(&o.interfaces, "interface", nil, "")
 	fl.StringVar(&o.dev, "netdev", "", "")
 	fl.StringVar(&o.mask, "netmask", "", "")
@@ -72,10 +73,39 @@ func (o *oldBuild) settle(w *wishes) error {
 			w.sets = append(w.sets, key+"="+value)
 		}
 	}
+	w.sets = append(w.sets, initSettings(o.style)...)
 	if o.virtCPU {
 		w.sets = append(w.sets, "view.flags+=virt_cpu")
 	}
 	return nil
+}
+
+// initSettings are the settings by which a guest has an init style of old.
+func initSettings(style string) []string {
+	if style == "" {
+		return nil
+	}
+	init, known := legacy.Style(style, "", "")
+	if !known || len(init.Command) == 0 {
+		return []string{"init.style=" + style}
+	}
+	sets := []string{"init.style=" + string(init.Style), "init.command=" + flow(init.Command)}
+	if len(init.StopCommand) > 0 {
+		sets = append(sets, "init.stop_command="+flow(init.StopCommand))
+	}
+	if init.StopSignal != 0 {
+		sets = append(sets, "init.stop_signal="+init.StopSignal.String())
+	}
+	return sets
+}
+
+// flow is a list as a setting's value is written.
+func flow(words []string) string {
+	quoted := make([]string, len(words))
+	for i, w := range words {
+		quoted[i] = strconv.Quote(w)
+	}
+	return "[" + strings.Join(quoted, ", ") + "]"
 }
 
 // flagSetting is the setting by which a guest gets a flag of old; not ok for what every

@@ -108,6 +108,88 @@ func TestProved(t *testing.T) {
 	}
 }
 
+// TestEndsProved: an exit code, a filter, a method or a method's option that is said to be
+// the same is what a script sees of the real program, and what is said of its output is
+// compared.
+func TestEndsProved(t *testing.T) {
+	lines := scriptLines(t)
+	for _, p := range tables(t) {
+		tool := p.Names[0]
+		for _, r := range p.Rows {
+			kind, what, ok := strings.Cut(r.Names[0], " ")
+			if r.Answer != inventory.Same || !ok || strings.ContainsAny(tool, " ;") {
+				continue
+			}
+			names := append([]string{what}, r.Names[1:]...)
+			proved := false
+			for i := range lines {
+				proved = proved || len(lines[i]) > 0 && ends(lines[i:], tool, kind, names)
+			}
+			if !proved {
+				t.Errorf("%s %s: no script sees it", tool, r.Names[0])
+			}
+		}
+	}
+}
+
+// ends tells whether the first of lines, those behind it at hand, shows something of a
+// tool: how it ends, what it prints, a filter, or a method and its options.
+func ends(lines [][]string, tool, kind string, names []string) bool {
+	line := lines[0]
+	is := func(i int, words ...string) bool { return len(line) > i && slices.Contains(words, line[i]) }
+	has := func(w string) bool { return slices.Contains(line, w) }
+	switch kind {
+	case "exit":
+		return names[0] == "0" || has(tool) && (is(0, "exits") && is(1, names[0]) || has("code"))
+	case "filter":
+		return uses(line, tool, names[0])
+	case "env":
+		return is(0, "env") && len(line) > 1 && strings.HasPrefix(line[1], names[0]+"=")
+	case "output", "output:":
+		// What a file of a script prints is compared as a whole.
+		return has(tool) && (!is(0, "exec", "exits") || len(lines) > 1 && len(lines[1]) > 0 && slices.Contains([]string{"stdout", "stderr", "cmp", "!"}, lines[1][0]))
+	case "method":
+		return follows(line, "-m", names[0])
+	}
+	// An option of a method.
+	return tool != "vserver-build" || follows(line, "-m", kind) && (names[0] == "MANIFEST" || slices.ContainsFunc(names, has))
+}
+
+// follows tells whether a word stands behind another.
+func follows(line []string, word, next string) bool {
+	i := slices.Index(line, word)
+	return i >= 0 && i+1 < len(line) && line[i+1] == next
+}
+
+// TestKeysProved: a key of a directory of util-vserver's that is said to be the same is one
+// that a test gives to its reader or to the real program.
+func TestKeysProved(t *testing.T) {
+	var all strings.Builder
+	for _, pattern := range []string{"../cli/testdata/script/*.txtar", "testdata/script/*.txtar", "../internal/script/old.go", "../store/legacy/*_test.go", "../store/*_test.go"} {
+		files, err := filepath.Glob(pattern)
+		if err != nil || len(files) == 0 {
+			t.Fatal(pattern, err)
+		}
+		for _, f := range files {
+			text, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			all.Write(text)
+		}
+	}
+	for _, p := range tables(t) {
+		if !strings.HasPrefix(p.Names[0], "key") && p.Names[0] != "files at the top" {
+			continue
+		}
+		for _, r := range p.Rows {
+			if key := strings.TrimPrefix(r.Names[0], "interfaces/X"); r.Answer == inventory.Same && !strings.Contains(all.String(), strings.TrimSuffix(strings.Replace(key, "/X/", "/0/", 1), "/X")) {
+				t.Errorf("%s: no test has it", r.Names[0])
+			}
+		}
+	}
+}
+
 // scriptLines are the words of all lines of the scripts.
 func scriptLines(t *testing.T) (lines [][]string) {
 	t.Helper()

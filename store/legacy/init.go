@@ -28,34 +28,13 @@ func (r *reader) init() {
 		f.Key, f.Why = "apps/init", "the style without a word of it"
 	}
 	levels := r.runlevels()
-	start, stop := levels["start"], levels["stop"]
-	switch style {
-	case "sysv", "":
-		r.set(f, func(s *guest.Spec) {
-			s.Init = guest.Init{Style: guest.InitSysv, Runlevel: or(start, "3"), RunlevelStop: or(stop, "6")}
-		})
-	case "plain":
-		r.set(f, func(s *guest.Spec) {
-			s.Init.Style = guest.InitPlain
-			if start != "" {
-				s.Init.Command = []string{"/sbin/init", start}
-			}
-		})
-	case "minit":
+	init, known := Style(style, levels["start"], levels["stop"])
+	if style == "minit" {
 		f.Fate, f.Why = Near, "minit is pid 1; the program that waits for it (start-sync) is not run"
-		r.set(f, func(s *guest.Spec) {
-			s.Init = guest.Init{Style: guest.InitPlain, Command: words("/sbin/minit-start", start), StopSignal: 2} // SIGINT
-		})
-	case "gentoo", "openrc":
-		r.set(f, func(s *guest.Spec) {
-			s.Init = guest.Init{Style: guest.InitSysv, Command: []string{"/bin/sh", "-c", openrcStart, or(start, "default")},
-				StopCommand: []string{"/bin/sh", "-c", openrcStop}}
-		})
-	case "arch":
-		r.set(f, func(s *guest.Spec) {
-			s.Init = guest.Init{Style: guest.InitSysv, Command: []string{"/etc/rc.multi"}, StopCommand: []string{"/etc/rc.shutdown"}}
-		})
-	default:
+	}
+	if known {
+		r.set(f, func(s *guest.Spec) { s.Init = init })
+	} else {
 		f.Fate, f.Why = Wrong, "unknown init style; want sysv, plain, minit, gentoo, openrc or arch"
 		r.tell(f)
 	}
@@ -63,6 +42,29 @@ func (r *reader) init() {
 	r.environment()
 	r.boot()
 	r.initRest()
+}
+
+// Style is what an init style of util-vserver's, with the runlevels to start and to stop by,
+// is in a spec; known tells whether there was such a style.
+func Style(style, start, stop string) (init guest.Init, known bool) {
+	switch style {
+	case "sysv", "":
+		return guest.Init{Style: guest.InitSysv, Runlevel: or(start, "3"), RunlevelStop: or(stop, "6")}, true
+	case "plain":
+		init.Style = guest.InitPlain
+		if start != "" {
+			init.Command = []string{"/sbin/init", start}
+		}
+		return init, true
+	case "minit":
+		return guest.Init{Style: guest.InitPlain, Command: words("/sbin/minit-start", start), StopSignal: 2}, true // SIGINT
+	case "gentoo", "openrc":
+		return guest.Init{Style: guest.InitSysv, Command: []string{"/bin/sh", "-c", openrcStart, or(start, "default")},
+			StopCommand: []string{"/bin/sh", "-c", openrcStop}}, true
+	case "arch":
+		return guest.Init{Style: guest.InitSysv, Command: []string{"/etc/rc.multi"}, StopCommand: []string{"/etc/rc.shutdown"}}, true
+	}
+	return init, false
 }
 
 func or(a, b string) string {
