@@ -34,9 +34,9 @@ func exitCodes() []exitRow {
 		{exitDone, "done; also when the guest already was as asked", nil},
 		{exitFailed, "failed", nil},
 		{exitUsage, "wrong usage, a bad name, or a question answered with no", nil},
-		{exitStopped, "the guest is not running (status, exec, enter)", guest.ErrStopped},
+		{exitStopped, "the guest is not running, for verbs that want one that does", guest.ErrStopped},
 		{exitNotFound, "no such guest", guest.ErrNotFound},
-		{exitBusy, "the guest is being changed by another vserver", guest.ErrBusy},
+		{exitBusy, "the guest is in use: another vserver changes it, or it is mounted", guest.ErrBusy},
 		{exitUnsupported, "this kernel or host lacks what is needed", guest.ErrUnsupported},
 		{exitInterrupted, "interrupted", context.Canceled},
 	}

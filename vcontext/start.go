@@ -103,6 +103,12 @@ func (s *Start) Table() *spawn.Table {
 	if s.Offsets != "" {
 		t.WriteFile("/proc/self/timens_offsets", s.Offsets)
 	}
+	// An init that does not take the terminal does not lead its session either, as on a
+	// machine: it would get the terminal by opening it (sysvinit), and never let go.
+	leads := s.TTY || s.Reaper
+	if !leads {
+		t.Session()
+	}
 	t.Fork("make namespaces", flags, func(pid spawn.Reg) {
 		if s.Userns {
 			// Only a process of the outer namespace may write the map of the inner. The outer
@@ -123,7 +129,9 @@ func (s *Start) Table() *spawn.Table {
 	if s.OwnNet {
 		t.LoopbackUp()
 	}
-	t.Session()
+	if leads {
+		t.Session()
+	}
 	t.Umask(0)
 	own := s.ownMounts(t)
 	s.Rights.limit(t)

@@ -154,6 +154,7 @@ func (s *server) otherLife(t *testing.T, booted func() error) {
 	up()
 	p := s.sit(t, "console", s.name)
 	p.types("\n", s.name+" login:")
+	eventually(t, time.Minute, s.says(s.name, "ps -o tty= -C getty", "pts/0")) // controls it
 	p.types("\x1d", "detached")
 	p.ends()
 	was := s.initPID(t)
