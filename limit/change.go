@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 
 	"vserver/fault"
@@ -49,7 +51,21 @@ func (c *change) back() error {
 			errs = append(errs, err)
 		}
 	}
+	if len(c.made) > 0 {
+		errs = append(errs, c.prune())
+	}
 	return errors.Join(errs...)
+}
+
+// prune removes the groups above that were made for those of the guest.
+func (c *change) prune() error {
+	trees, err := c.cg.Legacy(legacies()...)
+	for _, tree := range trees {
+		if above := filepath.Dir(c.path); above != "." {
+			err = errors.Join(err, tree.Prune(above))
+		}
+	}
+	return err
 }
 
 func (c *change) close() {
@@ -147,6 +163,9 @@ func (c *change) put(g *cgroup.Group, v value, ready func(*cgroup.Group) error) 
 		}
 		if errors.Is(err, syscall.EBUSY) {
 			return fmt.Errorf("%w: more is in use", err)
+		}
+		if strings.HasPrefix(v.file, "cpuset.") && (errors.Is(err, syscall.ERANGE) || errors.Is(err, syscall.EINVAL)) {
+			return beyond(g, v.file, w.text, err)
 		}
 		if err != nil {
 			return err

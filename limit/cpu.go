@@ -111,6 +111,16 @@ func within(g *cgroup.Group, file string, want guest.Numbers) error {
 	return err
 }
 
+// beyond says what there is of processors or nodes, when the kernel knows none of such a number.
+func beyond(g *cgroup.Group, file, want string, err error) error {
+	for _, has := range []string{file + ".effective", file} {
+		if text, e := above(g, has); e == nil {
+			return fmt.Errorf("%s: the host has %s: %w", want, text, guest.ErrInvalid)
+		}
+	}
+	return err
+}
+
 // top is what the group above has; else what there is.
 func top(g *cgroup.Group, file, otherwise string) string {
 	if up, err := g.Above(); err == nil {

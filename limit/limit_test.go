@@ -251,6 +251,20 @@ func TestChangeRunning(t *testing.T) {
 	}
 }
 
+// Processors and nodes that the host has not are refused with those that it has, on every
+// kind of control group.
+func TestBeyond(t *testing.T) {
+	g := newGround(t)
+	_, open := g.start("sleep 60")
+	g.apply(guest.Limits{}, 0)
+	open()
+	for _, l := range []guest.Limits{{CPUSet: "1023"}, {CPUSet: "0,4095"}, {Mems: "1023"}, {Mems: "63"}} {
+		if err := Change(g.host, g.path, l); !errors.Is(err, guest.ErrInvalid) || !strings.Contains(err.Error(), "the host has 0") {
+			t.Errorf("%s%s: %v", l.CPUSet, l.Mems, err)
+		}
+	}
+}
+
 // Memory and swap are changed together, in both directions, and lifted.
 func TestSwap(t *testing.T) {
 	g := newGround(t)

@@ -2,6 +2,7 @@ package view
 
 import (
 	"bytes"
+	"slices"
 	"strconv"
 )
 
@@ -12,6 +13,8 @@ type Counts struct {
 	SwapCached, AnonTHP, FileTHP, ShmemTHP                              int64
 	InactiveAnon, ActiveAnon, InactiveFile, ActiveFile, Unevictable     int64
 	SlabReclaimable, SlabUnreclaimable, Slab                            int64
+
+	Events [4]int64 // how many of each of events
 }
 
 // v2 gives the count that cgroup v2 has under a name, nil for one that is not told.
@@ -75,6 +78,9 @@ func (c *Counts) more(name []byte) *int64 {
 	case "slab":
 		return &c.Slab
 	}
+	if i := slices.Index(events(), string(name)); i >= 0 {
+		return &c.Events[i]
+	}
 	return nil
 }
 
@@ -110,7 +116,7 @@ func (c *oldCounts) v1(name []byte) *int64 {
 	}
 	if name, ok := bytes.CutPrefix(name, []byte("total_")); ok && len(name) > 0 {
 		switch string(name) {
-		case "inactive_anon", "active_anon", "inactive_file", "active_file", "unevictable":
+		case "inactive_anon", "active_anon", "inactive_file", "active_file", "unevictable", "pgfault", "pgmajfault":
 			return c.more(name)
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// memory gives /proc/meminfo or /proc/swaps. Of a guest that no controller counts the
+// memory gives /proc/meminfo, /proc/swaps or /proc/vmstat. Of a guest that no controller counts the
 // host's text is all there is to say.
 func (g *Guest) memory(n Node) ([]byte, error) {
 	host, err := g.m.meminfo()
@@ -22,10 +22,16 @@ func (g *Guest) memory(n Node) ([]byte, error) {
 		return nil, err
 	case n == nodeSwaps:
 		return Swaps(host, mem), nil
-	case !ok:
+	case !ok && n == nodeMeminfo:
 		return host, nil
+	case n == nodeMeminfo:
+		return Meminfo(host, mem), nil
 	}
-	return Meminfo(host, mem), nil
+	events, err := os.ReadFile("/proc/vmstat")
+	if err != nil || !ok {
+		return events, err
+	}
+	return VMStat(events, host, mem, g.io()), nil
 }
 
 // controlled gives what the memory controller says of the guest; ok is false when that
@@ -163,20 +169,25 @@ func (g *Guest) disks() ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
+	return Diskstats(host, g.io()), nil
+}
+
+// io gives what the guest did with block devices; nothing where nobody counts.
+func (g *Guest) io() map[string]IO {
 	if _, err := g.open("blkio"); err != nil {
-		return nil, nil // nobody counts
+		return nil
 	}
 	if !g.old("blkio") {
 		text, _ := g.read("blkio", "io.stat")
-		return Diskstats(host, ParseIO(string(text))), nil
+		return ParseIO(string(text))
 	}
 	for _, suffix := range []string{"_recursive", ""} {
 		a, err := g.read("blkio", "blkio.throttle.io_service_bytes"+suffix)
 		if err == nil {
 			first := string(a)
 			b, _ := g.read("blkio", "blkio.throttle.io_serviced"+suffix)
-			return Diskstats(host, ParseOldIO(first, string(b))), nil
+			return ParseOldIO(first, string(b))
 		}
 	}
-	return nil, nil
+	return nil
 }

@@ -178,7 +178,7 @@ func (g *Guest) same(n Node) time.Duration {
 
 func (g *Guest) text(n Node) ([]byte, error) {
 	switch n {
-	case nodeMeminfo, nodeSwaps:
+	case nodeMeminfo, nodeSwaps, nodeVMStat:
 		return g.memory(n)
 	case nodeStat:
 		t, err := g.times()

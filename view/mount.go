@@ -155,7 +155,7 @@ func Binds(f guest.ViewFlags) []Bind {
 		}
 	}
 	if f.Has(guest.VirtMem) {
-		add("meminfo", "swaps")
+		add("meminfo", "swaps", "vmstat")
 	}
 	if f.Has(guest.VirtCPU) {
 		add("stat", "cpuinfo", "diskstats")

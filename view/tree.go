@@ -31,6 +31,7 @@ const (
 	nodePSIMemory Node = 11
 	nodePSIIO     Node = 12
 	nodePSIIRQ    Node = 13
+	nodeVMStat    Node = 14
 	nodeCPUs      Node = 16
 	nodeOnline    Node = 17
 	nodePossible  Node = 18
@@ -50,6 +51,7 @@ var rootFiles = [...]file{
 	{nodeMeminfo, "meminfo", false}, {nodeStat, "stat", false}, {nodeCPUInfo, "cpuinfo", false},
 	{nodeUptime, "uptime", false}, {nodeLoadavg, "loadavg", false}, {nodeSwaps, "swaps", false},
 	{nodeDiskstats, "diskstats", false}, {nodePressure, "pressure", true}, {nodeCPUs, "cpu", true},
+	{nodeVMStat, "vmstat", false},
 }
 
 var pressureFiles = [...]file{
@@ -123,7 +125,7 @@ func (n Node) isDir() (dir, there bool) {
 	switch {
 	case n == nodeRoot || n == nodePressure || n == nodeCPUs:
 		return true, true
-	case n > nodeRoot && n <= nodePSIIRQ, n > nodeCPUs && n <= nodeKernelMax:
+	case n > nodeRoot && n <= nodeVMStat, n > nodeCPUs && n <= nodeKernelMax:
 		return false, true
 	}
 	return false, false

@@ -72,6 +72,20 @@ func TestMeminfo(t *testing.T) {
 	}
 }
 
+// What the guest does is told of memory and of disks, and 0 of what nobody counts.
+func TestVMStat(t *testing.T) {
+	m := Memory{Limit: gib, Used: 320 << 20, SwapLimit: -1}
+	count([]byte("anon 104857600\nfile 209715200\nkernel_stack 65536\ninactive_file 104857600\nactive_file 103809024\n"+
+		"file_dirty 8192\npgfault 1234\npgmajfault 56\npswpin 7\npswpout 8\n"), m.v2)
+	var old oldCounts
+	count([]byte("pgfault 1\ntotal_pgfault 1234\ntotal_pgmajfault 56\n"), old.v1)
+	if want := [...]int64{1234, 56, 0, 0}; old.Events != want {
+		t.Errorf("v1 has %d", old.Events)
+	}
+	golden(t, "vmstat", VMStat(host(t, "vmstat"), host(t, "meminfo"), m,
+		map[string]IO{"8:0": {ReadBytes: 4 << 20, WriteBytes: 8 << 20}, "8:16": {ReadBytes: 1 << 20}}))
+}
+
 func TestSwaps(t *testing.T) {
 	for name, m := range map[string]Memory{
 		"swaps": {SwapLimit: 512 << 20, SwapUsed: 1 << 20}, "swaps-none": {SwapLimit: 0},
@@ -165,7 +179,7 @@ func TestBinds(t *testing.T) {
 	for _, b := range Binds(guest.VirtMem | guest.VirtCPU) {
 		got = append(got, b.Name+" "+b.Target)
 	}
-	want := "meminfo /proc/meminfo|swaps /proc/swaps|stat /proc/stat|cpuinfo /proc/cpuinfo|diskstats /proc/diskstats|cpu /sys/devices/system/cpu"
+	want := "meminfo /proc/meminfo|swaps /proc/swaps|vmstat /proc/vmstat|stat /proc/stat|cpuinfo /proc/cpuinfo|diskstats /proc/diskstats|cpu /sys/devices/system/cpu"
 	if strings.Join(got, "|") != want {
 		t.Errorf("%q", got)
 	}
