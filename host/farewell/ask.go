@@ -261,6 +261,9 @@ func howToEnd(pid int) []way {
 	case "systemd":
 		return signal(sigrtmin + 3) // halt.target, systemd(1)
 	case "busybox":
+		if !calledInit(pid) { // a script that stands in for one
+			return signal(syscall.SIGTERM)
+		}
 		return signal(syscall.SIGUSR2) // busybox init: poweroff
 	case "openrc-init":
 		return []way{asked("/sbin/openrc-shutdown", "--poweroff", "now"), {signal: syscall.SIGTERM}}
@@ -272,4 +275,12 @@ func howToEnd(pid int) []way {
 		return []way{asked("/sbin/telinit", "0"), {signal: syscall.SIGPWR}} // inittab(5): powerfail
 	}
 	return signal(syscall.SIGTERM)
+}
+
+// calledInit tells whether a process was executed by the name init, or as the kernel's
+// linuxrc.
+func calledInit(pid int) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", pid))
+	name, _, _ := strings.Cut(string(text), "\x00")
+	return err == nil && slices.Contains([]string{"init", "linuxrc"}, filepath.Base(name))
 }
