@@ -88,38 +88,7 @@ func IDMap(first, outside uint32) string {
 func (s *Start) Table() *spawn.Table {
 	t := &spawn.Table{}
 	s.Rights.order(t)
-	flags := uint64(spawn.NewMount | spawn.NewPid | spawn.NewUTS | spawn.NewIPC | spawn.NewCgroup)
-	if s.OwnNet {
-		flags |= spawn.NewNet
-	}
-	if s.Offsets != "" {
-		t.Unshare("make time namespace", spawn.NewTime)
-	}
-	if s.Userns {
-		flags |= spawn.NewUser
-		s.outside(t)
-	}
-	t.Show()
-	if s.Offsets != "" {
-		t.WriteFile("/proc/self/timens_offsets", s.Offsets)
-	}
-	// An init that does not take the terminal does not lead its session either, as on a
-	// machine: it would get the terminal by opening it (sysvinit), and never let go.
-	leads := s.TTY || s.Reaper
-	if !leads {
-		t.Session()
-	}
-	t.Fork("make namespaces", flags, func(pid spawn.Reg) {
-		if s.Userns {
-			// Only a process of the outer namespace may write the map of the inner. The outer
-			// one begins at 0 as well: it serves to show the shared layers with the guest's
-			// ids, while this process is still making the guest's namespaces.
-			m := IDMap(0, 0)
-			t.WriteOf(s.Proc, pid, "uid_map", m)
-			t.WriteOf(s.Proc, pid, "gid_map", m)
-		}
-	})
-
+	s.namespaces(t)
 	for _, fd := range s.Joins {
 		t.WriteFd("tasks of a v1 group", fd, "0")
 	}
@@ -129,7 +98,7 @@ func (s *Start) Table() *spawn.Table {
 	if s.OwnNet {
 		t.LoopbackUp()
 	}
-	if leads {
+	if s.leads() {
 		t.Session()
 	}
 	t.Umask(0)
@@ -151,6 +120,43 @@ func (s *Start) Table() *spawn.Table {
 	t.Stdio([3]spawn.Reg(stdio))
 	s.exec(t, rest)
 	return t
+}
+
+// leads tells whether the init leads its session. One that does not take the terminal
+// does not, as on a machine: it would get the terminal by opening it (sysvinit), and never
+// let go.
+func (s *Start) leads() bool { return s.TTY || s.Reaper && !s.Sealed }
+
+// namespaces makes the guest's namespaces, and its first process in them.
+func (s *Start) namespaces(t *spawn.Table) {
+	flags := uint64(spawn.NewMount | spawn.NewPid | spawn.NewUTS | spawn.NewIPC | spawn.NewCgroup)
+	if s.OwnNet {
+		flags |= spawn.NewNet
+	}
+	if s.Offsets != "" {
+		t.Unshare("make time namespace", spawn.NewTime)
+	}
+	if s.Userns {
+		flags |= spawn.NewUser
+		s.outside(t)
+	}
+	t.Show()
+	if s.Offsets != "" {
+		t.WriteFile("/proc/self/timens_offsets", s.Offsets)
+	}
+	if !s.leads() {
+		t.Session()
+	}
+	t.Fork("make namespaces", flags, func(pid spawn.Reg) {
+		if s.Userns {
+			// Only a process of the outer namespace may write the map of the inner. The outer
+			// one begins at 0 as well: it serves to show the shared layers with the guest's
+			// ids, while this process is still making the guest's namespaces.
+			m := IDMap(0, 0)
+			t.WriteOf(s.Proc, pid, "uid_map", m)
+			t.WriteOf(s.Proc, pid, "gid_map", m)
+		}
+	})
 }
 
 // exec gives up what is not kept and executes the init; rest has the reaper's program
