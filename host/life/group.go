@@ -3,6 +3,7 @@ package life
 import (
 	"context"
 
+	"vserver/guest"
 	"vserver/host/balance"
 	"vserver/limit"
 )
@@ -13,6 +14,11 @@ func (r *Run) makeGroup(context.Context) (err error) {
 	}
 	if err := r.group.Delegate(r.plan.Base, r.plan.Base); err != nil {
 		return err
+	}
+	if r.spec.Init.Style == guest.InitPlain {
+		if err := limit.Lend(r.cg, r.dirs.Group(r.name)); err != nil {
+			return err
+		}
 	}
 	r.plan.Joins, err = limit.Prepare(r.cg, r.dirs.Group(r.name), r.limits)
 	return err

@@ -11,7 +11,7 @@ func native() abi {
 			verdicts: "aaaaaaaaaaaaaaaaiaaaaaaaaaaaaaaaaaaaaaaaasaaaaaaaaaaaSaacaaaaaaaaaaaaaaa" +
 				"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaeaaaaaaaaaaaaaaaaaaaaaaaaaaaaaanonaanaaaa" +
 				"aaaaaaaaaanmnaaaaaaeemmeeaaaeeneennennnnnnaaaaaaaaaaaaaaaaaaaanaaaaanann" +
-				"aaaaaaaaaaaeaaaaaaaanaaaaaaaaaeaekeaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaaaaaaa" +
+				"aaaaaaaaaaaeaaaaaaaanaaaaaaaaaeanknaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaaaaaaa" +
 				"aaaaaaaaaaeaaaaaeaaamaaaaeaaaaaaeeaeaaaaaaaaaaaaannnnnnnnnnnnnnnnnnnnnnn" +
 				"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnaeeemmmm" +
 				"mma3aapaaameaaaaaaanaaaaaaaaaaaaaaamanna",
@@ -81,8 +81,8 @@ func sibling() abi {
 			verdicts: "aaaaaaaaaaaaaaaaanaaammaaeaaaaannaanaaaaaaaanaaaaaaemniananaaanaaaaaaaaa" +
 				"aaaaaaaeaaaaaaneaaaaaaaaaanaaeaeaaaaaaeannaeaaaacaanaaaneeneaannonaaaaaa" +
 				"aaaaanaaaaaaaaaaaaaaaannanaaaaaaaaaaaaaaaaaannaaaaaaaaaaaaaaaaaaaaaaaaaa" +
-				"amaaaannaaaaaaaaaaaaaaaaaaaaanaaaaananaaaaaaaaaaeaaaaaaaanaaaaaaaaaeanek" +
-				"eaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaaaaaaaaaaaaaaaaaeaaaaaeaaamaaaeaaaaaaeas" +
+				"amaaaannaaaaaaaaaaaaaaaaaaaaanaaaaananaaaaaaaaaaeaaaaaaaanaaaaaaaaaeannk" +
+				"naaaaaaaaaaaaaaaaaaaaauaaaaaaaaaaaaaaaaaaaaaaaaaeaaaaaeaaamaaaeaaaaaaeas" +
 				"Saaaaaaaaaaaaaeaaaaaaaaaaaannnnnnaaaaaaaaaaaeaaaaaaaaaanaaaaaaaaaeeemmmm" +
 				"mma3aapaaameaaaaaaanaaaaaaaaaaaaaaamanna",
 			names: " restart_syscall exit fork read write open close waitpid creat link unli" +

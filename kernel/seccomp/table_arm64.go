@@ -11,7 +11,7 @@ func native() abi {
 			verdicts: "naaaaaaaaaaaaaaaaanaaaaaaaaaaiaaaaaaaaammmnaaaaaaaaaaaaaaaaaeaaaaaaaaaaa" +
 				"aaaaaaaaaaaaaaaaaeaaoaaaauaaaaaaeeeaaaaaeaaaeaaaaaaaaaaaaaaaaaaaaaaaaaaa" +
 				"aaaaaaaaaaaaaaaaaaaaaaaaaaeaaaaaaaaaaaaaaaaaaaaaaaaaaasSaaaaaaaaaaaaaaaa" +
-				"aekecaaaeeaaaaaaaaaaaaaaaeaannnnnnnnnnnnnnnnaaaaaeaamaaaaeaaaaaaeaeaaaaa" +
+				"ankncaaaeeaaaaaaaaaaaaaaaeaannnnnnnnnnnnnnnnaaaaaeaamaaaaeaaaaaaeaeaaaaa" +
 				"aaaaaaennnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn" +
 				"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnaeeemmmm" +
 				"mma3aapaaameaaaaaaanaaaaaaaaaaaaaaamanna",
@@ -76,7 +76,7 @@ func sibling() abi {
 				"aaaanaaeaanananeannaaaaaaanaanneaaaaannannaeanaacaanaaaneeneaannonaaaaaa" +
 				"aaaaanaaaaaaaaaaaaaaaannanaaaaaaaaaaaaaaaaaannaaaaaaaaaaaaaaaaaaaaaaaaaa" +
 				"aamaaannaaaaaaaaaaaaaaaaaaanaaaaanaaaannaaaaaaeaaaaaaaannnaaaaaaasaaaaaa" +
-				"Saaaaaaaaaaaaaaaaaaaaekeanaaaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaeaaaaaaaaaaaa" +
+				"Saaaaaaaaaaaaaaaaaaaanknanaaaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaeaaaaaaaaaaaa" +
 				"aaaaeaaaaaaeaaamaaaeaaaaaaeaeaaaaaaaaaaaaenaeaaaaaaaaaanaaaaaaaaaeeemmmm" +
 				"mma3aapaaameaaanaaanaaaaaaaaaaaaaaamanna",
 			names: " restart_syscall exit fork read write open close  creat link unlink exec" +
