@@ -2,7 +2,7 @@
 // time, processes, and the groups that it makes itself.
 //
 // On a host with cgroup v2 the limits are values in the guest's own group. The
-// controllers are enabled above it when a limit asks for one, or for [Lend]. On a hybrid
+// controllers are enabled above it when a limit asks for one, not before. On a hybrid
 // host, whose controllers are with cgroup v1, the guest gets a group of the same name
 // in the hierarchy of each controller that a limit asks for, and its first process
 // joins them itself: that waits for nobody, while the first write of a process's number
@@ -23,7 +23,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"syscall"
 
 	"vserver/guest"
@@ -112,33 +111,6 @@ func Apply(cg cgroup.Host, path string, l guest.Limits) error {
 	defer c.close()
 	_, err = c.unified(all.set)
 	return err
-}
-
-// Lend has the group at path offer the controllers of cgroup v2 to the groups below it, for
-// an init or a container runtime that gives its services limits of their own (MemoryMax,
-// CPUQuota), within the guest's. A host whose controllers are with v1 has none to offer.
-func Lend(cg cgroup.Host, path string) error {
-	have, err := cg.Controllers()
-	if err != nil || len(have) == 0 {
-		return err
-	}
-	g, err := cg.Open(path)
-	if err != nil {
-		return err
-	}
-	defer g.Close()
-	on, err := g.Read("cgroup.controllers")
-	if err != nil {
-		return err
-	}
-	lent := strings.Fields(on)
-	want := slices.DeleteFunc([]string{"cpu", "io", "memory", "pids"}, func(c string) bool {
-		return slices.Contains(lent, c) || !slices.Contains(have, c)
-	})
-	if len(want) == 0 {
-		return nil
-	}
-	return cg.Enable(path, want...)
 }
 
 // Change gives a guest that may be running other limits; one that became zero is

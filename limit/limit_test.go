@@ -343,30 +343,6 @@ func (g *ground) pidsMax() string {
 	return strings.TrimSpace(string(text))
 }
 
-// Controllers that the host has with v2 are offered to the groups below a guest's; a host
-// that has them with v1 is left alone.
-func TestLend(t *testing.T) {
-	g := newGround(t)
-	have, err := g.host.Controllers()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		if err := Lend(g.host, g.path); err != nil {
-			t.Fatal(err)
-		}
-	}
-	text, err := g.g.Read("cgroup.controllers")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []string{"cpu", "io", "memory", "pids"} {
-		if got, want := slices.Contains(strings.Fields(text), c), slices.Contains(have, c); got != want {
-			t.Errorf("%s: offered %v, want %v", c, got, want)
-		}
-	}
-}
-
 // The ceiling of processes holds, wherever its controller is.
 func TestPidsHold(t *testing.T) {
 	g := newGround(t)

@@ -15,8 +15,8 @@ func (r *Run) makeGroup(context.Context) (err error) {
 	if err := r.group.Delegate(r.plan.Base, r.plan.Base); err != nil {
 		return err
 	}
-	if r.spec.Init.Style == guest.InitPlain {
-		if err := limit.Lend(r.cg, r.dirs.Group(r.name)); err != nil {
+	if r.spec.Init.Style == guest.InitPlain { // units have limits of their own
+		if err := r.cg.Lend(r.dirs.Group(r.name), "cpu", "io", "memory", "pids"); err != nil {
 			return err
 		}
 	}

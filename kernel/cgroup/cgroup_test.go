@@ -345,8 +345,10 @@ func TestOpenExecBelowControllers(t *testing.T) {
 		})
 	}
 	t.Cleanup(func() { h.Remove(filepath.Dir(g.rel)) })
-	if err := h.Enable(g.rel, name); err != nil {
-		t.Fatal(err)
+	for range 2 {
+		if err := h.Lend(g.rel, name, "no_such"); err != nil {
+			t.Fatal(err)
+		}
 	}
 	if err := g.Write("cgroup.subtree_control", "+"+name); err != nil {
 		t.Fatal(err)

@@ -38,6 +38,32 @@ func (h Host) Enable(path string, controllers ...string) error {
 	return nil
 }
 
+// Lend is Enable of those controllers that the v2 hierarchy has, for an init or a
+// container runtime that gives the groups below the group at path limits of their own. It
+// writes nothing when they are there.
+func (h Host) Lend(path string, controllers ...string) error {
+	have, err := h.Controllers()
+	if err != nil || len(have) == 0 {
+		return err
+	}
+	g, err := h.Open(path)
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	lent, err := g.words("cgroup.controllers")
+	if err != nil {
+		return err
+	}
+	want := slices.DeleteFunc(controllers, func(c string) bool {
+		return slices.Contains(lent, c) || !slices.Contains(have, c)
+	})
+	if len(want) == 0 {
+		return nil
+	}
+	return h.Enable(path, want...)
+}
+
 func (h Host) enableBelow(dir string, controllers []string, anyway bool) error {
 	g, err := h.Open(dir)
 	if err != nil {
