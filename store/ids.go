@@ -28,11 +28,11 @@ type Record struct {
 const idsWait = 10 * time.Second
 
 // Reserve gives guest n its number and its range, and remembers them: after a power cut
-// nothing in d.Data that was made afterwards is there without the record. An XID of 0 becomes the lowest one from guest.AutoXID, or from
-// .defaults/context.next, that is free; an
-// IDBase of 0 stays so where the number gives the range, and is found for a number
-// too high for that. Free is what no spec in d.Config, no record and no account of
-// the host has. It may be called again for the same guest; what another one has is
+// nothing in d.Data that was made afterwards is there without the record. An XID of 0
+// becomes the lowest one from guest.AutoXID, or from .defaults/context.next, that is free;
+// an IDBase of 0 stays so where the number gives the range, and is found for a number too
+// high for that. Free is what no spec in d.Config, no record and no account of the host
+// has. It may be called again for the same guest; what another one has is
 // guest.ErrInvalid.
 func Reserve(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
 	return changeRecords(d, func(records []Record) ([]Record, error) {
