@@ -227,7 +227,7 @@ func (r *fromRPM) files() (files []string, err error) {
 		}
 	}
 	if len(files) == 0 && !r.empty {
-		return nil, usageHint("--empty behind -- makes a guest with an empty database of packages", "method rpm wants a manifest, a file with the paths of packages")
+		return nil, usageHint("`vserver NAME build -m rpm -- --empty` makes a guest with an empty database of packages", "method rpm wants a manifest, a file with the paths of packages")
 	}
 	return files, nil
 }
@@ -238,7 +238,7 @@ func (t *tool) bare(r *fromRPM, method string) (build.Source, error) {
 	if method == "rpm" {
 		_, err = r.files()
 	} else if t.recipe(r.dist, "yum.repos.d") == "" {
-		err = usageHint("the *.repo files of the distribution belong there", "method yum wants -d DIST behind --, and %s",
+		err = usageHint("the distribution's own are in its /etc/yum.repos.d", "method yum wants -d DIST behind --, and %s",
 			filepath.Join(t.host.Dirs.Config, ".distributions/DIST/yum.repos.d"))
 	}
 	return build.Bare(), err
