@@ -25,6 +25,11 @@ func All(dir string) ([]Entry, error) {
 	if err != nil {
 		return nil, err
 	}
+	return load(dir, names), nil
+}
+
+// load reads the specs of these names.
+func load(dir string, names []guest.Name) []Entry {
 	entries := make([]Entry, len(names))
 	workers := min(runtime.GOMAXPROCS(0), 8, (len(names)+15)/16) // a thread is not worth less than 16 files
 	var wg sync.WaitGroup
@@ -38,7 +43,7 @@ func All(dir string) ([]Entry, error) {
 		})
 	}
 	wg.Wait()
-	return entries, nil
+	return entries
 }
 
 // Clash is a setting of one guest that cannot stand beside another guest's or the

@@ -113,6 +113,22 @@ func TestReserveRefuses(t *testing.T) {
 	}
 }
 
+// TestReserveEdited: a number that somebody has written into a spec is another's to no
+// guest, whatever the records say; nor is the one that the guest had.
+func TestReserveEdited(t *testing.T) {
+	for _, text := range []string{"xid: 20\n", "{xid: 20}\n", "# xid: 8\nxid:   20 # by hand\n", "xid: 8\nidbase: 1310720\n"} {
+		d := world(t)
+		reserve(t, d, "a", guest.Spec{}, true)
+		write(t, d.Spec("a"), text)
+		if err := Reserve(d, "b", &guest.Spec{XID: 20}); !errors.Is(err, guest.ErrInvalid) {
+			t.Errorf("%q: 20 is given to another: %v", text, err)
+		}
+		if err := Reserve(d, "b", &guest.Spec{XID: 8}); !errors.Is(err, guest.ErrInvalid) {
+			t.Errorf("%q: 8 is given to another: %v", text, err)
+		}
+	}
+}
+
 // TestReserveAtOnce gives each of many builds at one time its own number.
 func TestReserveAtOnce(t *testing.T) {
 	d := world(t)

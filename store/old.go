@@ -185,7 +185,7 @@ func Enroll(d guest.Dirs, n guest.Name) error {
 		if slices.Contains(records, recordOf(n, spec)) { // meanwhile
 			return records, nil
 		}
-		s, err := newSurvey(d)
+		s, err := newSurvey(d, records)
 		if err != nil {
 			return nil, err
 		}

@@ -54,6 +54,7 @@ type builder struct {
 	say     build.Progress
 	fill    func(context.Context) error // makes the files
 	release func()                      // of the image
+	made    bool                        // an image, in whose place others may have to go
 	kept    bool                        // the files are where Keep leaves them
 	placed  *placing                    // nil for files that are made here
 }
@@ -293,6 +294,7 @@ func (b *builder) image(ctx context.Context) (string, error) {
 		err = p.Add(ctx, name, meta, func(ctx context.Context, dir string) error {
 			return FillImage(ctx, b.src, dir, meta, b.say)
 		})
+		b.made = b.made || err == nil
 		if err != nil && !errors.Is(err, guest.ErrExists) {
 			if b.o.Keep {
 				err = fault.Hint(err, "look at "+p.Kept(name))
@@ -382,5 +384,9 @@ func (b *builder) settle(d *file.Dir) error {
 }
 
 func (b *builder) finish(context.Context) error {
-	return errors.Join(b.unuse(), remove(filepath.Dir(staging(b.dirs, b.n)), b.n), prune(b.dirs))
+	err := errors.Join(b.unuse(), remove(filepath.Dir(staging(b.dirs, b.n)), b.n))
+	if b.made {
+		err = errors.Join(err, prune(b.dirs))
+	}
+	return err
 }
