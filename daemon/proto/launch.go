@@ -93,6 +93,16 @@ func Listening(dirs guest.Dirs) bool {
 	}
 }
 
+// Awake tells whether somebody holds the socket of vserverd's, as far as a connection
+// tells: one that was killed leaves its name.
+func Awake(dirs guest.Dirs) bool {
+	fd, err := seqpacket.Dial(dirs.Socket(), patience)
+	if err == nil {
+		syscall.Close(fd)
+	}
+	return !nobody(err)
+}
+
 // broken tells whether vserverd died before it answered.
 func broken(err error) bool {
 	return errors.Is(err, io.EOF) || errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"vserver/daemon/proto"
 	"vserver/guest"
 	"vserver/host/farewell"
 	"vserver/host/state"
@@ -38,7 +39,7 @@ func Stop(ctx context.Context, d guest.Dirs, n guest.Name, o StopOptions) error 
 	if err == nil || errors.Is(err, guest.ErrStopped) {
 		// vserverd, which stays for a while, does it when it ends: who starts again soon
 		// should not have to attach programs anew (some 20 ms).
-		if awake, _ := file.Exists(d.Socket()); !awake || !shared.Attached(d) {
+		if !proto.Awake(d) || !shared.Attached(d) {
 			err = errors.Join(Prune(d), err)
 		}
 	}
