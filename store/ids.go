@@ -43,7 +43,7 @@ func Reserve(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
 		}
 		auto := spec.XID == 0
 		if records, err = s.give(records, n, spec); err == nil && auto {
-			err = countXID(d, spec.XID)
+			err = countXID(d, s.first, spec.XID)
 		}
 		return records, err
 	})

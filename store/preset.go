@@ -43,11 +43,11 @@ func firstXID(d guest.Dirs) (guest.XID, error) {
 	return first, nil
 }
 
-// countXID notes that a number was given to a new guest by itself, if that is counted.
-func countXID(d guest.Dirs, given guest.XID) error {
-	first, err := firstXID(d)
-	if err != nil || first == guest.AutoXID || given < first || given == guest.MaxXID {
-		return err
+// countXID notes that a number was given to a new guest by itself, if that is counted:
+// first is what firstXID gave.
+func countXID(d guest.Dirs, first, given guest.XID) error {
+	if first == guest.AutoXID || given < first || given == guest.MaxXID {
+		return nil
 	}
 	return replace(presetFile(d, contextNext), []byte(strconv.Itoa(int(given)+1)+"\n"), 0o644, false)
 }

@@ -82,19 +82,7 @@ func (s *Store) rename(root *file.Dir, at string, shelf *file.Dir, object string
 		return err
 	}
 	defer d.Close()
-	self, err := d.SelfEntry()
-	if err != nil {
-		return err
-	}
-	defer self.Close()
-	times, err := self.Stat()
-	if err == nil {
-		err = s.swap(d, name, shelf, object, st)
-	}
-	if err != nil {
-		return err
-	}
-	return self.SetTimes(times.Atime, times.Mtime)
+	return file.KeepTimes(d, func(*file.Entry) error { return s.swap(d, name, shelf, object, st) })
 }
 
 func noteOf(at inode) string { return fmt.Sprintf("names-%d-%d", at.dev, at.ino) }

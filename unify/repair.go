@@ -167,22 +167,15 @@ func replace(tmp *file.Dir, fresh, on string, root *file.Dir, at string, f Findi
 	if err != nil || inodeOf(st) != (inode{f.Dev, f.Ino}) {
 		return err // another file by now
 	}
-	self, err := d.SelfEntry()
-	if err != nil {
-		return err
-	}
-	defer self.Close()
-	times, err := self.Stat()
-	if err != nil {
-		return err
-	}
-	if err := tmp.Link(fresh, tmp, on); err != nil {
-		return err
-	}
-	if err := tmp.Rename(on, d, name); err != nil {
-		return errors.Join(err, gone(tmp, on))
-	}
-	return self.SetTimes(times.Atime, times.Mtime)
+	return file.KeepTimes(d, func(*file.Entry) error {
+		if err := tmp.Link(fresh, tmp, on); err != nil {
+			return err
+		}
+		if err := tmp.Rename(on, d, name); err != nil {
+			return errors.Join(err, gone(tmp, on))
+		}
+		return nil
+	})
 }
 
 // copyOf makes a copy of a file with the object's key: another object of it, or a file

@@ -134,6 +134,24 @@ func (d *Dir) SelfEntry() (*Entry, error) {
 	return &Entry{fd: fd, path: d.path}, nil
 }
 
+// KeepTimes calls do, which changes what is in a directory, whose times stay what they
+// were.
+func KeepTimes(d *Dir, do func(self *Entry) error) error {
+	self, err := d.SelfEntry()
+	if err != nil {
+		return err
+	}
+	defer self.Close()
+	was, err := self.Stat()
+	if err == nil {
+		err = do(self)
+	}
+	if err != nil {
+		return err
+	}
+	return self.SetTimes(was.Atime, was.Mtime)
+}
+
 // Path is the path by which the file was found, for messages.
 func (e *Entry) Path() string { return e.path }
 

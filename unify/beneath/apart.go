@@ -52,17 +52,5 @@ func (m *mover) in(at string, do func(d *file.Dir, self *file.Entry, name string
 		return err
 	}
 	defer d.Close()
-	self, err := d.SelfEntry()
-	if err != nil {
-		return err
-	}
-	defer self.Close()
-	was, err := self.Stat()
-	if err == nil {
-		err = do(d, self, name)
-	}
-	if err != nil {
-		return err
-	}
-	return self.SetTimes(was.Atime, was.Mtime)
+	return file.KeepTimes(d, func(self *file.Entry) error { return do(d, self, name) })
 }
