@@ -184,7 +184,7 @@ func (t *text) wild4(set string) {
 }
 
 // wild6 is wild4 for IPv6. A socket that the kernel finds a port for keeps the
-// wildcard, as it may be one for IPv4 too, unless it is of UDP and not. One that is for both gets the address
+// wildcard, as it may be one for IPv4 too, unless it is not. One that is for both gets the address
 // of IPv4: the kernel makes one that is bound to an address of IPv6 a socket for IPv6
 // alone. So one of TCP keeps the wildcard when there is no address of IPv4, as it may
 // listen for loopback.
@@ -197,11 +197,12 @@ func (t *text) wild6() {
 	if t.State == 0 {
 		t.jump("port")
 	}
-	t.alone6(six + "alone")
+	t.alone6(saSock, six+"alone")
 	t.load(addr, entry, entryV4)
 	t.is(addr, 0, "port")
 	t.put(fp, stackNote, noteWild|noteSix|noteFirst)
 	t.jump(both)
+	t.found6(six, six+"alone")
 	t.here(six + "alone")
 	t.load8(r1, entry, entryV6)
 	t.null(r1, "port")
@@ -214,9 +215,8 @@ func (t *text) wild6() {
 	t.null(r1, four)
 	t.load(r1, entry, entryV4)
 	t.is(r1, 0, six)
-	t.alone6(six)
+	t.alone6(saSock, six)
 	t.jump(four)
-	t.found6(six)
 	t.here(six)
 	t.copyEntry(entryV6)
 	t.jump("port")
@@ -233,19 +233,23 @@ func (t *text) wild6() {
 }
 
 // found6 is wild6 for a socket that the kernel is to find a port for.
-func (t *text) found6(six string) {
+func (t *text) found6(six, alone string) {
 	several := t.label("several")
 	t.here("found")
-	t.load(r1, ctx, saType)
-	t.isnt(r1, syscall.SOCK_DGRAM, "port")
 	if t.State == 0 {
 		t.jump("port")
 		return
 	}
+	datagram := t.label("datagram")
+	t.load(r1, ctx, saType)
+	t.is(r1, syscall.SOCK_DGRAM, datagram)
+	t.alone6(saSock, alone)
+	t.promise("port")
+	t.here(datagram)
 	t.flag(Multicast|Broadcast, "port")
 	t.load8(r1, entry, entryV6)
 	t.null(r1, "port")
-	t.alone6(several)
+	t.alone6(saSock, several)
 	t.jump("port")
 	t.here(several)
 	t.put(fp, stackNote, noteWild|noteSix)

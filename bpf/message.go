@@ -282,6 +282,7 @@ func (t *text) asked(wildcard func()) {
 	t.add(ebpf.JumpIf(r1, ebpf.Any, noteWild, "wild"))
 	t.jump(done)
 	t.here(port)
+	t.promised(done)
 	t.store(ctx, saPort, r2)
 	t.add(ebpf.And32(r1, noteWild))
 	t.is(r1, 0, done)

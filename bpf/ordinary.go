@@ -65,6 +65,9 @@ func (t *text) then() {
 	t.store8(fp, stackThen, r2)
 }
 
+// PlaceOf is the place for the account of the guest with this id.
+func PlaceOf(id uint64) uint32 { return uint32(id % Places) }
+
 // theAccount is r0 = the account of the guest in stackID.
 func (t *text) theAccount(none string) {
 	found, other := t.label("account"), t.label("placeless")

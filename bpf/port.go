@@ -55,7 +55,8 @@ func (t *text) port(six bool) {
 	t.load(r2, fp, stackNote)
 	t.null(r0, "unnoted")
 	t.load(r3, r0, noteFlags)
-	t.masked(r1, r3, noteCounted|noteKnown|noteNames)
+	t.add(ebpf.JumpIf(r3, ebpf.Any, noteBound, t.refusal(syscall.EINVAL))) // it has a port, though connect(AF_UNSPEC) may have taken the hidden one
+	t.masked(r1, r3, noteCounted|noteKnown|noteNames|noteLate)
 	t.add(ebpf.OrReg(r1, r2))
 	t.store(r0, noteFlags, r1)
 	t.store(r0, noteAsked, addr)

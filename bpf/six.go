@@ -70,14 +70,15 @@ func (t *text) remap6(real string) {
 	t.store8(fp, stackAddr+8, r2)
 }
 
-// alone6 goes to yes when the socket is for IPv6 alone, or that cannot be known.
-func (t *text) alone6(yes string) {
+// alone6 goes to yes when the socket, which is at an offset of the context, is for IPv6
+// alone, or that cannot be known.
+func (t *text) alone6(sock int16, yes string) {
 	const only = 1 << 5 // behind skc_reuse and skc_reuseport in a byte of bits
 	if t.State == 0 {
 		t.jump(yes)
 		return
 	}
-	t.load8(r1, ctx, saSock)
+	t.load8(r1, ctx, sock)
 	t.null(r1, yes)
 	t.store8(fp, stackKey, r1)
 	t.stack(r3, stackKey)

@@ -187,6 +187,7 @@ func Setsockopt(p Parts) []ebpf.Instruction {
 	t := write(p)
 	t.guest("shut")
 	t.names(level, name)
+	t.late(level, name, length)
 	t.load(r1, ctx, level)
 	t.load(r2, ctx, name)
 	for _, l := range []int32{solSocket, solIP, solIPv6, solTCP, solUDP} {

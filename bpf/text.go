@@ -105,6 +105,7 @@ const (
 	noteEntered              // it is what Steer has put into listeners
 	noteAt6                  // parked at an IPv6 address that was asked for
 	noteSteer                // the kernel has found its port, and Steer is for it all the same
+	noteLate                 // the kernel finds its port when it connects or listens; see late
 )
 
 // Offsets in a socket's note.
@@ -387,9 +388,6 @@ const ChangeMap = 10
 
 // PlacesMap is the place in Maps of the map places.
 const PlacesMap = 12
-
-// PlaceOf is the place for the account of the guest with this id.
-func PlaceOf(id uint64) uint32 { return uint32(id % Places) }
 
 // EventsMap is the place in Maps of the map events.
 const EventsMap = 8

@@ -10,6 +10,7 @@ const (
 	MapLookup               Helper = 1
 	MapUpdate               Helper = 2
 	MapDelete               Helper = 3
+	Random                  Helper = 7
 	CurrentPidTgid          Helper = 14
 	CurrentUIDGID           Helper = 15
 	CurrentTask             Helper = 35
@@ -39,6 +40,8 @@ func (h Helper) String() string {
 		return "map_update_elem"
 	case MapDelete:
 		return "map_delete_elem"
+	case Random:
+		return "get_prandom_u32"
 	case CurrentPidTgid:
 		return "get_current_pid_tgid"
 	case CurrentUIDGID:
