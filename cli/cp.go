@@ -266,7 +266,7 @@ func (t *tool) copyFiles(ctx context.Context, o *copyFlags, from []host.CopyPlac
 		return writeJSON(t.out, sum)
 	}
 	for _, o := range sum.Omitted {
-		fmt.Fprintf(t.err, "%s: left out: %s\n", strings.Map(printable, o.Path), o.Why)
+		fmt.Fprintf(t.err, "%s: left out: %s\n", fault.Plain(o.Path), o.Why)
 	}
 	return nil
 }

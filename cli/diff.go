@@ -3,10 +3,10 @@ package cli
 import (
 	"context"
 	"fmt"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/host"
 	"vserver/kernel/file"
@@ -113,7 +113,7 @@ func (t *tool) diff(ctx context.Context, n guest.Name, o host.DiffOptions) error
 	}
 	letters := map[string]string{layer.Added: "A", layer.Changed: "C", layer.Removed: "D", layer.Dressed: "M"}
 	for _, c := range d.Changes {
-		if _, err := t.out.WriteString(letters[c.What] + " " + strings.Map(printable, c.Path) + "\n"); err != nil {
+		if _, err := t.out.WriteString(letters[c.What] + " " + fault.Plain(c.Path) + "\n"); err != nil {
 			return err
 		}
 	}

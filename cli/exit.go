@@ -146,9 +146,9 @@ func (t *tool) report(err error) int {
 
 // say prints one error, with the way out on a second line.
 func (t *tool) say(err error) {
-	text := t.program + ": " + words(err) + "\n"
+	text := t.program + ": " + fault.PlainLines(words(err)) + "\n"
 	if hint := fault.HintOf(err); hint != "" {
-		text += "hint: " + hint + "\n"
+		text += "hint: " + fault.PlainLines(hint) + "\n"
 	}
 	fmt.Fprint(t.err, text)
 }
@@ -189,7 +189,7 @@ func (t *tool) warn(name guest.Name, text string) {
 		writeJSONLine(t.err, map[string]string{"warning": text, "guest": string(name)})
 		return
 	}
-	fmt.Fprintf(t.err, "%s: %s: %s\n", t.program, name, text)
+	fmt.Fprintf(t.err, "%s: %s: %s\n", t.program, name, fault.PlainLines(text))
 }
 
 // confirm asks a yes-or-no question on the terminal. Away from a terminal the

@@ -64,7 +64,7 @@ func (t *tool) hashify(ctx context.Context, f hashifyFlags, args []string) error
 	for _, n := range names {
 		h, err := t.hashifyOne(ctx, f, n)
 		if f.several() && errors.Is(err, guest.ErrUnsupported) {
-			fmt.Fprintf(t.err, "%v: passed over\n", err)
+			fmt.Fprintf(t.err, "%s: passed over\n", fault.PlainLines(err.Error()))
 			continue
 		}
 		if err != nil {

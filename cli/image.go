@@ -163,7 +163,7 @@ func (t *tool) imageList() error {
 		}
 		const few = 4
 		rows = append(rows, []string{
-			im.Name, im.Method, im.Made.Local().Format(time.DateOnly), joinedNames(im.Guests, few), tags, strings.Map(printable, im.Source),
+			im.Name, im.Method, im.Made.Local().Format(time.DateOnly), joinedNames(im.Guests, few), tags, fault.Plain(im.Source),
 		})
 	}
 	if t.json {
@@ -190,14 +190,14 @@ func (t *tool) imageShow(word string) error {
 		{"Architecture", im.Arch},
 		{"Made", im.Made.Local().Format(time.DateTime)},
 		{"Method", im.Method},
-		{"Source", strings.Map(printable, im.Source)},
-		{"Origin", strings.Map(printable, im.Origin)},
+		{"Source", fault.Plain(im.Source)},
+		{"Origin", fault.Plain(im.Origin)},
 		{"Digest", im.Digest},
 		{"Files", fmt.Sprint(im.Files)},
 		{"Size", guest.Bytes(im.Bytes).String()},
 	}
 	if im.Program != nil && len(im.Program.Command) > 0 {
-		rows = append(rows, []string{"Runs", strings.Map(printable, strings.Join(im.Program.Command, " "))})
+		rows = append(rows, []string{"Runs", fault.Plain(strings.Join(im.Program.Command, " "))})
 	}
 	rows = slices.DeleteFunc(rows, func(r []string) bool { return r[1] == "" })
 	_, err = t.out.WriteString(columns(rows))

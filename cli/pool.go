@@ -151,7 +151,7 @@ func hits(d host.Damaged) string {
 	const few = 8
 	var places []string
 	for _, p := range d.Places {
-		places = append(places, strings.Map(printable, p.Tree+":/"+p.Path))
+		places = append(places, fault.Plain(p.Tree+":/"+p.Path))
 	}
 	if len(places) == 0 {
 		places = []string{"no image, no layer"}

@@ -8,6 +8,9 @@ import (
 	"os"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf16"
+	"unicode/utf8"
 
 	"golang.org/x/term"
 )
@@ -50,12 +53,34 @@ func encodeJSON(w io.Writer, v any, indent string) error {
 	if err := enc.Encode(v); err != nil {
 		return err
 	}
-	_, err := w.Write(b.Bytes())
+	_, err := w.Write(escaped(b.Bytes()))
 	return err
 }
 
+// escaped writes by their numbers what the encoder leaves as it is and a terminal would
+// act upon: JSON is read by people too, and part of it may be a guest's words.
+func escaped(text []byte) []byte {
+	isOdd := func(r rune) bool { return r >= 0x7f && !unicode.IsPrint(r) }
+	if !bytes.ContainsFunc(text, isOdd) {
+		return text
+	}
+	var out []byte
+	for _, r := range string(text) {
+		switch {
+		case !isOdd(r):
+			out = utf8.AppendRune(out, r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			out = fmt.Appendf(out, `\u%04x\u%04x`, high, low)
+		default:
+			out = fmt.Appendf(out, `\u%04x`, r)
+		}
+	}
+	return out
+}
+
 // columns sets rows of words as a table, the columns two blanks apart; the last
-// column is not padded. Widths are counted in bytes: all words are ASCII.
+// column is not padded.
 func columns(rows [][]string) string {
 	var width []int
 	for _, row := range rows {
@@ -63,7 +88,7 @@ func columns(rows [][]string) string {
 			if i == len(width) {
 				width = append(width, 0)
 			}
-			width[i] = max(width[i], len(w))
+			width[i] = max(width[i], utf8.RuneCountInString(w))
 		}
 	}
 	var b strings.Builder

@@ -62,7 +62,7 @@ func (p *progress) show(line string) {
 			width = textWidth
 		}
 		line = string(p.name) + ": " + line
-		fmt.Fprintf(p.t.err, "\r\x1b[K%s", line[:min(len(line), width-1)])
+		fmt.Fprintf(p.t.err, "\r\x1b[K%.*s", width-1, line)
 		p.shown = true
 	}
 }

@@ -2,10 +2,10 @@ package cli
 
 import (
 	"context"
-	"strings"
 
 	"github.com/spf13/cobra"
 
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/host"
 )
@@ -52,7 +52,7 @@ func (t *tool) rebase(ctx context.Context, args []string, dry bool) error {
 	}
 	var rows [][]string
 	for _, c := range r.Conflicts {
-		rows = append(rows, []string{"guest " + c.Guest, "image " + c.Image, strings.Map(printable, c.Path)})
+		rows = append(rows, []string{"guest " + c.Guest, "image " + c.Image, fault.Plain(c.Path)})
 	}
 	_, err = t.out.WriteString(columns(rows))
 	return err

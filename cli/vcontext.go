@@ -284,7 +284,7 @@ func program(args []string) (string, error) { return exec.LookPath(args[0]) }
 
 // lost is the answer to a command that is not there, as a shell gives it.
 func (t *tool) lost(err error) error {
-	fmt.Fprintf(t.err, "%s: %v\n", t.program, err)
+	fmt.Fprintf(t.err, "%s: %s\n", t.program, fault.PlainLines(err.Error()))
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
 		return code(127)
 	}

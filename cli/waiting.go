@@ -9,6 +9,7 @@ import (
 
 	"golang.org/x/term"
 
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/host"
 )
@@ -74,7 +75,7 @@ func (w *waiting) show() {
 		width = textWidth
 	}
 	line := waitingFor(w.pending)
-	fmt.Fprintf(w.t.err, "\r\x1b[K%s", line[:min(len(line), width-1)])
+	fmt.Fprintf(w.t.err, "\r\x1b[K%.*s", width-1, line)
 	w.shown = true
 }
 
@@ -94,7 +95,7 @@ func waitingFor(all map[guest.Name]host.Waiting) string {
 	w := all[guest.Name(names[0])]
 	var comms []string
 	for _, c := range w.Processes { // the guest chose these words
-		comms = append(comms, strings.Map(printable, c))
+		comms = append(comms, fault.Plain(c))
 	}
 	return fmt.Sprintf("%s: waiting for %s, %s of %s (Ctrl-C leaves it ending)",
 		names[0], joined(comms, few), span(w.Elapsed), span(w.Limit))
@@ -106,12 +107,4 @@ func joined(words []string, most int) string {
 		return strings.Join(words[:most], ", ") + fmt.Sprintf(" and %d more", len(words)-most)
 	}
 	return strings.Join(words, ", ")
-}
-
-// printable takes out of a word what a terminal would act upon.
-func printable(r rune) rune {
-	if r < ' ' || r > '~' {
-		return '?'
-	}
-	return r
 }

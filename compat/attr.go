@@ -82,7 +82,7 @@ func newShowattr(c *call) run {
 			if err != nil {
 				word = "ERR      "
 			}
-			fmt.Fprintf(c.out, "%s  %s\n", word, path)
+			fmt.Fprintf(c.out, "%s  %s\n", word, c.shown(path))
 			return err
 		})
 	}

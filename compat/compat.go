@@ -167,7 +167,7 @@ func (c *call) report(err error) int {
 	if err == nil || errors.As(err, &only) {
 		return int(only)
 	}
-	fmt.Fprintf(c.err, "%s: %s\n", c.name, err)
+	fmt.Fprintf(c.err, "%s: %s\n", c.name, fault.PlainLines(err.Error()))
 	hint := fault.HintOf(err)
 	var u usage
 	switch {
@@ -175,7 +175,7 @@ func (c *call) report(err error) int {
 		fmt.Fprintf(c.err, "hint: %s --help\n", c.name)
 		return c.misused
 	case hint != "":
-		fmt.Fprintf(c.err, "hint: %s\n", hint)
+		fmt.Fprintf(c.err, "hint: %s\n", fault.PlainLines(hint))
 	}
 	if errors.Is(err, guest.ErrUnsupported) {
 		return exitUnsupported

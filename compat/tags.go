@@ -9,7 +9,9 @@ import (
 	"strings"
 	"syscall"
 
+	"vserver/fault"
 	"vserver/host"
+	"vserver/kernel/pty"
 	"vserver/kernel/quota"
 )
 
@@ -40,7 +42,7 @@ func newLsxid(c *call) run {
 			if err != nil {
 				word = "!!ERR!!"
 			}
-			fmt.Fprintf(c.out, "%-20s  %s\n", word, path)
+			fmt.Fprintf(c.out, "%-20s  %s\n", word, c.shown(path))
 			return err
 		})
 	}
@@ -97,13 +99,21 @@ func (c *call) owners(numbers bool) func(id uint32) string {
 	}
 }
 
+// shown gives a path as it is printed: as it is, for scripts, but on a terminal.
+func (c *call) shown(path string) string {
+	if f, ok := c.out.(*os.File); ok && pty.IsTerminal(f) {
+		return fault.Plain(path)
+	}
+	return path
+}
+
 // each does something for all files that are meant, and says what went wrong with each.
 func (c *call) each(t tags, files []string, do func(path string) error) error {
 	failed := false
 	say := func(err error) {
 		if err != nil {
 			failed = true
-			fmt.Fprintf(c.err, "%s: %v\n", c.name, err)
+			fmt.Fprintf(c.err, "%s: %s\n", c.name, fault.PlainLines(err.Error()))
 		}
 	}
 	for _, name := range files {

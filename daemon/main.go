@@ -22,6 +22,7 @@ import (
 
 	"vserver/daemon/keeper"
 	"vserver/daemon/proto"
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/clock"
 )
@@ -116,7 +117,7 @@ func logger(role string) func(string, ...any) {
 				os.Stderr.Truncate(0)
 			}
 		}
-		fmt.Fprintf(os.Stderr, stamp+proto.Program+": "+format+"\n", args...)
+		fmt.Fprintln(os.Stderr, stamp+proto.Program+": "+fault.PlainLines(fmt.Sprintf(format, args...)))
 	}
 }
 
