@@ -136,6 +136,9 @@ func unplaced(err error) error {
 
 // change puts what the flags ask for into a spec that is there.
 func (w wishes) change(spec *guest.Spec) error {
+	if len(w.list) == 0 && len(w.sets) == 0 {
+		return nil
+	}
 	text, _, err := settings.Apply("options", settings.Render("options", spec), slices.Concat(w.changes(), w.sets))
 	if err != nil {
 		return usage{unplaced(err).Error()}

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net/netip"
+	"slices"
 	"strings"
 
 	"vserver/guest"
@@ -40,9 +41,11 @@ type Identity struct {
 
 // Apply writes everything, for a new guest.
 func (id Identity) Apply(r *layer.Root) error {
-	made := hostKeys(r)
+	renewed, made := hostKeys(r)
+	renewed = append(renewed, "etc/machine-id")
+	old := func(r *layer.Root) error { return strip(r, renewed) }
 	for _, part := range []func(*layer.Root) error{
-		Strip, id.files, id.ApplyName, id.ApplyResolver, machineID, id.root, id.keys, logins, Masks, made,
+		old, id.files, id.ApplyName, id.ApplyResolver, machineID, id.root, id.keys, logins, Masks, made,
 	} {
 		if err := part(r); err != nil {
 			return fmt.Errorf("identity: %w", err)
@@ -67,7 +70,11 @@ func (id Identity) files(r *layer.Root) error {
 
 // Strip takes away what must not be shared by two systems: ssh host keys, seeds of
 // random numbers and secrets, the second machine id that old D-Bus keeps.
-func Strip(r *layer.Root) error {
+func Strip(r *layer.Root) error { return strip(r, nil) }
+
+// strip does so but for files that are to be replaced: one that is taken away first is a
+// whiteout on the disk for a moment.
+func strip(r *layer.Root, renewed []string) error {
 	gone := []string{
 		"var/lib/dbus/machine-id", "var/lib/systemd/random-seed", "var/lib/systemd/credential.secret",
 		"var/lib/urandom/random-seed", "etc/machine-id",
@@ -82,6 +89,11 @@ func Strip(r *layer.Root) error {
 		}
 	}
 	for _, p := range gone {
+		if slices.Contains(renewed, p) {
+			if st, err := r.Stat(p); err == nil && st.Type() == file.TypeFile {
+				continue
+			}
+		}
 		if err := r.Remove(p); err != nil && !notThere(err) {
 			return err
 		}

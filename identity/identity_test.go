@@ -266,6 +266,23 @@ func TestHostileTree(t *testing.T) {
 	}
 }
 
+// A machine id that is no file makes room for one.
+func TestOddMachineID(t *testing.T) {
+	for _, in := range []string{"image", "guest"} {
+		r, upper := world(t, map[string]string{"etc/machine-id/x": "image"})
+		if in == "guest" {
+			if err := os.MkdirAll(filepath.Join(upper, "etc/machine-id/x"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := (Identity{Hostname: "h"}).Apply(r); err != nil {
+			t.Errorf("%s: %v", in, err)
+		} else if got := text(t, r, "etc/machine-id"); len(got) != 33 {
+			t.Errorf("%s: %q", in, got)
+		}
+	}
+}
+
 func TestApplyNameAgain(t *testing.T) {
 	r, _ := world(t, map[string]string{"etc/passwd": ""})
 	first := Identity{Hostname: "one.example.org"}

@@ -17,10 +17,10 @@ import (
 // hostKeys gives a guest with an sshd ssh host keys of its own: Ed25519 and ECDSA,
 // which every client of the last ten years knows. There is no RSA key: making one
 // takes longer than all the rest of a clone. The keys are made beside what is done until
-// write is called.
-func hostKeys(r *layer.Root) (write func(*layer.Root) error) {
+// write is called, which writes the files.
+func hostKeys(r *layer.Root) (files []string, write func(*layer.Root) error) {
 	if _, err := r.Stat("etc/ssh/sshd_config"); err != nil {
-		return func(*layer.Root) error {
+		return nil, func(*layer.Root) error {
 			if notThere(err) {
 				return nil
 			}
@@ -35,7 +35,10 @@ func hostKeys(r *layer.Root) (write func(*layer.Root) error) {
 		failed = errors.Join(aerr, berr)
 		made <- []sshKey{a, b}
 	}()
-	return func(r *layer.Root) error {
+	for _, name := range []string{"ed25519", "ecdsa"} {
+		files = append(files, keyFile(name), keyFile(name)+".pub")
+	}
+	return files, func(r *layer.Root) error {
 		keys := <-made
 		if failed != nil {
 			return failed
@@ -44,6 +47,8 @@ func hostKeys(r *layer.Root) (write func(*layer.Root) error) {
 	}
 }
 
+func keyFile(name string) string { return "etc/ssh/ssh_host_" + name + "_key" }
+
 func writeKeys(r *layer.Root, keys []sshKey) error {
 	host, err := read(r, "etc/hostname")
 	if err != nil {
@@ -51,7 +56,7 @@ func writeKeys(r *layer.Root, keys []sshKey) error {
 	}
 	comment := "root@" + host[:max(len(host)-1, 0)]
 	for _, k := range keys {
-		p := "etc/ssh/ssh_host_" + k.name + "_key"
+		p := keyFile(k.name)
 		if err := r.Write(p, k.private(comment), 0o600, 0, 0); err != nil {
 			return err
 		}

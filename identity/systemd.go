@@ -49,30 +49,36 @@ func Masks(r *layer.Root) error {
 
 // mask masks those of names that the distribution has in its directory dir, as
 // systemd.generator(7) and systemctl(1) have it: by an empty file of the name where the
-// administrator's own would be. One that is there stays.
+// administrator's own would be. One that is there stays, and so does what was taken away
+// there of what an image had.
 func mask(r *layer.Root, dir string, names []string) error {
-	var have []string
-	for _, lib := range []string{"usr/lib/", "lib/"} {
-		found, err := r.Names(lib + dir)
-		if err != nil && !notThere(err) {
-			return err
-		}
-		have = append(have, found...)
-	}
 	own := "etc/" + dir
-	there, err := r.Names(own)
+	there, err := r.Listed(own)
 	if err != nil && !notThere(err) {
 		return err
 	}
-	for _, n := range names {
-		if !slices.Contains(have, n) || slices.Contains(there, n) {
-			continue
-		}
-		if err := r.Mkdir(own, 0o755, 0, 0); err != nil {
+	for _, lib := range []string{"usr/lib/", "lib/"} {
+		have, err := r.Listed(lib + dir)
+		if err != nil && !notThere(err) {
 			return err
 		}
-		if err := r.Write(own+"/"+n, nil, 0o644, 0, 0); err != nil {
-			return err
+		for _, n := range names {
+			if !slices.Contains(have, n) || slices.Contains(there, n) {
+				continue
+			}
+			if _, err := r.Stat(lib + dir + "/" + n); err != nil {
+				if notThere(err) {
+					continue
+				}
+				return err
+			}
+			if err := r.Mkdir(own, 0o755, 0, 0); err != nil {
+				return err
+			}
+			if err := r.Write(own+"/"+n, nil, 0o644, 0, 0); err != nil {
+				return err
+			}
+			there = append(there, n)
 		}
 	}
 	return nil

@@ -1,6 +1,7 @@
 package identity
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
@@ -45,6 +46,15 @@ func TestMasks(t *testing.T) {
 		if got := text(t, r, p); got != want {
 			t.Errorf("%s says %q, want %q", p, got, want)
 		}
+	}
+
+	// What a guest has unmasked, a clone of it has so too.
+	r, _ = world(t, map[string]string{"usr/lib/systemd/system/fstrim.timer": "x", "etc/systemd/system/fstrim.timer": ""})
+	if err := errors.Join(r.Remove("etc/systemd/system/fstrim.timer"), Masks(r)); err != nil {
+		t.Fatal(err)
+	}
+	if names, err := r.Names("etc/systemd/system"); err != nil || len(names) > 0 {
+		t.Errorf("masked again: %q, %v", names, err)
 	}
 
 	r, upper := world(t, map[string]string{"etc/inittab": "x"})

@@ -100,21 +100,25 @@ func Text(layers []Layer) []byte {
 	return []byte(b.String())
 }
 
-// Write gives the guest whose own files are being made at dir its layers.
+// Write gives the guest whose own files are being made at dir its layers. Its maker waits
+// until what is in dir is on the disk (file.Land), before it counts.
 func Write(dir string, layers []Layer) error {
-	return keep(filepath.Join(dir, "layers"), Text(layers))
+	return begin(filepath.Join(dir, "layers"), Text(layers), file.Flush)
 }
 
 // keep writes a small file that is on the disk before the directory that it is in can be
 // renamed there.
-func keep(path string, text []byte) error {
+func keep(path string, text []byte) error { return begin(path, text, file.Settle) }
+
+// begin writes a small file, and has it go to the disk.
+func begin(path string, text []byte, settle func(*os.File) error) error {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600) //house:allow beside the guest's files, out of its reach
 	if err != nil {
 		return err
 	}
 	_, err = f.Write(text)
 	if err == nil {
-		err = file.Settle(f)
+		err = settle(f)
 	}
 	return errors.Join(err, f.Close())
 }

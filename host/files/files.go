@@ -116,17 +116,25 @@ func Reidentify(d guest.Dirs, n guest.Name, spec *guest.Spec, dir string) error 
 }
 
 // Recover brings to their place files of a guest that were being moved beneath its own layer
-// when somebody was killed. The guest is locked and does not run.
-func Recover(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
+// when somebody was killed. The guest is locked and does not run. spec, with its defaults,
+// is asked for when there are such.
+func Recover(d guest.Dirs, n guest.Name, spec func() (*guest.Spec, error)) error {
 	dir := d.Guest(n)
 	if err := sized.Sweep(dir); err != nil {
+		return err
+	}
+	if left, err := beneath.Left(dir); err != nil || !left {
+		return err
+	}
+	is, err := spec()
+	if err != nil {
 		return err
 	}
 	layers, err := stack.Read(dir)
 	if err != nil || len(layers) == 0 {
 		return err
 	}
-	return beneath.Recover(dir, spec.FirstID(), filepath.Join(layers[0].Dir(d), "upper"))
+	return beneath.Recover(dir, is.FirstID(), filepath.Join(layers[0].Dir(d), "upper"))
 }
 
 // Outdate marks a guest whose files say other names than its spec.

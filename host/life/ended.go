@@ -136,11 +136,16 @@ func Halted(d guest.Dirs, n guest.Name) error {
 
 // recovered finishes what somebody who was killed left of the guest's files on their way.
 func recovered(d guest.Dirs, n guest.Name) error {
-	spec, err := state.Load(d, n)
-	if err != nil {
-		return nil // of a guest that is half removed, or broken: it cannot start
+	broken := false
+	err := files.Recover(d, n, func() (*guest.Spec, error) {
+		spec, err := state.Load(d, n)
+		broken = err != nil
+		return spec, err
+	})
+	if broken {
+		return nil // of a guest that is half removed: it cannot start
 	}
-	return files.Recover(d, n, spec)
+	return err
 }
 
 // takeDown takes down what is left of a run that nobody saw the end of. The caller

@@ -136,7 +136,7 @@ func vacate(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
 	if err := state.Free(d, n); err != nil {
 		return err
 	}
-	return errors.Join(takeDown(d, n), files.Recover(d, n, spec), files.Freshen(d, n))
+	return errors.Join(takeDown(d, n), files.Recover(d, n, func() (*guest.Spec, error) { return spec, nil }), files.Freshen(d, n))
 }
 
 // steps is the table of a start; undone backward it is a stop, and the recovery of

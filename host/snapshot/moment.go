@@ -98,7 +98,7 @@ func still(ctx context.Context, d guest.Dirs, n guest.Name, op string, do func(c
 		return err
 	}
 	full := spec.WithDefaults(n)
-	if err := files.Recover(d, n, &full); err != nil {
+	if err := files.Recover(d, n, func() (*guest.Spec, error) { return &full, nil }); err != nil {
 		return err
 	}
 	own, release, err := sized.At(d.Guest(n))

@@ -146,7 +146,7 @@ func (t *taking) again(ctx context.Context, s stack.Snapshot) error {
 		err = Empty(dir, &t.spec, layers, layers[0].Dir(t.dirs), layers[0].Base)
 	}
 	if err == nil {
-		err = carry(t.dirs.Guest(t.n), dir)
+		err = stack.Carry(t.dirs.Guest(t.n), dir)
 	}
 	if err == nil && s.Name != "" {
 		err = stack.Add(dir, s)

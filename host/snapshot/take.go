@@ -39,7 +39,20 @@ func (t *taking) prepare(context.Context) error {
 			return files.HintFull(err, t.dirs.Data)
 		}
 	}
-	return carry(t.dirs.Guest(t.n), dir)
+	if err := stack.Carry(t.dirs.Guest(t.n), dir); err != nil {
+		return files.HintFull(err, t.dirs.Data)
+	}
+	return land(dir)
+}
+
+// land waits until the few files of a directory of ours are on the disk.
+func land(dir string) error {
+	d, err := file.OpenDir(dir)
+	if err != nil {
+		return err
+	}
+	defer d.Close()
+	return file.Land(d)
 }
 
 // Empty puts into dir what a guest has that lies on these layers and has no files of its
@@ -73,15 +86,6 @@ func alike(from, to string, s layer.Shift) error {
 	}
 	defer b.Close()
 	return layer.Alike(a, b, s)
-}
-
-// carry takes over the snapshots of a guest, which know no directory.
-func carry(from, to string) error {
-	list, err := stack.Snapshots(from)
-	for _, s := range list {
-		err = errors.Join(err, stack.Add(to, s))
-	}
-	return err
 }
 
 func (t *taking) exchange(context.Context) error {

@@ -170,12 +170,14 @@ func gone(err error) error {
 // shift is what makes ids of the private layer those of the one beneath.
 func (l *Layer) shift() layer.Shift { return layer.Shift{From: l.base} }
 
-// Recover brings to their place files that were on their way when somebody was killed. It
-// costs one look when there are none.
+// Left tells whether files of the guest whose own are at dir were on their way when somebody
+// was killed.
+func Left(dir string) (bool, error) {
+	return file.Exists(filepath.Join(dir, mark)) //house:allow beside the guest's files, out of its reach
+}
+
+// Recover brings them to their place.
 func Recover(dir string, base uint32, down string) error {
-	if there, err := file.Exists(filepath.Join(dir, mark)); err != nil || !there { //house:allow beside the guest's files, out of its reach
-		return err
-	}
 	own, err := file.OpenDir(dir)
 	if err != nil {
 		return err
