@@ -145,17 +145,20 @@ func (t *Table) List(path string) {
 	t.call("close "+path, unix.SYS_CLOSE, fd.arg())
 }
 
-// BindIfThere is Bind for paths that this kernel may not have. Nothing is cloned for
-// those: to drop a detached mount again takes a grace period of the kernel's (50 to
-// 100 µs).
+// BindIfThere is Bind for paths that this kernel may not have, and for what is served by
+// a program that may be older than this one. Nothing is cloned where the path is missing: to
+// drop a detached mount again takes a grace period of the kernel's (50 to 100 µs).
 func (t *Table) BindIfThere(from, path string, attr uint64) {
 	at := t.find(path)
 	t.last().passing(unix.ENOENT)
 	begin := len(t.ops)
-	t.attach(t.Clone(from, attr), path, at)
+	m := t.Clone(from, attr)
+	t.ops[begin].passing(unix.ENOENT)
+	t.attach(m, path, at)
 	for i := range t.ops[begin:] {
-		t.ops[begin+i].needs = at
+		t.ops[begin+i].needs = m
 	}
+	t.ops[begin].needs, t.last().needs = at, at
 }
 
 // Cover shows the file or directory from in place of those of paths that this kernel

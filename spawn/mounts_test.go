@@ -12,6 +12,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vserver/internal/need"
+	"vserver/kernel/mount"
 )
 
 // own gives a table that begins in a mount namespace of its own, where nothing that it
@@ -96,6 +97,30 @@ func TestCover(t *testing.T) {
 	c.Wait()
 	if !errors.Is(err, syscall.ENOENT) {
 		t.Errorf("a cover that is missing: %v", err)
+	}
+}
+
+// What is missing on either side is passed over, and what is there is bound.
+func TestBindIfThere(t *testing.T) {
+	need.Root(t)
+	from := filepath.Join(need.TempDir(t), "from")
+	if err := os.WriteFile(from, []byte("bound\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	out, c, err := output(t, Options{Cgroup: -1}, own(func(t *Table) {
+		for _, attr := range []uint64{0, mount.ReadOnly} {
+			t.BindIfThere(from, "/proc/no-such-file", attr)
+			t.BindIfThere(from+"-missing", "/proc/version", attr)
+			t.BindIfThere(from, "/proc/cmdline", attr)
+		}
+		t.Exec([]string{"/bin/cat"}, []string{"cat", "/proc/version", "/proc/cmdline"}, nil)
+	}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Wait()
+	if !strings.HasPrefix(out, "Linux version") || !strings.HasSuffix(out, "\nbound\n") {
+		t.Errorf("reads %q", out)
 	}
 }
 

@@ -121,6 +121,9 @@ func (c *Child) clone(o Options, e ends) (int, error) {
 		t.polled[0].Fd, t.polled[1].Fd = int32(e.gate), int32(parent)
 	}
 	c.regs = make([]uintptr, max(t.nregs, int(regsFixed)))
+	for i := range c.regs {
+		c.regs[i] = ^uintptr(0) // what is left out got nothing
+	}
 	c.regs[regGate], c.regs[regOurGate], c.regs[regReport] = uintptr(e.gate), c.gate.Fd(), uintptr(e.report)
 	c.runners[0], c.runners[1] = t.split(c.regs, e.report)
 
