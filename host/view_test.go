@@ -59,6 +59,8 @@ func TestView(t *testing.T) {
 	total, _, _ := strings.Cut(string(host), "\n")
 	w.says(c, "grep MemTotal /proc/meminfo", regexp.QuoteMeta(total))
 	w.says(c, "grep Seccomp_filters /proc/self/status; free", `^Seccomp_filters:\s1\n`)
+	w.says(a, "df -k /dev /run | awk '{ print $2 }'", `^1K-blocks\n3276\d\n1310\d\n$`) // a half, a fifth
+	w.says(a, "dd if=/dev/zero of=/run/x bs=1M count=20; rm /run/x", `No space left`)
 	w.says(a, "free", `Mem:\s+65536 `) // by sysinfo(2), as busybox does
 	w.says(c, "! grep fuse /proc/mounts", `^$`)
 	for _, n := range []guest.Name{a, b} {
@@ -71,6 +73,7 @@ func TestView(t *testing.T) {
 		w.says(n, "cat /proc/swaps", `^Filename.*\n(none.*\n)?$`)
 		w.says(n, "cat /proc/diskstats; free >/dev/null && top -bn1 >/dev/null && ps", `sleep`)
 		w.says(n, "stat -c %u /proc/meminfo; echo x > /proc/meminfo; true", `^0\n.*(Read-only|denied)`)
+		w.says(n, "ls -A /sys/devices/system/node /sys/devices/system/memory /sys/block", `^/sys/block:\n\n/sys/devices/system/memory:\n\n/sys/devices/system/node:\n$`)
 		w.says(n, "! ls -A /run/.vserver-empty | grep .", `^$`)
 	}
 	w.says(a, "cat /proc/loadavg", `^0\.\d\d 0\.\d\d 0\.\d\d \d/\d+ 1\n$`)
@@ -78,6 +81,25 @@ func TestView(t *testing.T) {
 	w.stop(a)
 	w.stop(b)
 	w.nothing(a)
+}
+
+// Disks are told where iostat looks for them, as the guest used them and by a limit are counted.
+func TestViewDisks(t *testing.T) {
+	w := newWorld(t)
+	disk := deviceOf(t, w.root)
+	n := w.viewing("web1", 64<<20, func(s *guest.Spec) {
+		s.Limits.IO.Devices = map[string]guest.IODevice{disk: {RIOPS: 100000}}
+	})
+	w.start(n)
+	w.must(n, "dd if=/dev/zero of=/big bs=1M count=4 conv=fsync 2>/dev/null")
+	if err := os.WriteFile("/proc/sys/vm/drop_caches", []byte("1"), 0); err != nil {
+		t.Fatal(err)
+	}
+	name, number := filepath.Base(disk), numberOf(t, disk)
+	w.must(n, "cat /big >/dev/null; sleep 0.1")
+	w.says(n, "cat /sys/block/"+name+"/dev; ls /sys/block/"+name, `^`+number+`\ndev\ndevice\nsize\nstat\n$`)
+	w.says(n, "cat /sys/block/"+name+"/stat; grep -c . /proc/diskstats", `^[1-9]\d* 0 8\d\d\d `)
+	w.says(n, "sed 's/.* "+name+" //' /proc/diskstats | diff - /sys/block/"+name+"/stat", `^$`)
 }
 
 // A limit that is set while the guest runs is seen at once.

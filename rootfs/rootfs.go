@@ -56,6 +56,7 @@ type Mount struct {
 	Tun    bool           // dev: with /dev/net/tun
 	Devs   []guest.Device // dev: with their nodes
 	Ptys   int            // devpts: the most terminals
+	Memory guest.Bytes    // dev, run: that the guest has; 0 for the host's
 }
 
 // Layer is a layer between a guest's own files and the shared trees.
@@ -116,9 +117,9 @@ func Plan(spec *guest.Spec, dir string, layers []Layer, image func(name string) 
 			Upper: filepath.Join(at, "upper"), Work: filepath.Join(at, "work")})
 	}
 	list = append(list,
-		Mount{Kind: Dev, Target: "/dev", Tun: tun(spec), Devs: spec.Rights.Devices},
+		Mount{Kind: Dev, Target: "/dev", Tun: tun(spec), Devs: spec.Rights.Devices, Memory: spec.Limits.Memory},
 		Mount{Kind: Pts, Target: "/dev/pts", Ptys: spec.Limits.Ceiling("ptys")},
-		Mount{Kind: Run, Target: "/run"},
+		Mount{Kind: Run, Target: "/run", Memory: spec.Limits.Memory},
 	)
 	if !spec.Network.OwnNet() {
 		list = append(list, Mount{Kind: Sys, Target: "/sys"})
@@ -146,11 +147,11 @@ func (m Mount) Make(o Owner) (fd int, err error) {
 	case Dir:
 		fd, err = m.dir(o)
 	case Dev:
-		fd, err = dev(int(o.Base), m.Tun, m.Devs)
+		fd, err = dev(int(o.Base), m)
 	case Pts:
 		fd, err = mount.New("devpts", mount.NoSuid|mount.NoExec, pts(o.Base, m.Ptys)...)
 	case Run:
-		fd, err = run(int(o.Base))
+		fd, err = run(int(o.Base), m.Memory)
 	case Sys:
 		fd, err = sys()
 	}
@@ -308,18 +309,18 @@ var devLinks = [][2]string{
 
 // dev makes /dev. It is made by the host: nodes on a tmpfs of a user namespace
 // cannot be opened. The guest's root owns it but may make no nodes.
-func dev(uid int, tun bool, more []guest.Device) (fd int, err error) {
-	nodes, err := Nodes(more)
+func dev(uid int, m Mount) (fd int, err error) {
+	nodes, err := Nodes(m.Devs)
 	if err != nil {
 		return -1, err
 	}
-	fd, err = mount.New("tmpfs", mount.NoSuid|mount.NoExec, "mode=0755", "size=50%", "nr_inodes=65536",
+	fd, err = mount.New("tmpfs", mount.NoSuid|mount.NoExec, "mode=0755", part(m.Memory, 50), "nr_inodes=65536",
 		"uid="+strconv.Itoa(uid), "gid="+strconv.Itoa(uid))
 	if err != nil {
 		return -1, err
 	}
 	err = fillDev(fd, uid)
-	if err == nil && tun {
+	if err == nil && m.Tun {
 		// The node lets nobody do anything: the kernel asks for net_admin in the network
 		// of who uses it.
 		if err = mount.Mkdir(fd, "net", 0o755, uid); err == nil {
@@ -353,37 +354,4 @@ func fillDev(fd, uid int) error {
 		}
 	}
 	return nil
-}
-
-// Empty is a directory on the guest's /run that vcontext shows in place of what a
-// guest has no business with. It is the host's, so that the guest puts nothing there.
-const Empty = "/run/.vserver-empty"
-
-// BootID is a file on the guest's /run with a new UUID, which vcontext shows in place
-// of the kernel's boot_id: each start of a guest is a boot of its own to its journal,
-// and two guests cannot tell from it that they are on one host.
-const BootID = "/run/.vserver-boot-id"
-
-func run(uid int) (fd int, err error) {
-	fd, err = mount.New("tmpfs", mount.NoSuid|mount.NoDev, "mode=0755", "size=20%", "nr_inodes=800k",
-		"uid="+strconv.Itoa(uid), "gid="+strconv.Itoa(uid))
-	if err != nil {
-		return -1, err
-	}
-	if err := fillRun(fd); err != nil {
-		syscall.Close(fd)
-		return -1, err
-	}
-	return fd, nil
-}
-
-func fillRun(fd int) error {
-	uuid, err := os.ReadFile("/proc/sys/kernel/random/uuid") // a new one for each reader
-	if err != nil {
-		return err
-	}
-	if err := mount.File(fd, filepath.Base(BootID), string(uuid), 0); err != nil {
-		return err
-	}
-	return mount.Mkdir(fd, filepath.Base(Empty), 0o555, 0)
 }

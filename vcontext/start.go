@@ -27,6 +27,7 @@ type Start struct {
 	Offsets  string         // for /proc/self/timens_offsets; "" without a time namespace
 	Targets  []string       // of the mounts that Send brings, in order, the root first
 	Views    []View         // of the guest's view, whose mount is the last of Targets; see ViewAt
+	Hidden   []string       // directories of sysfs that tell of the machine's size, and are empty for the guest
 	Places   []Place        // of the mounts that are sent with the first word, or without a user namespace after those of Targets
 	TTY      bool           // the console is a terminal, which the init controls
 	Reaper   bool           // Send brings the reaper's program after the mounts and the console
@@ -320,6 +321,9 @@ func (s *Start) showViews(t *spawn.Table) {
 		t.BindIfThere(ViewAt+"/"+v.Name, v.Target, 0)
 	}
 	t.Unmount(ViewAt)
+	if len(s.Hidden) > 0 {
+		t.Cover(rootfs.Empty, s.Hidden...)
+	}
 }
 
 // What of /proc and /sys a guest does not get to see, after the OCI runtimes. With a

@@ -126,7 +126,7 @@ func (m *Machine) NewGuest(path string, init int) (*Guest, error) {
 		g.Close()
 		return nil, fmt.Errorf("%s: %w", h.group.Path(), err)
 	}
-	g.Tree = Tree{UID: owner.Uid, CPUs: g.CPUs, Text: g.Text, Same: g.same}
+	g.Tree = Tree{UID: owner.Uid, CPUs: g.CPUs, Disks: g.Disks, Text: g.Text, Same: g.same}
 	return g, nil
 }
 
@@ -200,6 +200,9 @@ func (g *Guest) text(n Node) ([]byte, error) {
 		return g.disks()
 	case nodePSICPU, nodePSIMemory, nodePSIIO, nodePSIIRQ:
 		return g.pressure(n)
+	}
+	if d, i, ok := n.disk(); ok {
+		return g.disk(d, i)
 	}
 	return g.processors(n)
 }

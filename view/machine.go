@@ -97,10 +97,15 @@ func Diskstats(host []byte, used map[string]IO) []byte {
 		if !ok {
 			continue
 		}
-		out = fmt.Appendf(out, "%4s %7s %s %d 0 %d 0 %d 0 %d 0 0 0 0 %d 0 %d 0 0 0\n", f[0], f[1], f[2],
-			io.Reads, io.ReadBytes/512, io.Writes, io.WriteBytes/512, io.Discards, io.DiscardBytes/512)
+		out = append(fmt.Appendf(out, "%4s %7s %s ", f[0], f[1], f[2]), DiskStat(io)...)
 	}
 	return out
+}
+
+// DiskStat gives what stands of a disk behind its name there, and in /sys/block/NAME/stat.
+func DiskStat(io IO) []byte {
+	return fmt.Appendf(nil, "%d 0 %d 0 %d 0 %d 0 0 0 0 %d 0 %d 0 0 0\n",
+		io.Reads, io.ReadBytes/512, io.Writes, io.WriteBytes/512, io.Discards, io.DiscardBytes/512)
 }
 
 // ParseIO reads io.stat of cgroup v2: "8:0 rbytes=1 wbytes=2 rios=3 ...".

@@ -146,8 +146,9 @@ func (m *Mount) answerOne(tree *Tree, buf []byte) error {
 // Bind is a file of the view that takes the place of one that the kernel shows.
 type Bind struct{ Name, Target string }
 
-// Binds gives what is shown to a guest with those flags.
-func Binds(f guest.ViewFlags) []Bind {
+// Binds gives what is shown to a guest with those flags. Who has disks of the host's sees
+// its directory of disks.
+func Binds(f guest.ViewFlags, disks bool) []Bind {
 	var list []Bind
 	add := func(names ...string) {
 		for _, name := range names {
@@ -160,12 +161,27 @@ func Binds(f guest.ViewFlags) []Bind {
 	if f.Has(guest.VirtCPU) {
 		add("stat", "cpuinfo", "diskstats")
 		list = append(list, Bind{"cpu", cpuDir})
+		if !disks {
+			list = append(list, Bind{"block", blockDir})
+		}
 	}
 	if f.Has(guest.VirtLoad) {
 		add("loadavg", "pressure")
 	}
 	if f.Has(guest.VirtUptime) {
 		add("uptime")
+	}
+	return list
+}
+
+// Hidden gives the directories that tell of the machine's memory and processors without
+// a word of the guest's: to programs a machine that lacks them has one node.
+func Hidden(f guest.ViewFlags) (list []string) {
+	if f.Has(guest.VirtMem) {
+		list = append(list, "/sys/devices/system/memory")
+	}
+	if f.Has(guest.VirtCPU) {
+		list = append(list, "/sys/devices/system/node")
 	}
 	return list
 }

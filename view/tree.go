@@ -32,6 +32,7 @@ const (
 	nodePSIIO     Node = 12
 	nodePSIIRQ    Node = 13
 	nodeVMStat    Node = 14
+	nodeBlock     Node = 15
 	nodeCPUs      Node = 16
 	nodeOnline    Node = 17
 	nodePossible  Node = 18
@@ -51,7 +52,7 @@ var rootFiles = [...]file{
 	{nodeMeminfo, "meminfo", false}, {nodeStat, "stat", false}, {nodeCPUInfo, "cpuinfo", false},
 	{nodeUptime, "uptime", false}, {nodeLoadavg, "loadavg", false}, {nodeSwaps, "swaps", false},
 	{nodeDiskstats, "diskstats", false}, {nodePressure, "pressure", true}, {nodeCPUs, "cpu", true},
-	{nodeVMStat, "vmstat", false},
+	{nodeVMStat, "vmstat", false}, {nodeBlock, "block", true},
 }
 
 var pressureFiles = [...]file{
@@ -122,8 +123,11 @@ func (n Node) isDir() (dir, there bool) {
 	if _, i, ok := n.cpuOf(); ok {
 		return i == 0 || strings.HasSuffix(perCPUFiles[i-1], "/"), true
 	}
+	if _, i, ok := n.disk(); ok {
+		return i < 0 || diskFiles[i].dir, true
+	}
 	switch {
-	case n == nodeRoot || n == nodePressure || n == nodeCPUs:
+	case n == nodeRoot || n == nodePressure || n == nodeCPUs || n == nodeBlock:
 		return true, true
 	case n > nodeRoot && n <= nodeVMStat, n > nodeCPUs && n <= nodeKernelMax:
 		return false, true
@@ -131,22 +135,30 @@ func (n Node) isDir() (dir, there bool) {
 	return false, false
 }
 
-// children lists a directory for a guest that sees the processors cpus.
-func (n Node) children(cpus func() Set) []file {
+// children lists a directory.
+func (t *Tree) children(n Node) []file {
+	if d, i, ok := n.disk(); ok && i < 0 {
+		return d.below()
+	}
 	switch n {
 	case nodeRoot:
 		return rootFiles[:]
 	case nodePressure:
 		return existing(pressureFiles[:], func(f file) string { return "/proc/pressure/" + f.name })
+	case nodeBlock:
+		if t.Disks == nil {
+			return nil
+		}
+		return blocks(t.Disks())
 	case nodeCPUs:
 		list := append([]file(nil), cpusFiles[:]...)
-		for _, cpu := range cpus() {
+		for _, cpu := range t.CPUs() {
 			list = append(list, file{cpuNode(cpu, 0), "cpu" + strconv.Itoa(cpu), true})
 		}
 		return list
 	}
 	cpu, i, ok := n.cpuOf()
-	if !ok || !cpus().Has(cpu) {
+	if !ok || !t.CPUs().Has(cpu) {
 		return nil
 	}
 	above := ""
@@ -177,9 +189,10 @@ func existing(list []file, path func(file) string) []file {
 
 // Tree answers what the kernel asks of a guest's tree.
 type Tree struct {
-	UID  uint32                               // owner of all files: the guest's root
-	CPUs func() Set                           // the processors that the guest sees
-	Text func(n Node) ([]byte, syscall.Errno) // what a file says at this moment
+	UID   uint32                               // owner of all files: the guest's root
+	CPUs  func() Set                           // the processors that the guest sees
+	Disks func() []Disk                        // the disks that it used; nil is nobody who knows
+	Text  func(n Node) ([]byte, syscall.Errno) // what a file says at this moment
 
 	// Same tells how long Text will say of a file what it said just now, as far as that is
 	// known; nil is nothing of any.
@@ -306,7 +319,7 @@ func (t *Tree) Answer(r fuse.Request) ([]byte, syscall.Errno) {
 }
 
 func (t *Tree) lookup(dir Node, name string) ([]byte, syscall.Errno) {
-	for _, f := range dir.children(t.CPUs) {
+	for _, f := range t.children(dir) {
 		if f.name == name {
 			look := t.sized
 			if t.Names {
@@ -325,7 +338,7 @@ func (t *Tree) list(dir Node, r fuse.Request) ([]byte, syscall.Errno) {
 		return nil, syscall.EINVAL
 	}
 	var all []fuse.Dirent
-	for _, f := range dir.children(t.CPUs) {
+	for _, f := range t.children(dir) {
 		a, _ := t.attr(f.node)
 		all = append(all, fuse.Dirent{Name: f.name, Attr: a})
 	}

@@ -176,15 +176,18 @@ func TestSet(t *testing.T) {
 
 func TestBinds(t *testing.T) {
 	var got []string
-	for _, b := range Binds(guest.VirtMem | guest.VirtCPU) {
+	for _, b := range Binds(guest.VirtMem|guest.VirtCPU, false) {
 		got = append(got, b.Name+" "+b.Target)
 	}
-	want := "meminfo /proc/meminfo|swaps /proc/swaps|vmstat /proc/vmstat|stat /proc/stat|cpuinfo /proc/cpuinfo|diskstats /proc/diskstats|cpu /sys/devices/system/cpu"
+	want := "meminfo /proc/meminfo|swaps /proc/swaps|vmstat /proc/vmstat|stat /proc/stat|cpuinfo /proc/cpuinfo|diskstats /proc/diskstats|cpu /sys/devices/system/cpu|block /sys/block"
 	if strings.Join(got, "|") != want {
 		t.Errorf("%q", got)
 	}
-	if got := Binds(0); got != nil {
+	if got := Binds(0, false); got != nil {
 		t.Error(got)
+	}
+	if got := Binds(guest.VirtCPU, true); got[len(got)-1].Name != "cpu" {
+		t.Errorf("with a disk of its own: %q", got)
 	}
 }
 

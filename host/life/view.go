@@ -3,10 +3,12 @@ package life
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"vserver/daemon/proto"
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/rootfs"
 	"vserver/step"
 	"vserver/vcontext"
 	"vserver/view"
@@ -22,7 +24,11 @@ func (r *Run) planView() error {
 	if flags.Has(guest.HostTime) {
 		r.plan.Offsets = ""
 	}
-	binds := view.Binds(flags)
+	nodes, err := rootfs.Nodes(r.spec.Rights.Devices)
+	if err != nil {
+		return err
+	}
+	binds := view.Binds(flags, slices.ContainsFunc(nodes, func(n rootfs.Node) bool { return n.Block }))
 	if len(binds) == 0 {
 		return nil
 	}
@@ -36,6 +42,7 @@ func (r *Run) planView() error {
 	for _, b := range binds {
 		r.plan.Views = append(r.plan.Views, vcontext.View{Name: b.Name, Target: b.Target})
 	}
+	r.plan.Hidden = view.Hidden(flags)
 	r.plan.Targets = append(r.plan.Targets, vcontext.ViewAt)
 	r.fds = append(r.fds, -1)
 	return nil
