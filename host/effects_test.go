@@ -91,7 +91,8 @@ func TestMemorySoftWorks(t *testing.T) {
 func TestSwapWorks(t *testing.T) {
 	w := effects(t, guest.Limits{Memory: 32 * mebi})
 	swap(t)
-	const eat = "rm -f /dev/shm/x; dd if=/dev/zero of=/dev/shm/x bs=1M count=56 2>/dev/null"
+	w.must("web1", "mount -t tmpfs -o size=64m all /mnt")
+	const eat = "rm -f /mnt/x; dd if=/dev/zero of=/mnt/x bs=1M count=56 2>/dev/null"
 	if _, code := w.sh("web1", eat); code != 128+int(syscall.SIGKILL) {
 		t.Errorf("56 MiB in 32 without swap: exit code %d", code)
 	}
@@ -101,7 +102,7 @@ func TestSwapWorks(t *testing.T) {
 	if n, _ := strconv.Atoi(text); err != nil || n < 16*mebi {
 		t.Errorf("in swap: %s %v", text, err)
 	}
-	w.must("web1", "rm /dev/shm/x")
+	w.must("web1", "rm /mnt/x")
 	w.set("web1", "limits.swap=")
 	if _, code := w.sh("web1", eat); code != 128+int(syscall.SIGKILL) {
 		t.Errorf("swap taken away: exit code %d", code)

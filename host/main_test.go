@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"vserver/daemon"
 	"vserver/daemon/proto"
@@ -43,6 +44,9 @@ func TestMain(m *testing.M) {
 		touchHuge(os.Args[2])
 		os.Exit(0)
 	}
+	if os.Args[0] == instances && os.Args[1] == "reads" { // in a guest, see TestDiskWeightWorks
+		readsFor(os.Args[2])
+	}
 	if os.Args[0] == instances { // in a guest, see TestCeilingsOfRunningGuest
 		n, _ := strconv.Atoi(os.Args[1])
 		for range n {
@@ -68,4 +72,22 @@ func touchHuge(count string) {
 	for i := range n {
 		m[i*page] = 1
 	}
+}
+
+// readsFor reads a file's blocks past the cache, here and there, without an end: eight
+// at once, so that the disk always has something to choose from.
+func readsFor(path string) {
+	const block, blocks = 4096, 4096
+	for i := range 8 {
+		go func() {
+			fd, err := syscall.Open(path, syscall.O_RDONLY|syscall.O_DIRECT, 0)
+			b, _ := syscall.Mmap(-1, 0, block, syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
+			for n := i; err == nil; n = (n*1103515245 + 12345) & (blocks - 1) {
+				_, err = syscall.Pread(fd, b, int64(n)*block)
+			}
+			fmt.Println(err)
+			os.Exit(1)
+		}()
+	}
+	time.Sleep(time.Hour)
 }
