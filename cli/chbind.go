@@ -17,6 +17,7 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/host"
 	"vserver/kernel/cgroup"
 	"vserver/ncontext/lone"
 )
@@ -60,7 +61,8 @@ func newChbind(t *tool) *cobra.Command {
 Runs a command that has of this host's network nothing but the addresses given: a
 wildcard is these, 127.0.0.1 is the context's own, and anything else is refused. No
 guest is needed. When the context --nid exists already, the command joins it and
-the other options do not count. The exit code is the command's.`, `
+the other options do not count; without --nid it joins one that was made with the same
+options. The exit code is the command's.`, `
 vserver chbind --ip 192.0.2.10 -- /usr/sbin/sshd -D
 vserver chbind --nid 100 --ip eth0 --ncap multicast -- sh`,
 		func(_ context.Context, args []string) error { return t.inContext(t.chbind(f, args)) })
@@ -101,23 +103,41 @@ func (t *tool) chbind(f contextFlags, args []string) error {
 			return err
 		}
 	}
-	var c lone.Config
-	var err error
-	if c.Addresses, err = hostAddresses(f.ips); err != nil {
+	c, err := f.config()
+	if err != nil {
 		return err
 	}
+	return t.newContext(f, c, args)
+}
+
+// config is what chbind's context is to be like.
+func (f *contextFlags) config() (c lone.Config, err error) {
+	if c.Addresses, err = hostAddresses(f.ips); err != nil {
+		return c, err
+	}
+	for _, p := range c.Addresses {
+		if p.Addr().IsLoopback() {
+			return c, fault.Hint(fmt.Errorf("address %v: a context has a loopback of its own: %w", p.Addr(), guest.ErrUnsupported),
+				"`vserver chbind --flag '!lback_remap' --flag lback_allow -- COMMAND` lets it connect to what listens on the host's")
+		}
+	}
 	if c.Flags, c.Caps, err = f.sets(guest.DefaultNetFlags, 0); err != nil {
-		return err
+		return c, err
 	}
 	if f.bcast != "" {
 		c.Caps |= guest.Broadcast
 	}
 	if f.lback != "" {
 		if c.Lback, err = netip.ParseAddr(f.lback); err != nil || !c.Lback.Is4() || !c.Lback.IsLoopback() {
-			return usagef("--lback %q: want an address of 127.0.0.0/8", f.lback)
+			return c, usagef("--lback %q: want an address of 127.0.0.0/8", f.lback)
 		}
 	}
-	return t.newContext(f, c, args)
+	return c, nil
+}
+
+// member is a context that is held, for those who run commands in it.
+func (t *tool) member(x *lone.Context) *membership {
+	return &membership{x.FD(), func() { t.endContext(x); x.Close() }}
 }
 
 // sets gives what the options make of flags and capabilities.
@@ -162,25 +182,36 @@ func (t *tool) newContext(f contextFlags, c lone.Config, args []string) error {
 			return fault.Hint(fmt.Errorf("network context %s: %w", f.nid, guest.ErrNotFound), "vserver list shows the guests; a new context has a number")
 		}
 	}
-	x, err := lone.Create(t.host.Dirs, guest.XID(id), c)
+	var x *lone.Context
+	made, err := true, error(nil)
+	if id == 0 && len(c.Addresses) > 0 {
+		x, made, err = lone.Share(t.host.Dirs, c)
+	} else {
+		x, err = lone.Create(t.host.Dirs, guest.XID(id), c)
+	}
 	if err != nil {
 		return err
 	}
 	defer x.Close()
-	if !f.silent {
+	if made && !f.silent {
 		fmt.Fprintf(t.out, "New network context is %d\n", x.ID)
 	}
 	err = t.runContext(&membership{fd: x.FD()}, f, args)
 	if f.disconnect {
 		return err
 	}
-	if end := x.End(); end != nil {
+	if end := t.endContext(x); end != nil {
 		var c code
 		if err == nil || errors.As(err, &c) {
 			t.say(end)
 		}
 	}
 	return err
+}
+
+// endContext ends a context that nobody is in any more, and what stands for all after the last.
+func (t *tool) endContext(x interface{ End() error }) error {
+	return errors.Join(x.End(), host.Leave(t.host))
 }
 
 // membership is a control group that commands are run in.
@@ -194,7 +225,10 @@ func (t *tool) joined(word string) (*membership, error) {
 	if n, err := strconv.ParseUint(word, 10, 16); err == nil {
 		x, err := lone.Open(t.host.Dirs, guest.XID(n))
 		if err == nil {
-			return &membership{x.FD(), func() { x.End(); x.Close() }}, nil
+			err = x.Hold()
+		}
+		if err == nil {
+			return t.member(x), nil
 		}
 		if !errors.Is(err, guest.ErrNotFound) {
 			return nil, err

@@ -209,7 +209,7 @@ func (t *tool) newSecurity(f securityFlags, args []string) error {
 		fmt.Fprintf(t.out, "New security context is %d\n", x.ID)
 	}
 	if err := f.sync(); err != nil {
-		return errors.Join(err, x.End())
+		return errors.Join(err, t.endContext(x))
 	}
 	child, err := x.Run(c, path, args)
 	return t.await(x, child, f.disconnect, err)
@@ -295,7 +295,7 @@ func (t *tool) lost(err error) error {
 // and ends the context if that was the last. err is why there is no process.
 func (t *tool) await(x *alone.Context, c *spawn.Child, disconnect bool, err error) error {
 	if err != nil {
-		return errors.Join(err, x.End())
+		return errors.Join(err, t.endContext(x))
 	}
 	defer c.Close()
 	if disconnect {
@@ -313,7 +313,7 @@ func (t *tool) await(x *alone.Context, c *spawn.Child, disconnect bool, err erro
 		}
 	}()
 	ws, err := c.Wait()
-	if err := errors.Join(err, x.End()); err != nil {
+	if err := errors.Join(err, t.endContext(x)); err != nil {
 		return err
 	}
 	return ended(ws)
@@ -330,5 +330,5 @@ func (t *tool) killContext(f killFlags, pids []int) (done bool, err error) {
 		return false, nil
 	}
 	defer x.Close()
-	return true, errors.Join(x.Signal(syscall.Signal(f.signal), pids...), x.End())
+	return true, errors.Join(x.Signal(syscall.Signal(f.signal), pids...), t.endContext(x))
 }

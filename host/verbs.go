@@ -59,6 +59,10 @@ func (h *Host) Stop(ctx context.Context, n guest.Name, o StopOptions) error {
 	return fault.New(string(n), "stop", errors.Join(err, balance.Now(h.Dirs)))
 }
 
+// Leave takes away what stands for all guests and contexts when there is none any more,
+// unless vserverd is awake, which does it when it ends.
+func Leave(h *Host) error { return life.Leave(h.Dirs) }
+
 // PlanStop gives the steps of a stop without taking any.
 func (h *Host) PlanStop(n guest.Name) ([]step.Step, error) {
 	steps, err := life.PlanStop(h.Dirs, n)

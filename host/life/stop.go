@@ -37,13 +37,19 @@ type StopOptions struct {
 func Stop(ctx context.Context, d guest.Dirs, n guest.Name, o StopOptions) error {
 	err := stop(ctx, d, n, o)
 	if err == nil || errors.Is(err, guest.ErrStopped) {
-		// vserverd, which stays for a while, does it when it ends: who starts again soon
-		// should not have to attach programs anew (some 20 ms).
-		if !proto.Awake(d) || !shared.Attached(d) {
-			err = errors.Join(Prune(d), err)
-		}
+		err = errors.Join(Leave(d), err)
 	}
 	return err
+}
+
+// Leave is Prune, for who has ended a guest or a context. vserverd, which stays for a
+// while, does it when it ends: who starts again soon should not have to attach programs
+// anew (some 20 ms).
+func Leave(d guest.Dirs) error {
+	if proto.Awake(d) && shared.Attached(d) {
+		return nil
+	}
+	return Prune(d)
 }
 
 // Prune removes what stands for all guests, when there is none: the group above theirs,

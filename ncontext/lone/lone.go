@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strconv"
 	"strings"
 	"syscall"
@@ -30,8 +31,8 @@ import (
 // prefix begins the names of the groups; no guest's name begins with a dot.
 const prefix = ".nid-"
 
-// lockWait bounds the wait for another tool that makes or ends a context.
-const lockWait = 5 * time.Second
+// lockWait bounds the wait for other tools that make or end contexts.
+const lockWait = time.Minute
 
 // Config is what the processes of a context may do in the host's network.
 type Config struct {
@@ -49,14 +50,34 @@ type Context struct {
 	group *cgroup.Group
 }
 
-// Create makes a context; with the number 0 one is chosen. The error is guest.ErrExists
-// when the number has one.
+// Create makes a context, which it holds; with the number 0 one is chosen. The error is
+// guest.ErrExists when the number has one.
 func Create(d guest.Dirs, id guest.XID, c Config) (*Context, error) {
 	unlock, err := lock(d)
 	if err != nil {
 		return nil, err
 	}
 	defer unlock()
+	return create(d, id, c)
+}
+
+// Share is Create, unless there is a context that may do the same, which it holds then:
+// an address has one context. made tells which it was.
+func Share(d guest.Dirs, c Config) (x *Context, made bool, err error) {
+	unlock, err := lock(d)
+	if err != nil {
+		return nil, false, err
+	}
+	defer unlock()
+	x, err = like(d, c)
+	if !errors.Is(err, guest.ErrNotFound) {
+		return x, false, err
+	}
+	x, err = create(d, 0, c)
+	return x, true, err
+}
+
+func create(d guest.Dirs, id guest.XID, c Config) (*Context, error) {
 	cg, err := cgroup.Find()
 	if err != nil {
 		return nil, err
@@ -77,7 +98,10 @@ func Create(d guest.Dirs, id guest.XID, c Config) (*Context, error) {
 	if x.group, err = cg.Create(x.path()); err != nil {
 		return nil, err
 	}
-	err = shared.Up(shared.Want{World: shared.WorldOf(d), XID: id})
+	err = x.Hold()
+	if err == nil {
+		err = shared.Up(shared.Want{World: shared.WorldOf(d), XID: id})
+	}
 	if err == nil {
 		err = x.set(c)
 	}
@@ -98,6 +122,39 @@ func Open(d guest.Dirs, id guest.XID) (*Context, error) {
 		return nil, fmt.Errorf("network context %d: %w", id, guest.ErrNotFound)
 	}
 	return x, err
+}
+
+// like opens and holds a context that may do what c says. The error is guest.ErrNotFound
+// when there is none.
+func like(d guest.Dirs, c Config) (*Context, error) {
+	notes, err := filepath.Glob(filepath.Join(d.Run, "nids", "[0-9]*"))
+	if err != nil {
+		return nil, err
+	}
+	for _, note := range notes {
+		id, err := strconv.ParseUint(filepath.Base(note), 10, 16)
+		if err != nil {
+			continue
+		}
+		has, err := read(note)
+		if err != nil || !reflect.DeepEqual(has, c) {
+			continue
+		}
+		x, err := Open(d, guest.XID(id))
+		if errors.Is(err, guest.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := x.Hold(); err == nil {
+			return x, nil
+		} else if !errors.Is(err, guest.ErrNotFound) {
+			return nil, errors.Join(err, x.Close())
+		}
+		x.Close()
+	}
+	return nil, fmt.Errorf("network context: %w", guest.ErrNotFound)
 }
 
 // Own gives the number of the context that this process is in, and of a guest's process
@@ -126,6 +183,17 @@ func Of(d guest.Dirs, groups string) (guest.XID, guest.Name) {
 // FD is the descriptor of the control group, for a process that is born into it.
 func (x *Context) FD() int { return x.group.FD() }
 
+// Hold keeps the context, though nobody is in it yet, until End or Close.
+func (x *Context) Hold() error {
+	if err := x.group.Share(); err != nil {
+		return err
+	}
+	if !there(x.cg, x.path()) {
+		return fmt.Errorf("network context %d: %w", x.ID, guest.ErrNotFound)
+	}
+	return nil
+}
+
 // Close closes the context, which stays.
 func (x *Context) Close() error { return x.group.Close() }
 
@@ -149,17 +217,15 @@ func (x *Context) Change(change func(*Config) error) error {
 	return x.set(c)
 }
 
-// End ends the context if no process is in it any more.
+// End ends the context if no process is in it any more. What stands for all guests and
+// contexts stays.
 func (x *Context) End() error {
 	unlock, err := lock(x.dirs)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	if err := x.drop(); err != nil {
-		return err
-	}
-	return prune(x.dirs, x.cg)
+	return x.drop()
 }
 
 func (x *Context) path() string { return x.dirs.Cgroup + "/" + prefix + strconv.Itoa(int(x.ID)) }
@@ -192,11 +258,16 @@ func (x *Context) set(c Config) error {
 	return c.write(x.note())
 }
 
-// drop takes all of the context away, unless a process is in it.
+// drop takes all of the context away, unless a process is in it or another holds it.
 func (x *Context) drop() error {
 	var st syscall.Stat_t
 	if err := syscall.Fstat(x.group.FD(), &st); err != nil {
 		return os.NewSyscallError("fstat", err)
+	}
+	if err := x.group.Seize(); errors.Is(err, guest.ErrBusy) {
+		return nil
+	} else if err != nil {
+		return err
 	}
 	if err := x.cg.Unified.Prune(x.path()); err != nil || there(x.cg, x.path()) {
 		return err
@@ -230,17 +301,6 @@ func sweep(d guest.Dirs, cg cgroup.Host) error {
 		}
 	}
 	return errors.Join(errs...)
-}
-
-// prune removes what stands for all, when nothing of it is needed any more.
-func prune(d guest.Dirs, cg cgroup.Host) error {
-	if _, err := os.Stat(d.Socket()); err == nil {
-		return nil // vserverd does it when it ends
-	}
-	if err := cg.Unified.Prune(d.Cgroup); err != nil || there(cg, d.Cgroup) {
-		return err
-	}
-	return shared.Prune(d)
 }
 
 // free gives the lowest number that has no context.

@@ -32,8 +32,8 @@ import (
 // prefix begins the names of the groups; no guest's name begins with a dot.
 const prefix = ".xid-"
 
-// lockWait bounds the wait for another tool that makes or ends a context.
-const lockWait = 5 * time.Second
+// lockWait bounds the wait for other tools that make or end contexts.
+const lockWait = time.Minute
 
 // Context is a context, open.
 type Context struct {
@@ -78,6 +78,9 @@ func Create(d guest.Dirs, id guest.XID) (*Context, error) {
 	if x.group, err = cg.Create(path); err != nil {
 		return nil, errors.Join(err, os.Remove(x.note()))
 	}
+	if err := x.group.Share(); err != nil { // from who ends what is empty
+		return nil, errors.Join(err, x.Close())
+	}
 	return x, nil
 }
 
@@ -103,14 +106,15 @@ func Open(d guest.Dirs, id guest.XID) (*Context, error) {
 // Close closes the context, which stays.
 func (x *Context) Close() error { return x.group.Close() }
 
-// End ends the context if no process is in it any more.
+// End ends the context if no process is in it any more. What stands for all guests and
+// contexts stays.
 func (x *Context) End() error {
 	unlock, err := lock(x.dirs)
 	if err != nil {
 		return err
 	}
 	defer unlock()
-	return sweepAll(x.dirs, x.cg)
+	return errors.Join(x.group.Unshare(), sweepAll(x.dirs, x.cg))
 }
 
 // Signal sends a signal to processes of the context, by their pids on the host; without
@@ -226,25 +230,40 @@ func sweep(d guest.Dirs, cg cgroup.Host, id guest.XID) error {
 	if err != nil {
 		return err
 	}
-	if err := cg.Unified.Prune(path); err != nil {
+	switch gone, err := prune(cg, path); {
+	case err != nil:
 		return err
-	}
-	if _, err := os.Stat(filepath.Join(cg.Unified.Mount, path)); err == nil {
+	case !gone:
 		return fmt.Errorf("security context %d: %w", id, guest.ErrExists)
 	}
 	if err := limit.Remove(cg, path); err != nil {
 		return err
 	}
-	if err := os.Remove(x.note()); err != nil {
-		return err
+	return os.Remove(x.note())
+}
+
+// prune removes a group that nobody is in, or about to be in, and tells whether there is
+// none now.
+func prune(cg cgroup.Host, path string) (gone bool, err error) {
+	g, err := cg.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return true, nil
 	}
-	if filepath.Dir(path) != d.Cgroup {
-		return nil // the network context's, which ends by itself
+	if err != nil {
+		return false, err
 	}
-	if _, err := os.Stat(d.Socket()); err == nil {
-		return nil // vserverd does it when it ends
+	defer g.Close()
+	if err := g.Seize(); err != nil {
+		if errors.Is(err, guest.ErrBusy) {
+			err = nil
+		}
+		return false, err
 	}
-	return cg.Unified.Prune(d.Cgroup)
+	if err := cg.Unified.Prune(path); err != nil {
+		return false, err
+	}
+	there, err := file.Exists(filepath.Join(cg.Unified.Mount, path))
+	return !there, err
 }
 
 // sweepAll takes away what is left of all contexts that have ended.

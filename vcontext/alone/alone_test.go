@@ -32,6 +32,9 @@ func ground(t *testing.T) guest.Dirs {
 				x.Close()
 			}
 		}
+		if cg, err := cgroup.Find(); err == nil {
+			cg.Remove(d.Cgroup)
+		}
 	})
 	return d
 }
@@ -70,8 +73,9 @@ func empty(t *testing.T, d guest.Dirs) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := os.Stat(filepath.Join(cg.Unified.Mount, d.Cgroup)); len(left) > 0 || err == nil {
-		t.Errorf("left: notes %q, group %v", left, err == nil)
+	groups, _ := filepath.Glob(filepath.Join(cg.Unified.Mount, d.Cgroup, prefix+"*"))
+	if len(left) > 0 || len(groups) > 0 {
+		t.Errorf("left: notes %q, groups %q", left, groups)
 	}
 }
 
@@ -195,4 +199,39 @@ func TestNote(t *testing.T) {
 			t.Errorf("%q: %v", bad, err)
 		}
 	}
+}
+
+// TestHeld: a context that nobody is in yet is not ended by who looks for ended ones, and
+// is when its maker gives it up.
+func TestHeld(t *testing.T) {
+	d := ground(t)
+	x, err := Create(d, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer x.Close()
+	y, err := Create(d, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer y.Close()
+	if x.ID == y.ID {
+		t.Errorf("both are %d", x.ID)
+	}
+	if err := y.End(); err != nil {
+		t.Error(err)
+	}
+	child, err := x.Run(Config{Caps: ^uint64(0)}, "/bin/sh", []string{"sh", "-c", "exit 3"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer child.Close()
+	ws, err := child.Wait()
+	if err != nil || ws.ExitStatus() != 3 {
+		t.Error(ws, err)
+	}
+	if err := x.End(); err != nil {
+		t.Error(err)
+	}
+	empty(t, d)
 }

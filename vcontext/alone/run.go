@@ -86,6 +86,10 @@ func (x *Context) Join(path string, argv []string) (*spawn.Child, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := x.group.Share(); err != nil {
+		return nil, err
+	}
+	defer x.group.Unshare()
 	pid, err := x.First()
 	if err != nil {
 		return nil, err
