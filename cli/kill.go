@@ -23,7 +23,7 @@ Sends a signal to processes of a guest, by their pids in the guest, or to its in
 when no pid is given. KILL without a pid ends the whole guest at once.
 
 Under the name vkill pids are those on the host, as vps shows them; the guest is
-named by --xid, and without it each pid's own guest is found.`, `
+named by --xid, and without it each pid's own guest, or context, is found.`, `
 vserver kill web1 -s HUP 2231
 vkill --xid web1 -s KILL`,
 		func(ctx context.Context, args []string) error { return t.kill(f, args) })
@@ -81,6 +81,9 @@ func (t *tool) vkill(f killFlags, args []string) error {
 	for _, pid := range pids {
 		o := of(pid)
 		switch {
+		case o.xid != 0 && o.name == "" && want == "":
+			_, err := t.killContext(killFlags{f.signal, strconv.Itoa(int(o.xid))}, []int{pid})
+			errs = append(errs, err)
 		case pid == 1 && want != "":
 			errs = append(errs, t.about(want, t.host.Kill(want, f.signal, 1)))
 		case o.name == "" || want != "" && o.name != want:

@@ -22,8 +22,8 @@ const psFailed = 254
 func newPs(t *tool) *cobra.Command {
 	c := command("ps [PS-OPTION...]", `
 Runs the host's ps(1) with the given options and puts a column behind the PID: the
-number and the name of the guest that each process belongs to, MAIN for the host's
-own. The exit code is that of ps, or 254. With --json the processes of guests are
+number and the name of the guest that each process belongs to, the number of its
+context if that is without a guest, MAIN for the host's own. The exit code is that of ps, or 254. With --json the processes of guests are
 printed instead.`, `
 vps axu
 vserver ps -ef`,
@@ -112,9 +112,10 @@ func addContext(text string, of func(pid int) owner) (string, bool) {
 	return b.String(), true
 }
 
-// contextWord is the content of the column: the number in five columns, and the name.
+// contextWord is the content of the column: the number in five columns, and the name,
+// which a context without a guest has not.
 func contextWord(o owner) string {
-	if o.name == "" {
+	if o.xid == 0 {
 		return "    0 MAIN"
 	}
 	return fmt.Sprintf("%5d %s", o.xid, o.name)

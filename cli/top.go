@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 
 	"vserver/guest"
@@ -20,6 +21,24 @@ type topFlags struct {
 	once  bool
 	delay guest.Duration
 	sort  string
+	flags *pflag.FlagSet
+}
+
+// procs are the words for top(1), when an option of that is among ours.
+func (f *topFlags) procs() (words []string) {
+	f.flags.Visit(func(o *pflag.Flag) {
+		letter, ok := strings.CutPrefix(o.Name, "top-")
+		switch {
+		case ok && o.Value.Type() == "bool":
+			words = append(words, "-"+letter)
+		case ok:
+			words = append(words, "-"+letter, o.Value.String())
+		}
+	})
+	if len(words) > 0 && f.flags.Changed("delay") {
+		words = append(words, "-d", fmt.Sprint(time.Duration(f.delay).Seconds()))
+	}
+	return words
 }
 
 // topSorts are the orders of the table, each by the key that asks for it.
@@ -34,10 +53,26 @@ ran against a limit of its own since it started (vserver NAME status says agains
 which). Keys: c m p t h n x sort by processor, memory, processes, traffic, hits, name and
 xid, r turns the order round, q ends.
 
-Without a terminal, or with --once, the table is printed once.`, `
+Without a terminal, or with --once, the table is printed once. Under the name vtop the
+options -b, -c, -H, -i, -n N, -p PID and -u USER are those of top(1), which is run then: it
+shows all processes, as vtop did.`, `
 vtop
 vserver top --once --sort m`,
-		func(ctx context.Context, args []string) error { return t.top(ctx, f, args) })
+		func(ctx context.Context, args []string) error {
+			if words := f.procs(); len(words) > 0 {
+				return execute(append([]string{"top"}, words...))
+			}
+			return t.top(ctx, f, args)
+		})
+	f.flags = c.Flags()
+	if t.program == "vtop" {
+		for _, letter := range "bcHi" {
+			c.Flags().BoolP("top-"+string(letter), string(letter), false, "as top(1) has it")
+		}
+		for _, letter := range "npu" {
+			c.Flags().StringP("top-"+string(letter), string(letter), "", "as top(1) has it")
+		}
+	}
 	c.Flags().BoolVarP(&f.once, "once", "1", false, "print the table once and end")
 	c.Flags().TextVarP(&f.delay, "delay", "d", f.delay, "`TIME` between two tables")
 	c.Flags().StringVarP(&f.sort, "sort", "s", "c", "`KEY` to sort by: one of "+topSorts)

@@ -5,12 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strconv"
 	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
 
 	"vserver/guest"
+	"vserver/vcontext/alone"
 )
 
 // The exit codes of vwait, which vserver wait shares where they do not clash with
@@ -30,7 +32,7 @@ type waitFlags struct {
 func newWait(t *tool) *cobra.Command {
 	f := waitFlags{statusFD: -1}
 	c := command("wait NAME [OPTION...]", `
-Waits until a guest has ended. The exit code is 0 then, 2 when the time was over
+Waits until a guest, or a context without one, has ended. The exit code is 0 then, 2 when the time was over
 first, 1 when it was and --terminate had the guest killed. Under the name vwait
 every other failure gives 127.`, `
 vserver wait web1
@@ -61,6 +63,14 @@ func (t *tool) wait(ctx context.Context, f waitFlags, args []string) error {
 
 // waitFor waits, and gives the word for --status-fd.
 func (t *tool) waitFor(ctx context.Context, f waitFlags, args []string) (string, error) {
+	x, err := t.aloneOf(args)
+	if err != nil {
+		return "ERROR 1", err
+	}
+	if x != nil {
+		defer x.Close()
+		return waitedFor(ctx, f.timeout, f.terminate, x.Wait, func() error { return x.Signal(syscall.SIGKILL) })
+	}
 	n, err := t.single(args)
 	if err != nil {
 		return "ERROR 1", err
@@ -68,26 +78,54 @@ func (t *tool) waitFor(ctx context.Context, f waitFlags, args []string) (string,
 	if _, err := t.look(n); err != nil { // no guest would be waited for in no time
 		return "ERROR 1", t.about(n, err)
 	}
+	word, err := waitedFor(ctx, f.timeout, f.terminate,
+		func(ctx context.Context) error { return t.host.Wait(ctx, n) },
+		func() error { return t.host.Kill(n, guest.Signal(syscall.SIGKILL)) })
+	return word, t.about(n, err)
+}
+
+// aloneOf opens the context without a guest whose number is the one word; nil when the
+// words are not that.
+func (t *tool) aloneOf(args []string) (*alone.Context, error) {
+	if t.subject != "" {
+		args = append([]string{t.subject}, args...)
+	}
+	if len(args) != 1 {
+		return nil, nil
+	}
+	id, err := strconv.ParseUint(args[0], 10, 16)
+	if err != nil {
+		return nil, nil
+	}
+	x, err := alone.Open(t.host.Dirs, guest.XID(id))
+	if errors.Is(err, guest.ErrNotFound) {
+		return nil, nil
+	}
+	return x, err
+}
+
+// waitedFor waits until the time is over, and kills then if it is asked to.
+func waitedFor(ctx context.Context, timeout guest.Duration, terminate bool, wait func(context.Context) error, kill func() error) (string, error) {
 	limited := ctx
-	if f.timeout > 0 {
+	if timeout > 0 {
 		var cancel context.CancelFunc
-		limited, cancel = context.WithTimeout(ctx, time.Duration(f.timeout))
+		limited, cancel = context.WithTimeout(ctx, time.Duration(timeout))
 		defer cancel()
 	}
-	err = t.host.Wait(limited, n)
+	err := wait(limited)
 	switch {
 	case err == nil:
 		return "FINISHED 0", nil
 	case ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded):
-		return "ERROR 1", t.about(n, err)
-	case !f.terminate:
+		return "ERROR 1", err
+	case !terminate:
 		return "TIMEOUT", code(waitTimeout)
 	}
-	if err := t.host.Kill(n, guest.Signal(syscall.SIGKILL)); err != nil {
-		return "ERROR 1", t.about(n, err)
+	if err := kill(); err != nil {
+		return "ERROR 1", err
 	}
-	if err := t.host.Wait(ctx, n); err != nil {
-		return "ERROR 1", t.about(n, err)
+	if err := wait(ctx); err != nil {
+		return "ERROR 1", err
 	}
 	return "KILLED", code(waitKilled)
 }

@@ -204,7 +204,7 @@ func (c *call) whose(pid int, net bool) (guest.XID, guest.Name, error) {
 		return 0, "", err
 	}
 	for _, p := range all {
-		if p.PID == pid {
+		if p.PID == pid && p.Name != "" {
 			return p.XID, p.Name, nil
 		}
 	}

@@ -18,6 +18,7 @@ import (
 	"vserver/kernel/proc"
 	"vserver/limit"
 	"vserver/ncontext"
+	"vserver/vcontext/alone"
 )
 
 // Seconds is a time span that JSON has in seconds.
@@ -31,7 +32,7 @@ func (s Seconds) MarshalJSON() ([]byte, error) {
 // Usage is what a guest, or the host itself, uses of the machine.
 type Usage struct {
 	XID       guest.XID  `json:"xid"`  // 0 for the host itself
-	Name      guest.Name `json:"name"` // "" for the host itself
+	Name      guest.Name `json:"name"` // "" for the host itself and contexts without a guest
 	Processes int        `json:"processes"`
 	VSZ       int64      `json:"vsz"` // bytes of address space of all processes
 	RSS       int64      `json:"rss"` // bytes in memory, what processes share counted for each
@@ -55,7 +56,7 @@ type Process struct {
 	PID   int        `json:"pid"`       // on the host
 	Inner int        `json:"inner_pid"` // in the guest
 	XID   guest.XID  `json:"xid"`
-	Name  guest.Name `json:"name"` // of the guest
+	Name  guest.Name `json:"name"` // of the guest, "" in a context without one
 }
 
 // scan asks the kernel about the processes of guests.
@@ -75,18 +76,44 @@ func newScan(d guest.Dirs) (*scan, error) {
 	return &scan{dirs: d, cg: cg, old: old}, err
 }
 
+// place is where the processes of a guest are, or those of a context without one.
+type place struct {
+	name  guest.Name // "" of a context
+	xid   guest.XID  // of a context
+	group string
+}
+
+// places are those of all guests and contexts.
+func (s *scan) places() (list []place, err error) {
+	names, err := state.AllGrouped(s.dirs, s.cg)
+	for _, n := range names {
+		list = append(list, place{name: n, group: s.dirs.Group(n)})
+	}
+	for _, id := range alone.List(s.dirs) {
+		x, err := alone.Open(s.dirs, id)
+		if err != nil {
+			continue // gone
+		}
+		if path, err := x.Path(); err == nil {
+			list = append(list, place{xid: id, group: path})
+		}
+		x.Close()
+	}
+	return list, err
+}
+
 // each calls look for the group of each guest that runs, in several goroutines, each
 // with a /proc of its own. What look gives is collected; a guest that is gone by the
 // time it is looked at is passed over.
-func each[T any](s *scan, look func(*proc.Dir, *cgroup.Group, guest.Name) ([]T, error)) ([]T, error) {
-	names, err := state.AllGrouped(s.dirs, s.cg)
+func each[T any](s *scan, look func(*proc.Dir, *cgroup.Group, place) ([]T, error)) ([]T, error) {
+	places, err := s.places()
 	if err != nil {
 		return nil, err
 	}
 	const workers = 4
 	var all sync.WaitGroup
 	found, errs := make([][]T, workers), make([]error, workers)
-	for w := range min(workers, len(names)) {
+	for w := range min(workers, len(places)) {
 		all.Go(func() {
 			d, err := proc.Open()
 			if err != nil {
@@ -94,12 +121,12 @@ func each[T any](s *scan, look func(*proc.Dir, *cgroup.Group, guest.Name) ([]T, 
 				return
 			}
 			defer d.Close()
-			for i := w; i < len(names); i += workers {
-				g, err := s.cg.Open(s.dirs.Group(names[i]))
+			for i := w; i < len(places); i += workers {
+				g, err := s.cg.Open(places[i].group)
 				if err != nil {
 					continue // gone
 				}
-				some, err := look(d, g, names[i])
+				some, err := look(d, g, places[i])
 				g.Close()
 				if err != nil {
 					errs[w] = errors.Join(errs[w], err)
@@ -112,19 +139,22 @@ func each[T any](s *scan, look func(*proc.Dir, *cgroup.Group, guest.Name) ([]T, 
 	return slices.Concat(found...), errors.Join(errs...)
 }
 
-// xid gives the number that the guest was started with.
-func (s *scan) xid(n guest.Name) guest.XID {
-	if was, err := state.ReadNote(s.dirs, n); err == nil && was != nil {
+// xid gives the number of a context, or that which a guest was started with.
+func (s *scan) xid(p place) guest.XID {
+	if p.name == "" {
+		return p.xid
+	}
+	if was, err := state.ReadNote(s.dirs, p.name); err == nil && was != nil {
 		return guest.XID(was.XID)
 	}
-	if spec, err := state.Load(s.dirs, n); err == nil {
+	if spec, err := state.Load(s.dirs, p.name); err == nil {
 		return spec.XID
 	}
 	return 0
 }
 
-// All says what the host itself uses, which comes first, and each running guest, by
-// its xid.
+// All says what the host itself uses, which comes first, and each running guest and
+// context without one, by its xid.
 func All(d guest.Dirs) ([]Usage, error) {
 	s, err := newScan(d)
 	if err != nil {
@@ -145,7 +175,7 @@ func All(d guest.Dirs) ([]Usage, error) {
 	defer s.net.Close()
 	mine := make(map[int]bool) // processes of guests
 	var lock sync.Mutex
-	all, err := each(s, func(d *proc.Dir, g *cgroup.Group, n guest.Name) ([]Usage, error) {
+	all, err := each(s, func(d *proc.Dir, g *cgroup.Group, at place) ([]Usage, error) {
 		pids, err := g.Procs()
 		if err != nil || len(pids) == 0 {
 			return nil, err
@@ -155,7 +185,7 @@ func All(d guest.Dirs) ([]Usage, error) {
 			mine[pid] = true
 		}
 		lock.Unlock()
-		u, err := s.usage(d, g, n, pids, up)
+		u, err := s.usage(d, g, at, pids, up)
 		return []Usage{u}, err
 	})
 	if err != nil {
@@ -169,8 +199,8 @@ func All(d guest.Dirs) ([]Usage, error) {
 }
 
 // usage adds up what the processes of a guest use.
-func (s *scan) usage(d *proc.Dir, g *cgroup.Group, n guest.Name, pids []int, up time.Duration) (Usage, error) {
-	u := Usage{XID: s.xid(n), Name: n}
+func (s *scan) usage(d *proc.Dir, g *cgroup.Group, at place, pids []int, up time.Duration) (Usage, error) {
+	u := Usage{XID: s.xid(at), Name: at.name}
 	stats, err := d.Stats(pids)
 	if err != nil {
 		return u, err
@@ -182,9 +212,12 @@ func (s *scan) usage(d *proc.Dir, g *cgroup.Group, n guest.Name, pids []int, up 
 	if err != nil {
 		return u, err
 	}
-	u.Memory = s.memory(g, n)
-	u.Limits = limit.Pools(s.cg, s.dirs.Group(n))
-	if was, err := state.ReadNote(s.dirs, n); err == nil && was != nil {
+	u.Memory = s.memory(g, at.group)
+	u.Limits = limit.Pools(s.cg, at.group)
+	if at.name == "" {
+		return u, nil
+	}
+	if was, err := state.ReadNote(s.dirs, at.name); err == nil && was != nil {
 		u.Net = network.Used(s.net, d, g, was)
 	}
 	return u, nil
@@ -204,10 +237,10 @@ func (u *Usage) add(stats []proc.Stat, up time.Duration) time.Duration {
 }
 
 // memory is what is counted against the guest's limit.
-func (s *scan) memory(g *cgroup.Group, n guest.Name) int64 {
+func (s *scan) memory(g *cgroup.Group, group string) int64 {
 	text, err := g.Read("memory.current")
 	for _, tree := range s.old {
-		if old, openErr := tree.Open(s.dirs.Group(n)); openErr == nil {
+		if old, openErr := tree.Open(group); openErr == nil {
 			text, err = old.Read("memory.usage_in_bytes")
 			old.Close()
 		}
@@ -239,15 +272,15 @@ func Processes(d guest.Dirs, names ...guest.Name) ([]Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	all, err := each(s, func(d *proc.Dir, g *cgroup.Group, n guest.Name) ([]Process, error) {
-		if len(names) > 0 && !slices.Contains(names, n) {
+	all, err := each(s, func(d *proc.Dir, g *cgroup.Group, at place) ([]Process, error) {
+		if len(names) > 0 && !slices.Contains(names, at.name) {
 			return nil, nil
 		}
 		pids, err := g.Procs()
 		if err != nil || len(pids) == 0 {
 			return nil, err
 		}
-		xid := s.xid(n)
+		xid := s.xid(at)
 		found := make([]Process, 0, len(pids))
 		for _, pid := range pids {
 			st, err := d.Status(pid)
@@ -257,7 +290,7 @@ func Processes(d guest.Dirs, names ...guest.Name) ([]Process, error) {
 			if err != nil {
 				return nil, err
 			}
-			p := Process{PID: pid, XID: xid, Name: n}
+			p := Process{PID: pid, XID: xid, Name: at.name}
 			if len(st.NSPIDs) > 1 { // below the host's: the guest's, then those in it
 				p.Inner = st.NSPIDs[1]
 			}

@@ -22,8 +22,8 @@ func (g *Group) Seize() error {
 	return err
 }
 
-// Unshare ends Share and Seize.
-func (g *Group) Unshare() error { return g.flock(unix.LOCK_UN) }
+// Unshare ends Share and Seize of the group.
+func Unshare(g *Group) error { return g.flock(unix.LOCK_UN) }
 
 func (g *Group) flock(how int) error {
 	err := retry(func() error { return unix.Flock(g.fd, how) })

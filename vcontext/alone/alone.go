@@ -12,6 +12,7 @@
 package alone
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -103,6 +104,17 @@ func Open(d guest.Dirs, id guest.XID) (*Context, error) {
 	return x, err
 }
 
+// List gives the numbers of the contexts that there are, with some that have just ended.
+func List(d guest.Dirs) (ids []guest.XID) {
+	entries, _ := os.ReadDir(filepath.Join(d.Run, "xids"))
+	for _, e := range entries {
+		if id, err := strconv.ParseUint(e.Name(), 10, 16); err == nil {
+			ids = append(ids, guest.XID(id))
+		}
+	}
+	return ids
+}
+
 // Close closes the context, which stays.
 func (x *Context) Close() error { return x.group.Close() }
 
@@ -114,7 +126,7 @@ func (x *Context) End() error {
 		return err
 	}
 	defer unlock()
-	return errors.Join(x.group.Unshare(), sweepAll(x.dirs, x.cg))
+	return errors.Join(cgroup.Unshare(x.group), sweepAll(x.dirs, x.cg))
 }
 
 // Signal sends a signal to processes of the context, by their pids on the host; without
@@ -146,6 +158,9 @@ func (x *Context) Signal(sig syscall.Signal, pids ...int) error {
 	}
 	return errors.Join(errs...)
 }
+
+// Wait waits until no process is in the context.
+func (x *Context) Wait(ctx context.Context) error { return x.group.WaitEmpty(ctx) }
 
 // Path is the place of the context's control group, as guest.Dirs.Group gives a guest's.
 func (x *Context) Path() (string, error) { return x.path() }
@@ -268,17 +283,9 @@ func prune(cg cgroup.Host, path string) (gone bool, err error) {
 
 // sweepAll takes away what is left of all contexts that have ended.
 func sweepAll(d guest.Dirs, cg cgroup.Host) error {
-	entries, err := os.ReadDir(filepath.Join(d.Run, "xids"))
-	if err != nil {
-		return err
-	}
 	var errs []error
-	for _, e := range entries {
-		id, err := strconv.ParseUint(e.Name(), 10, 16)
-		if err != nil {
-			continue
-		}
-		if err := sweep(d, cg, guest.XID(id)); err != nil && !errors.Is(err, guest.ErrExists) {
+	for _, id := range List(d) {
+		if err := sweep(d, cg, id); err != nil && !errors.Is(err, guest.ErrExists) {
 			errs = append(errs, err)
 		}
 	}

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"syscall"
 
+	"vserver/kernel/cgroup"
 	"vserver/kernel/cred"
 	"vserver/kernel/mount"
 	"vserver/kernel/pidfd"
@@ -89,7 +90,7 @@ func (x *Context) Join(path string, argv []string) (*spawn.Child, error) {
 	if err := x.group.Share(); err != nil {
 		return nil, err
 	}
-	defer x.group.Unshare()
+	defer cgroup.Unshare(x.group)
 	pid, err := x.First()
 	if err != nil {
 		return nil, err
