@@ -79,6 +79,9 @@ func testActs(dirs guest.Dirs) acts {
 // begin starts a shell script as first process of a pid namespace, with a console of
 // the wanted kind, and tells vserverd. It is let go when that knows of it.
 func begin(dirs guest.Dirs, s proto.Start, script string) (pid int, err error) {
+	if err := os.MkdirAll(dirs.State(s.Name), 0o700); err != nil { // as a start does
+		return 0, err
+	}
 	gate, opened, err := os.Pipe()
 	if err != nil {
 		return 0, err

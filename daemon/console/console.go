@@ -203,6 +203,9 @@ func (c *Console) take() (n int, err error) {
 		}
 	}
 	c.set.Spill.done(max(n, 0))
+	if errors.Is(logErr, guest.ErrNotFound) {
+		logErr = nil // deleted, with its log
+	}
 	if logErr != nil && !c.full {
 		c.set.Say("%s: console log: %v", c.name, logErr)
 	}

@@ -9,6 +9,8 @@ import (
 
 	"vserver/daemon/logtail"
 	"vserver/guest"
+	"vserver/host/state"
+	"vserver/store"
 )
 
 // consoleLog is the file that a guest's console goes to: console.log in its state
@@ -16,6 +18,8 @@ import (
 // two. The size is asked of the kernel at every write, so that an administrator may
 // empty or remove the file at any time.
 type consoleLog struct {
+	dirs  guest.Dirs
+	name  guest.Name
 	path  string
 	limit int64
 	f     *os.File
@@ -28,7 +32,7 @@ func newLog(dirs guest.Dirs, name guest.Name, limit guest.Bytes) *consoleLog {
 	if limit <= 0 {
 		limit = defaultLogSize
 	}
-	return &consoleLog{path: Path(dirs, name), limit: int64(limit)}
+	return &consoleLog{dirs: dirs, name: name, path: Path(dirs, name), limit: int64(limit)}
 }
 
 // Path is where a guest's console log is.
@@ -71,12 +75,27 @@ func (l *consoleLog) end() (int64, error) {
 func (l *consoleLog) open() error {
 	f, err := openLog(l.path)
 	if errors.Is(err, os.ErrNotExist) {
-		if err = os.MkdirAll(filepath.Dir(l.path), 0o700); err == nil {
+		if err = l.makeDir(); err == nil {
 			f, err = openLog(l.path)
 		}
 	}
 	l.f = f
 	return err
+}
+
+// makeDir makes the log's directory again that somebody removed, but not for a guest that
+// was deleted before we heard of its end: its lock keeps a deletion away meanwhile.
+func (l *consoleLog) makeDir() error {
+	return state.Locked(l.dirs, l.name, 0, func() error {
+		there, err := store.Exists(l.dirs.Spec(l.name))
+		if err == nil && !there {
+			err = guest.ErrNotFound
+		}
+		if err != nil {
+			return err
+		}
+		return os.MkdirAll(filepath.Dir(l.path), 0o700)
+	})
 }
 
 func openLog(path string) (*os.File, error) {

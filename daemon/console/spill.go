@@ -3,6 +3,7 @@ package console
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -136,7 +137,7 @@ func (s *Spill) Recover(dirs guest.Dirs) error {
 	if err == nil {
 		err = l.put(data, at)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, guest.ErrNotFound) {
 		return fmt.Errorf("%s: console log: %w", name, err)
 	}
 	return nil

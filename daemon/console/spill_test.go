@@ -1,12 +1,15 @@
 package console
 
 import (
+	"errors"
 	"os"
+	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 
 	"vserver/daemon/logtail"
+	"vserver/daemon/loop"
 	"vserver/guest"
 	"vserver/internal/need"
 )
@@ -54,9 +57,19 @@ func TestSpill(t *testing.T) {
 	left("", 0, "")
 }
 
+// world is a world with a guest web1.
+func world(t *testing.T) guest.Dirs {
+	dirs := need.Dirs(t)
+	spec := dirs.Spec("web1")
+	if err := errors.Join(os.MkdirAll(filepath.Dir(spec), 0o700), os.WriteFile(spec, nil, 0o600)); err != nil {
+		t.Fatal(err)
+	}
+	return dirs
+}
+
 // The worker that comes after a kill writes to the log what the one before had read.
 func TestRecover(t *testing.T) {
-	dirs := need.Dirs(t)
+	dirs := world(t)
 	s, err := NewSpill(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
@@ -101,7 +114,7 @@ func TestRecover(t *testing.T) {
 }
 
 func TestLog(t *testing.T) {
-	dirs := need.Dirs(t)
+	dirs := world(t)
 	l := newLog(dirs, "web1", 4096)
 	defer l.close()
 	add := func(text string) {
@@ -152,5 +165,54 @@ func TestLog(t *testing.T) {
 	}
 	if p := newLog(dirs, "web1", guest.Bytes(1<<40)).piece(); p != spillSize {
 		t.Errorf("a huge log is read for %d bytes at once", p)
+	}
+}
+
+// A guest may be deleted before we hear of its end: its last words go with it, and nothing
+// of it comes back.
+func TestDeleted(t *testing.T) {
+	for name, deleted := range map[string]func(l *consoleLog, d guest.Dirs) error{
+		"nothing was logged": func(*consoleLog, guest.Dirs) error { return nil },
+		"the log is open": func(l *consoleLog, d guest.Dirs) error {
+			_, err := l.end()
+			return err
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dirs := world(t)
+			l, err := loop.New()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer l.Close()
+			set := &Set{Dirs: dirs, Loop: l, Say: t.Errorf}
+			if set.Spill, err = NewSpill(t.TempDir()); err != nil {
+				t.Fatal(err)
+			}
+			defer set.Spill.Close()
+			c := set.Get("web1")
+			defer set.Close(c)
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer r.Close()
+			w.WriteString("last words")
+			w.Close()
+			if c.fd, err = syscall.Dup(int(r.Fd())); err != nil {
+				t.Fatal(err)
+			}
+			err = errors.Join(deleted(c.log, dirs), os.RemoveAll(dirs.State("web1")), os.Remove(dirs.Spec("web1")))
+			if err != nil {
+				t.Fatal(err)
+			}
+			c.Shut()
+			if _, err := os.Stat(dirs.State("web1")); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("its state is there again: %v", err)
+			}
+			if _, err := os.Stat(dirs.Lock("web1")); !errors.Is(err, os.ErrNotExist) {
+				t.Errorf("its lock is there again: %v", err)
+			}
+		})
 	}
 }
