@@ -1,6 +1,7 @@
 package making
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -42,8 +43,12 @@ func renaming(d guest.Dirs, n guest.Name) string {
 func kept(d guest.Dirs, n guest.Name) string { return filepath.Join(d.Data, "kept", string(n)) }
 
 // settle finishes what killed builds, deletions and renamings left. What is locked is
-// somebody's and stays.
+// somebody's and stays. It comes before all that makes or removes guests, so here it is said
+// that nothing can be written, before anything is.
 func settle(d guest.Dirs) error {
+	if err := cmp.Or(file.Writable(d.Config), file.Writable(d.Data)); err != nil {
+		return err
+	}
 	var errs []error
 	for _, work := range []struct {
 		dir string

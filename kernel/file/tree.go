@@ -41,6 +41,11 @@ func (r *remover) entry(d *Dir, name string, depth int) error {
 	if err == nil || errors.Is(err, unix.ENOENT) {
 		return nil
 	}
+	if errors.Is(err, unix.EROFS) {
+		if _, gone := d.Stat(name); errors.Is(gone, unix.ENOENT) {
+			return nil
+		}
+	}
 	if !errors.Is(err, unix.EISDIR) {
 		return err
 	}

@@ -103,7 +103,7 @@ func attachHere(mounts []int) ([]string, error) {
 }
 
 func overlay(layers []string, upper, work *os.File) (int, error) {
-	return New("overlay", 0, append(below(layers),
+	fd, err := New("overlay", 0, append(below(layers),
 		"upperdir="+procFD(int(upper.Fd())),
 		"workdir="+procFD(int(work.Fd())),
 		// What a layer holds must be all there is to know of it: it is read without being
@@ -111,6 +111,11 @@ func overlay(layers []string, upper, work *os.File) (int, error) {
 		// leave notes about other layers in it.
 		"redirect_dir=off", "metacopy=off",
 	)...)
+	var st unix.Statfs_t
+	if errors.Is(err, unix.EINVAL) && unix.Fstatfs(int(upper.Fd()), &st) == nil && st.Flags&unix.ST_RDONLY != 0 {
+		err = fmt.Errorf("write in %s: %w", upper.Name(), unix.EROFS)
+	}
+	return fd, err
 }
 
 // below gives the options that name the lower layers, topmost first. One option has at most

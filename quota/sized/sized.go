@@ -210,8 +210,7 @@ func At(dir string) (at string, release func() error, err error) {
 // Sweep removes an image that somebody was killed over, and trees that a whole one has
 // taken the place of, and finishes what Renew had begun. The guest does not run.
 func Sweep(dir string) error {
-	err := os.Remove(making(dir))
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	if err := file.Forget(making(dir)); err != nil {
 		return err
 	}
 	there, err := There(dir)
