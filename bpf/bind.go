@@ -298,19 +298,7 @@ func postBind(p Parts, family int32) []ebpf.Instruction {
 	t.countAt(r1)
 	t.jump("bound")
 	t.here("first")
-	for i := int16(0); i < portValue; i += 8 {
-		t.put8(fp, stackBind+i, 0)
-	}
-	t.store(fp, stackBind, addr)
-	t.stack(r0, stackBind)
-	t.set(r1, 1)
-	t.countAt(r1)
-	t.add(ebpf.Map(r1, t.Ports)...)
-	t.stack(r2, stackKey)
-	t.stack(r3, stackBind)
-	t.set(r4, 1) // BPF_NOEXIST
-	t.call(ebpf.MapUpdate)
-	t.isnt(r0, 0, t.refusal(syscall.EADDRINUSE))
+	t.hides()
 	t.here("bound")
 	t.add(ebpf.Or(flags, noteBound))
 	t.store(entry, noteFlags, flags)
@@ -337,4 +325,27 @@ func (t *text) steered() {
 	t.add(ebpf.Swap16(r1))
 	t.store(entry, noteAsked, r1)
 	t.jump("event")
+}
+
+// hides enters the hidden port in addr, of the first socket that asks for the port of the key on
+// the stack.
+func (t *text) hides() {
+	for i := int16(0); i < portValue; i += 8 {
+		t.put8(fp, stackBind+i, 0)
+	}
+	t.store(fp, stackBind, addr)
+	t.secretKey(stackBind)
+	t.stack(r3, stackBind)
+	t.set(r4, 0)
+	t.call(ebpf.MapUpdate)
+	t.isnt(r0, 0, t.refusal(syscall.EADDRINUSE))
+	t.stack(r0, stackBind)
+	t.set(r1, 1)
+	t.countAt(r1)
+	t.add(ebpf.Map(r1, t.Ports)...)
+	t.stack(r2, stackKey)
+	t.stack(r3, stackBind)
+	t.set(r4, 1) // BPF_NOEXIST
+	t.call(ebpf.MapUpdate)
+	t.isnt(r0, 0, t.refusal(syscall.EADDRINUSE))
 }

@@ -70,12 +70,48 @@ func Lookup(p Parts) []ebpf.Instruction {
 	t.here("udp")
 	t.udp()
 	t.here("none")
-	t.add(ebpf.JumpIf(flags, ebpf.Any, int32(OfHost), "pass"))
+	t.add(ebpf.JumpIf(flags, ebpf.Any, int32(OfHost), "host's"))
 	t.load(r1, ctx, lookupProtocol)
 	t.isnt(r1, protocolUDP, "shut")
 	t.toClient()
 	t.jump("shut")
+	t.here("host's")
+	t.secret()
 	return t.end(lookupPass)
+}
+
+// secret ends with a refusal when the port is one that a socket of the guest's is hidden at:
+// rules of a firewall know it by the one that was asked for.
+func (t *text) secret() {
+	t.load(r1, ctx, lookupPort)
+	t.add(ebpf.Swap16(r1))
+	t.store8(fp, stackBind, r1)
+	t.load8(r1, fp, stackID)
+	t.store8(fp, stackKey, r1)
+	t.put(fp, stackKey+12, 0)
+	t.load(r1, ctx, lookupProtocol)
+	stream := t.label("stream")
+	t.isnt(r1, protocolUDP, stream)
+	t.put(fp, stackKey+12, noteDatagram)
+	t.here(stream)
+	t.secretKey(stackBind)
+	t.call(ebpf.MapLookup)
+	t.null(r0, "pass")
+	t.jump("shut")
+}
+
+// secretKey is r1 and r2 for a call about the map of ports, with the key of the hidden port that
+// is at a place of the stack. What else makes it is that of the key on the stack for a port that was asked for.
+func (t *text) secretKey(port int16) {
+	t.load8(r1, fp, stackKey)
+	t.store8(fp, stackTuple, r1)
+	t.load(r1, fp, port)
+	t.store(fp, stackTuple+8, r1)
+	t.load(r1, fp, stackKey+12)
+	t.add(ebpf.Or(r1, noteParked))
+	t.store(fp, stackTuple+12, r1)
+	t.add(ebpf.Map(r1, t.Ports)...)
+	t.stack(r2, stackTuple)
 }
 
 // full ends with a refusal when the guest has all the connections that it may have.

@@ -42,7 +42,8 @@ type Tasks struct {
 //	ports      u64 id, u16 port (network order), u16 0, u32 noteDatagram for UDP, 0 for TCP
 //	           -> u16 hidden port (network order), u16 0, u32 sockets bound to it, of
 //	           these u32 to the wildcard of IPv4 or both, u32 to IPv4 addresses but the
-//	           first, u32 to the wildcard of IPv6 or both, u32 to IPv6 addresses
+//	           first, u32 to the wildcard of IPv6 or both, u32 to IPv6 addresses; and for each
+//	           hidden port the like with noteParked, of which only that it is there is read
 //	listeners  u64 id, 16 bytes address or zeros, u16 port (network order), u16 slot,
 //	           u32 protocol -> listening socket of TCP, socket of UDP that is parked or
 //	           bound to one address in place of the wildcard

@@ -14,6 +14,7 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/internal/networld"
 )
 
 // TestUp: addresses are there, on the right links, and gone after Down; what the host
@@ -65,6 +66,7 @@ func TestUp(t *testing.T) {
 func TestRefused(t *testing.T) {
 	ground(t)
 	up(t, want(t, 9, "192.0.2.20/24"))
+	networld.Local(t, "fd76:7365:7276:7f::9") // the kernel routes it a moment later
 	refused(t, want(t, 8, "192.0.2.10/24", "192.0.2.20/24"), guest.ErrBusy, "192.0.2.20/24: is there already")
 	refused(t, want(t, 8, "192.0.2.10/24", "192.0.2.1/24"), guest.ErrBusy, "192.0.2.1/24")
 	refused(t, want(t, 8, "2001:db8:1::1/64 dev eth0"), guest.ErrBusy, "is there already")

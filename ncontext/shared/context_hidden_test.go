@@ -1,0 +1,90 @@
+package shared
+
+import (
+	"encoding/hex"
+	"net/netip"
+	"os"
+	"strconv"
+	"strings"
+	"testing"
+
+	"vserver/internal/agent"
+)
+
+// Where a guest has an address of the host's, nobody reaches its sockets by the ports that they
+// are hidden at: a rule that denies the port they asked for would not know these.
+func TestHiddenPorts(t *testing.T) {
+	a := guestContext("127.0.8.1", "192.0.2.10/24", "2001:db8:1::10/64")
+	a.Addresses[0].Host, a.Addresses[1].Host = true, true
+	set, agents, _ := stage(t, map[string]*Context{"a": a})
+	steering(t, set)
+	agent.Play(t, agents, `
+		a tcp4 l
+		a set l 1 15 1
+		a bind l 0.0.0.0:80
+		a listen l
+		a tcp4 m
+		a set m 1 15 1
+		a bind m 0.0.0.0:80
+		a listen m
+		a tcp6 v
+		a set v 41 26 1
+		a bind v [2001:db8:1::10]:80
+		a listen v
+		host udp4 h
+		host bind h 0.0.0.0:5300
+		a udp4 s
+		a bind s 0.0.0.0:5300
+	`)
+	tcp, tcp6, udp := heldAt(t, "tcp", "192.0.2.10"), heldAt(t, "tcp6", "2001:db8:1::10"), heldAt(t, "udp", "192.0.2.10")
+	agent.Play(t, agents, "host udp4 d\nhost bind d 192.0.2.1:1000")
+	awaits(t, agents, "a", "d", "192.0.2.10:5300")
+	agent.Play(t, agents, `
+		host tcp4 c
+		host connect c 192.0.2.10:`+tcp+` = ECONNREFUSED
+		host tcp4 c
+		host connect c 192.0.2.10:80
+		host tcp6 c
+		host connect c [2001:db8:1::10]:`+tcp6+` = ECONNREFUSED
+		host tcp6 c
+		host connect c [2001:db8:1::10]:80
+		a accept v w = [2001:db8:1::*
+		host send d 192.0.2.10:`+udp+` hidden
+		a recv s = EAGAIN
+		# the other socket of a port holds it
+		a close l
+		host tcp4 c
+		host connect c 192.0.2.10:`+tcp+` = ECONNREFUSED
+		a close m
+		a close v
+		# what the host listens on there is the host's, and so is the port that was hidden
+		host tcp4 n
+		host bind n 192.0.2.10:`+tcp+`
+		host listen n
+		host tcp4 c
+		host connect c 192.0.2.10:`+tcp+`
+		host accept n s = 192.0.2.*
+	`)
+}
+
+// heldAt is the port at which a socket that is connected to nobody holds an address.
+func heldAt(t *testing.T, table, address string) string {
+	t.Helper()
+	b, err := os.ReadFile("/proc/thread-self/net/" + table)
+	must(t, err)
+	raw := netip.MustParseAddr(address).AsSlice()
+	for i := 0; i < len(raw); i += 4 { // words, as this machine reads them
+		raw[i], raw[i+1], raw[i+2], raw[i+3] = raw[i+3], raw[i+2], raw[i+1], raw[i]
+	}
+	for line := range strings.Lines(string(b)) {
+		words := strings.Fields(line)
+		at, port, ok := strings.Cut(words[1], ":")
+		if ok && strings.EqualFold(at, hex.EncodeToString(raw)) && strings.HasSuffix(words[2], ":0000") {
+			n, err := strconv.ParseUint(port, 16, 16)
+			must(t, err)
+			return strconv.FormatUint(n, 10)
+		}
+	}
+	t.Fatalf("nobody holds %s:\n%s", address, b)
+	return ""
+}
