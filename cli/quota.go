@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -102,6 +103,10 @@ func quotaChange(sizes []string, inodes, softInodes string) (func(*guest.Quota),
 // showQuotas lists them: all, or those of one user or group.
 func (t *tool) showQuotas(n guest.Name, who []string) error {
 	q, err := t.quotas(n)
+	if errors.Is(err, guest.ErrUnsupported) && q.Guest != nil && len(who) == 0 && !t.json {
+		_, werr := t.out.WriteString(quotaText(q, time.Now())) // what is known all the same
+		return errors.Join(err, werr)
+	}
 	if err != nil {
 		return err
 	}

@@ -80,6 +80,7 @@ func TestMemorySoftWorks(t *testing.T) {
 	if got := w.memory("web1"); got > 28 {
 		t.Errorf("with a soft limit of 16 MiB: %d MiB", got)
 	}
+	w.hit("web1", "memory_soft")
 	w.set("web1", "limits.memory_soft=")
 	w.must("web1", "cat /big >/dev/null")
 	if got := w.memory("web1"); got < 48 {
@@ -218,10 +219,16 @@ func TestPlacesWork(t *testing.T) {
 	if got := w.members("web1"); got > 30 || got < 20 {
 		t.Errorf("%d processes with 30 allowed", got)
 	}
-	st, err := w.Status("web1")
-	i := slices.IndexFunc(st.Limits, func(p guest.Pool) bool { return p.Name == "pids" })
+	w.hit("web1", "pids")
+}
+
+// hit fails the test unless the guest is said to have run against a limit.
+func (w *world) hit(n guest.Name, pool string) {
+	w.t.Helper()
+	st, err := w.Status(n)
+	i := slices.IndexFunc(st.Limits, func(p guest.Pool) bool { return p.Name == pool })
 	if err != nil || i < 0 || st.Limits[i].Hits == nil || *st.Limits[i].Hits == 0 {
-		t.Errorf("hits: %+v %v", st.Limits, err)
+		w.t.Errorf("hits of %s: %+v %v", pool, st.Limits, err)
 	}
 }
 
@@ -239,6 +246,7 @@ func TestHugePagesWork(t *testing.T) {
 	defer os.WriteFile(pool, []byte("0"), 0)
 	w.set("web1", "limits.hugepages={2M: 4M}")
 	w.tries("web1", "+"+instances+" huge 2", "-"+instances+" huge 3")
+	w.hit("web1", "hugepages.2M")
 	w.set("web1", "limits.hugepages={2M: 8M}")
 	w.tries("web1", "+"+instances+" huge 4", "-"+instances+" huge 5")
 }

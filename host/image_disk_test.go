@@ -4,7 +4,9 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -102,6 +104,70 @@ func TestImage(t *testing.T) {
 	if err := w.Delete(t.Context(), n, DeleteOptions{}); err != nil {
 		t.Error(err)
 	}
+	w.devices()
+}
+
+// Users and groups have quotas in an image too, live; one that was made without says how it
+// gets them.
+func TestImageQuota(t *testing.T) {
+	w := imaged(t)
+	need.VM(t)
+	need.Command(t, "tune2fs")
+	n := w.guest("web1", nil)
+	w.set(n, "limits.disk=64M")
+	w.start(n)
+	w.must(n, "echo alice:x:1000:1000::/:/bin/sh >>/etc/passwd; echo devs:x:77: >>/etc/group")
+	limit := func(k guest.QuotaKind, who string, hard guest.Bytes) error {
+		return SetQuota(w.Host, n, k, who, func(q *guest.Quota) { q.Hard = hard })
+	}
+	write := func() (string, int) {
+		return w.run(n, Command{User: "alice", Args: []string{"/bin/sh", "-c", "dd if=/dev/zero of=/tmp/mine bs=64k count=64 2>&1"}})
+	}
+	if err := errors.Join(limit(guest.QuotaUser, "alice", 2*mebi), limit(guest.QuotaGroup, "devs", mebi)); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := write(); code == 0 || !strings.Contains(out, "uota") {
+		t.Errorf("alice above her limit: %d %s", code, out)
+	}
+	if out, code := w.sh(n, ": >/tmp/theirs; chgrp 77 /tmp/theirs; dd if=/dev/zero of=/tmp/theirs conv=notrunc bs=64k count=64 2>&1"); code == 0 {
+		t.Errorf("the group above its limit: %s", out)
+	}
+	if out, err := w.program("", "web1", "quota"); err != nil || !regexp.MustCompile(`(?m)^user alice +-- +20\d\d +0 +2048 [^$]*^group devs +-- +10\d\d +0 +1024 `).Match(out) {
+		t.Errorf("quota: %v\n%s", err, out)
+	}
+	if err := limit(guest.QuotaUser, "alice", 0); err != nil {
+		t.Error(err)
+	}
+	if out, code := write(); code != 0 {
+		t.Errorf("alice without a limit: %s", out)
+	}
+	w.stop(n)
+	w.devices()
+	image := filepath.Join(w.Dirs.Guest(n), "disk.img")
+	tune := func(features ...string) {
+		t.Helper()
+		if out, err := exec.Command("tune2fs", append(features, image)...).CombinedOutput(); err != nil {
+			t.Fatalf("tune2fs: %v %s", err, out)
+		}
+	}
+	tune("-O", "^quota")
+	if err := limit(guest.QuotaUser, "alice", 2*mebi); !errors.Is(err, guest.ErrUnsupported) || !strings.Contains(fault.HintOf(err), "tune2fs -O quota -Q usrquota,grpquota "+image) {
+		t.Errorf("an image without: %v, hint %q", err, fault.HintOf(err))
+	}
+	if out, err := w.program("", "web1", "quota"); err == nil || !strings.Contains(string(out), "guest") || !strings.Contains(string(out), "65536") {
+		t.Errorf("what is known all the same: %v\n%s", err, out)
+	}
+	w.devices()
+	tune("-O", "quota", "-Q", "usrquota,grpquota")
+	if err := limit(guest.QuotaUser, "alice", 2*mebi); err != nil {
+		t.Error(err)
+	}
+	w.start(n)
+	if out, code := write(); code == 0 {
+		t.Errorf("alice above her limit: %s", out)
+	}
+	w.set(n, "limits.disk=80M") // grown with its quotas
+	w.stop(n)
 	w.devices()
 }
 

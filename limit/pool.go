@@ -23,13 +23,18 @@ func counters(legacy bool) []counter {
 			{"memory", "memory", "memory.usage_in_bytes", "memory.limit_in_bytes", "memory.failcnt", ""},
 			{"memory+swap", "memory", "memory.memsw.usage_in_bytes", "memory.memsw.limit_in_bytes", "memory.memsw.failcnt", ""},
 			{"cpu", "cpu", "", "cpu.cfs_quota_us", "cpu.stat", "nr_throttled"},
+			{"hugepages.2M", "hugetlb", "hugetlb.2MB.usage_in_bytes", "hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.failcnt", ""},
+			{"hugepages.1G", "hugetlb", "hugetlb.1GB.usage_in_bytes", "hugetlb.1GB.limit_in_bytes", "hugetlb.1GB.failcnt", ""},
 		}
 	}
 	return []counter{
 		{"pids", "", "pids.current", "pids.max", "pids.events", "max"},
 		{"memory", "", "memory.current", "memory.max", "memory.events", "max"},
+		{"memory_soft", "", "memory.current", "memory.high", "memory.events", "high"},
 		{"swap", "", "memory.swap.current", "memory.swap.max", "memory.swap.events", "max"},
 		{"cpu", "", "", "cpu.max", "cpu.stat", "nr_throttled"},
+		{"hugepages.2M", "", "hugetlb.2MB.current", "hugetlb.2MB.max", "hugetlb.2MB.events", "max"},
+		{"hugepages.1G", "", "hugetlb.1GB.current", "hugetlb.1GB.max", "hugetlb.1GB.events", "max"},
 		{"cgroups", "", "cgroup.stat", "cgroup.max.descendants", "", ""},
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 
 	"vserver/fault"
 	"vserver/guest"
@@ -47,9 +48,9 @@ func (a *Area) Record(k guest.QuotaKind, id, base uint32, next bool) (r quota.Re
 		return r, err
 	}
 	if next {
-		r, err = quota.Next(a.dir, kindOf(k), base+id)
+		r, err = quota.Next(a.files(), kindOf(k), base+id)
 	} else {
-		r, err = quota.Get(a.dir, kindOf(k), base+id)
+		r, err = quota.Get(a.files(), kindOf(k), base+id)
 	}
 	if err == nil && r.ID-base >= guest.IDs {
 		err = fmt.Errorf("%s %d: %w", k, id, fs.ErrNotExist)
@@ -67,7 +68,7 @@ func (a *Area) Change(k guest.QuotaKind, id, base uint32, change func(q *guest.Q
 	if err := a.inside(k, base); err != nil {
 		return err
 	}
-	r, err := quota.Get(a.dir, kindOf(k), base+id)
+	r, err := quota.Get(a.files(), kindOf(k), base+id)
 	if err != nil {
 		return err
 	}
@@ -76,7 +77,7 @@ func (a *Area) Change(k guest.QuotaKind, id, base uint32, change func(q *guest.Q
 	if q.Hard > 0 && q.Soft > q.Hard || q.HardInodes > 0 && q.SoftInodes > q.HardInodes {
 		return fmt.Errorf("soft limit above the hard one: %w", guest.ErrInvalid)
 	}
-	return quota.Set(a.dir, kindOf(k), base+id, quota.Limits{
+	return quota.Set(a.files(), kindOf(k), base+id, quota.Limits{
 		Space: uint64(q.Hard), SoftSpace: uint64(q.Soft), Inodes: uint64(q.HardInodes), SoftInodes: uint64(q.SoftInodes),
 	})
 }
@@ -87,20 +88,33 @@ func (a *Area) inside(k guest.QuotaKind, base uint32) error {
 	if base == 0 {
 		return fault.Hint(fmt.Errorf("quota of %ss: the guest has the host's own ids: %w", k, guest.ErrUnsupported), "set userns: private, see doc/limits.md")
 	}
-	if a.by == ByImage {
-		return fmt.Errorf("quota of %ss: an image has none: %w", k, guest.ErrUnsupported)
+	what := fmt.Sprintf("quota of %ss", k)
+	if a.by != ByImage {
+		return a.enforced(what, kindOf(k))
 	}
-	return a.enforced("quota of "+string(k)+"s", kindOf(k))
+	if _, on, err := quota.State(a.files(), kindOf(k)); err != nil || on {
+		return err
+	}
+	return fault.Hint(fmt.Errorf("%s: %s was made without: %w", what, a.image.Name(), guest.ErrUnsupported),
+		"stop it, and `tune2fs -O quota -Q usrquota,grpquota "+a.image.Name()+"` (a kernel with CONFIG_QFMT_V2)")
+}
+
+// files is a directory of the file system that has the guest's own files.
+func (a *Area) files() *os.File {
+	if a.by == ByImage {
+		return a.image.Root()
+	}
+	return a.dir
 }
 
 // each calls do for all ids of a guest of which anything is known.
 func (a *Area) each(k quota.Kind, base uint32, do func(quota.Record) error) error {
-	counted, _, err := quota.State(a.dir, k)
+	counted, _, err := quota.State(a.files(), k)
 	if err != nil || !counted {
 		return err
 	}
 	for id := uint64(base); id < uint64(base)+guest.IDs; {
-		r, err := quota.Next(a.dir, k, uint32(id))
+		r, err := quota.Next(a.files(), k, uint32(id))
 		if errors.Is(err, fs.ErrNotExist) {
 			return nil
 		}

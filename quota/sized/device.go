@@ -13,6 +13,7 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/kernel/mount"
 )
 
 // Take makes the file system of a guest, whose directory this is, on a block device of the
@@ -21,7 +22,14 @@ func Take(ctx context.Context, dir, device string, inodes guest.Count) error {
 	if err := vacant(ctx, device); err != nil {
 		return err
 	}
-	if err := format(ctx, device, inodes); err != nil {
+	err := format(ctx, device, inodes, func() error {
+		fd, err := mount.Disk(kind, device, mount.NoDev)
+		if err == nil {
+			err = syscall.Close(fd)
+		}
+		return err
+	})
+	if err != nil {
 		return err
 	}
 	return os.Symlink(device, whole(dir))

@@ -22,10 +22,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"syscall"
 
 	"vserver/fault"
@@ -67,7 +64,7 @@ func Make(ctx context.Context, dir string, space guest.Bytes, inodes guest.Count
 	if err = f.Truncate(int64(space)); err != nil {
 		return err
 	}
-	if err = format(ctx, path, inodes); err != nil {
+	if err = format(ctx, path, inodes, func() error { return filled(path, func(string) error { return nil }) }); err != nil {
 		return err
 	}
 	if fill != nil {
@@ -79,22 +76,6 @@ func Make(ctx context.Context, dir string, space guest.Bytes, inodes guest.Count
 		return err
 	}
 	return os.Rename(path, whole(dir))
-}
-
-func format(ctx context.Context, path string, inodes guest.Count) error {
-	// All blocks are the guest's; those of tables that are zero are not written.
-	args := []string{"-q", "-F", "-m", "0", "-b", "4096", "-E", "root_owner=0:0,lazy_itable_init=1,lazy_journal_init=1,nodiscard"}
-	if inodes > 0 {
-		args = append(args, "-N", strconv.FormatInt(int64(inodes), 10))
-	}
-	out, err := exec.CommandContext(ctx, "mkfs."+kind, append(args, path)...).CombinedOutput()
-	if errors.Is(err, exec.ErrNotFound) {
-		return fault.Hint(fmt.Errorf("limits.disk: an image needs mkfs.%s: %w", kind, guest.ErrUnsupported), "`apt-get install e2fsprogs`")
-	}
-	if err != nil {
-		return fmt.Errorf("mkfs.%s: %w: %s", kind, err, strings.TrimSpace(string(out)))
-	}
-	return nil
 }
 
 func filled(path string, fill func(at string) error) error {
@@ -110,6 +91,7 @@ func filled(path string, fill func(at string) error) error {
 type Disk struct {
 	image, dev, root *os.File
 	device           bool // image is a block device of the host's, and no file
+	quotas           bool // of users and groups are in it
 }
 
 // Open mounts the image of the guest whose directory this is. The error is
@@ -145,9 +127,13 @@ func open(path string) (*Disk, error) {
 
 // mounted mounts the image, or closes it.
 func mounted(path string, d *Disk) (*Disk, error) {
+	var err error
+	if d.quotas, err = hasQuotas(d.image); err != nil {
+		return nil, errors.Join(err, d.Close())
+	}
 	fd, err := d.Mount()
 	if err != nil {
-		return nil, errors.Join(err, d.Close())
+		return nil, errors.Join(d.lacking(path, err), d.Close())
 	}
 	d.root = os.NewFile(uintptr(fd), path)
 	return d, nil
@@ -163,11 +149,26 @@ func noLoop(err error) error {
 // Mount gives one more detached mount of the image. What a guest deletes the image gives
 // back to the host (discard).
 func (d *Disk) Mount() (fd int, err error) {
-	return mount.Disk(kind, d.dev.Name(), mount.NoDev, "discard")
+	options := []string{"discard"}
+	if d.quotas {
+		options = append(options, "usrquota", "grpquota")
+	}
+	return mount.Disk(kind, d.dev.Name(), mount.NoDev, options...)
 }
 
 // Path is where the image's root is, for this process and until Close.
 func (d *Disk) Path() string { return fmt.Sprintf("/proc/self/fd/%d", d.root.Fd()) }
+
+// Name is the path of the image, or of the device.
+func (d *Disk) Name() string {
+	if d.device {
+		return d.dev.Name()
+	}
+	return d.image.Name()
+}
+
+// Root is the image's root directory, until Close.
+func (d *Disk) Root() *os.File { return d.root }
 
 // Close lets go of the image. Who has opened a file in it can go on with that.
 func (d *Disk) Close() error {
