@@ -23,8 +23,6 @@ func counters(legacy bool) []counter {
 			{"memory", "memory", "memory.usage_in_bytes", "memory.limit_in_bytes", "memory.failcnt", ""},
 			{"memory+swap", "memory", "memory.memsw.usage_in_bytes", "memory.memsw.limit_in_bytes", "memory.memsw.failcnt", ""},
 			{"cpu", "cpu", "", "cpu.cfs_quota_us", "cpu.stat", "nr_throttled"},
-			{"hugepages.2M", "hugetlb", "hugetlb.2MB.usage_in_bytes", "hugetlb.2MB.limit_in_bytes", "hugetlb.2MB.failcnt", ""},
-			{"hugepages.1G", "hugetlb", "hugetlb.1GB.usage_in_bytes", "hugetlb.1GB.limit_in_bytes", "hugetlb.1GB.failcnt", ""},
 		}
 	}
 	return []counter{

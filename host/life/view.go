@@ -24,11 +24,7 @@ func (r *Run) planView() error {
 	if flags.Has(guest.HostTime) {
 		r.plan.Offsets = ""
 	}
-	nodes, err := rootfs.Nodes(r.spec.Rights.Devices)
-	if err != nil {
-		return err
-	}
-	binds := view.Binds(flags, slices.ContainsFunc(nodes, func(n rootfs.Node) bool { return n.Block }))
+	binds := view.Binds(flags, slices.ContainsFunc(r.spec.Rights.Devices, isDisk))
 	if len(binds) == 0 {
 		return nil
 	}
@@ -46,6 +42,13 @@ func (r *Run) planView() error {
 	r.plan.Targets = append(r.plan.Targets, vcontext.ViewAt)
 	r.fds = append(r.fds, -1)
 	return nil
+}
+
+// isDisk tells whether a device is a block device of this host. One that is gone refuses a
+// start, and no stop.
+func isDisk(d guest.Device) bool {
+	nodes, err := rootfs.Nodes([]guest.Device{d})
+	return err == nil && nodes[0].Block
 }
 
 // viewStep makes the guest's view, if it has one. Its mount is the last of the mounts.
