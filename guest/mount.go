@@ -1,9 +1,12 @@
 package guest
 
 import (
+	"errors"
 	"fmt"
+	"math"
 	"path"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -109,7 +112,7 @@ func (m Mount) options() []string {
 // not have.
 func (m Mount) Made() (out []string) {
 	for _, o := range m.options() {
-		if !slices.Contains(MountOptions(), o) {
+		if !slices.Contains(MountOptions(), o) && !strings.HasPrefix(o, idPair) {
 			out = append(out, o)
 		}
 	}
@@ -117,8 +120,43 @@ func (m Mount) Made() (out []string) {
 }
 
 // Mapped tells whether the ids of the files are the guest's as they are: the guest's
-// root owns what belongs to 0 on the disk. A volume is always so.
-func (m Mount) Mapped() bool { return m.Type == MountVolume || m.Has("idmap") }
+// root owns what belongs to 0 on the disk. A volume is so unless it says another.
+func (m Mount) Mapped() bool {
+	return m.Has("idmap") || m.Type == MountVolume && !strings.Contains(m.Options, idPair)
+}
+
+// idPair begins an option that gives one id on the disk to one of the guest's.
+const idPair = "idmap="
+
+// IDPair is an id of users and groups on the disk, and the one that the guest knows it by.
+type IDPair struct{ Disk, Guest uint32 }
+
+// Pairs are the ids that a mount shows alone, by options idmap=DISK:GUEST; all others are
+// nobody's. None are for a mount without such options.
+func (m Mount) Pairs() (out []IDPair, err error) {
+	for _, o := range m.options() {
+		words, is := strings.CutPrefix(o, idPair)
+		if !is {
+			continue
+		}
+		disk, inside, _ := strings.Cut(words, ":")
+		from, derr := strconv.ParseUint(disk, 10, 32)
+		to, gerr := strconv.ParseUint(inside, 10, 32)
+		if derr != nil || gerr != nil || from == math.MaxUint32 || to >= IDs {
+			return nil, fmt.Errorf("option %s: want idmap=DISK:GUEST, an id on the disk and one of the guest's below %d", o, IDs)
+		}
+		for _, p := range out {
+			if p.Disk == uint32(from) || p.Guest == uint32(to) {
+				return nil, fmt.Errorf("option %s: one of the two has another already", o)
+			}
+		}
+		out = append(out, IDPair{uint32(from), uint32(to)})
+	}
+	if len(out) > 0 && m.Has("idmap") {
+		return nil, errors.New("options idmap and idmap=DISK:GUEST: want one of them")
+	}
+	return out, nil
+}
 
 // MountOptions are the options that say how a file system is shown, and not how it is
 // made. Those that name the default change nothing.
@@ -129,7 +167,11 @@ func MountOptions() []string {
 func (v *validator) mounts(s *Spec) {
 	each(v, "mounts", s.Mounts, func(at string, m Mount) {
 		v.mount(at, m)
-		if m.Mapped() && s.Userns == UsernsNone {
+		pairs, err := m.Pairs()
+		if err != nil {
+			v.bad(at, "%v", err)
+		}
+		if (m.Mapped() || pairs != nil) && s.Userns == UsernsNone {
 			v.bad(at, "%s: a guest without a user namespace has the host's ids", m.Source)
 		}
 	})
@@ -151,7 +193,7 @@ func (v *validator) mount(at string, m Mount) {
 			v.bad(at, "%q: want the name of a volume, or an absolute path", m.Source)
 		}
 	case m.Type == MountTmpfs:
-		if m.Mapped() {
+		if pairs, _ := m.Pairs(); m.Mapped() || pairs != nil {
 			v.bad(at, "idmap: a tmpfs is the guest's own")
 		}
 	default:

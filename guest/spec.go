@@ -11,7 +11,7 @@ type Spec struct {
 	Userns   Userns `yaml:"userns" doc:"private: guest root is nobody on the host. none: guest root is host root held by capabilities and seccomp alone" default:"private"`
 
 	Root    Root    `yaml:"root" doc:"where the guest's files are"`
-	Mounts  []Mount `yaml:"mounts" doc:"what the guest finds below its root beside its own files, as lines of fstab(5): a directory of the host's or the name of a volume, the place in the guest, the type (bind, volume, tmpfs, or a file system of a device) and options (ro, nosuid, noexec, noatime, rbind, idmap, nofail, or the file system's own)"`
+	Mounts  []Mount `yaml:"mounts" doc:"what the guest finds below its root beside its own files, as lines of fstab(5): a directory of the host's or the name of a volume, the place in the guest, the type (bind, volume, tmpfs, or a file system of a device) and options (ro, nosuid, noexec, noatime, rbind, idmap, idmap=DISK:GUEST, nofail, or the file system's own)"`
 	Init    Init    `yaml:"init" doc:"what runs as the guest's init"`
 	Network Network `yaml:"network" doc:"network of the guest"`
 	Limits  Limits  `yaml:"limits" doc:"what the guest may use of the machine"`

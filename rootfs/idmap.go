@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"syscall"
 
 	"vserver/fault"
@@ -16,6 +17,15 @@ import (
 // the map of a mount. The process that it is made for ends before anything runs in it.
 func idmap(from, to uint32) (*os.File, error) {
 	return mapped(fmt.Sprintf("%d %d %d", from, to, guest.IDs))
+}
+
+// only gives one that has these ids alone; those of the guest begin at base.
+func only(pairs []guest.IDPair, base uint32) (*os.File, error) {
+	var lines strings.Builder
+	for _, p := range pairs {
+		fmt.Fprintf(&lines, "%d %d 1\n", p.Disk, base+p.Guest)
+	}
+	return mapped(lines.String())
 }
 
 // mapped gives a user namespace with these lines of a map.

@@ -124,11 +124,23 @@ func (v Volume) show(fd int, o Owner) error {
 	if v.Mapped() {
 		userns = o.Userns
 	}
+	pairs, err := v.Pairs()
+	if err != nil {
+		return err
+	}
+	if pairs != nil {
+		ids, err := only(pairs, o.Base)
+		if err != nil {
+			return err
+		}
+		defer ids.Close()
+		userns = int(ids.Fd())
+	}
 	set := mount.SetAttr
 	if v.Has("rbind") {
 		set = mount.SetAttrAll
 	}
-	err := set(fd, v.attributes(), userns)
+	err = set(fd, v.attributes(), userns)
 	if userns >= 0 && errors.Is(err, syscall.EINVAL) {
 		return fault.Hint(fmt.Errorf("%s: its file system shows no ids of others: %w", v.source, err),
 			"vserver NAME edit, and leave idmap out of mounts: the files then want the ids of the guest")
