@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -73,6 +74,33 @@ var operations = []struct {
 		w.may("pool", "gc")
 	}},
 	{"import", func(w world, n string) { w.may("import", "p"+n, home+"/web.parcel", "--new-identity") }},
+	{"layers removed", func(w world, n string) {
+		w.change("web", n)
+		w.may("web", "snapshot", "create", "s"+n)
+		w.may("clone", "web", "c"+n, "--snapshot", "s"+n)
+		w.change("c"+n, n)
+		w.may("web", "snapshot", "delete", "s"+n)
+		w.may("delete", "c"+n, "--force")
+		w.may("pool", "gc")
+	}},
+	{"unhashify", func(w world, n string) {
+		w.change("web", n)
+		w.change("img", n)
+		w.may("hashify", "web", "img")
+		w.may("unhashify", "web", "img")
+	}},
+	{"repair", func(w world, n string) {
+		w.may("pool", "unify")
+		w.may("image", "import", "i"+n+"@1", home+"/tree.tar")
+		w.rot()
+		w.may("pool", "verify", "--afresh")
+		w.may("image", "delete", "i"+n+"@1")
+	}},
+	{"rename", func(w world, n string) {
+		w.may(build("g"+n, "base@1")...)
+		w.may("rename", "g"+n, "r"+n)
+		w.may("delete", "r"+n, "--force")
+	}},
 }
 
 func build(name, image string) []string {
@@ -114,6 +142,33 @@ func (w world) change(g, n string) {
 	w.may("start", g)
 	w.may(g, "exec", "sh", "-c", "cd /own && cp /bin/busybox f"+n+" && echo "+n+" >>f"+n+" && sha256sum f"+n+" >sums.new && cat sums.new >>sums && rm sums.new")
 	w.may("stop", g)
+}
+
+// rot damages the objects that images have: those of guests are younger, and the only ones
+// of their content. The power may go before they are mended, not before there is what they
+// are mended by.
+func (w world) rot() {
+	unix.Sync()
+	n := 0
+	err := filepath.WalkDir(home+"/host/var/lib/vservers/pool/objects", func(path string, e fs.DirEntry, err error) error {
+		if err != nil || !e.Type().IsRegular() {
+			return err
+		}
+		info, err := e.Info()
+		if err != nil || info.ModTime().Year() != 2001 {
+			return err
+		}
+		f, err := os.OpenFile(path, os.O_WRONLY, 0)
+		if err != nil {
+			return err
+		}
+		n++
+		_, err = f.WriteAt([]byte("rot"), info.Size()/2)
+		return errors.Join(err, f.Close(), os.Chtimes(path, info.ModTime(), info.ModTime()))
+	})
+	if err != nil || n == 0 {
+		w.Errorf("%d objects damaged: %v", n, err)
+	}
 }
 
 // TestPowerCut is run by each boot of the machine anew, until all operations had their
@@ -183,6 +238,7 @@ func (w world) prepare() {
 		for i in $(seq 40); do head -c $((i * 20000)) /dev/urandom >data/$i; done
 		sha256sum bin/busybox data/* >sums
 		(cd own && echo first >f && sha256sum f >sums)
+		find . -type f -exec touch -d 2001-01-01 {} +
 		tar -cf ../tree.tar .
 	`
 	c := exec.Command(need.Command(w, "busybox"), "sh", "-e", "-c", script)
@@ -218,10 +274,10 @@ func (w world) end() {
 func (w world) inspect() {
 	var images, guests, snapshots []struct{ Name string }
 	w.list(&images, "image", "list", "--json")
+	w.must("pool", "verify", "--afresh")
 	for _, i := range images {
 		w.must("image", "verify", i.Name)
 	}
-	w.must("pool", "verify")
 	w.list(&guests, "list", "--json")
 	for _, g := range guests {
 		w.must("start", g.Name)
