@@ -124,20 +124,34 @@ func (g *digester) entry(ctx context.Context, d *file.Dir, name string, depth in
 		g.word(target)
 		return err
 	case file.TypeFile:
-		return g.content(d, name)
+		return g.content(ctx, d, name)
 	}
 	return nil
 }
 
-func (g *digester) content(d *file.Dir, name string) error {
+func (g *digester) content(ctx context.Context, d *file.Dir, name string) error {
 	f, err := d.Open(name, os.O_RDONLY, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
 	own := sha256.New()
-	n, err := io.CopyBuffer(struct{ io.Writer }{own}, struct{ io.Reader }{f}, g.buf)
+	n, err := io.CopyBuffer(struct{ io.Writer }{own}, until{ctx, f}, g.buf)
 	g.h.Write(own.Sum(nil))
 	g.sum.Bytes += n
 	return err
+}
+
+// until reads as long as nobody says no: a file can be of any size.
+type until struct {
+	ctx context.Context
+	io.Reader
+}
+
+// Read reads.
+func (u until) Read(p []byte) (int, error) {
+	if err := u.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return u.Reader.Read(p)
 }

@@ -1,12 +1,14 @@
 package layer
 
 import (
+	"context"
 	"errors"
 	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"vserver/internal/need"
 	"vserver/kernel/file"
@@ -95,6 +97,20 @@ func TestOver(t *testing.T) {
 	}
 	if got, want := digestOf(t, to), digestOf(t, flat); got != want {
 		t.Errorf("owners or modes differ: %v %v", got, want)
+	}
+}
+
+// A file that would take days to read keeps nobody from giving up.
+func TestDigestInterrupted(t *testing.T) {
+	need.Root(t)
+	dir := tree(t, 0, "a=1")
+	if err := os.Truncate(filepath.Join(dir, "a"), 8<<40); err != nil {
+		t.Fatal(err)
+	}
+	ctx, end := context.WithTimeout(t.Context(), 10*time.Millisecond)
+	defer end()
+	if _, err := Digest(ctx, dirOf(t, dir), nil); !errors.Is(err, context.DeadlineExceeded) {
+		t.Error(err)
 	}
 }
 

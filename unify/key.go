@@ -19,10 +19,12 @@ import (
 type Key string
 
 // errChanged says that a file was written or replaced while it was read, errOverlay
-// that it has an overlay's notes, which belong to one place alone.
+// that it has an overlay's notes, which belong to one place alone, errSparse that it is
+// holes, of which no two would save anything.
 var (
 	errChanged = errors.New("changed meanwhile")
 	errOverlay = errors.New("has notes of an overlay")
+	errSparse  = errors.New("is sparse")
 )
 
 // unchanged tells whether two looks saw one file in one state. The count of links and
@@ -40,8 +42,14 @@ func unchanged(a, b file.Stat, relinked bool) bool {
 // that a process can see of the file is in the key but its number, its links, the times
 // of access and change and the host's security labels, so two files of one key can stand
 // for each other. With a shift it is the key of what the file would be with ids so
-// shifted. room is a buffer to read with, nil for one of its own.
+// shifted. room is a buffer to read with, nil for one of its own. A sparse file of a guest's
+// is refused; objects may be what they are.
 func sum(ctx context.Context, d *file.Dir, name string, by *layer.Shift, room []byte) (Key, file.Stat, error) {
+	return summed(ctx, d, name, by, room, false)
+}
+
+// summed is sum, of sparse files as well when that is said.
+func summed(ctx context.Context, d *file.Dir, name string, by *layer.Shift, room []byte, sparse bool) (Key, file.Stat, error) {
 	e, err := file.Readable(d, name)
 	if err != nil {
 		return "", file.Stat{}, err
@@ -50,6 +58,9 @@ func sum(ctx context.Context, d *file.Dir, name string, by *layer.Shift, room []
 	st, err := e.Stat()
 	if err == nil && st.Type() != file.TypeFile {
 		err = fmt.Errorf("read %s: %w", e.Path(), errChanged)
+	}
+	if err == nil && st.Sparse() && !sparse {
+		err = fmt.Errorf("read %s: %w", e.Path(), errSparse)
 	}
 	if err != nil {
 		return "", st, err

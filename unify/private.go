@@ -127,9 +127,11 @@ func (x *sharer) file(ctx context.Context, d *file.Dir, name string) {
 	joined, st, err := x.do(ctx, d, name)
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	x.report.Read += st.Size
+	if !errors.Is(err, errSparse) {
+		x.report.Read += st.Size
+	}
 	switch {
-	case errors.Is(err, errOverlay):
+	case errors.Is(err, errOverlay), errors.Is(err, errSparse):
 		x.report.Left++
 	case errors.Is(err, errChanged) || errors.Is(err, file.ErrUnlike) || vanished(err):
 		x.report.Changed++

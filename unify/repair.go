@@ -196,7 +196,7 @@ func (s *Store) copyOf(ctx context.Context, f Finding, roots []Root, tmp *file.D
 		if done || inodeOf(st) == inodeOf(bad) || st.Size != bad.Size && st.Mtime != bad.Mtime || ctx.Err() != nil {
 			return
 		}
-		k, _, err := sum(ctx, in, path.Base(at), nil, nil)
+		k, _, err := summed(ctx, in, path.Base(at), nil, nil, true)
 		if err != nil || k != f.Key {
 			return
 		}

@@ -123,6 +123,12 @@ func TestLeftAlone(t *testing.T) {
 	if r := w.unify(s, "a"); r.Left != 1 || r.New != 0 || w.stat("a/f").Links != 1 {
 		t.Errorf("%+v", r)
 	}
+	if err := os.Truncate(w.put("sparse/f", text), 8<<40); err != nil {
+		t.Fatal(err)
+	}
+	if r := w.unify(s, "sparse"); r.Left != 1 || r.New != 0 || r.Read != 0 { // it would take hours
+		t.Errorf("%+v", r)
+	}
 	w.put("deep/"+strings.Repeat("d/", deepest+1)+"f", text)
 	if _, err := s.Tree(t.Context(), w.root, "deep", false, nil); err == nil || !strings.Contains(err.Error(), "directories deep") {
 		t.Errorf("deep: %v", err)

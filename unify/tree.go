@@ -23,7 +23,7 @@ type Report struct {
 	Read    int64 `json:"read"`    // bytes read to take keys
 	Small   int64 `json:"small"`   // left alone: under 16 bytes
 	Linked  int64 `json:"linked"`  // left alone: hard links that are no objects
-	Left    int64 `json:"left"`    // left alone: with notes of an overlay, or not wanted
+	Left    int64 `json:"left"`    // left alone: with notes of an overlay, sparse, or not wanted
 	Changed int64 `json:"changed"` // left alone: written to meanwhile
 	Rotten  int64 `json:"rotten"`  // objects that are not what they were: nothing became one with them
 }
@@ -214,9 +214,11 @@ func (w *walk) file(ctx context.Context, d *file.Dir, name string, room []byte, 
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.report.Read += st.Size
+	if !errors.Is(err, errSparse) {
+		w.report.Read += st.Size
+	}
 	switch {
-	case errors.Is(err, errOverlay):
+	case errors.Is(err, errOverlay), errors.Is(err, errSparse):
 		w.report.Left++
 	case errors.Is(err, errChanged):
 		w.report.Changed++

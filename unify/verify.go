@@ -113,7 +113,7 @@ func (s *Store) verifyShelf(ctx context.Context, sh string, v *Verified, tell fu
 }
 
 func check(ctx context.Context, d *file.Dir, name string, k Key) (file.Stat, error) {
-	is, st, err := sum(ctx, d, name, nil, nil)
+	is, st, err := summed(ctx, d, name, nil, nil, true)
 	if err == nil && is != k {
 		err = fmt.Errorf("object %s: %w", k, errDrift)
 	}

@@ -37,6 +37,13 @@ type Stat struct {
 	MountRoot bool // something is mounted here
 }
 
+// Sparse tells whether a large file is holes for the most part. It costs its owner next to
+// nothing, and may take days to read.
+func (s Stat) Sparse() bool {
+	const large = 1 << 20
+	return s.Type() == TypeFile && s.Size > large && s.Disk < s.Size/2
+}
+
 // Type is the file's type, one of the Type constants.
 func (s Stat) Type() uint32 { return s.Mode & TypeMask }
 

@@ -236,7 +236,7 @@ func (m *mover) beneath(at *level) (*file.Dir, error) {
 // mayGo tells whether a file is one that can be beneath.
 func (m *mover) mayGo(at *level, name string, st file.Stat) bool {
 	own := func(id uint32) bool { return id-m.base < guest.IDs } // unsigned: below is far above
-	return st.Size >= unify.Smallest && st.Links == 1 && !st.MountRoot && own(st.UID) && own(st.GID) &&
+	return st.Size >= unify.Smallest && !st.Sparse() && st.Links == 1 && !st.MountRoot && own(st.UID) && own(st.GID) &&
 		m.wanted(path.Join(at.path, name))
 }
 
