@@ -190,6 +190,9 @@ func (t *tool) hinted(n guest.Name, err error) error {
 	if n != "" && errors.Is(err, guest.ErrNotFound) {
 		err = fault.Hint(err, t.meant(n))
 	}
+	if entering := t.verb == "enter" || t.verb == "exec" || t.verb == "suexec"; entering && errors.Is(err, guest.ErrStopped) {
+		err = fault.Hint(err, "vserver start "+string(n))
+	}
 	if errors.Is(err, fs.ErrPermission) && os.Geteuid() != 0 {
 		err = fault.Hint(short(err), rootsHint)
 	}

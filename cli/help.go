@@ -8,8 +8,6 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-
-	"vserver/guest"
 )
 
 // page is the text of one command, from which help, man page and doc/cli.md are
@@ -209,7 +207,7 @@ func (t *tool) help(args []string) error {
 	}
 	e, ok := lookup(args[0])
 	if !ok {
-		if near := guest.Nearest(args[0], guest.Verbs); near != "" {
+		if near := likely(args[0]); near != "" {
 			return usageHint("vserver help "+near, "no such command: %s; %s is one", args[0], near)
 		}
 		return usageHint("vserver help", "no such command: %s", args[0])

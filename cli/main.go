@@ -161,16 +161,16 @@ func arrange(args []string, known func(string) bool) (verb, subject string, word
 // could stand. known tells the names of guests.
 func strange(words []string, known func(string) bool) error {
 	if len(words) == 1 {
-		if near := guest.Nearest(words[0], guest.Verbs); near != "" {
+		if known(words[0]) {
+			return usageHint("vserver "+words[0]+" status", "%s: what about it? a verb is missing", words[0])
+		}
+		if near := likely(words[0]); near != "" {
 			return usageHint("vserver "+near+" --help", "no such command: %s; %s is one", words[0], near)
 		}
-		if !known(words[0]) {
-			return usageHint("vserver help", "%s is neither a command nor a guest", words[0])
-		}
-		return usageHint("vserver "+words[0]+" status", "%s: what about it? a verb is missing", words[0])
+		return usageHint("vserver help", "%s is neither a command nor a guest", words[0])
 	}
 	for _, w := range words[:2] {
-		if near := guest.Nearest(w, guest.Verbs); near != "" {
+		if near := likely(w); near != "" {
 			return usageHint("vserver "+near+" --help", "no such command: %s; %s is one", w, near)
 		}
 	}

@@ -44,6 +44,9 @@ func TestArrangeComplains(t *testing.T) {
 	for line, want := range map[string]string{
 		"strat web1":      "no such command: strat; start is one",
 		"web1 strat":      "no such command: strat; start is one",
+		"rm web1":         "no such command: rm; delete is one",
+		"web1 shell":      "no such command: shell; enter is one",
+		"ls":              "no such command: ls; list is one",
 		"web1":            "web1: what about it? a verb is missing",
 		"web1 web2 start": "several guests stand behind the verb",
 		"web1 frobnicate": "no such command: frobnicate",

@@ -147,8 +147,12 @@ func (e entry) construct(t *tool) *cobra.Command {
 		return err
 	}
 	c.SetHelpFunc(func(c *cobra.Command, _ []string) { t.out.WriteString(helpText(e.page(c), false)) })
-	c.SetFlagErrorFunc(func(_ *cobra.Command, err error) error {
-		return usageHint("vserver "+e.name+" --help", "%s", flagComplaint(err))
+	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		said := flagComplaint(err)
+		if near := likelyOption(err, c.Flags()); near != "" {
+			said += "; " + near + " is one"
+		}
+		return usageHint("vserver "+e.name+" --help", "%s", said)
 	})
 	flags := c.Flags()
 	flags.BoolVar(&t.json, "json", t.json, "print JSON, errors as well")

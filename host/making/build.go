@@ -119,7 +119,8 @@ func (b *builder) check(context.Context) error {
 			return err
 		}
 		if there {
-			return fault.Hint(fmt.Errorf("%s: %w", at.path, guest.ErrExists), "vserver "+string(b.n)+" delete")
+			return fault.Hint(fmt.Errorf("%s: %w", at.path, guest.ErrExists),
+				"vserver info "+string(b.n)+" shows it, vserver delete "+string(b.n)+" makes room")
 		}
 	}
 	return b.clash()
