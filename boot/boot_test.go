@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,6 +54,21 @@ func TestUnits(t *testing.T) {
 	c.Env = append(os.Environ(), "SYSTEMD_UNIT_PATH="+dir+":")
 	if out, err := c.CombinedOutput(); err != nil || len(out) > 0 {
 		t.Errorf("%v\n%s", err, out)
+	}
+}
+
+// When the host goes down, vserverd is there until the guests are: what is After it starts
+// after it and stops before it.
+func TestUnitsOrder(t *testing.T) {
+	for _, u := range []string{"vserver.service", "vserver@.service", "vserver-mark@.service"} {
+		b, err := os.ReadFile(u)
+		if err != nil {
+			t.Fatal(err)
+		}
+		after := regexp.MustCompile(`(?m)^After=.*$`).FindString(string(b))
+		if words := strings.Fields(after); !slices.Contains(words, "vserverd.service") {
+			t.Errorf("%s: %s: not vserverd.service", u, after)
+		}
 	}
 }
 
