@@ -12,13 +12,19 @@ type Dirs struct {
 	Etc    string // the host's own settings and accounts; never written to
 }
 
+// Where Run is below the root of an installation, and the directories of State below that.
+const (
+	RunPlace   = "run/vserver"
+	StatePlace = "guests"
+)
+
 // DefaultDirs are the places of an ordinary installation; root, when not "", is put
 // in front of each and makes the cgroup name differ; Etc stays the host's.
 func DefaultDirs(root string) Dirs {
 	d := Dirs{
 		Config: filepath.Join("/", root, "etc/vservers"),
 		Data:   filepath.Join("/", root, "var/lib/vservers"),
-		Run:    filepath.Join("/", root, "run/vserver"),
+		Run:    filepath.Join("/", root, RunPlace),
 		Cgroup: "vserver",
 		Etc:    "/etc",
 	}
@@ -45,7 +51,7 @@ func (d Dirs) Layers() string { return filepath.Join(d.Data, "layers") }
 func (d Dirs) Volumes() string { return filepath.Join(d.Data, "volumes") }
 
 // State is the directory of a guest's notes, console log and last exit.
-func (d Dirs) State(n Name) string { return filepath.Join(d.Run, "guests", string(n)) }
+func (d Dirs) State(n Name) string { return filepath.Join(d.Run, StatePlace, string(n)) }
 
 // AddressPool is the file by which an administrator chooses the prefix that guests in
 // the host's network get an address of when they name none: one line, as 10.118.0.0/16,

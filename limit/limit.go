@@ -147,17 +147,14 @@ func Change(cg cgroup.Host, path string, l guest.Limits) error {
 func legacies() []string { return []string{"memory", "cpu", "pids", "cpuset", "blkio", "hugetlb"} }
 
 // Joins gives the files into which a process that enters the guest must write "0", to
-// be held by the guest's limits too: those of its v1 groups. There are none on hosts
-// with cgroup v2, where it is born into the guest's own group, nor for a guest that
-// has no such group. The first write waits as in Apply.
+// be held by the guest's limits too: those of its v1 groups. Those are there that the
+// guest has limits in; none on hosts with cgroup v2, where it is born into the guest's own
+// group. The first write waits as in Apply.
 func Joins(cg cgroup.Host, path string) ([]string, error) {
 	trees, err := cg.Legacy(legacies()...)
 	var files []string
 	for _, tree := range trees {
-		file := filepath.Join(tree.Mount, path, "tasks")
-		if _, err := os.Lstat(file); err == nil {
-			files = append(files, file)
-		}
+		files = append(files, filepath.Join(tree.Mount, path, "tasks"))
 	}
 	return files, err
 }

@@ -15,9 +15,9 @@ var none = arg{}
 // Await waits until the parent calls Open. When the parent dies instead, the child
 // ends.
 func (t *Table) Await(what string) {
-	buf := new([8]byte)
+	buf := put(t, [8]byte{})
 	t.listen(what)
-	t.call("wait for "+what, unix.SYS_RECVFROM, regGate.arg(), ptr(t, buf), num(1), num(unix.MSG_DONTWAIT), num(0), num(0)).want = 1
+	t.call("wait for "+what, unix.SYS_RECVFROM, regGate.arg(), at(buf), num(1), num(unix.MSG_DONTWAIT), num(0), num(0)).want = 1
 }
 
 // Watch waits until the parent is dead, to do what the entries behind it say; a parent
@@ -29,30 +29,34 @@ func (t *Table) Watch() { t.listen("the parent's end") }
 // open as well, and two such children would wait for each other for ever.
 func (t *Table) listen(what string) {
 	if t.polled == nil {
-		t.polled = &[2]unix.PollFd{{Events: unix.POLLIN}, {Events: unix.POLLIN}}
+		t.polled = put(t, [2]unix.PollFd{{Events: unix.POLLIN}, {Events: unix.POLLIN}})
 	}
-	t.call("listen for "+what, unix.SYS_PPOLL, ptr(t, &t.polled[0]), num(len(t.polled)), num(0), num(0), num(0))
+	t.call("listen for "+what, unix.SYS_PPOLL, at(t.polled), num(len(t.polled)), num(0), num(0), num(0))
 }
 
 // Receive waits until the parent calls Send with n files and gives their registers.
 func (t *Table) Receive(what string, n int) []Reg {
 	space := unix.CmsgSpace(4 * n)
-	control := make([]byte, space)
-	data := new([8]byte)
-	iov := &unix.Iovec{Base: &data[0]}
-	iov.SetLen(1)
-	msg := &unix.Msghdr{Iov: iov, Control: &control[0]}
-	msg.SetIovlen(1)
-	msg.SetControllen(space)
-	t.keep = append(t.keep, control, data, iov)
+	control := puts(t, make([]byte, space))
+	msg := t.message([]byte{1}, control)
 	t.listen(what)
-	t.call("wait for "+what, unix.SYS_RECVMSG, regGate.arg(), ptr(t, msg), num(unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)).want = 1
+	t.call("wait for "+what, unix.SYS_RECVMSG, regGate.arg(), at(msg), num(unix.MSG_CMSG_CLOEXEC|unix.MSG_DONTWAIT)).want = 1
 	regs := make([]Reg, n)
 	for i := range regs {
-		at := (*int32)(unsafe.Pointer(&control[unix.CmsgLen(0)+4*i]))
-		regs[i] = t.load(fmt.Sprintf("%s %d", what, i), at)
+		fd := (*int32)(unsafe.Pointer(&control[unix.CmsgLen(0)+4*i]))
+		regs[i] = t.load(fmt.Sprintf("%s %d", what, i), fd)
 	}
 	return regs
+}
+
+// message is one of a text and of what control is for.
+func (t *Table) message(text, control []byte) *unix.Msghdr {
+	iov := put(t, unix.Iovec{Base: &puts(t, text)[0]})
+	iov.SetLen(len(text))
+	msg := put(t, unix.Msghdr{Iov: iov, Control: &control[0]})
+	msg.SetIovlen(1)
+	msg.SetControllen(len(control))
+	return msg
 }
 
 // Fork clones once more with flags; the new process, a child of the caller of
@@ -60,10 +64,10 @@ func (t *Table) Receive(what string, n int) []Reg {
 // process does what old appends, with the new one's pid in a register, and ends.
 func (t *Table) Fork(name string, flags uint64, old func(pid Reg)) {
 	// exit_signal must be 0 with CLONE_PARENT: it is taken from the first child.
-	args := &cloneArgs{flags: flags | unix.CLONE_PARENT | unix.CLONE_PARENT_SETTID | shareFlags}
+	args := put(t, cloneArgs{flags: flags | unix.CLONE_PARENT | unix.CLONE_PARENT_SETTID | shareFlags})
 	args.giveStack(t)
 	t.forks = args
-	pid := t.saved(name, unix.SYS_CLONE3, ptr(t, args))
+	pid := t.saved(name, unix.SYS_CLONE3, at(args))
 	t.at = len(t.ops) - 1
 	t.ops[t.at].kind = kindFork
 	if old != nil {
@@ -75,18 +79,16 @@ func (t *Table) Fork(name string, flags uint64, old func(pid Reg)) {
 
 // giveStack gives a child that shares our memory a stack of its own.
 func (a *cloneArgs) giveStack(t *Table) {
-	stack := new([stackSize]byte)
-	t.keep = append(t.keep, stack)
-	a.stack = uint64(uintptr(unsafe.Pointer(stack)))
+	a.stack = uint64(at(put(t, [stackSize]byte{})).v)
 	a.stackSize = stackSize
 }
 
 // ResetSignals gives every signal its default action and unblocks all: execve keeps
 // what is ignored and blocked.
 func (t *Table) ResetSignals() {
-	action := new([4]uint64) // struct sigaction: SIG_DFL, no flags, empty mask
-	t.call("reset signals", unix.SYS_RT_SIGACTION, num(1), ptr(t, action), none, num(8)).kind = kindSignals
-	t.call("unblock signals", unix.SYS_RT_SIGPROCMASK, num(unix.SIG_SETMASK), ptr(t, new(uint64)), none, num(8))
+	action := put(t, [4]uint64{}) // struct sigaction: SIG_DFL, no flags, empty mask
+	t.call("reset signals", unix.SYS_RT_SIGACTION, num(1), at(action), none, num(8)).kind = kindSignals
+	t.call("unblock signals", unix.SYS_RT_SIGPROCMASK, num(unix.SIG_SETMASK), at(put(t, uint64(0))), none, num(8))
 }
 
 // WriteOf writes text to the file of process pid in a procfs that the parent had open
@@ -95,8 +97,7 @@ func (t *Table) ResetSignals() {
 func (t *Table) WriteOf(procfs int, pid Reg, file, text string) {
 	// ".///////123/file": procfs takes no leading zeros, but any number of slashes.
 	const digits = 10
-	path := []byte("." + strings.Repeat("/", digits) + "/" + file + "\x00")
-	start := ptr(t, &path[0])
+	start := t.str("." + strings.Repeat("/", digits) + "/" + file)
 	end := arg{v: start.v + uintptr(len(".")+digits)}
 	t.call("name /proc/PID/"+file, 0, pid.arg(), end).kind = kindPrint
 	t.write("/proc/PID/"+file, procfs, start, text)
@@ -104,8 +105,13 @@ func (t *Table) WriteOf(procfs int, pid Reg, file, text string) {
 
 // Setns joins the namespaces flags of the process behind pidfd (5.8), or the one
 // namespace that fd refers to.
-func (t *Table) Setns(fd int, flags int) {
-	t.call("join namespaces", unix.SYS_SETNS, num(fd), num(flags))
+func (t *Table) Setns(fd int, flags int) { t.join(num(fd), flags) }
+
+// Join is Setns for the process behind a pidfd that is Given.
+func (t *Table) Join(pidfd Reg, flags int) { t.join(pidfd.arg(), flags) }
+
+func (t *Table) join(fd arg, flags int) {
+	t.call("join namespaces", unix.SYS_SETNS, fd, num(flags))
 }
 
 // Unshare leaves namespaces behind.
@@ -119,6 +125,17 @@ func (t *Table) WriteFile(path, text string) { t.write(path, unix.AT_FDCWD, t.st
 // WriteFileAt is WriteFile for a file below a directory that the parent had open when it
 // called Start.
 func (t *Table) WriteFileAt(dir int, path, text string) { t.write(path, dir, t.str(path), text) }
+
+// WriteIfThere is WriteFile for a file that may not be there.
+func (t *Table) WriteIfThere(path, text string) {
+	begin := len(t.ops)
+	t.WriteFile(path, text)
+	open := &t.ops[begin]
+	open.passing(unix.ENOENT)
+	for i := range t.ops[begin+1:] {
+		t.ops[begin+1+i].needs = Reg(open.save)
+	}
+}
 
 func (t *Table) write(name string, dir int, path arg, text string) {
 	fd := t.saved("open "+name, unix.SYS_OPENAT, num(dir), path, num(unix.O_WRONLY|unix.O_CLOEXEC))
@@ -149,7 +166,7 @@ func (t *Table) Show() {
 func (t *Table) Become(uid, gid uint32, groups []uint32) {
 	list := none
 	if len(groups) > 0 {
-		list = ptr(t, &groups[0])
+		list = at(&puts(t, groups)[0])
 	}
 	t.call("set groups", sysSetgroups, num(len(groups)), list)
 	t.call("set gid "+strconv.Itoa(int(gid)), sysSetresgid, num(gid), num(gid), num(gid))
@@ -170,8 +187,8 @@ func (t *Table) Hostname(name string) {
 
 // Rlimit sets a limit of the process by its number.
 func (t *Table) Rlimit(name string, resource int, soft, hard uint64) {
-	lim := &unix.Rlimit{Cur: soft, Max: hard}
-	t.call("set rlimit "+name, unix.SYS_PRLIMIT64, num(0), num(resource), ptr(t, lim), num(0))
+	lim := put(t, unix.Rlimit{Cur: soft, Max: hard})
+	t.call("set rlimit "+name, unix.SYS_PRLIMIT64, num(0), num(resource), at(lim), num(0))
 }
 
 // Nice sets the niceness of the process.
@@ -187,14 +204,14 @@ func (t *Table) IOPrio(prio int) {
 
 // LoopbackUp brings lo up in the process's network namespace.
 func (t *Table) LoopbackUp() {
-	ifr := &struct {
+	ifr := put(t, struct {
 		name  [unix.IFNAMSIZ]byte
 		flags uint16
 		_     [22]byte
-	}{flags: unix.IFF_UP | unix.IFF_RUNNING}
+	}{flags: unix.IFF_UP | unix.IFF_RUNNING})
 	copy(ifr.name[:], "lo")
 	s := t.Socket()
-	t.call("set lo up", unix.SYS_IOCTL, s.arg(), num(unix.SIOCSIFFLAGS), ptr(t, ifr))
+	t.call("set lo up", unix.SYS_IOCTL, s.arg(), num(unix.SIOCSIFFLAGS), at(ifr))
 	t.call("close the socket", unix.SYS_CLOSE, s.arg())
 }
 
@@ -258,48 +275,13 @@ func (t *Table) DropBounding(keep uint64, last int) {
 // executes would inherit.
 func (t *Table) Capabilities(set uint64) {
 	t.call("clear ambient capabilities", unix.SYS_PRCTL, num(unix.PR_CAP_AMBIENT), num(unix.PR_CAP_AMBIENT_CLEAR_ALL))
-	hdr := &unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
-	data := &[2]unix.CapUserData{}
+	hdr := put(t, unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3})
+	data := put(t, [2]unix.CapUserData{})
 	for i := range data {
 		word := uint32(set >> (32 * i))
 		data[i] = unix.CapUserData{Effective: word, Permitted: word}
 	}
-	t.call("set capabilities", unix.SYS_CAPSET, ptr(t, hdr), ptr(t, &data[0]))
-}
-
-// Seccomp installs a filter. It needs CAP_SYS_ADMIN or NoNewPrivs.
-func (t *Table) Seccomp(filter []unix.SockFilter) {
-	t.call("install system call filter", unix.SYS_SECCOMP, num(setModeFilter), num(0), t.program(filter))
-}
-
-const setModeFilter = 1 // SECCOMP_SET_MODE_FILTER, seccomp(2)
-
-func (t *Table) program(filter []unix.SockFilter) arg {
-	t.keep = append(t.keep, filter)
-	return ptr(t, &unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]})
-}
-
-// SeccompListened is Seccomp for a filter that leaves some calls to a supervisor. The
-// file by which that answers them goes through the gate to Child.Listener. A caller
-// whose question has been taken waits for the answer over signals that do not kill it.
-func (t *Table) SeccompListened(filter []unix.SockFilter) {
-	const flags = unix.SECCOMP_FILTER_FLAG_NEW_LISTENER | unix.SECCOMP_FILTER_FLAG_WAIT_KILLABLE_RECV
-	fd := t.saved("install system call filter", unix.SYS_SECCOMP, num(setModeFilter), num(flags), t.program(filter))
-	control := make([]byte, unix.CmsgSpace(4))
-	h := (*unix.Cmsghdr)(unsafe.Pointer(&control[0]))
-	h.Level, h.Type = unix.SOL_SOCKET, unix.SCM_RIGHTS
-	h.SetLen(unix.CmsgLen(4))
-	data := &[1]byte{1}
-	iov := &unix.Iovec{Base: &data[0]}
-	iov.SetLen(1)
-	msg := &unix.Msghdr{Iov: iov, Control: &control[0]}
-	msg.SetIovlen(1)
-	msg.SetControllen(len(control))
-	t.keep = append(t.keep, control, data, iov)
-	at := arg{v: uintptr(unsafe.Pointer(&control[unix.CmsgLen(0)]))}
-	t.call("name the filter's listener", 0, fd.arg(), at).kind = kindStore
-	t.call("hand over the filter's listener", unix.SYS_SENDMSG, regGate.arg(), ptr(t, msg), num(0)).want = 1
-	t.call("close the filter's listener", unix.SYS_CLOSE, fd.arg())
+	t.call("set capabilities", unix.SYS_CAPSET, at(hdr), at(data))
 }
 
 // NoNewPrivs takes from execve the power to give privileges.
@@ -333,6 +315,22 @@ func (t *Table) Exec(paths, argv, env []string) {
 	}
 }
 
+// ExecNamed executes the program whose name and words an Image is launched with, as Exec
+// does: in the first of dirs that has it, or where the name says if that has a slash.
+func (t *Table) ExecNamed(dirs, env []string) {
+	vars := t.strs(env)
+	t.words = t.reg()
+	for i, dir := range dirs {
+		at := namedPath{reg: t.reg(), prefix: len(dir) + 1, path: puts(t, make([]byte, len(dir)+1+nameSize))}
+		copy(at.path, dir+"/")
+		t.named = append(t.named, at)
+		o := t.call("exec in "+dir, unix.SYS_EXECVE, at.reg.arg(), t.words.arg(), vars)
+		if i < len(dirs)-1 {
+			o.passing(syscall.ENOENT, syscall.ENOTDIR)
+		}
+	}
+}
+
 // ExecFile executes the program that the file is, as long as the process has it.
 func (t *Table) ExecFile(name string, file Reg, argv, env []string) {
 	t.call("exec "+name, unix.SYS_EXECVEAT, file.arg(), t.str(""), t.strs(argv), t.strs(env), num(unix.AT_EMPTY_PATH))
@@ -342,12 +340,11 @@ func (t *Table) ExecFile(name string, file Reg, argv, env []string) {
 // and one argument, the number that has there: ten digits.
 func (t *Table) ExecFd(name string, fd int, handed Reg) {
 	const digits = 10
-	number := []byte(strings.Repeat("0", digits) + "\x00")
-	start := ptr(t, &number[0])
+	start := t.str(strings.Repeat("0", digits))
 	t.call("keep a file open", unix.SYS_FCNTL, handed.arg(), num(unix.F_SETFD), num(0))
 	t.call("name it", 0, handed.arg(), arg{v: start.v + digits}).kind = kindPrint
-	argv := &[3]uintptr{t.str(name).v, start.v, 0}
-	t.call("exec "+name, unix.SYS_EXECVEAT, num(fd), t.str(""), ptr(t, argv), t.strs(nil), num(unix.AT_EMPTY_PATH))
+	argv := put(t, [3]uintptr{t.str(name).v, start.v, 0})
+	t.call("exec "+name, unix.SYS_EXECVEAT, num(fd), t.str(""), at(argv), t.strs(nil), num(unix.AT_EMPTY_PATH))
 }
 
 // away is above all files that a program is handed by number.

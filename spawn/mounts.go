@@ -45,8 +45,8 @@ func (t *Table) NewFS(fstype string, attr int, options ...string) Reg {
 func (t *Table) Clone(path string, attr uint64) Reg {
 	m := t.saved("clone mount "+path, unix.SYS_OPEN_TREE, num(unix.AT_FDCWD), t.str(path), num(unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC))
 	if attr != 0 {
-		set := &unix.MountAttr{Attr_set: attr}
-		t.call("set mount attributes of "+path, unix.SYS_MOUNT_SETATTR, m.arg(), t.str(""), num(unix.AT_EMPTY_PATH), ptr(t, set), num(unsafe.Sizeof(*set)))
+		set := put(t, unix.MountAttr{Attr_set: attr})
+		t.call("set mount attributes of "+path, unix.SYS_MOUNT_SETATTR, m.arg(), t.str(""), num(unix.AT_EMPTY_PATH), at(set), num(unsafe.Sizeof(*set)))
 	}
 	return m
 }
@@ -114,10 +114,10 @@ func (t *Table) find(path string) Reg {
 	return at
 }
 
-func (t *Table) lookup(path string, at Reg) *op {
-	how := &unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS}
-	o := t.call("find "+path, unix.SYS_OPENAT2, num(unix.AT_FDCWD), t.str(path), ptr(t, how), num(unsafe.Sizeof(*how)))
-	o.save = int16(at)
+func (t *Table) lookup(path string, place Reg) *op {
+	how := put(t, unix.OpenHow{Flags: unix.O_PATH | unix.O_CLOEXEC, Resolve: unix.RESOLVE_NO_SYMLINKS})
+	o := t.call("find "+path, unix.SYS_OPENAT2, num(unix.AT_FDCWD), t.str(path), at(how), num(unsafe.Sizeof(*how)))
+	o.save = int16(place)
 	return o
 }
 
@@ -140,8 +140,8 @@ func (t *Table) Unmount(path string) {
 // names in it together.
 func (t *Table) List(path string) {
 	fd := t.saved("open "+path, unix.SYS_OPENAT, num(unix.AT_FDCWD), t.str(path), num(unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC))
-	buf := &[2048]byte{}
-	t.call("list "+path, unix.SYS_GETDENTS64, fd.arg(), ptr(t, buf), num(len(buf)))
+	buf := put(t, [2048]byte{})
+	t.call("list "+path, unix.SYS_GETDENTS64, fd.arg(), at(buf), num(len(buf)))
 	t.call("close "+path, unix.SYS_CLOSE, fd.arg())
 }
 

@@ -125,6 +125,9 @@ func (c *Child) clone(o Options, e ends) (int, error) {
 		c.regs[i] = ^uintptr(0) // what is left out got nothing
 	}
 	c.regs[regGate], c.regs[regOurGate], c.regs[regReport] = uintptr(e.gate), c.gate.Fd(), uintptr(e.report)
+	for _, g := range t.given {
+		c.regs[g.reg] = g.value
+	}
 	c.runners[0], c.runners[1] = t.split(c.regs, e.report)
 
 	var bits int

@@ -37,7 +37,8 @@ type Table struct {
 	ops   []op
 	names []string
 	nregs int
-	keep  []any // memory that entries point to
+	keep  []any // memory that entries point to, unless that is block
+	block *block
 	forks *cloneArgs
 	// at is the entry that forks, and skip how many entries after it are the old
 	// process's.
@@ -46,6 +47,17 @@ type Table struct {
 	polled *[2]unix.PollFd
 	// handed names what a program that the report pipe was handed to was to do.
 	handed string
+	given  []given
+	// named are the places of ExecNamed's program, in the order in which they are tried.
+	named  []namedPath
+	words  Reg
+	served bool // has SeccompServed
+}
+
+// given is a register that Start fills with a value of the parent's.
+type given struct {
+	reg   Reg
+	value uintptr
 }
 
 // The registers that Start fills.
@@ -72,17 +84,32 @@ func num[T ~int | ~int32 | ~uint32 | ~uint64 | ~uintptr](v T) arg { return arg{v
 
 func (r Reg) arg() arg { return arg{v: uintptr(r), reg: true} }
 
-// ptr makes memory of the parent an argument. The table keeps it alive; what Go's
+// put gives v a place in the memory of the table, which keeps it alive; what Go's
 // collector does not move stays where the child's copy will have it as well.
-func ptr[T any](t *Table, p *T) arg {
-	t.keep = append(t.keep, p)
-	return arg{v: uintptr(unsafe.Pointer(p))}
+func put[T any](t *Table, v T) *T {
+	if t.block != nil {
+		return &placed(t.block, []T{v})[0]
+	}
+	t.keep = append(t.keep, &v)
+	return &v
 }
+
+// puts is put for a list, which is the table's from then on.
+func puts[T any](t *Table, list []T) []T {
+	if t.block != nil {
+		return placed(t.block, list)
+	}
+	t.keep = append(t.keep, list)
+	return list
+}
+
+// at makes memory of the table an argument.
+func at[T any](p *T) arg { return arg{v: uintptr(unsafe.Pointer(p))} }
 
 func (t *Table) str(s string) arg {
 	b := make([]byte, len(s)+1)
 	copy(b, s)
-	return ptr(t, &b[0])
+	return at(&puts(t, b)[0])
 }
 
 func (t *Table) strs(list []string) arg {
@@ -90,7 +117,14 @@ func (t *Table) strs(list []string) arg {
 	for i, s := range list {
 		ptrs[i] = t.str(s).v
 	}
-	return ptr(t, &ptrs[0])
+	return at(&puts(t, ptrs)[0])
+}
+
+// Given is a register with a number that the parent has when it calls Start.
+func (t *Table) Given(n int) Reg {
+	r := t.reg()
+	t.given = append(t.given, given{r, uintptr(n)})
+	return r
 }
 
 func (t *Table) reg() Reg {
@@ -135,7 +169,7 @@ func (o *op) passing(e ...syscall.Errno) *op {
 // load appends the reading of an int32 that a system call will have written.
 func (t *Table) load(name string, p *int32) Reg {
 	r := t.reg()
-	o := t.call(name, 0, ptr(t, p))
+	o := t.call(name, 0, at(p))
 	o.kind, o.save = kindLoad, int16(r)
 	return r
 }

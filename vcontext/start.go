@@ -169,7 +169,7 @@ func (s *Start) exec(t *spawn.Table, rest []spawn.Reg) {
 	t.ResetSignals()
 	t.CloseOthers()
 	if !s.Reaper {
-		s.Rights.confine(t, s.UID, s.GID, s.Groups)
+		s.Rights.confine(t, s.Rights.filter, s.UID, s.GID, s.Groups)
 		t.Exec(s.Init.Paths, s.Init.Argv, s.Init.Env)
 		return
 	}
@@ -177,7 +177,7 @@ func (s *Start) exec(t *spawn.Table, rest []spawn.Reg) {
 		t.KeepGate()
 	}
 	program := t.HandReport(s.Init.Paths[0], rest[0])
-	s.Rights.confine(t, s.UID, s.GID, s.Groups)
+	s.Rights.confine(t, s.Rights.filter, s.UID, s.GID, s.Groups)
 	t.ExecFile("reaper", program, s.Init.Argv, s.Init.Env)
 }
 

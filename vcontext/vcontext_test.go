@@ -46,7 +46,11 @@ func TestTables(t *testing.T) {
 		Program: Program{Paths: []string{"/bin/id"}, Argv: []string{"id"}}, Rights: fixed().Rights}
 	sealed := enter
 	sealed.Userns, sealed.Sealed, sealed.Argv = false, 9, []string{"vserver-init", "exec", "/bin/id", "--", "id"}
+	ready := enter
+	ready.Search, ready.Served, ready.Listened, ready.Filter = []string{"/usr/bin", "/bin"}, "calls web1", true, seccomp.Filter{{}}
+	ready.Joins = []string{"/sys/fs/cgroup/memory/vserver/web1/tasks"}
 	for name, lines := range map[string][]string{
+		"enter-ready":  ready.Table().Strings(),
 		"enter-sealed": sealed.Table().Strings(),
 		"start":        plain.Table().Strings(),
 		"start-bare":   bare.Table().Strings(),

@@ -91,10 +91,13 @@ func Serves(dirs guest.Dirs, name guest.Name, files []int) error {
 	return err
 }
 
+// CallsOf is the message that goes with the files of TellCalls.
+func CallsOf(name guest.Name) string { return VerbCalls + " " + string(name) }
+
 // TellCalls hands vserverd the listener of a filter that leaves system calls to it, and a
 // pidfd of the guest's init. It does not wait for the answer, as Tell.
 func TellCalls(dirs guest.Dirs, name guest.Name, listener, init int) (*Told, error) {
-	t := &Told{dirs: dirs, files: []int{listener, init}, fd: -1, msg: VerbCalls + " " + string(name)}
+	t := &Told{dirs: dirs, files: []int{listener, init}, fd: -1, msg: CallsOf(name)}
 	return t, t.send()
 }
 
@@ -134,7 +137,7 @@ func ask(dial func() (int, error), msg string, keep bool, reply func(fd int) err
 // awake asks a vserverd that is there; there need not be one.
 func awake(dirs guest.Dirs, msg string, reply func(fd int) error) error {
 	dial := func() (int, error) {
-		fd, err := seqpacket.Dial(dirs.Socket(), patience)
+		fd, err := seqpacket.Dial(dirs.Socket(), Patience)
 		if err != nil {
 			err = fmt.Errorf("vserverd: %w", err)
 		}

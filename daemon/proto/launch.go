@@ -19,9 +19,9 @@ import (
 // Program is the name under which the binary is vserverd.
 const Program = "vserverd"
 
-// patience bounds every wait for vserverd. It answers within a millisecond unless
+// Patience bounds every wait for vserverd. It answers within a millisecond unless
 // the machine is in great need; its restart takes some ten.
-const patience = 10 * time.Second
+const Patience = 10 * time.Second
 
 // backlog is how many clients may wait while vserverd restarts.
 const backlog = 1024
@@ -33,10 +33,10 @@ const launchedVar = "VSERVERD_LAUNCHED"
 
 // dial connects to vserverd, and has it started when nobody listens.
 func dial(dirs guest.Dirs) (fd int, err error) {
-	fd, err = seqpacket.Dial(dirs.Socket(), patience)
+	fd, err = seqpacket.Dial(dirs.Socket(), Patience)
 	if nobody(err) {
 		if err = Launch(dirs); err == nil {
-			fd, err = seqpacket.Dial(dirs.Socket(), patience)
+			fd, err = seqpacket.Dial(dirs.Socket(), Patience)
 		}
 	}
 	if err != nil {
@@ -80,7 +80,7 @@ func Launch(dirs guest.Dirs) error {
 // may be to one that is dying. The caller holds the Lock.
 func Listening(dirs guest.Dirs) bool {
 	for {
-		fd, err := seqpacket.Dial(dirs.Socket(), patience)
+		fd, err := seqpacket.Dial(dirs.Socket(), Patience)
 		if err == nil {
 			if err = seqpacket.Send(fd, []byte(VerbPing)); err == nil {
 				err = answer(fd)
@@ -96,7 +96,7 @@ func Listening(dirs guest.Dirs) bool {
 // Awake tells whether somebody holds the socket of vserverd's, as far as a connection
 // tells: one that was killed leaves its name.
 func Awake(dirs guest.Dirs) bool {
-	fd, err := seqpacket.Dial(dirs.Socket(), patience)
+	fd, err := seqpacket.Dial(dirs.Socket(), Patience)
 	if err == nil {
 		syscall.Close(fd)
 	}
@@ -114,7 +114,7 @@ func MakeRun(dirs guest.Dirs) error { return os.MkdirAll(dirs.Run, 0o711) }
 // Lock is held by who starts or ends the listening of vserverd. It fails when there is no
 // directory of notes.
 func Lock(dirs guest.Dirs) (unlock func(), err error) {
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), Patience)
 	defer cancel()
 	lock, err := file.WaitLock(ctx, filepath.Join(dirs.Run, "vserverd.lock"))
 	if err != nil {

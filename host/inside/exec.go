@@ -142,6 +142,9 @@ func (in *Guest) exec(ctx context.Context, c Command) (int, error) {
 	if c.Begun != nil {
 		c.Begun()
 	}
+	if in.usual(c) {
+		_ = in.keep() // the next command takes longer
+	}
 	return attend(ctx, child, io, signals)
 }
 

@@ -7,11 +7,8 @@ import (
 
 	"vserver/kernel/pidfd"
 	"vserver/kernel/relay"
+	"vserver/spawn/ready"
 )
-
-// passed are the signals that are meant for the command, not for us.
-var passed = []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP, syscall.SIGQUIT,
-	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGCONT}
 
 // signals are taken from before the command is made, so that none which it could get
 // ends us alone.
@@ -26,6 +23,7 @@ type signals struct {
 // take begins to take them, if the command is to have them.
 func take(c Command) (*signals, error) {
 	s := &signals{}
+	passed := ready.Passed()
 	switch {
 	case !c.Signals:
 	case c.TTY:
@@ -35,7 +33,7 @@ func take(c Command) (*signals, error) {
 		}
 	default:
 		var err error
-		if s.relay, err = relay.Begin(passed...); err != nil {
+		if s.relay, err = relay.Begin(passed[:]...); err != nil {
 			return nil, err
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/file"
+	"vserver/spawn/ready"
 )
 
 // Note is what a start leaves for later commands: what the kernel cannot be asked,
@@ -259,5 +260,8 @@ func (n *Note) Replace(path string) error {
 	return file.Replace(path, n.text(), 0o600)
 }
 
-// RemoveNote removes the note at path, if there is one.
-func RemoveNote(path string) error { return file.Forget(path) }
+// RemoveNote removes the note at path, if there is one, and with it what is ready for
+// commands in its guest.
+func RemoveNote(path string) error {
+	return errors.Join(file.Forget(path), file.Forget(ready.Path(filepath.Dir(path))))
+}

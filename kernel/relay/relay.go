@@ -28,8 +28,9 @@ var (
 // stack of whichever thread the kernel chose, and calls the kernel alone.
 func addresses() (handler, restorer uintptr)
 
-// action is the kernel's struct sigaction (signal.h of each architecture).
-type action struct {
+// Action is what is done at a signal: the kernel's struct sigaction (signal.h of each
+// architecture).
+type Action struct {
 	handler, flags, restorer uintptr
 	mask                     uint64
 }
@@ -44,7 +45,7 @@ const (
 // Relay is the taking of some signals.
 type Relay struct {
 	signals []syscall.Signal
-	were    []action
+	were    []Action
 }
 
 // Begin has the signals wait from now on, whatever was to be done about them before;
@@ -54,59 +55,82 @@ func Begin(signals ...syscall.Signal) (*Relay, error) {
 	if !atomic.CompareAndSwapUint32(&held, 0, 1) {
 		return nil, fmt.Errorf("signals: passed on already: %w", syscall.EBUSY)
 	}
-	atomic.StoreUint32(&target, 0)
-	atomic.StoreUint32(&pending, 0)
-	r := &Relay{were: make([]action, 0, len(signals))}
-	ours := action{flags: onStack | restart, mask: ^uint64(0)}
-	if ours.handler, ours.restorer = addresses(); ours.restorer != 0 {
-		ours.flags |= restorerGiven
-	}
-	for _, s := range signals {
-		was, err := act(s, ours)
-		if err != nil {
-			r.End()
-			return nil, err
-		}
-		r.signals, r.were = append(r.signals, s), append(r.were, was)
+	r := &Relay{signals: signals, were: make([]Action, len(signals))}
+	if e := Hold(signals, r.were); e != 0 {
+		atomic.StoreUint32(&held, 0)
+		return nil, fmt.Errorf("sigaction: %w", e)
 	}
 	return r, nil
 }
 
 // To passes what came and what comes on to the process that pidfd is of, which must
 // stay open until End. That it ends is no error.
-func (r *Relay) To(pidfd int) {
+func (r *Relay) To(pidfd int) { Pass(r.signals, pidfd) }
+
+// End has the signals do again what they did before.
+func (r *Relay) End() {
+	Let(r.signals, r.were)
+	atomic.StoreUint32(&held, 0)
+}
+
+// Hold is Begin for code that runs before Go's runtime: were is room for as many actions
+// as there are signals.
+//
+//go:nosplit
+//go:norace
+func Hold(signals []syscall.Signal, were []Action) syscall.Errno {
+	atomic.StoreUint32(&target, 0)
+	atomic.StoreUint32(&pending, 0)
+	ours := Action{flags: onStack | restart, mask: ^uint64(0)}
+	if ours.handler, ours.restorer = addresses(); ours.restorer != 0 {
+		ours.flags |= restorerGiven
+	}
+	for i := range signals {
+		if e := act(signals[i], &ours, &were[i]); e != 0 {
+			Let(signals[:i], were)
+			return e
+		}
+	}
+	return 0
+}
+
+// Pass is To for signals that Hold holds.
+//
+//go:nosplit
+//go:norace
+func Pass(signals []syscall.Signal, pidfd int) {
 	atomic.StoreUint32(&target, uint32(pidfd))
 	// The handler looks at the target after it has noted its signal, and we at the notes
 	// after we have set the target: whoever takes the note away passes it on.
 	came := atomic.SwapUint32(&pending, 0)
-	for _, s := range r.signals {
+	for _, s := range signals {
 		if came&(1<<(s-1)) != 0 {
-			syscall.Syscall6(sysPidfdSendSignal, uintptr(pidfd), uintptr(s), 0, 0, 0, 0)
+			syscall.RawSyscall6(sysPidfdSendSignal, uintptr(pidfd), uintptr(s), 0, 0, 0, 0)
 		}
 	}
 }
 
 const sysPidfdSendSignal = 424 // on every architecture
 
-// End has the signals do again what they did before.
-func (r *Relay) End() error {
-	var failed error
-	for i, s := range r.signals {
-		if _, err := act(s, r.were[i]); err != nil && failed == nil {
-			failed = err
-		}
+// Let is End for signals that Hold holds. Bit s-1 of what it gives tells that signal s came
+// and was passed on to nobody.
+//
+//go:nosplit
+//go:norace
+func Let(signals []syscall.Signal, were []Action) (came uint32) {
+	for i := range signals {
+		act(signals[i], &were[i], nil) // what it was it can be again
 	}
 	atomic.StoreUint32(&target, 0)
-	atomic.StoreUint32(&held, 0)
-	return failed
+	return atomic.SwapUint32(&pending, 0)
 }
 
 // act sets what happens at a signal and gives what would have happened.
-func act(s syscall.Signal, new action) (old action, err error) {
-	_, _, e := syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(&new)), uintptr(unsafe.Pointer(&old)),
-		unsafe.Sizeof(new.mask), 0, 0)
-	if e != 0 {
-		return old, fmt.Errorf("sigaction %v: %w", s, e)
-	}
-	return old, nil
+//
+//go:nosplit
+//go:norace
+func act(s syscall.Signal, do, did *Action) syscall.Errno {
+	_, _, e := syscall.RawSyscall6(syscall.SYS_RT_SIGACTION, uintptr(s), uintptr(unsafe.Pointer(do)), uintptr(unsafe.Pointer(did)),
+		unsafe.Sizeof(do.mask), 0, 0)
+	return e
 }
