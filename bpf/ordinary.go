@@ -1,6 +1,10 @@
 package bpf
 
-import "vserver/kernel/ebpf"
+import (
+	"syscall"
+
+	"vserver/kernel/ebpf"
+)
 
 // Most packets are from or to the first address of a guest, and groups have nothing to do
 // with them, or are among its own loopback. These need no look into a hash:
@@ -35,7 +39,7 @@ func (t *text) ordinary(own, other, own6, other6 int16, out bool) {
 	t.jump("usual")
 
 	t.inner(out)
-	t.usual6(own6, other6)
+	t.usual6(own6, other6, out)
 	t.here("usual")
 	t.load(r2, ctx, skbLength)
 	bytes, packets := int16(BytesIn), int16(PacketsIn)
@@ -109,11 +113,15 @@ func (t *text) inner(out bool) {
 // usual6 goes on with a packet of IPv6, of which the protocol is in r1 and the bytes are
 // from r2 to r3, when it is ordinary. No loopback, of whoever, and no group begins with a
 // byte between 1 and 0xfb.
-func (t *text) usual6(own, other int16) {
+func (t *text) usual6(own, other int16, out bool) {
 	t.here("usual6")
 	t.isnt(r1, ethernet(ethernetSix), "slow")
 	t.mov(r1, r2)
 	t.add(ebpf.AddImm(r1, 40), ebpf.JumpIfReg(r1, ebpf.Above, r3, "slow"))
+	if out {
+		t.add(ebpf.Load(r1, r2, 6, ebpf.Byte)) // what comes behind the header
+		t.is(r1, syscall.IPPROTO_ROUTING, "slow")
+	}
 	t.add(ebpf.Load(r1, r2, other, ebpf.Byte), ebpf.JumpIf(r1, ebpf.AtLeast, 0xfc, "slow"))
 	t.is(r1, 0, "slow")
 	for half := int16(0); half < 16; half += 8 {

@@ -23,7 +23,8 @@ const loopMark = 0x76736c6f
 // did not pass: it is dropped unless its source is the guest's; one to or from a loopback
 // address stays among the guest's own addresses, and one to it bears loopMark. The host
 // may have put another source into it on the way (NAT, which comes before): then the
-// address counts that the socket is bound to; see bound4.
+// address counts that the socket is bound to; see bound4. One with a routing header, which
+// sendmsg(2) takes from anybody, is dropped: it is for another than it says.
 func Egress(p Parts) []ebpf.Instruction { return packet(p, true) }
 
 // Ingress is every packet that comes to a socket of a guest: it is dropped unless its
@@ -57,10 +58,7 @@ func packet(p Parts, out bool) []ebpf.Instruction {
 	t.isnt(r1, ethernet(0x86dd), "drop")
 
 	t.header(40)
-	t.protocol(6)
-	if !out {
-		t.first(6, 40+13)
-	}
+	t.protocol6(out)
 	for half := int16(0); half < 16; half += 8 {
 		t.load8(r1, r2, own6+half)
 		t.store8(fp, stackAddr+half, r1)
@@ -92,6 +90,17 @@ func packet(p Parts, out bool) []ebpf.Instruction {
 		t.account(map[int16]ebpf.Register{BytesIn: addr}, BytesIn, PacketsIn)
 	}
 	return t.end(1)
+}
+
+// protocol6 notes of a packet of IPv6 what protocol does, and first when it comes in; one that
+// goes out with a routing header is dropped.
+func (t *text) protocol6(out bool) {
+	t.protocol(6)
+	if out {
+		t.is(r1, syscall.IPPROTO_ROUTING, "drop")
+		return
+	}
+	t.first(6, 40+13)
 }
 
 // loop marks a packet among the guest's own addresses, one of which is loopback, or

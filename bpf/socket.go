@@ -12,6 +12,7 @@ const (
 	soBindToIfindex         = 62
 	ipUnicastIf             = 50
 	ipv6UnicastIf           = 76
+	ipv6RoutingHeader       = 57
 	ipv6FlowlabelMgr        = 32
 	ipAddMembership         = 35
 	ipAddSource             = 39
@@ -164,13 +165,14 @@ func Release(p Parts) []ebpf.Instruction {
 
 // refused are options that no guest may set: those that name a device of the host's,
 // that lift the rule whose address is whose, that take what all guests share (flow
-// labels of IPv6), protocols on top of TCP that the kernel had holes in, and what has
-// datagrams go to the host's IPsec.
+// labels of IPv6), protocols on top of TCP that the kernel had holes in, what has
+// datagrams go to the host's IPsec, and what has packets go to other addresses than those
+// that hooks see (routing headers, with segments; see Egress).
 func refused() map[int32][]int32 {
 	return map[int32][]int32{
 		solSocket: {syscall.SO_BINDTODEVICE, soBindToIfindex, syscall.SO_MARK},
 		solIP:     {ipTransparent, ipUnicastIf},
-		solIPv6:   {ipv6Transparent, ipv6UnicastIf, ipv6FlowlabelMgr, ipv6JoinAnycast},
+		solIPv6:   {ipv6Transparent, ipv6UnicastIf, ipv6FlowlabelMgr, ipv6JoinAnycast, ipv6RoutingHeader},
 		solTCP:    {tcpULP},
 		solUDP:    {udpEncap},
 	}

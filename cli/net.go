@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -49,14 +50,31 @@ func (t *tool) net(args []string, o host.NetOptions) error {
 		}
 		return t.about(n, t.host.NetAdd(n, a, o))
 	case (action == "del" || action == "delete") && len(words) == 1:
-		bare, _, _ := strings.Cut(words[0], "/")
-		a, err := netip.ParseAddr(bare)
-		if err != nil {
-			return usagef("%q: want an address", words[0])
-		}
-		return t.about(n, t.host.NetDel(n, a, o))
+		return t.netDel(n, words[0], o)
 	}
 	return usageHint("vserver net --help", "want add ADDRESS/LENGTH, del ADDRESS, or list")
+}
+
+// netDel takes an address, which may be said with the prefix that it has.
+func (t *tool) netDel(n guest.Name, word string, o host.NetOptions) error {
+	bare, length, with := strings.Cut(word, "/")
+	a, err := netip.ParseAddr(bare)
+	if err != nil {
+		return usagef("%q: want an address", word)
+	}
+	if !with {
+		return t.about(n, t.host.NetDel(n, a, o))
+	}
+	list, err := t.host.NetAddresses(n)
+	if err != nil {
+		return t.about(n, err)
+	}
+	for _, have := range list {
+		if have.Addr() == a && strconv.Itoa(have.Prefix.Bits()) != length {
+			return t.about(n, fmt.Errorf("%s: the guest has %s: %w", word, have.Prefix, guest.ErrInvalid))
+		}
+	}
+	return t.about(n, t.host.NetDel(n, a, o))
 }
 
 // address is a line of net list, for --json.

@@ -49,6 +49,7 @@ func (p *prober) optionRows() {
 		{what: "home address", family: unix.AF_INET6, level: unix.IPPROTO_IPV6, opt: unix.IPV6_DSTOPTS, value: home},
 		{what: "hop by hop", family: unix.AF_INET6, level: unix.IPPROTO_IPV6, opt: unix.IPV6_HOPOPTS, value: []byte{0, 0, 1, 4, 0, 0, 0, 0}},
 		{what: "routing header", family: unix.AF_INET6, level: unix.IPPROTO_IPV6, opt: unix.IPV6_RTHDR, value: segments},
+		{what: "segments", family: unix.AF_INET6, level: unix.IPPROTO_IPV6, opt: unix.IPV6_RTHDR, value: segmentHeader(p.Out6, p.Host6)},
 		{what: "flow label", family: unix.AF_INET6, level: unix.IPPROTO_IPV6, opt: ipv6FlowlabelManager, value: flowLabel(p.Out6)},
 		{what: "header included", level: unix.IPPROTO_IP, opt: unix.IP_HDRINCL, number: 1},
 		{what: "udp encapsulation", level: unix.IPPROTO_UDP, opt: unix.UDP_ENCAP, number: 2},
@@ -69,6 +70,14 @@ func (p *prober) optionRows() {
 			return "", option(fd, o.level, o.opt, o.number)
 		})
 	}
+}
+
+// segmentHeader is a routing header that has packets go to an address by another: struct
+// ipv6_sr_hdr of linux/seg6.h.
+func segmentHeader(to, by string) []byte {
+	const segments = 4
+	head := []byte{0, 4, segments, 1, 1, 0, 0, 0}
+	return append(append(head, netip.MustParseAddr(to).AsSlice()...), netip.MustParseAddr(by).AsSlice()...)
 }
 
 // flowLabel asks for a label that is nobody else's: struct in6_flowlabel_req of

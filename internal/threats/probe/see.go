@@ -33,6 +33,7 @@ func (p *prober) seeRows() {
 	for _, protocol := range []int{unix.IPPROTO_TCP, unix.IPPROTO_UDP} {
 		p.try("sock_diag "+digits(protocol), func() (string, error) { return p.diagnosed(byte(protocol)) })
 	}
+	p.try("sock_diag destroy", p.destroyed)
 	for _, path := range []string{"net/tcp", "net/udp", "net/unix", "net/fib_trie", "net/if_inet6", "net/dev", "net/arp"} {
 		for _, dir := range []string{"/proc/", "/proc/self/", "/proc/1/"} {
 			p.try("read "+dir+path, func() (string, error) { return p.file(dir + path) })
@@ -86,6 +87,18 @@ func (p *prober) diagnosed(protocol byte) (string, error) {
 		host = host || n == p.HostOnly || n == p.NearOnly
 	})
 	return p.whose(host, any), err
+}
+
+// destroyed ends the host's listener: struct inet_diag_req_v2 as ss -K has it.
+func (p *prober) destroyed() (string, error) {
+	const destroy, size = 21, 56 // SOCK_DESTROY
+	ask := make([]byte, size)
+	ask[0], ask[1] = unix.AF_INET, unix.IPPROTO_TCP
+	binary.NativeEndian.PutUint32(ask[4:], 0xffffffff)
+	binary.BigEndian.PutUint16(ask[8:], uint16(p.HostOnly))
+	copy(ask[12:], netip.MustParseAddr("127.0.0.1").AsSlice())
+	binary.NativeEndian.PutUint64(ask[48:], 1<<64-1) // whatever its cookie
+	return "", p.netlink(unix.NETLINK_INET_DIAG, destroy, unix.NLM_F_ACK, ask, func([]byte) {})
 }
 
 // file reads one of the tables of /proc/net.

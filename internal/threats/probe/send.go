@@ -86,6 +86,15 @@ func (p *prober) interfaceCmsg() {
 		}
 		return hears(fd)
 	})
+	p.datagram("cmsg routing udp6", unix.AF_INET6, func(fd int) (string, error) {
+		header := append([]byte{0, 2, ipv6HeaderRoutingType2, 1, 0, 0, 0, 0}, netip.MustParseAddr(p.Host6).AsSlice()...)
+		oob := make([]byte, unix.CmsgSpace(len(header)))
+		binary.NativeEndian.PutUint64(oob, uint64(unix.CmsgLen(len(header))))
+		binary.NativeEndian.PutUint32(oob[8:], unix.IPPROTO_IPV6)
+		binary.NativeEndian.PutUint32(oob[12:], unix.IPV6_RTHDR)
+		copy(oob[unix.CmsgLen(0):], header)
+		return "", unix.Sendmsg(fd, []byte("who am I"), oob, at(unix.AF_INET6, p.Out6, p.OutPort), 0)
+	})
 	p.datagram("cmsg mark udp4", unix.AF_INET, func(fd int) (string, error) {
 		oob := make([]byte, unix.CmsgSpace(4))
 		binary.NativeEndian.PutUint64(oob, uint64(unix.CmsgLen(4)))
