@@ -358,5 +358,5 @@ func known(a netip.Addr) (netip.Prefix, error) {
 			return p, nil
 		}
 	}
-	return netip.Prefix{}, fault.Hint(fmt.Errorf("address %s: this host has it not: %w", a, guest.ErrInvalid), "`ip address show` lists them")
+	return netip.Prefix{}, fault.Hint(fmt.Errorf("address %s: this host has it not: %w", a, guest.ErrInvalid), "`ip address add "+a.String()+" dev DEV` gives it to the host; a guest gets it by `vserver NAME net add` with dev DEV")
 }

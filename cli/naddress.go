@@ -85,7 +85,11 @@ func (t *tool) naddress(f contextFlags, args []string) error {
 	if len(f.masks) > 0 {
 		return coded{fault.Hint(fmt.Errorf("--mask: whole networks cannot be had: %w", guest.ErrUnsupported), "vserver naddress --range FIRST-LAST has all addresses of the host among them"), exitUnsupported}
 	}
-	list, err := hostAddresses(f.ips)
+	addresses := hostAddresses
+	if f.remove {
+		addresses = anyAddresses
+	}
+	list, err := addresses(f.ips)
 	if err != nil {
 		return err
 	}
@@ -110,6 +114,23 @@ func (t *tool) naddress(f contextFlags, args []string) error {
 		return err
 	}
 	return execute(args)
+}
+
+// anyAddresses is hostAddresses for what a context has, whether the host has it yet or not.
+func anyAddresses(words []string) (out []netip.Prefix, err error) {
+	for _, w := range words {
+		text, _, _ := strings.Cut(w, "/")
+		a, err := netip.ParseAddr(text)
+		if err != nil {
+			p, err := linkAddress(text)
+			if err != nil {
+				return nil, err
+			}
+			a = p.Addr()
+		}
+		out = append(out, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return out, nil
 }
 
 // change changes the addresses of a context, and says so.
@@ -242,17 +263,49 @@ func (t *tool) nattribute(f contextFlags, args []string) error {
 }
 
 func (t *tool) guestAttributes(f contextFlags, n guest.Name) error {
-	if f.setOne {
-		return usageHint("vserver set "+string(n)+" network.flags+=FLAG", "%s: is a guest, whose flags its spec says", n)
-	}
 	spec, err := t.host.Load(n)
 	if err != nil {
 		return err
+	}
+	if f.setOne {
+		return t.setAttributes(f, spec.Network, n)
 	}
 	flags, err1 := spec.Network.NetFlags()
 	caps, err2 := spec.Network.NetCaps()
 	t.attributes(flags, caps)
 	return errors.Join(err1, err2)
+}
+
+// setAttributes writes flags and capabilities into a guest's spec.
+func (t *tool) setAttributes(f contextFlags, net guest.Network, n guest.Name) error {
+	if f.secure {
+		f.ncap = append(f.ncap, "raw_icmp")
+	}
+	var changes []string
+	for _, l := range []struct {
+		key        string
+		had, words []string
+	}{{"network.flags", net.Flags, f.flag}, {"network.ncaps", net.NCaps, f.ncap}} {
+		var now []string
+		for _, w := range l.had {
+			now = append(now, strconv.Quote(w))
+		}
+		for _, w := range l.words {
+			now = slices.DeleteFunc(now, func(old string) bool { return guest.BareWord(strings.Trim(old, `"`)) == guest.BareWord(w) })
+			now = append(now, strconv.Quote(strings.Replace(w, "~", "!", 1)))
+		}
+		if len(l.words) > 0 {
+			changes = append(changes, l.key+"=["+strings.Join(now, ", ")+"]")
+		}
+	}
+	if len(changes) == 0 {
+		return usageHint("vserver nattribute --help", "--set: want --flag, --ncap or --secure")
+	}
+	done, err := t.host.Set(n, changes)
+	if err == nil && len(done.Restart) > 0 {
+		fmt.Fprintf(t.err, "%s: %s: %s: from the next start on\n", t.program, n, strings.Join(done.Restart, ", "))
+	}
+	return err
 }
 
 func (t *tool) attributes(flags guest.NetFlags, caps guest.NetCaps) {

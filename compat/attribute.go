@@ -11,6 +11,7 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/kernel/cgroup"
 	"vserver/kernel/cred"
 	"vserver/kernel/proc"
 )
@@ -37,13 +38,16 @@ func newVattribute(c *call) run {
 			return err
 		}
 		defer s.close()
+		paused, err := c.pause(s, &a)
 		switch {
+		case err != nil:
 		case a.get:
 			err = c.attributes(s)
 		case len(a.mask) > 0:
 			err = lacking("--umask: no mask of namespaces", "rights.ccaps: [namespace] of a guest's spec, or its absence")
 		case s.guest != "":
 			err = c.change(s.guest, a)
+		case paused && len(a.bcaps)+len(a.ccaps)+len(a.flag) == 0 && !a.secure:
 		case a.xid != "" && a.xid != "self" || len(words) == 0:
 			err = lacking("the rights of processes that run cannot be taken", "`vattribute --set ... -- COMMAND`, before it runs")
 		default:
@@ -56,6 +60,52 @@ func newVattribute(c *call) run {
 	}
 }
 
+// pause takes the flag sched_pause out of those that are asked for: it is of what runs, not
+// of a spec, and stops or continues all its processes.
+func (c *call) pause(s subject, a *attributes) (done bool, err error) {
+	if a.get || s.self {
+		return false, nil
+	}
+	var rest []string
+	for _, w := range words(a.flag) {
+		if guest.BareWord(w) != "sched_pause" {
+			rest = append(rest, w)
+			continue
+		}
+		done = true
+		g, err := c.open(s)
+		if err != nil {
+			return done, err
+		}
+		err = errors.Join(g.Freeze(strings.TrimLeft(w, "!~") == w), g.Close())
+		if err != nil {
+			return done, err
+		}
+	}
+	a.flag = rest
+	return done, nil
+}
+
+// open opens the subject's control group.
+func (c *call) open(s subject) (*cgroup.Group, error) {
+	cg, path, err := c.group(s)
+	if err != nil {
+		return nil, err
+	}
+	return cg.Open(path)
+}
+
+// pausedFlag is the flag sched_pause of a subject that is stopped.
+func (c *call) pausedFlag(s subject) (names []string) {
+	if g, err := c.open(s); err == nil {
+		if frozen, err := g.Frozen(); err == nil && frozen {
+			names = []string{"sched_pause"}
+		}
+		g.Close()
+	}
+	return names
+}
+
 // attributes shows what a context may do.
 func (c *call) attributes(s subject) error {
 	if s.guest == "" {
@@ -66,7 +116,11 @@ func (c *call) attributes(s subject) error {
 				return err
 			}
 		}
-		c.print(guest.Capset(caps).Names(), nil, nil)
+		var flags []string
+		if s.alone != nil && !s.self {
+			flags = c.pausedFlag(s)
+		}
+		c.print(guest.Capset(caps).Names(), nil, flags)
 		return nil
 	}
 	spec, err := c.host.Load(s.guest)
@@ -78,7 +132,7 @@ func (c *call) attributes(s subject) error {
 	flags, err3 := spec.FlagSet()
 	view, err4 := spec.Views()
 	net, err5 := spec.Network.NetCaps()
-	names := namesOf(guest.Flags(), flags)
+	names := append(namesOf(guest.Flags(), flags), c.pausedFlag(s)...)
 	for word, flag := range map[string]guest.ViewFlags{"virt_mem": guest.VirtMem, "virt_cpu": guest.VirtCPU, "virt_load": guest.VirtLoad, "virt_uptime": guest.VirtUptime} {
 		if view.Has(flag) {
 			names = append(names, word)

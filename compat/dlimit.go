@@ -33,7 +33,7 @@ func newVdlimit(c *call) run {
 		}
 		changes := []string{"limits.disk=", "limits.inodes="}
 		if !*remove {
-			if changes, err = diskChanges(*set); err != nil {
+			if changes, err = c.diskChanges(*set); err != nil {
 				return err
 			}
 		}
@@ -49,7 +49,7 @@ func newVdlimit(c *call) run {
 }
 
 // diskChanges gives what is asked in the words of a spec.
-func diskChanges(set []string) (changes []string, err error) {
+func (c *call) diskChanges(set []string) (changes []string, err error) {
 	values := map[string]int64{}
 	for _, word := range set {
 		key, value, ok := strings.Cut(word, "=")
@@ -76,7 +76,7 @@ func diskChanges(set []string) (changes []string, err error) {
 		case "space_used", "inodes_used": // the file system counts
 		case "reserved":
 			if n != 0 {
-				return nil, lacking("reserved: no part of a guest's disk is kept for its root", "limits.disk alone")
+				fmt.Fprintf(c.err, "%s: reserved: passed over: no part of a guest's disk is kept for its root\n", c.name)
 			}
 		default:
 			return nil, usagef("unknown limit in '%s'", word)

@@ -29,7 +29,7 @@ func Flags() []Right {
 		{Name: "sched_hard", Bit: 8, Honour: Elsewhere, By: "cpu.max and cpu.max.burst", Instead: "limits.cpus"},
 		{Name: "sched_prio", Bit: 9, Honour: Elsewhere, By: "cpu.weight", Instead: "limits.cpu_shares"},
 		{Name: "sched_pause", Bit: 10, Honour: Refused, By: "a pause is no setting of a guest; its control group has cgroup.freeze",
-			Instead: "write 1 to cgroup.freeze in the group that `vserver info` names"},
+			Instead: "`vattribute --set --xid NAME --flag sched_pause` while it runs, and ~sched_pause"},
 		view("virt_mem", 16, "values in place of /proc/meminfo"),
 		view("virt_uptime", 17, "a time namespace"),
 		view("virt_cpu", 18, "values in place of /proc/stat and /proc/cpuinfo"),
