@@ -85,6 +85,9 @@ func (t *tool) make(ctx context.Context, f buildFlags, args []string) (guest.Nam
 	if err != nil {
 		return "", usage{err.Error()}
 	}
+	if err := refuseGone(f.old.asked, word, f.method); err != nil {
+		return n, t.about(n, err)
+	}
 	if err := f.methodOptions(rest); err != nil {
 		return n, t.about(n, err)
 	}

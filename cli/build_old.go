@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/host"
 	"vserver/store/legacy"
@@ -26,11 +27,14 @@ type oldBuild struct {
 	virtCPU, force           bool
 	style                    string // of the init
 	lock                     string // taken: each guest has a lock
+	asked                    *pflag.FlagSet
 }
 
 // flags adds them, and the old names of other flags. None is shown: who knows them knows
 // what they are.
 func (o *oldBuild) flags(fl *pflag.FlagSet) {
+	o.asked = fl
+	goneFlags(fl)
 	fl.Var(fl.Lookup("xid").Value, "context", "")
 	fl.StringVar(&o.style, "initstyle", "", "")
 	fl.StringArrayVar(&o.interfaces, "interface", nil, "")
@@ -223,8 +227,13 @@ func (f *buildFlags) further(words []string) error {
 	var include []string
 	fl.StringVar(&f.variant, "variant", f.variant, "")
 	fl.StringSliceVar(&include, "include", nil, "")
+	arch := fl.String("arch", debianArch(), "")
 	if err := fl.Parse(words); err != nil || fl.NArg() > 0 || len(words) > 0 && f.method != "debootstrap" {
-		return usageHint("vserver build --help", "%s: --variant and --include are what debootstrap is passed on", strings.Join(words, " "))
+		return usageHint("vserver build --help", "%s: --variant, --include and --arch are what debootstrap is passed on", strings.Join(words, " "))
+	}
+	if *arch != debianArch() {
+		return coded{fault.Hint(fmt.Errorf("--arch %s: guests are made for this machine, %s", *arch, debianArch()),
+			"`debootstrap --arch "+*arch+" SUITE DIRECTORY`, then -m rsync -- --source DIRECTORY"), exitUnsupported}
 	}
 	f.packages = append(f.packages, include...)
 	return nil
