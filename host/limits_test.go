@@ -244,6 +244,29 @@ func TestGuestOutOfMemory(t *testing.T) {
 	}
 }
 
+// What the kernel keeps for a guest's sockets is no more than its memory, where one pool is for
+// all (net.ipv4.tcp_mem): cgroup v1 counts it apart.
+func TestSocketMemory(t *testing.T) {
+	w := newWorld(t)
+	w.instances()
+	w.limited("web1", guest.Limits{Memory: 48 << 20})
+	queued := func() (mib int) {
+		t.Helper()
+		out, _ := w.sh("web1", instances+" queue")
+		if n, err := fmt.Sscan(out, &mib); n != 1 || !strings.HasSuffix(out, " <nil>\n") {
+			t.Fatalf("%q %v", out, err)
+		}
+		return mib
+	}
+	if got := queued(); got > 80 {
+		t.Errorf("%d MiB wait in sockets of a guest with 48", got)
+	}
+	w.set("web1", "limits.memory=")
+	if got := queued(); got < 100 {
+		t.Errorf("%d MiB wait in sockets of a guest without a limit", got)
+	}
+}
+
 // Limits are changed while the guest runs, or the change says what has to wait.
 func TestLimitsOfRunningGuest(t *testing.T) {
 	w := newWorld(t)

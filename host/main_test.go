@@ -2,6 +2,7 @@ package host_test
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -43,6 +44,9 @@ func TestMain(m *testing.M) {
 	if os.Args[0] == instances && os.Args[1] == "huge" { // in a guest, see TestHugePagesWork
 		touchHuge(os.Args[2])
 		os.Exit(0)
+	}
+	if os.Args[0] == instances && os.Args[1] == "queue" { // in a guest, see TestSocketMemory
+		queue()
 	}
 	if os.Args[0] == instances && os.Args[1] == "reads" { // in a guest, see TestDiskWeightWorks
 		readsFor(os.Args[2])
@@ -90,4 +94,26 @@ func readsFor(path string) {
 		}()
 	}
 	time.Sleep(time.Hour)
+}
+
+// queue sends to connections of its own on which nobody reads, and prints how much the
+// kernel took of that, in MiB.
+func queue() {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	sum, mebi := 0, make([]byte, 1<<20)
+	for n := 0; err == nil && n < 150; n++ {
+		var c net.Conn
+		if c, err = net.Dial("tcp", l.Addr().String()); err != nil {
+			break
+		}
+		for {
+			c.SetWriteDeadline(time.Now().Add(20 * time.Millisecond))
+			n, err := c.Write(mebi)
+			if sum += n; err != nil {
+				break // full
+			}
+		}
+	}
+	fmt.Println(sum>>20, err)
+	os.Exit(0)
 }

@@ -28,6 +28,9 @@ func (all *lists) memory(l *guest.Limits) {
 	all.add(limit > 0, setting{name: "memory", controller: "memory", optional: true,
 		v2: value{file: "memory.swap.max", text: swap}, v1: value{file: memsw, text: both}})
 
+	// v1 counts what TCP and UDP keep for the guest's sockets apart, and only when bounded.
+	all.add(limit > 0, setting{name: "memory", controller: "memory", optional: true, v1: value{file: "memory.kmem.tcp.limit_in_bytes", text: numberOr(limit, "-1")}})
+
 	soft := int64(l.MemorySoft)
 	all.add(soft > 0, setting{name: "memory_soft", controller: "memory", v2: value{file: "memory.high", text: numberOr(soft, "max")},
 		v1: value{file: "memory.soft_limit_in_bytes", text: numberOr(soft, "-1")}})
@@ -41,11 +44,7 @@ func (all *lists) memory(l *guest.Limits) {
 		held: reclaims, instead: "limits.memory_soft"})
 	all.add(l.Zswap > 0, setting{name: "zswap", controller: "memory", v2: value{file: "memory.zswap.max", text: numberOr(int64(l.Zswap), "max")},
 		optional: l.Zswap == 0, instead: "limits.swap"})
-	group := "0"
-	if l.OOMGroup {
-		group = "1"
-	}
-	all.add(l.OOMGroup, setting{name: "oom_group", controller: "memory", v2: value{file: "memory.oom.group", text: group},
+	all.add(l.OOMGroup, setting{name: "oom_group", controller: "memory", v2: value{file: "memory.oom.group", text: map[bool]string{false: "0", true: "1"}[l.OOMGroup]},
 		instead: "restart: on-failure, with an init that ends when its service does"})
 	all.hugePages(l)
 }

@@ -37,7 +37,7 @@ func TestSettings(t *testing.T) {
 	}{
 		{guest.Limits{}, "", ""},
 		{guest.Limits{Memory: 512 << 20, Swap: 128 << 20, Pids: 100},
-			"memory.max=536870912 memory.swap.max=134217728 pids.max=100", "memory.limit_in_bytes=536870912 " + memsw + "=671088640 pids.max=100"},
+			"memory.max=536870912 memory.swap.max=134217728 pids.max=100", "memory.limit_in_bytes=536870912 " + memsw + "=671088640 memory.kmem.tcp.limit_in_bytes=536870912 pids.max=100"},
 		{guest.Limits{CPUs: 1.5}, "cpu.max=150000 100000", "cpu.cfs_period_us=100000 cpu.cfs_quota_us=150000"},
 		{guest.Limits{CPUs: 0.001}, "cpu.max=1000 100000", "cpu.cfs_period_us=100000 cpu.cfs_quota_us=1000"},
 		{guest.Limits{CPUs: 0.5, CPUBurst: ms(20)}, "cpu.max=50000 100000 cpu.max.burst=20000",
