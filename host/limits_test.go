@@ -252,7 +252,10 @@ func TestSocketMemory(t *testing.T) {
 	w.limited("web1", guest.Limits{Memory: 48 << 20})
 	queued := func() (mib int) {
 		t.Helper()
-		out, _ := w.sh("web1", instances+" queue")
+		out, code := w.sh("web1", instances+" queue")
+		if code == 128+int(syscall.SIGKILL) {
+			return 0 // v2 has it in memory.max
+		}
 		if n, err := fmt.Sscan(out, &mib); n != 1 || !strings.HasSuffix(out, " <nil>\n") {
 			t.Fatalf("%q %v", out, err)
 		}

@@ -52,6 +52,7 @@ func everything() []pool {
 			"", true, false, nil},
 		{"locked memory", 300, locked, byUser, true, false, nil},
 		{"signals that wait", 3000, signals, byUser, true, false, nil},
+		{"timers of processes", 3000, timer, byUser, true, false, nil},
 	}
 	for _, n := range []struct {
 		name, file string
@@ -191,6 +192,12 @@ func signals() error {
 	runtime.KeepAlive(&set)
 	runtime.KeepAlive(&info)
 	return err
+}
+
+// timer makes one that sends a signal, for which there is room from then on.
+func timer() error {
+	var id int32
+	return raw(unix.SYS_TIMER_CREATE, unix.CLOCK_MONOTONIC, 0, uintptr(unsafe.Pointer(&id)))
 }
 
 // anotherNamespace leaves a namespace, and keeps the new one by a file.
