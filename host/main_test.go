@@ -103,7 +103,7 @@ func queue() {
 	sum, mebi := 0, make([]byte, 1<<20)
 	for n := 0; err == nil && n < 150; n++ {
 		var c net.Conn
-		if c, err = net.Dial("tcp", l.Addr().String()); err != nil {
+		if c, err = net.DialTimeout("tcp", l.Addr().String(), time.Second); err != nil {
 			break
 		}
 		for {
