@@ -109,7 +109,7 @@ func (p *Packer) entry(ctx context.Context, d *file.Dir, name, at string, depth 
 		defer sub.Close()
 		return p.dir(ctx, sub, at, depth+1)
 	case file.TypeFile:
-		return p.file(d, name, e, h)
+		return p.file(ctx, d, name, e, h)
 	case file.TypeLink:
 		h.Typeflag = tar.TypeSymlink
 		if h.Linkname, err = d.Readlink(name); err != nil {
@@ -132,7 +132,7 @@ func (p *Packer) entry(ctx context.Context, d *file.Dir, name, at string, depth 
 }
 
 // file writes a regular file of exactly the size that its header says, or fails.
-func (p *Packer) file(d *file.Dir, name string, e *file.Entry, h *tar.Header) error {
+func (p *Packer) file(ctx context.Context, d *file.Dir, name string, e *file.Entry, h *tar.Header) error {
 	f, err := d.Open(name, os.O_RDONLY, 0)
 	if err != nil {
 		return err
@@ -149,12 +149,15 @@ func (p *Packer) file(d *file.Dir, name string, e *file.Entry, h *tar.Header) er
 			return err
 		}
 		h.Size = setParts(h, st.Size, parts)
+		if h.Size > maxHoles && h.Size/16 > st.Disk {
+			return fmt.Errorf("pack %s: in more than %d parts, with %d GiB of holes between: %w", e.Path(), maxParts, h.Size>>30, errors.ErrUnsupported)
+		}
 	}
 	if err := p.head(e, st, h); err != nil {
 		return err
 	}
 	for _, part := range parts {
-		if err := p.content(f, part); err != nil {
+		if err := p.content(ctx, f, part); err != nil {
 			if told := (*fs.PathError)(nil); !errors.As(err, &told) {
 				err = fmt.Errorf("pack %s: %w", e.Path(), err)
 			}
@@ -164,9 +167,9 @@ func (p *Packer) file(d *file.Dir, name string, e *file.Entry, h *tar.Header) er
 	return nil
 }
 
-func (p *Packer) content(f *os.File, part file.Segment) error {
+func (p *Packer) content(ctx context.Context, f *os.File, part file.Segment) error {
 	from := io.NewSectionReader(f, part.At, part.Len)
-	n, err := io.CopyBuffer(struct{ io.Writer }{p.w}, struct{ io.Reader }{from}, p.buf)
+	n, err := io.CopyBuffer(struct{ io.Writer }{p.w}, layer.Until(ctx, from), p.buf)
 	p.bytes += n
 	if err == nil && n < part.Len {
 		err = io.ErrUnexpectedEOF

@@ -23,6 +23,10 @@ const (
 // package tar reads of a header, 1 MiB.
 const maxParts = 20_000
 
+// maxHoles is how many bytes of holes may be taken in with the parts of a file that has
+// more of them and is little else: who made it could keep us writing zeros for days.
+const maxHoles = 1 << 30
+
 // setParts has the header say which parts of a file of size bytes follow, and gives their
 // length in all.
 func setParts(h *tar.Header, size int64, parts []file.Segment) (sum int64) {

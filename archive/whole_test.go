@@ -3,6 +3,7 @@ package archive
 import (
 	"archive/tar"
 	"bytes"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -147,6 +148,55 @@ func TestParts(t *testing.T) {
 }
 
 // TestWholeHostile is TestHostile for the tree of a guest.
+// A guest's file of more parts than are told apart is packed with its smallest holes, and
+// one that would be zeros for days is refused.
+func TestManyParts(t *testing.T) {
+	need.Root(t)
+	dir := t.TempDir()
+	f, err := os.Create(filepath.Join(dir, "f"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	write := func(apart int64) {
+		for i := range int64(maxParts + 100) {
+			if _, err := f.WriteAt([]byte("x"), i*apart); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	root, err := file.OpenDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer root.Close()
+	pack := func() (n int64, err error) {
+		c := &counting{}
+		err = (&Packer{Whole: true}).Run(t.Context(), c, root)
+		return c.n, err
+	}
+	write(8 << 10)
+	const far = 8 << 40 // a hole that takes hours to write
+	if _, err := f.WriteAt([]byte("x"), far); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := pack(); err != nil || n > 1<<30 {
+		t.Errorf("%d bytes, %v", n, err)
+	}
+	write(64 << 20)
+	if _, err := pack(); !errors.Is(err, errors.ErrUnsupported) {
+		t.Error(err)
+	}
+}
+
+// counting counts what is written.
+type counting struct{ n int64 }
+
+func (c *counting) Write(p []byte) (int, error) {
+	c.n += int64(len(p))
+	return len(p), nil
+}
+
 func TestWholeHostile(t *testing.T) {
 	need.Root(t)
 	for name, make := range hostileArchives() {

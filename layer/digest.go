@@ -136,13 +136,15 @@ func (g *digester) content(ctx context.Context, d *file.Dir, name string) error 
 	}
 	defer f.Close()
 	own := sha256.New()
-	n, err := io.CopyBuffer(struct{ io.Writer }{own}, until{ctx, f}, g.buf)
+	n, err := io.CopyBuffer(struct{ io.Writer }{own}, Until(ctx, f), g.buf)
 	g.h.Write(own.Sum(nil))
 	g.sum.Bytes += n
 	return err
 }
 
-// until reads as long as nobody says no: a file can be of any size.
+// Until gives a reader that ends with ctx: a file can be of any size.
+func Until(ctx context.Context, r io.Reader) io.Reader { return until{ctx, r} }
+
 type until struct {
 	ctx context.Context
 	io.Reader
