@@ -1,5 +1,7 @@
 // Package file is the door to the kernel for files: handles on directories and their
 // entries that no hostile tree can lead astray, extended attributes, locks.
+//
+//house:allow handles on files, one way each to look at them, write and share them
 package file
 
 import (
