@@ -219,3 +219,6 @@ func isTerminal(f *os.File) bool {
 	info, err := f.Stat()
 	return err == nil && info.Mode()&os.ModeCharDevice != 0 && isTTY(int(f.Fd()))
 }
+
+// isScreen tells whether a file is a terminal on which a line can be written over.
+func isScreen(f *os.File) bool { return isTerminal(f) && os.Getenv("TERM") != "dumb" }

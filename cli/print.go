@@ -105,7 +105,7 @@ func columns(rows [][]string) string {
 // paint gives the text a colour (a number of ECMA-48, such as "32" for green) when
 // the output is a terminal that takes colours.
 func (t *tool) paint(text, colour string) string {
-	if !isTerminal(t.out.File) || os.Getenv("NO_COLOR") != "" || os.Getenv("TERM") == "dumb" {
+	if !isScreen(t.out.File) || os.Getenv("NO_COLOR") != "" {
 		return text
 	}
 	return "\x1b[" + colour + "m" + text + "\x1b[0m"

@@ -25,7 +25,7 @@ type progress struct {
 
 // newProgress shows the progress of something that is done to guest n.
 func (t *tool) newProgress(n guest.Name) *progress {
-	p := &progress{t: t, name: n, live: isTerminal(t.err)}
+	p := &progress{t: t, name: n, live: isScreen(t.err)}
 	p.clean = logtail.Clean(lines{p})
 	return p
 }

@@ -25,7 +25,7 @@ type waiting struct {
 }
 
 func (t *tool) newWaiting() *waiting {
-	return &waiting{t: t, live: isTerminal(t.err) && !t.json, pending: map[guest.Name]host.Waiting{}}
+	return &waiting{t: t, live: isScreen(t.err) && !t.json, pending: map[guest.Name]host.Waiting{}}
 }
 
 // options makes the stop of a guest tell of its waits.

@@ -88,7 +88,7 @@ type Limits struct {
 	HugePages      map[string]Bytes  `yaml:"hugepages" doc:"memory in huge pages by their size, as 2M: 64M"`
 	OOMGroup       bool              `yaml:"oom_group" doc:"kill all of the guest when it runs out of memory, not one process"`
 	OOMScoreAdj    int               `yaml:"oom_score_adj" doc:"bias when the host runs out of memory, -1000 to 1000"`
-	CPUs           float64           `yaml:"cpus" doc:"processors' worth of time at most, such as 1.5, be there idle ones or not"`
+	CPUs           float64           `yaml:"cpus" doc:"processors' worth of time at most, such as 1.5, be there idle ones or not; 0 for no limit"`
 	CPUBurst       Duration          `yaml:"cpu_burst" doc:"processor time that is saved up while it is not used, beyond limits.cpus in a moment of need; at most what comes in 100 ms"`
 	CPUShares      int               `yaml:"cpu_shares" doc:"weight of the guest where processor time is fought for between guests" default:"100"`
 	CPUReserved    Percent           `yaml:"cpu_reserved" doc:"part of the processor time of all guests that is the guest's whenever it wants it; what it does not want others get"`

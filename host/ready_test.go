@@ -111,7 +111,7 @@ func TestReady(t *testing.T) {
 		t.Fatalf("%v: %s", err, out)
 	}
 	w.stop(n)
-	w.gives(n, "vserver: web1: exec: is not running\n", 3, "echo", "hi")
+	w.gives(n, "vserver: web1: exec: is not running\nhint: vserver start web1\n", 3, "echo", "hi")
 	if _, err := os.Stat(file); err == nil {
 		t.Error("of a stopped guest something is ready")
 	}

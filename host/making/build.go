@@ -110,17 +110,21 @@ func (b *builder) check(context.Context) error {
 		return fault.Hint(fmt.Errorf("root.path and root.idmap are for files that are there already: %w", guest.ErrInvalid),
 			"write "+b.dirs.Spec(b.n)+" by hand; doc/legacy.md tells how")
 	}
+	makesRoom := "vserver " + string(b.n) + " delete"
 	for _, at := range []struct {
 		path string
 		has  func(string) (bool, error)
-	}{{b.dirs.Spec(b.n), store.Exists}, {b.dirs.Guest(b.n), file.Exists}} {
+		hint string
+	}{
+		{b.dirs.Spec(b.n), store.Exists, "vserver " + string(b.n) + " info shows it, " + makesRoom + " makes room"},
+		{b.dirs.Guest(b.n), file.Exists, makesRoom},
+	} {
 		there, err := at.has(at.path)
 		if err != nil {
 			return err
 		}
 		if there {
-			return fault.Hint(fmt.Errorf("%s: %w", at.path, guest.ErrExists),
-				"vserver info "+string(b.n)+" shows it, vserver delete "+string(b.n)+" makes room")
+			return fault.Hint(fmt.Errorf("%s: %w", at.path, guest.ErrExists), at.hint)
 		}
 	}
 	return b.clash()

@@ -19,8 +19,12 @@ import (
 // that deep (the ceiling cgroup_depth).
 const maxDepth = 128
 
-// RemoveWait is how long Remove waits for processes that are about to end.
-const RemoveWait = 200 * time.Millisecond
+// RemoveWait is how long Remove waits for processes that are about to end. One that is ending
+// is listed no more, but leaves the group only when its memory is freed: EndWait is for that.
+const (
+	RemoveWait = 200 * time.Millisecond
+	EndWait    = 10 * time.Second
+)
 
 // Procs gives the processes in the group and below it, as the caller's pid namespace
 // numbers them, sorted, without those in the group ServerLeaf. One that moves
@@ -86,10 +90,11 @@ func (g *Group) Remove() error { return g.tree.Remove(g.rel) }
 // Remove removes the group at path with all groups below it, which a guest may have
 // made. It works from the name alone; a group that is not there is a success. The
 // error is guest.ErrBusy, and names the processes, when some are in it still after
-// RemoveWait.
+// RemoveWait or EndWait.
 func (m Hierarchy) Remove(path string) error {
 	abs := filepath.Join(m.Mount, path)
-	for until := time.Now().Add(RemoveWait); ; {
+	begin := time.Now()
+	for try := 0; ; try++ {
 		err := m.rmdir(path)
 		if err == nil || !errors.Is(err, unix.EBUSY) {
 			return err
@@ -109,10 +114,14 @@ func (m Hierarchy) Remove(path string) error {
 		if err != nil && err != unix.EBUSY {
 			return &fs.PathError{Op: "rmdir", Path: abs, Err: err}
 		}
-		if time.Now().After(until) {
+		patience := EndWait
+		if len(pids) > 0 {
+			patience = RemoveWait
+		}
+		if time.Since(begin) > patience {
 			return fmt.Errorf("rmdir %s: %w: %w", abs, guest.ErrBusy, who(pids))
 		}
-		if len(pids) > 0 {
+		if try > 0 || len(pids) > 0 { // else the groups below were all that was in it
 			time.Sleep(time.Millisecond)
 		}
 	}
@@ -143,6 +152,9 @@ func (m Hierarchy) rmdir(path string) error {
 
 // who says which processes keep a group busy.
 func who(pids []int) error {
+	if len(pids) == 0 {
+		return errors.New("processes whose end takes long")
+	}
 	if len(pids) > 5 {
 		return fmt.Errorf("%d processes, the first %v", len(pids), pids[:5])
 	}

@@ -28,7 +28,7 @@ func rights() []feature {
 			Lost:   "only allowed or refused"},
 			func(*ground) (string, error) { return "", action(unix.SECCOMP_RET_USER_NOTIF) }},
 		{Result{Name: "landlock",
-			Gives:  "guests with the host's network kept from its abstract sockets (ABI 6)",
+			Gives:  "guests with the host's network kept from its abstract sockets",
 			Brings: "CONFIG_SECURITY_LANDLOCK, landlock in boot option lsm=; ABI 6 with Linux 6.12",
 			Lost:   "guests with `network.mode: host` reach those sockets"},
 			landlock},
@@ -56,6 +56,10 @@ func landlock(*ground) (string, error) {
 	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, version)
 	switch errno {
 	case 0:
+		const scoped = 6
+		if abi < scoped {
+			return "", fmt.Errorf("ABI %d", abi)
+		}
 		return fmt.Sprintf("ABI %d", abi), nil
 	case unix.EOPNOTSUPP:
 		return "", errors.New("not in boot option lsm=")
