@@ -16,25 +16,34 @@ import (
 // first, below the directories upper and work. Directories are given by descriptor,
 // so that no path needs quoting and none can be swapped meanwhile.
 func Overlay(lower []int, upper, work *os.File) (fd int, err error) {
-	fd, err = overlay(procFDs(lower), upper, work)
-	if errors.Is(err, unix.EINVAL) {
-		return attached(lower, upper, work)
+	if takesDetached() {
+		if fd, err = overlay(procFDs(lower), upper, work); !errors.Is(err, unix.EINVAL) {
+			return fd, err
+		}
 	}
-	return fd, err
+	return attached(lower, upper, work)
+}
+
+// takesDetached tells whether this kernel may take detached mounts as layers, as those from
+// 6.15 on do. The others refuse them as well, but with a complaint in their log each time.
+func takesDetached() bool {
+	var u unix.Utsname
+	var major, minor int
+	if err := unix.Uname(&u); err == nil {
+		_, err = fmt.Sscanf(unix.ByteSliceToString(u.Release[:]), "%d.%d", &major, &minor)
+		return err != nil || major > 6 || major == 6 && minor >= 15
+	}
+	return true
 }
 
 // OverlayIn is Overlay with upper and work below the root of the detached mount own, which
 // it may use up. Without work nobody writes: upper is the topmost of the lower layers.
 func OverlayIn(lower []int, own int, upper, work string) (fd int, err error) {
-	fd, err = overlayAt(procFDs(lower), procFD(own), upper, work)
-	if !errors.Is(err, unix.EINVAL) {
-		return fd, err
+	if takesDetached() {
+		if fd, err = overlayAt(procFDs(lower), procFD(own), upper, work); !errors.Is(err, unix.EINVAL) {
+			return fd, err
+		}
 	}
-	return attachedIn(lower, own, upper, work)
-}
-
-// attachedIn is OverlayIn for the kernels of attached.
-func attachedIn(lower []int, own int, upper, work string) (fd int, err error) {
 	err = ns.Apart(unix.CLONE_NEWNS, func() error {
 		layers, err := attachHere(append(slices.Clone(lower), own))
 		if err == nil {

@@ -1,6 +1,7 @@
 package mount
 
 import (
+	"bytes"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -20,6 +21,24 @@ func TestOverlay(t *testing.T) {
 	need.Overlay(t)
 	for name, make := range map[string]func([]int, *os.File, *os.File) (int, error){"Overlay": Overlay, "attached": attached} {
 		t.Run(name, func(t *testing.T) { testOverlay(t, make) })
+	}
+}
+
+// A kernel that takes no detached layers is not asked each time: it would say so in its log.
+func TestOverlayQuiet(t *testing.T) {
+	need.VM(t)
+	log := func() int {
+		b := make([]byte, 1<<20)
+		n, err := unix.Klogctl(unix.SYSLOG_ACTION_READ_ALL, b)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes.Count(b[:n], []byte("overlayfs: "))
+	}
+	before := log()
+	testOverlay(t, Overlay)
+	if after := log(); after != before {
+		t.Errorf("the kernel complained %d times", after-before)
 	}
 }
 
