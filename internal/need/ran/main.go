@@ -4,7 +4,7 @@
 //	ran failed root.json
 //	ran sum pure.json root.json root.again.json vm.json
 //
-// tier copies its input to the file, shows each package as it ends behind the tier's name, and the output
+// tier copies its input to the file, shows each package as it ends and the output
 // of what failed, and ends with 1 if anything did. failed prints what a second try of a
 // tier has to run, a line a package: its path, then a pattern for -run; it ends with 1
 // when so much failed that no accident explains it. sum puts the files of all tiers
@@ -59,7 +59,7 @@ func tier(name, file string, in io.Reader, out io.Writer) (bool, error) {
 	r := newResults()
 	err = r.read(io.TeeReader(in, keep), func(p string) {
 		if r.count(p) != (count{}) {
-			fmt.Fprintf(out, "%-7s%s\n", name, r.packageLine(p))
+			fmt.Fprintln(out, r.packageLine(p))
 		}
 		for _, text := range r.failures(p) {
 			fmt.Fprintln(out, text)

@@ -167,7 +167,7 @@ func (r *results) packageLine(pkg string) string {
 	if c.failed > 0 {
 		word = "FAIL"
 	}
-	return fmt.Sprintf("%s %-32s %v, %.1f s", word, pkg, c, r.took[pkg])
+	return fmt.Sprintf("  %s %-32s %v, %.1f s", word, pkg, c, r.took[pkg])
 }
 
 // failures gives what the failed tests of a package said. When only the package as
