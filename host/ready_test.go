@@ -93,6 +93,13 @@ func TestReady(t *testing.T) {
 	w.gives(n, "0::/\n", 0, "sh", "-c", "grep ^0 /proc/self/cgroup")
 	w.gives(n, "0000000000000000\n", 0, "sh", "-c", "grep SigIgn /proc/self/status | cut -f2")
 
+	// How it ended is told to who was begun without an ear for ends of children.
+	deaf := exec.Command("sh", "-c", `trap "" CHLD; exec "$0" web1 exec sh -c "exit 7"`, need.Binary(t))
+	deaf.Env = append(os.Environ(), "VSERVER_ROOT="+w.root)
+	if out, _ := deaf.CombinedOutput(); deaf.ProcessState.ExitCode() != 7 {
+		t.Errorf("with ends of children ignored: exit code %d, %s", deaf.ProcessState.ExitCode(), out)
+	}
+
 	// What it is made from.
 	home := func(want string) {
 		t.Helper()

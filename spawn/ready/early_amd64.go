@@ -19,6 +19,7 @@ type room struct {
 	termios [64]byte
 	how     unix.OpenHow
 	were    [8]relay.Action
+	child   relay.Action // at SIGCHLD
 	mask    uint64
 	report  [8]byte
 	pipe    [2]int32

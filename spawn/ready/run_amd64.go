@@ -42,6 +42,9 @@ func (r *room) run(h *header, i *spawn.Image, words unsafe.Pointer) {
 		return
 	}
 	r.keep(uintptr(r.pipe[0]))
+	// How a child ended is not told to who ignores that it did, as our caller may have us do.
+	var usual relay.Action
+	call(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(unsafe.Pointer(&usual)), uintptr(unsafe.Pointer(&r.child)), wordSize, 0, 0)
 	passed := Passed()
 	if relay.Hold(passed[:], r.were[:]) == 0 {
 		all := ^uint64(0)
@@ -53,9 +56,10 @@ func (r *room) run(h *header, i *spawn.Image, words unsafe.Pointer) {
 			r.attend(uintptr(first), passed[:])
 		}
 		r.again(relay.Let(passed[:], r.were[:]))
-		return
+	} else {
+		call(unix.SYS_CLOSE, uintptr(r.pipe[1]), 0, 0, 0, 0, 0)
 	}
-	call(unix.SYS_CLOSE, uintptr(r.pipe[1]), 0, 0, 0, 0, 0)
+	call(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(unsafe.Pointer(&r.child)), 0, wordSize, 0, 0)
 }
 
 // connect connects to the server of the command's filter, if that has one.
@@ -102,6 +106,7 @@ func (r *room) attend(first uintptr, passed []syscall.Signal) {
 	if fd, e := call(unix.SYS_PIDFD_OPEN, second, 0, 0, 0, 0, 0); e == 0 {
 		relay.Pass(passed, int(fd))
 	}
+	r.status = 1 << 8 // should nobody say how it ended
 	r.wait(second)
 	code := uintptr(r.status>>8) & 0xff
 	if signal := uintptr(r.status) & 0x7f; signal != 0 {

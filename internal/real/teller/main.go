@@ -24,6 +24,10 @@ func main() {
 }
 
 func tell(kind guest.ConsoleType) error {
+	dirs := guest.DefaultDirs("")
+	if err := os.MkdirAll(dirs.State(guest.Name(kind)), 0o700); err != nil { // as a start does
+		return err
+	}
 	pidfd := -1
 	c := exec.Command("sh", "-c", "i=0; while :; do i=$((i+1)); echo $i; sleep 0.001; done")
 	c.SysProcAttr = &syscall.SysProcAttr{PidFD: &pidfd, Setsid: true}
@@ -44,7 +48,7 @@ func tell(kind guest.ConsoleType) error {
 	if err := c.Start(); err != nil {
 		return err
 	}
-	told, err := proto.Tell(guest.DefaultDirs(""), proto.Start{
+	told, err := proto.Tell(dirs, proto.Start{
 		Name: guest.Name(kind), InitPID: c.Process.Pid, Console: kind, LogSize: 1 << 20, Restart: guest.RestartNever,
 	}, pidfd, int(console.Fd()))
 	if err != nil {
