@@ -1,6 +1,7 @@
 package ready
 
 import (
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -18,9 +19,12 @@ type room struct {
 	stat    unix.Statx_t
 	termios [64]byte
 	how     unix.OpenHow
-	were    [8]relay.Action
-	child   relay.Action // at SIGCHLD
+	passed  [8]syscall.Signal
+	were    [8]relay.Action // what was done at those
+	usual   relay.Action
+	child   relay.Action // what was done at SIGCHLD
 	mask    uint64
+	all     uint64 // signals
 	report  [8]byte
 	pipe    [2]int32
 	status  int32

@@ -43,19 +43,18 @@ func (r *room) run(h *header, i *spawn.Image, words unsafe.Pointer) {
 	}
 	r.keep(uintptr(r.pipe[0]))
 	// How a child ended is not told to who ignores that it did, as our caller may have us do.
-	var usual relay.Action
-	call(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(unsafe.Pointer(&usual)), uintptr(unsafe.Pointer(&r.child)), wordSize, 0, 0)
-	passed := Passed()
-	if relay.Hold(passed[:], r.were[:]) == 0 {
-		all := ^uint64(0)
-		call(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&all)), uintptr(unsafe.Pointer(&r.mask)), wordSize, 0, 0)
+	call(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(unsafe.Pointer(&r.usual)), uintptr(unsafe.Pointer(&r.child)), wordSize, 0, 0)
+	r.passed = Passed()
+	if relay.Hold(r.passed[:], r.were[:]) == 0 {
+		r.all = ^uint64(0)
+		call(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&r.all)), uintptr(unsafe.Pointer(&r.mask)), wordSize, 0, 0)
 		first, e := i.Launch(int(group), int(r.pipe[1]))
 		call(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&r.mask)), 0, wordSize, 0, 0)
 		call(unix.SYS_CLOSE, uintptr(r.pipe[1]), 0, 0, 0, 0, 0)
 		if e == 0 {
-			r.attend(uintptr(first), passed[:])
+			r.attend(uintptr(first))
 		}
-		r.again(relay.Let(passed[:], r.were[:]))
+		r.again(relay.Let(r.passed[:], r.were[:]))
 	} else {
 		call(unix.SYS_CLOSE, uintptr(r.pipe[1]), 0, 0, 0, 0, 0)
 	}
@@ -89,7 +88,7 @@ func (r *room) connect(h *header, i *spawn.Image) bool {
 //go:nosplit
 //go:norace
 //go:nocheckptr
-func (r *room) attend(first uintptr, passed []syscall.Signal) {
+func (r *room) attend(first uintptr) {
 	n, e := uintptr(0), syscall.EINTR
 	for e == syscall.EINTR {
 		n, e = call(unix.SYS_READ, uintptr(r.pipe[0]), uintptr(unsafe.Pointer(&r.report)), unsafe.Sizeof(r.report), 0, 0, 0)
@@ -104,7 +103,7 @@ func (r *room) attend(first uintptr, passed []syscall.Signal) {
 		return
 	}
 	if fd, e := call(unix.SYS_PIDFD_OPEN, second, 0, 0, 0, 0, 0); e == 0 {
-		relay.Pass(passed, int(fd))
+		relay.Pass(r.passed[:], int(fd))
 	}
 	r.status = 1 << 8 // should nobody say how it ended
 	r.wait(second)
