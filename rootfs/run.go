@@ -23,7 +23,7 @@ const BootID = "/run/.vserver-boot-id"
 // guest has no limit below that: who fills it is told so, and not killed for want of memory.
 func part(memory guest.Bytes, percent int) string {
 	var host syscall.Sysinfo_t
-	if err := syscall.Sysinfo(&host); err != nil || memory == 0 || uint64(memory) >= host.Totalram*uint64(host.Unit) {
+	if err := syscall.Sysinfo(&host); err != nil || memory == 0 || uint64(memory) >= uint64(host.Totalram)*uint64(host.Unit) {
 		return "size=" + strconv.Itoa(percent) + "%"
 	}
 	return "size=" + strconv.FormatInt(int64(memory)/100*int64(percent), 10)
