@@ -100,6 +100,20 @@ func TestReady(t *testing.T) {
 		t.Errorf("with ends of children ignored: exit code %d, %s", deaf.ProcessState.ExitCode(), out)
 	}
 
+	// One that is not early for another reason leaves what is ready.
+	before, err := os.Stat(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := exec.Command("sh", "-c", `exec "$0" web1 exec true >&-`, need.Binary(t))
+	closed.Env = deaf.Env
+	if out, err := closed.CombinedOutput(); err != nil {
+		t.Errorf("without a standard output: %v, %s", err, out)
+	}
+	if after, err := os.Stat(file); err != nil || !os.SameFile(before, after) {
+		t.Error("what is ready was made anew:", err)
+	}
+
 	// What it is made from.
 	home := func(want string) {
 		t.Helper()

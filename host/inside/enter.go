@@ -25,6 +25,7 @@ type Guest struct {
 	name  guest.Name
 	cg    cgroup.Host
 	pidfd int
+	leaf  string // the group that a command was born in
 }
 
 // Enter finds the init of a running guest. The error is guest.ErrStopped when there is

@@ -180,6 +180,7 @@ func (in *Guest) spawn(plan *vcontext.Enter) (*spawn.Child, error) {
 		return nil, err
 	}
 	defer leaf.Close()
+	in.leaf = leaf.Path()
 	if !in.Note.Userns {
 		if plan.Sealed, err = reaper.Open(); err != nil {
 			return nil, err

@@ -7,7 +7,6 @@ import (
 	"vserver/guest"
 	"vserver/host/account"
 	"vserver/host/state"
-	"vserver/kernel/cgroup"
 	"vserver/limit"
 	"vserver/spawn"
 	"vserver/spawn/ready"
@@ -21,16 +20,11 @@ func (in *Guest) usual(c Command) bool {
 		c.Signals && in.Note.Userns && !in.Note.Hidden
 }
 
-// keep has such a command ready for the next time, while this one runs.
+// keep has such a command ready for the next time, while this one runs, which has been born.
 func (in *Guest) keep() error {
-	leaf, err := cgroup.OpenExec(in.Group)
-	if err != nil {
-		return err
-	}
-	defer leaf.Close()
 	return ready.Keep(ready.Source{
 		State: in.dirs.State(in.name), Note: state.NotePath(in.dirs, in.name),
-		Init: in.Note.PID, Pidfd: in.pidfd, Group: leaf.Path(), Server: in.dirs.Socket(), Patience: proto.Patience,
+		Init: in.Note.PID, Pidfd: in.pidfd, Group: in.leaf, Server: in.dirs.Socket(), Patience: proto.Patience,
 		Table: func(t *spawn.Table) error {
 			plan, err := in.later()
 			if err == nil {

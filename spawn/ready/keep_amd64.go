@@ -2,6 +2,7 @@ package ready
 
 import (
 	"fmt"
+	"io"
 	"math"
 	"os"
 	"syscall"
@@ -64,7 +65,7 @@ func databases() [2]string { return [2]string{"etc/passwd\x00", "etc/group\x00"}
 func keep(s Source) error {
 	h := header{format: format, init: s.Init}
 	ok, err := h.look(s)
-	if !ok || err != nil {
+	if !ok || err != nil || h.kept(s) {
 		return err
 	}
 	mem, err := mapped()
@@ -89,6 +90,26 @@ func keep(s Source) error {
 	return file.Replace(Path(s.State), mem[:h.size], 0o600)
 }
 
+// kept tells whether what h stands on is what the file there stands on: a command may be a
+// first one for other reasons, as a terminal.
+func (h *header) kept(s Source) bool {
+	f, err := os.Open(Path(s.State))
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	var was header
+	if _, err := io.ReadFull(f, unsafe.Slice((*byte)(unsafe.Pointer(&was)), unsafe.Sizeof(was))); err != nil {
+		return false
+	}
+	info, err := f.Stat()
+	if err != nil || info.Mode() != 0o600 || uint64(info.Size()) != was.size || info.Sys().(*syscall.Stat_t).Uid != 0 {
+		return false // early refuses it
+	}
+	was.size, was.server, was.length, was.patience = h.size, h.server, h.length, h.patience // come later
+	return was == *h
+}
+
 // connects fills in where the server is; false when its path is too long for that.
 func (h *header) connects(s Source) bool {
 	h.server.Family = unix.AF_UNIX
@@ -109,7 +130,8 @@ func (h *header) look(s Source) (ok bool, err error) {
 	if err := unix.Fstatfs(s.Pidfd, &fs); err != nil || fs.Type != unix.PID_FS_MAGIC {
 		return false, err
 	}
-	for i, p := range [paths]string{s.Note, fmt.Sprintf("/proc/%d/root", s.Init), s.Group} {
+	rootPath := fmt.Sprintf("/proc/%d/root", s.Init)
+	for i, p := range [paths]string{s.Note, rootPath, s.Group} {
 		if len(p) >= pathSize {
 			return false, nil
 		}
@@ -126,7 +148,7 @@ func (h *header) look(s Source) (ok bool, err error) {
 	if err != nil {
 		return false, err
 	}
-	root, err := unix.Open(string(h.paths[pathRoot][:len(fmt.Sprintf("/proc/%d/root", s.Init))]), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := unix.Open(rootPath, unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return false, os.NewSyscallError("open", err)
 	}
