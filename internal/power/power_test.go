@@ -258,7 +258,7 @@ func (w world) prepare() {
 // end leaves nothing running, in the boot whose power is not cut.
 func (w world) end() {
 	dirs := guest.DefaultDirs(home + "/host")
-	if err := errors.Join(proto.Quit(dirs), shared.Detach(dirs), unix.Unmount(home+"/host/run", 0)); err != nil {
+	if err := errors.Join(proto.Quit(dirs), shared.Detach(dirs), unmounted(home+"/host/run")); err != nil {
 		w.Error(err)
 	}
 	cg, err := cgroup.Find()
@@ -267,6 +267,16 @@ func (w world) end() {
 	}
 	if err != nil && !errors.Is(err, os.ErrNotExist) {
 		w.Error(err)
+	}
+}
+
+// unmounted unmounts what a process that ends holds for a moment longer: vserverd's connection
+// is not the last of its files.
+func unmounted(path string) error {
+	for deadline := time.Now().Add(10 * time.Second); ; time.Sleep(10 * time.Millisecond) {
+		if err := unix.Unmount(path, 0); err != unix.EBUSY || time.Now().After(deadline) {
+			return os.NewSyscallError("umount "+path, err)
+		}
 	}
 }
 

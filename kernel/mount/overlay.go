@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -57,14 +58,14 @@ func OverlayIn(lower []int, own int, upper, work string) (fd int, err error) {
 // overlayAt makes an overlay of layers and what is in the directory own.
 func overlayAt(layers []string, own, upper, work string) (int, error) {
 	if work == "" {
-		return New("overlay", 0, below(append([]string{own + "/" + upper}, layers...))...)
+		return New("overlay", 0, below(append([]string{filepath.Join(own, upper)}, layers...))...)
 	}
-	up, err := os.Open(own + "/" + upper)
+	up, err := os.Open(filepath.Join(own, upper))
 	if err != nil {
 		return -1, err
 	}
 	defer up.Close()
-	down, err := os.Open(own + "/" + work)
+	down, err := os.Open(filepath.Join(own, work))
 	if err != nil {
 		return -1, err
 	}
