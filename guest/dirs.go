@@ -76,6 +76,10 @@ func (d Dirs) Lock(n Name) string { return filepath.Join(d.Run, "locks", string(
 // Socket is where vserverd listens.
 func (d Dirs) Socket() string { return filepath.Join(d.Run, "vserverd.sock") }
 
+// Cgroup1 is where the v1 hierarchy that guests with rights.cgroup1 live in is mounted on
+// a host that has none.
+func (d Dirs) Cgroup1() string { return filepath.Join(d.Run, "cgroup1") }
+
 func shortHash(s string) string {
 	h := uint32(2166136261) // FNV-1a
 	for i := range len(s) {

@@ -116,6 +116,7 @@ type Rights struct {
 	Seccomp         Seccomp           `yaml:"seccomp" doc:"default: an allow-list of system calls. none: no filter" default:"default"`
 	Syscalls        []string          `yaml:"syscalls" doc:"system calls allowed beyond the default filter"`
 	Nesting         bool              `yaml:"nesting" doc:"let the guest make user namespaces, and leave /proc unmasked, as container runtimes inside need it"`
+	Cgroup1         bool              `yaml:"cgroup1" doc:"give the guest a control group of its own in the v1 hierarchy that is called systemd, which a systemd before 231 needs; nothing bounds how many groups it makes in that"`
 	Personality     []string          `yaml:"personality" doc:"what its programs take the kernel for, as setarch(8): linux32, uname26, ..."`
 	NoNewPrivileges bool              `yaml:"no_new_privileges" doc:"set-user-ID programs gain nothing (breaks sudo)"`
 }

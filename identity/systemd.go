@@ -24,7 +24,7 @@ func pointless() []string {
 func machines() []string {
 	return []string{
 		"kmod-static-nodes.service", "modprobe@.service", "systemd-modules-load.service",
-		"sys-kernel-config.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount",
+		"sys-kernel-config.mount", "sys-kernel-debug.mount", "sys-kernel-tracing.mount", "dev-hugepages.mount", "sys-fs-fuse-connections.mount",
 		"systemd-tmpfiles-setup-dev-early.service", "systemd-tmpfiles-setup-dev.service",
 		"systemd-remount-fs.service", "systemd-fsck-root.service", "systemd-fsckd.service", "systemd-fsckd.socket",
 		"systemd-repart.service", "systemd-volatile-root.service",

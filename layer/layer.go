@@ -263,6 +263,18 @@ func (r *Root) Read(p string, max int64) ([]byte, error) {
 	return last.in.Read(last.name, max)
 }
 
+// Readlink gives where a symbolic link leads.
+func (r *Root) Readlink(p string) (string, error) {
+	last, err := r.walk(p)
+	if err != nil {
+		return "", err
+	}
+	if last.isDir() {
+		return "", &fs.PathError{Op: "read link", Path: p, Err: errDir}
+	}
+	return last.in.Readlink(last.name)
+}
+
 // Names lists a directory, sorted; a directory that is not there has no entries.
 func (r *Root) Names(p string) ([]string, error) {
 	out, err := r.Listed(p)

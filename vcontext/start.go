@@ -11,6 +11,7 @@ import (
 	"vserver/kernel/seccomp"
 	"vserver/rootfs"
 	"vserver/spawn"
+	"vserver/vcontext/elder"
 )
 
 // Start is a process context about to be made: all that the first process needs to
@@ -33,6 +34,7 @@ type Start struct {
 	Reaper   bool           // Send brings the reaper's program after the mounts and the console
 	Sealed   bool           // that program only executes the init: see reaper.Exec
 	Joins    []int          // descriptors of files that take the guest into its cgroup v1 limits
+	Elder    int            // the one that takes it into the v1 group of package elder; 0: none
 	Init     Program
 	UID, GID uint32   // that the init runs as, as the guest counts
 	Groups   []uint32 // supplementary ones
@@ -147,6 +149,9 @@ func (s *Start) namespaces(t *spawn.Table) {
 	}
 	if !s.leads() {
 		t.Session()
+	}
+	if s.Elder > 0 { // before the cgroup namespace, whose root is where its maker is
+		t.WriteFd("tasks of the v1 group", s.Elder, "0")
 	}
 	t.Fork("make namespaces", flags, func(pid spawn.Reg) {
 		if s.Userns {
@@ -268,7 +273,7 @@ func Raise(userns, proc int, spec *guest.Spec, names []string) *spawn.Table {
 
 // own are the mounts that the first process makes itself, since they belong to its
 // namespaces.
-type own struct{ proc, sys, cgroup, mqueue spawn.Reg }
+type own struct{ proc, sys, cgroup, elder, mqueue spawn.Reg }
 
 const quiet = mount.NoSuid | mount.NoDev | mount.NoExec
 
@@ -282,7 +287,12 @@ func (s *Start) ownMounts(t *spawn.Table) (o own) {
 	if s.OwnNet { // else the host's comes with the mounts
 		o.sys = t.NewFS("sysfs", quiet|mount.ReadOnly)
 	}
-	o.cgroup = t.NewFS("cgroup2", quiet)
+	if s.Elder > 0 {
+		o.cgroup = t.NewFS("tmpfs", quiet, "mode=755")
+		o.elder = t.NewFS("cgroup", quiet, elder.Options()...)
+	} else {
+		o.cgroup = t.NewFS("cgroup2", quiet)
+	}
 	o.mqueue = t.NewFS("mqueue", quiet)
 	return o
 }
@@ -297,6 +307,9 @@ func (s *Start) attach(t *spawn.Table, made []spawn.Reg, o own) {
 		t.AttachAt(o.sys, "/sys", 0o555)
 	}
 	t.Attach(o.cgroup, "/sys/fs/cgroup")
+	if s.Elder > 0 {
+		t.AttachAt(o.elder, "/sys/fs/cgroup/systemd", 0o755)
+	}
 	t.Attach(o.mqueue, "/dev/mqueue")
 	s.showViews(t)
 	if !s.Nesting {

@@ -16,7 +16,6 @@ import (
 	"vserver/kernel/cgroup"
 	"vserver/kernel/pidfd"
 	"vserver/kernel/proc"
-	"vserver/limit"
 	"vserver/reaper"
 	"vserver/spawn"
 	"vserver/vcontext"
@@ -188,7 +187,7 @@ func (in *Guest) spawn(plan *vcontext.Enter) (*spawn.Child, error) {
 		defer syscall.Close(plan.Sealed)
 		plan.Argv = reaper.Exec(plan.Paths, plan.Argv)
 	}
-	if plan.Joins, err = limit.Joins(in.cg, in.dirs.Group(in.name)); err != nil {
+	if plan.Joins, err = in.joins(); err != nil {
 		return nil, err
 	}
 	o := spawn.Options{Cgroup: leaf.FD()}

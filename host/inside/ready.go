@@ -11,6 +11,7 @@ import (
 	"vserver/spawn"
 	"vserver/spawn/ready"
 	"vserver/vcontext"
+	"vserver/vcontext/elder"
 )
 
 // usual tells whether a command runs as `vserver NAME exec COMMAND` has it run: package ready
@@ -60,6 +61,15 @@ func (in *Guest) later() (*vcontext.Enter, error) {
 	if plan.Listened {
 		plan.Served = proto.CallsOf(in.name)
 	}
-	plan.Joins, err = limit.Joins(in.cg, in.dirs.Group(in.name))
+	plan.Joins, err = in.joins()
 	return plan, err
+}
+
+// joins are the files that take a process into the guest's v1 groups.
+func (in *Guest) joins() ([]string, error) {
+	list, err := limit.Joins(in.cg, in.dirs.Group(in.name))
+	if in.Note.Rights.Cgroup1 {
+		list = append(list, elder.Tasks(in.dirs, in.name)...)
+	}
+	return list, err
 }

@@ -17,6 +17,7 @@ import (
 	"vserver/kernel/cgroup"
 	"vserver/limit"
 	"vserver/step"
+	"vserver/vcontext/elder"
 )
 
 // killWait bounds how long killed processes are waited for. They go at once, unless
@@ -201,7 +202,7 @@ func remains(d guest.Dirs, n guest.Name) (*Run, error) {
 func removeGroup(d guest.Dirs, cg cgroup.Host, n guest.Name) error {
 	g, err := cg.Open(d.Group(n))
 	if errors.Is(err, os.ErrNotExist) {
-		return limit.Remove(cg, d.Group(n))
+		return errors.Join(limit.Remove(cg, d.Group(n)), elder.Remove(d, n))
 	}
 	if err != nil {
 		return err
@@ -216,7 +217,7 @@ func removeGroup(d guest.Dirs, cg cgroup.Host, n guest.Name) error {
 			return err
 		}
 	}
-	if err := limit.Remove(cg, d.Group(n)); err != nil {
+	if err := errors.Join(limit.Remove(cg, d.Group(n)), elder.Remove(d, n)); err != nil {
 		return err
 	}
 	return g.Remove()

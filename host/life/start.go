@@ -49,7 +49,10 @@ func Start(ctx context.Context, d guest.Dirs, n guest.Name, o StartOptions) (*Ru
 	if err != nil {
 		return nil, err
 	}
-	if err := vacate(d, n, &r.spec); err != nil {
+	if err = vacate(d, n, &r.spec); err == nil {
+		err = r.elderInit()
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := step.Run(ctx, "start", r.steps()); err != nil {

@@ -42,6 +42,7 @@ func Asks(s *guest.Spec) string {
 	add(r.Seccomp == guest.SeccompNone, "rights.seccomp")
 	add(len(r.Syscalls) > 0, "rights.syscalls")
 	add(r.Nesting, "rights.nesting")
+	add(r.Cgroup1, "rights.cgroup1")
 	add(s.Limits.Nice < 0, "limits.nice")
 	add(s.Limits.OOMScoreAdj < 0, "limits.oom_score_adj")
 	add(len(s.Limits.Ceilings) > 0, "limits.ceilings")

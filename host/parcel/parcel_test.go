@@ -90,6 +90,7 @@ func TestAsks(t *testing.T) {
 		"network.link":         func(s *guest.Spec) { s.Network.Link = guest.LinkBridge },
 		"rights.bcaps":         func(s *guest.Spec) { s.Rights.Bcaps = []string{"SYS_ADMIN"} },
 		"rights.nesting":       func(s *guest.Spec) { s.Rights.Nesting = true },
+		"rights.cgroup1":       func(s *guest.Spec) { s.Rights.Cgroup1 = true },
 		"limits.oom_score_adj": func(s *guest.Spec) { s.Limits.OOMScoreAdj = -1000 },
 		"hooks":                func(s *guest.Spec) { s.Hooks.PostStop = []string{"/tmp/x"} },
 	} {

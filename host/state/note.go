@@ -145,7 +145,7 @@ type flag struct {
 
 func (n *Note) flags() []flag {
 	return []flag{{"stopping", &n.Stopping}, {"userns", &n.Userns}, {"own_net", &n.OwnNet}, {"hidden", &n.Hidden}, {"own_time", &n.OwnTime}, {"rescue", &n.Rescue}, {"visit", &n.Visit},
-		{"nesting", &n.Rights.Nesting}, {"no_new_privileges", &n.Rights.NoNewPrivileges}}
+		{"nesting", &n.Rights.Nesting}, {"cgroup1", &n.Rights.Cgroup1}, {"no_new_privileges", &n.Rights.NoNewPrivileges}}
 }
 
 // parseNote reads what text wrote. Keys it does not know are another version's, and

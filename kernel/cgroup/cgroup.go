@@ -176,6 +176,9 @@ func (r Root) Open(path string) (*Group, error) {
 	return r.of.openAt(r.fd, path)
 }
 
+// Mounted tells whether it is where it says.
+func (m Hierarchy) Mounted() bool { return magic(m.Mount) == m.magic() }
+
 // root opens the mount point, when it is what it should be and path stays below it.
 func (m Hierarchy) root(path string) (int, error) {
 	if !filepath.IsLocal(path) {

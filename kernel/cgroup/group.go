@@ -85,9 +85,13 @@ func (g *Group) Has(file string) (bool, error) {
 // Delegate gives the group to a user of the host: the right to make groups below it,
 // to move processes about in it and to enable controllers below it, and no right to
 // change the group's own limits. These are the files that cgroups(7) names under
-// "Cgroup delegation".
+// "Cgroup delegation"; those of a v1 hierarchy without controllers are fewer.
 func (g *Group) Delegate(uid, gid uint32) error {
-	for _, file := range []string{".", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"} {
+	files := []string{".", "cgroup.procs", "cgroup.threads", "cgroup.subtree_control"}
+	if !g.tree.V2 {
+		files = []string{".", "cgroup.procs", "tasks"}
+	}
+	for _, file := range files {
 		err := retry(func() error {
 			return unix.Fchownat(g.fd, file, int(uid), int(gid), unix.AT_SYMLINK_NOFOLLOW)
 		})

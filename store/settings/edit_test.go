@@ -54,7 +54,7 @@ func samples() map[string][]string {
 		"view.flags":     {"virt_mem,virt_cpu", "[virt_mem, '!virt_load']"},
 		"rights.devices": {"/dev/fuse rw", "/dev/fuse r, c 10:200 rwm", "[/dev/loop0]"},
 		"rights.sysctls": {"{kernel.shmmax: 1073741824}"}, "rights.sysctls.kernel.sem": {"250 32000 32 128", "250"},
-		"rights.syscalls": {"bpf", "bpf,keyctl"}, "rights.nesting": {"true", "false"}, "rights.personality": {"linux32", "uname26,linux32"}, "rights.no_new_privileges": {"true"},
+		"rights.syscalls": {"bpf", "bpf,keyctl"}, "rights.nesting": {"true", "false"}, "rights.cgroup1": {"true"}, "rights.personality": {"linux32", "uname26,linux32"}, "rights.no_new_privileges": {"true"},
 		"console.type": {"log"}, "console.log_size": {"64K"},
 		"boot.marks": {"default", "a,b"}, "boot.depends": {"db1", "db1, db2, 10"}, "restart": {"always", "on-failure"},
 		"hooks.initialize": paths, "hooks.prepre-start": paths, "hooks.postpost-stop": paths,
