@@ -72,7 +72,7 @@ func (h hostTree) shared() (out []string) {
 // recipe counts up when the same sources give another image.
 const recipe = "1"
 
-// name hashes the stat of everything below /etc and of the package database's main
+// name hashes the stat of what a guest may get of /etc and of the package database's main
 // file: owners, modes, sizes, times. It reads no content, so it takes milliseconds.
 func (h hostTree) name(ctx context.Context) (string, error) {
 	sum := sha256.New()
@@ -82,7 +82,7 @@ func (h hostTree) name(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer d.Close()
-	if err := stamp(ctx, sum, d); err != nil {
+	if err := stamp(ctx, sum, d, ""); err != nil {
 		return "", err
 	}
 	for _, p := range []string{dpkgStatus, "/var/lib/apt/extended_states"} {
@@ -93,10 +93,20 @@ func (h hostTree) name(ctx context.Context) (string, error) {
 	return imageName([]string{"host"}, fmt.Sprintf("%x", sum.Sum(nil))), nil
 }
 
-// volatile are files of /etc that change by themselves and are made anew in a guest.
-var volatile = []string{"mtab", "resolv.conf", "adjtime", "ld.so.cache~", ".pwd.lock"}
+// stamped tells whether a path below /etc counts: no guest has anything of what is dropped,
+// such as the specs of others, but for the accounts, and locks and what ldconfig leaves
+// come and go.
+func stamped(p string) bool {
+	switch p {
+	case "passwd", "group":
+		return true
+	case ".pwd.lock", "ld.so.cache~":
+		return false
+	}
+	return !matches(dropped, p)
+}
 
-func stamp(ctx context.Context, sum hash.Hash, d *file.Dir) error {
+func stamp(ctx context.Context, sum hash.Hash, d *file.Dir, at string) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
@@ -106,7 +116,8 @@ func stamp(ctx context.Context, sum hash.Hash, d *file.Dir) error {
 	}
 	slices.Sort(names)
 	for _, n := range names {
-		if slices.Contains(volatile, n) {
+		p := path.Join(at, n)
+		if !stamped(p) {
 			continue
 		}
 		st, err := d.Stat(n)
@@ -135,7 +146,7 @@ func stamp(ctx context.Context, sum hash.Hash, d *file.Dir) error {
 		if err != nil {
 			return err
 		}
-		err = stamp(ctx, sum, sub)
+		err = stamp(ctx, sum, sub, p)
 		sub.Close()
 		if err != nil {
 			return err

@@ -263,11 +263,13 @@ func TestHostName(t *testing.T) {
 		}
 	}
 	before := name()
-	if err := os.WriteFile(root+"/etc/resolv.conf", []byte("other"), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	if name() != before {
-		t.Error("another name for a file that no guest gets")
+	for _, p := range []string{"/etc/resolv.conf", "/etc/vservers/other.yaml", "/etc/ssh/ssh_host_new_key"} {
+		if err := os.WriteFile(root+p, []byte("other"), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if name() != before {
+			t.Errorf("another name for %s, which no guest gets", p)
+		}
 	}
 	if s := Host(root).Shared; !slices.Equal(s, []string{"/usr", "/bin"}) {
 		t.Errorf("shared: %v", s)
