@@ -106,9 +106,17 @@ func answer(fd int) error {
 	buf := make([]byte, 512)
 	n, _, err := seqpacket.Recv(fd, buf)
 	if err != nil {
-		return fmt.Errorf("vserverd: %w", err)
+		return of(err)
 	}
 	return ParseAnswer(buf[:n])
+}
+
+// of says whose an error is, and of a wait that was too long not what the kernel calls it.
+func of(err error) error {
+	if errors.Is(err, syscall.EAGAIN) {
+		return fmt.Errorf("vserverd: no answer in %v: %w", Patience, os.ErrDeadlineExceeded)
+	}
+	return fmt.Errorf("vserverd: %w", err)
 }
 
 // ask sends a request and waits for its answer; reply reads that. The connection is
@@ -119,7 +127,7 @@ func ask(dial func() (int, error), msg string, keep bool, reply func(fd int) err
 			return -1, err
 		}
 		if err = seqpacket.Send(fd, []byte(msg), files...); err != nil {
-			err = fmt.Errorf("vserverd: %w", err)
+			err = of(err)
 		} else {
 			err = reply(fd)
 		}
@@ -139,7 +147,7 @@ func awake(dirs guest.Dirs, msg string, reply func(fd int) error) error {
 	dial := func() (int, error) {
 		fd, err := seqpacket.Dial(dirs.Socket(), Patience)
 		if err != nil {
-			err = fmt.Errorf("vserverd: %w", err)
+			err = of(err)
 		}
 		return fd, err
 	}

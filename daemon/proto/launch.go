@@ -40,7 +40,7 @@ func dial(dirs guest.Dirs) (fd int, err error) {
 		}
 	}
 	if err != nil {
-		return -1, fmt.Errorf("vserverd: %w", err)
+		return -1, of(err)
 	}
 	return fd, nil
 }

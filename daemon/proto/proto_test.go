@@ -3,6 +3,7 @@ package proto
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"reflect"
 	"strings"
@@ -181,4 +182,14 @@ func BenchmarkTell(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestNoAnswer says what it was that took too long.
+func TestNoAnswer(t *testing.T) {
+	if err := of(syscall.EAGAIN); err.Error() != "vserverd: no answer in 10s: i/o timeout" {
+		t.Error(err)
+	}
+	if err := of(io.EOF); !broken(err) {
+		t.Errorf("%v: is no end of a vserverd", err)
+	}
 }
