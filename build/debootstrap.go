@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/file"
 )
@@ -95,8 +96,11 @@ func (o DebootstrapOptions) settle() (DebootstrapOptions, error) {
 		{"keyring", o.Keyring, regexp.MustCompile(`^(/[^,\n]+)?$`)},
 	} {
 		if !w.pattern.MatchString(w.value) {
-			return o, fmt.Errorf("%s %q: %w", w.what, w.value, guest.ErrInvalid)
+			return o, fmt.Errorf("%s %q: no name of one: %w", w.what, w.value, guest.ErrInvalid)
 		}
+	}
+	if err := knownSuite(suites, o.Suite); err != nil {
+		return o, err
 	}
 	packages := slices.Clone(usual)
 	if slices.ContainsFunc(o.Packages, func(p string) bool { return slices.Contains(inits, p) }) {
@@ -105,13 +109,37 @@ func (o DebootstrapOptions) settle() (DebootstrapOptions, error) {
 	name := regexp.MustCompile(`^[a-z0-9][a-z0-9+.-]+$`)
 	for _, p := range o.Packages {
 		if !name.MatchString(p) {
-			return o, fmt.Errorf("package %q: %w", p, guest.ErrInvalid)
+			return o, fmt.Errorf("package %q: no name of one: %w", p, guest.ErrInvalid)
 		}
 	}
 	packages = append(packages, o.Packages...)
 	slices.Sort(packages)
 	o.Packages = slices.Compact(packages)
 	return o, nil
+}
+
+// suites is where debootstrap has a script for each suite that it can install.
+const suites = "/usr/share/debootstrap/scripts"
+
+// knownSuite refuses a suite that debootstrap does not know. Without debootstrap all are
+// known: that it is missing is told later.
+func knownSuite(dir, suite string) error {
+	scripts, err := os.ReadDir(dir)
+	if err != nil {
+		return nil
+	}
+	var known []string
+	for _, s := range scripts {
+		known = append(known, s.Name())
+	}
+	if slices.Contains(known, suite) {
+		return nil
+	}
+	meant := "; bookworm is one"
+	if near := guest.Nearest(suite, known); near != "" {
+		meant = "; did you mean " + near + "?"
+	}
+	return fault.Hint(fmt.Errorf("suite %q: debootstrap knows no such one%s: %w", suite, meant, guest.ErrInvalid), "ls "+dir)
 }
 
 func (o DebootstrapOptions) fill(ctx context.Context, dir string, p Progress) error {

@@ -121,6 +121,19 @@ func TestDebootstrapOptions(t *testing.T) {
 	}
 }
 
+func TestKnownSuite(t *testing.T) {
+	dir := t.TempDir()
+	if err := knownSuite(filepath.Join(dir, "none"), "any"); err != nil {
+		t.Errorf("without debootstrap: %v", err)
+	}
+	os.WriteFile(filepath.Join(dir, "trixie"), nil, 0o644)
+	for suite, want := range map[string]string{"trixie": "", "trixe": "did you mean trixie?", "zesty": "bookworm is one"} {
+		if err := knownSuite(dir, suite); (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v", suite, err)
+		}
+	}
+}
+
 // TestDebootstrap installs a real system.
 func TestDebootstrap(t *testing.T) {
 	need.Root(t)

@@ -153,12 +153,15 @@ func (t *tool) say(err error) {
 	fmt.Fprint(t.err, text)
 }
 
-// words is what an error says; an interruption by its own name.
+// words is what an error says; an interruption by its own name. That something is invalid
+// has been said by why.
 func words(err error) string {
+	text := strings.ReplaceAll(err.Error()+"\n", ": "+guest.ErrInvalid.Error()+"\n", "\n")
+	text = strings.TrimSuffix(text, "\n")
 	if errors.Is(err, context.Canceled) {
-		return strings.ReplaceAll(err.Error(), context.Canceled.Error(), "interrupted")
+		return strings.ReplaceAll(text, context.Canceled.Error(), "interrupted")
 	}
-	return err.Error()
+	return text
 }
 
 // failure is an error as --json prints it.

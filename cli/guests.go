@@ -103,6 +103,16 @@ func (t *tool) one(words []string) (guest.Name, []string, error) {
 	return n, words, err
 }
 
+// action takes what is to be done with a guest out of the words, where it stands before
+// the guest or behind it; it is the first of the actions when none is said.
+func (t *tool) action(words, actions []string) (string, []string) {
+	i := slices.IndexFunc(words, func(w string) bool { return slices.Contains(actions, w) })
+	if i == 0 || i == 1 && t.subject == "" {
+		return words[i], slices.Delete(slices.Clone(words), i, i+1)
+	}
+	return actions[0], words
+}
+
 // single gives the one guest that the words are, and nothing else.
 func (t *tool) single(words []string) (guest.Name, error) {
 	n, rest, err := t.one(words)

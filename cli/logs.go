@@ -43,6 +43,9 @@ func (t *tool) logs(ctx context.Context, f logsFlags, args []string) error {
 	if err != nil {
 		return err
 	}
+	if f.lines < 0 {
+		return usagef("--lines: want a number from 0")
+	}
 	if !host.Exists(t.host, n) {
 		return t.about(n, guest.ErrNotFound)
 	}

@@ -32,14 +32,11 @@ vserver net web1 list --json`,
 
 // net changes or lists addresses.
 func (t *tool) net(args []string, o host.NetOptions) error {
+	action, args := t.action(args, []string{"list", "add", "del", "delete"})
 	n, words, err := t.one(args)
 	if err != nil {
 		return err
 	}
-	if len(words) == 0 {
-		words = []string{"list"}
-	}
-	action, words := words[0], words[1:]
 	switch {
 	case action == "list" && len(words) == 0:
 		return t.about(n, t.netList(n))

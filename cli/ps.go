@@ -34,8 +34,12 @@ vserver ps -ef`,
 
 // ps runs ps and adds the guests.
 func (t *tool) ps(ctx context.Context, args []string) error {
-	if t.subject != "" {
-		return usageHint("vserver ps", "takes no name; it shows all guests")
+	name := t.subject
+	if len(args) > 0 && host.Exists(t.host, guest.Name(args[0])) {
+		name = args[0]
+	}
+	if name != "" {
+		return usageHint("vserver exec "+name+" ps -ef", "%s: takes no name; it shows all guests", name)
 	}
 	if len(args) == 1 && (args[0] == "--help" || args[0] == "-h") {
 		return t.help([]string{"ps"})

@@ -46,10 +46,7 @@ vserver snapshot delete web1 before-upgrade`,
 
 // snapshot does something with snapshots.
 func (t *tool) snapshot(ctx context.Context, args []string) error {
-	action := "list"
-	if i := slices.IndexFunc(args, func(w string) bool { return slices.Contains(snapshotActions(), w) }); i == 0 || i == 1 && t.subject == "" {
-		action, args = args[i], slices.Delete(slices.Clone(args), i, i+1)
-	}
+	action, args := t.action(args, snapshotActions())
 	n, names, err := t.one(args)
 	if err != nil {
 		return err

@@ -90,13 +90,13 @@ func (h *Host) Kill(n guest.Name, sig guest.Signal, pids ...int) error {
 
 // Build makes guest n, as package making says.
 func (h *Host) Build(ctx context.Context, n guest.Name, spec *guest.Spec, src build.Source, o BuildOptions) error {
-	return fault.New(string(n), "build", making.Build(ctx, h.Dirs, n, spec, src, o))
+	return fault.New(string(n), "", making.Build(ctx, h.Dirs, n, spec, src, o))
 }
 
 // Clone makes guest n like guest from, or like a snapshot of it. change, when not nil, can
 // alter the spec before it is used.
 func (h *Host) Clone(ctx context.Context, from, n guest.Name, change func(*guest.Spec) error, o CloneOptions) error {
-	return fault.New(string(n), "build", files.HintFull(making.Clone(ctx, h.Dirs, from, n, change, o), h.Dirs.Data))
+	return fault.New(string(n), "", files.HintFull(making.Clone(ctx, h.Dirs, from, n, change, o), h.Dirs.Data))
 }
 
 // Delete removes guest n: its spec, its files, its notes, the image that was made for

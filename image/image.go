@@ -92,6 +92,9 @@ func (t *Image) ID(ctx context.Context) (word, id string, err error) {
 		}
 		defer d.Close()
 		m, err := layout{d, t.arch()}.manifest()
+		if err != nil {
+			err = fmt.Errorf("%s: %w", t.Path, err)
+		}
 		return word, m.digest, err
 	}
 	f, err := openArchive(t.Path)

@@ -411,6 +411,15 @@ func TestNobody(t *testing.T) {
 	}
 }
 
+// TestNoLayout names the directory that is no image.
+func TestNoLayout(t *testing.T) {
+	dir := t.TempDir()
+	_, _, err := (&Image{From: From{Path: dir}}).ID(t.Context())
+	if !errors.Is(err, guest.ErrInvalid) || !strings.HasPrefix(err.Error(), dir+": no OCI image: ") {
+		t.Error(err)
+	}
+}
+
 func TestMeant(t *testing.T) {
 	for word, ref := range map[string]bool{
 		"debian:bookworm": true, "registry.example/a/b@sha256:00": true, "localhost:5000/x": true,

@@ -227,7 +227,11 @@ func (l layout) dockerSave() (manifest, error) {
 		Config string
 		Layers []string
 	}
-	if err := l.json("manifest.json", "", &list); err != nil {
+	err := l.json("manifest.json", "", &list)
+	if errors.Is(err, os.ErrNotExist) {
+		return manifest{}, fmt.Errorf("no OCI image: neither index.json nor manifest.json is there: %w", guest.ErrInvalid)
+	}
+	if err != nil {
 		return manifest{}, err
 	}
 	if len(list) != 1 {

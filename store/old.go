@@ -96,7 +96,7 @@ func Explain(path string) (*legacy.Guest, error) {
 func loadOld(path string) (*guest.Spec, error) {
 	g, err := Explain(path)
 	if errors.Is(err, guest.ErrNotFound) {
-		return nil, fmt.Errorf("%s: %w", path, guest.ErrNotFound)
+		return nil, guest.ErrNotFound // who asks says of whom
 	}
 	if err != nil {
 		return nil, err

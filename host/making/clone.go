@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 
 	"vserver/build"
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/host/files"
 	"vserver/host/life"
@@ -47,15 +48,15 @@ func Clone(ctx context.Context, d guest.Dirs, from, n guest.Name, change func(*g
 func clone(ctx context.Context, d guest.Dirs, from, n guest.Name, change func(*guest.Spec) error, o CloneOptions) error {
 	old, err := store.Load(d.Spec(from))
 	if err != nil {
-		if there, _ := store.Exists(d.Spec(from)); !there {
-			err = guest.ErrNotFound
+		if errors.Is(err, guest.ErrNotFound) {
+			err = fault.Hint(err, "vserver list shows the guests")
 		}
-		return fmt.Errorf("clone of %s: %w", from, err)
+		return fmt.Errorf("from %s: %w", from, err)
 	}
 	var shot stack.Snapshot
 	if o.Snapshot != "" {
 		if shot, err = stack.Find(d.Guest(from), o.Snapshot); err != nil {
-			return fmt.Errorf("clone of %s: %w", from, err)
+			return fmt.Errorf("from %s: %w", from, err)
 		}
 		old.Root = guest.Root{Kind: shot.Kind, Lower: shot.Lower, Shared: shot.Shared}
 	}
@@ -68,7 +69,7 @@ func clone(ctx context.Context, d guest.Dirs, from, n guest.Name, change func(*g
 	}
 	spec.Root = old.Root
 	if old.Userns == guest.UsernsNone && spec.Userns != old.Userns {
-		return fmt.Errorf("clone of %s: has no user namespace, and may have devices that this one must not: %w", from, guest.ErrInvalid)
+		return fmt.Errorf("from %s: has no user namespace, and may have devices that this one must not: %w", from, guest.ErrInvalid)
 	}
 	spec.Root.Unplace()
 	b := &builder{
@@ -110,7 +111,7 @@ func (b *builder) cloned(ctx context.Context, from guest.Name, shot stack.Snapsh
 		return b.copied(ctx, from)
 	}
 	if err := snapshot.Layers(ctx, b.dirs, from, take); err != nil {
-		return fmt.Errorf("clone of %s: %w", from, err)
+		return fmt.Errorf("from %s: %w", from, err)
 	}
 	return nil
 }
@@ -118,7 +119,7 @@ func (b *builder) cloned(ctx context.Context, from guest.Name, shot stack.Snapsh
 // copied copies the plain root of a guest, which must be stopped.
 func (b *builder) copied(ctx context.Context, from guest.Name) error {
 	if err := life.Halted(b.dirs, from); err != nil {
-		return fmt.Errorf("clone of %s: %w", from, err)
+		return fmt.Errorf("from %s: %w", from, err)
 	}
 	old, err := state.Load(b.dirs, from)
 	if err != nil {
