@@ -121,9 +121,9 @@ func (t *text) connections() {
 	t.isnt(r2, syscall.SOCK_STREAM, more)
 	t.lookup(t.Counts, stackID)
 	t.null(r0, "shut")
-	t.load8(r2, r0, 8)
 	t.load(r1, entry, entryConnections)
-	t.add(ebpf.JumpIfReg(r2, ebpf.AtLeast, r1, t.refusal(syscall.ENOBUFS)))
+	t.few(r0, countConnections, r1, more)
+	t.refuse(syscall.ENOBUFS)
 	t.here(more)
 }
 

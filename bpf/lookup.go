@@ -121,8 +121,8 @@ func (t *text) full() {
 	t.is(addr, 0, free)
 	t.lookup(t.Counts, stackID)
 	t.null(r0, "shut")
-	t.load8(r1, r0, 8)
-	t.add(ebpf.JumpIfReg(r1, ebpf.AtLeast, addr, "shut"))
+	t.few(r0, countConnections, addr, free)
+	t.jump("shut")
 	t.here(free)
 }
 

@@ -90,8 +90,8 @@ func Create(p Parts) []ebpf.Instruction {
 	t.mov(addr, r0)
 	t.load(r1, entry, entrySockets)
 	t.is(r1, 0, "free")
-	t.load8(r2, addr, 0)
-	t.add(ebpf.JumpIfReg(r2, ebpf.AtLeast, r1, t.refusal(syscall.ENOBUFS)))
+	t.few(addr, countSockets, r1, "free")
+	t.refuse(syscall.ENOBUFS)
 	t.here("free")
 	t.mov(r2, ctx)
 	t.note(1)
@@ -100,7 +100,7 @@ func Create(p Parts) []ebpf.Instruction {
 	t.store8(r0, 0, r1)
 	t.put(r0, 8, noteCounted)
 	t.set(r1, 1)
-	t.add(ebpf.AtomicAdd(addr, 0, r1, ebpf.DWord))
+	t.add(ebpf.AtomicAdd(addr, countSockets, r1, ebpf.Word))
 	t.account(nil, SocketsEver)
 	return t.end(1)
 }
@@ -124,7 +124,7 @@ func Release(p Parts) []ebpf.Instruction {
 	t.lookup(t.Counts, stackID)
 	t.null(r0, "port")
 	t.set(r1, -1)
-	t.add(ebpf.AtomicAdd(r0, 0, r1, ebpf.DWord))
+	t.add(ebpf.AtomicAdd(r0, countSockets, r1, ebpf.Word))
 	t.here("port")
 	t.add(ebpf.JumpIf(flags, ebpf.Any, noteKnown, "known"))
 	t.add(ebpf.JumpIf(flags, ebpf.Any, noteBound, "bound"))
@@ -301,7 +301,7 @@ func (t *text) count() {
 	none := t.label("uncounted")
 	t.lookup(t.Counts, stackID)
 	t.null(r0, none)
-	t.add(ebpf.AtomicAdd(r0, 8, addr, ebpf.DWord))
+	t.add(ebpf.AtomicAdd(r0, countConnections, addr, ebpf.Word))
 	t.here(none)
 }
 

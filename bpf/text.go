@@ -38,7 +38,7 @@ type Tasks struct {
 //	places     PlaceOf(id) -> Account, one for each processor, u64 id: instead of that in
 //	           accounts for the guests that have a place, since an array takes no search
 //	change     u64 that is another after each change of guests; see remember
-//	counts     id -> u64 sockets, u64 connections: how many there are
+//	counts     id -> u32 sockets, u32 refused; u32 connections, u32 refused: how many there are
 //	ports      u64 id, u16 port (network order), u16 0, u32 noteDatagram for UDP, 0 for TCP
 //	           -> u16 hidden port (network order), u16 0, u32 sockets bound to it, of
 //	           these u32 to the wildcard of IPv4 or both, u32 to IPv4 addresses but the

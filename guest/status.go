@@ -63,6 +63,7 @@ type NetStatus struct {
 	Sockets     uint64 `json:"sockets"`
 	Connections uint64 `json:"connections"`
 	Made        uint64 `json:"connections_made"` // of TCP, ever
+	Limits      []Pool `json:"-"`                // network.sockets and network.connections; told with those of control groups
 }
 
 // Exit is how a guest's init ended.

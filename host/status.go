@@ -161,6 +161,9 @@ func (h *Host) network(st *condition, g *cgroup.Group, was *state.Note) {
 	if st.Net, err = network.Status(h.Dirs, g, st.Cgroup, was); err != nil {
 		st.Problem = "network: " + err.Error()
 	}
+	if st.Net != nil {
+		st.Limits = append(st.Limits, st.Net.Limits...)
+	}
 	if !was.Hidden {
 		return
 	}

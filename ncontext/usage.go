@@ -8,6 +8,7 @@ import (
 
 	"github.com/vishvananda/netlink"
 
+	"vserver/bpf"
 	"vserver/guest"
 	"vserver/ncontext/private"
 	"vserver/ncontext/shared"
@@ -64,10 +65,20 @@ func (u *Usage) Shared(cgroup uint64) (*guest.NetStatus, error) {
 
 // Status is what the programs count of a guest, as it is shown.
 func Status(s shared.Stats) *guest.NetStatus {
-	return &guest.NetStatus{
-		BytesIn: s.BytesIn, BytesOut: s.BytesOut, PacketsIn: s.PacketsIn, PacketsOut: s.PacketsOut,
-		Dropped: s.Dropped, Sockets: s.SocketsNow, Connections: s.ConnectionsNow, Made: s.Connections,
+	st := &guest.NetStatus{
+		BytesIn: s.BytesIn, BytesOut: s.BytesOut, PacketsIn: s.PacketsIn, PacketsOut: s.PacketsOut, Dropped: s.Dropped,
+		Sockets: uint64(s.SocketsNow.Now), Connections: uint64(s.ConnectionsNow.Now), Made: s.Connections,
 	}
+	for _, p := range []struct {
+		name string
+		max  uint32
+		of   bpf.Count
+	}{{"sockets", s.MaxSockets, s.SocketsNow}, {"connections", s.MaxConnections, s.ConnectionsNow}} {
+		if hits := uint64(p.of.Refused); p.max > 0 || hits > 0 {
+			st.Limits = append(st.Limits, guest.Pool{Name: p.name, Used: int64(p.of.Now), Max: int64(p.max), Hits: &hits})
+		}
+	}
+	return st
 }
 
 // Private gives the counts of the link of a guest of mode private, as its host's end

@@ -218,7 +218,9 @@ func (s *scan) usage(d *proc.Dir, g *cgroup.Group, at place, pids []int, up time
 		return u, nil
 	}
 	if was, err := state.ReadNote(s.dirs, at.name); err == nil && was != nil {
-		u.Net = network.Used(s.net, d, g, was)
+		if u.Net = network.Used(s.net, d, g, was); u.Net != nil {
+			u.Limits = append(u.Limits, u.Net.Limits...)
+		}
 	}
 	return u, nil
 }

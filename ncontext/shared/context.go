@@ -48,12 +48,13 @@ type Address struct {
 	Host bool
 }
 
-// Stats is what the guest's sockets did since Put.
+// Stats is what the guest's sockets did since Put; connections are those of TCP.
 type Stats struct {
 	BytesIn, BytesOut, PacketsIn, PacketsOut uint64 // of network packets, headers of IP included
 	Dropped                                  uint64 // packets that the context refused
 	Sockets, Connections                     uint64 // made ever
-	SocketsNow, ConnectionsNow               uint64 // there now; connections are those of TCP
+	SocketsNow, ConnectionsNow               bpf.Count
+	MaxSockets, MaxConnections               uint32 // the limits; 0 is none
 }
 
 // entry is the context as the programs read it.

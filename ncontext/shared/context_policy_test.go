@@ -158,8 +158,12 @@ func TestStatsAndLimits(t *testing.T) {
 	`)
 	st, err := set.Stats(ids["a"])
 	must(t, err)
-	if st.SocketsNow != 4 || st.ConnectionsNow != 2 || st.Connections != 3 || st.Sockets != 5 {
-		t.Errorf("%+v; want 4 sockets and 2 connections now, 5 and 3 ever", st)
+	sockets, connections := bpf.Count{Now: 4, Refused: 1}, bpf.Count{Now: 2, Refused: 2}
+	if st.SocketsNow != sockets || st.ConnectionsNow != connections || st.Connections != 3 || st.Sockets != 5 {
+		t.Errorf("%+v; want 4 sockets and 2 connections now, 5 and 3 ever, 1 and 2 refused", st)
+	}
+	if st.MaxSockets != 4 || st.MaxConnections != 2 {
+		t.Errorf("%+v; want the limits 4 and 2", st)
 	}
 	if st.PacketsIn < 6 || st.PacketsOut < 4 || st.BytesIn < 6*40 || st.BytesOut < 4*40 {
 		t.Errorf("%+v: packets are missing", st)

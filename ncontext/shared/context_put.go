@@ -116,9 +116,10 @@ func (s *Set) Stats(cgroup uint64) (st Stats, err error) {
 	if has == cgroup {
 		st.add(place, bpf.PlaceSize)
 	}
-	st.SocketsNow = binary.NativeEndian.Uint64(counts)
-	st.ConnectionsNow = binary.NativeEndian.Uint64(counts[8:])
-	return st, nil
+	st.SocketsNow, st.ConnectionsNow = bpf.DecodeCounts(counts)
+	e, _, err := s.entry(cgroup)
+	st.MaxSockets, st.MaxConnections = e.Sockets, e.Connections
+	return st, err
 }
 
 // entry reads a guest's entry; ok is false when there is none.
