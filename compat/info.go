@@ -23,7 +23,7 @@ const oldVersion = "0.30.216"
 // infoTags are the words that vserver-info answers to, in the order of -l.
 func infoTags() []string {
 	return []string{"CONTEXT", "ID", "RUNNING", "VDIR", "NAME", "CFGDIR", "APPDIR", "INITPID", "INITPID_PID", "XID", "APIVER",
-		"UTS", "SYSINFO", "FEATURE", "PXID", "CANONIFY", "VERIFYCAP", "VERIFYPROC", "XIDTYPE", "NID", "TAG"}
+		"UTS", "SYSINFO", "FEATURE", "PXID", "CANONIFY", "VERIFYCAP", "VERIFYPROC", "XIDTYPE", "NID", "TAG", "VIRTUAL"}
 }
 
 func newInfo(c *call) run {
@@ -69,6 +69,8 @@ func (c *call) answer(who, tag string, args []string) (string, error) {
 		return apiVersion, nil
 	case "SYSINFO":
 		return "", c.sysinfo()
+	case "VIRTUAL":
+		return "", c.writeVirtual(args)
 	case "FEATURE":
 		if len(args) > 0 && slices.Contains(features(), strings.ToLower(args[0])) {
 			return "", nil
