@@ -112,8 +112,11 @@ func TestShared(t *testing.T) {
 	if out, code := w.sh(web, "ip addr show dev lo | grep -c 198.51.100.10"); code != 0 || out != "1\n" {
 		t.Errorf("in the guest: %q, code %d", out, code)
 	}
-	if _, err := w.Set(web, []string{"network.mode=none", "network.addresses="}); err != nil {
+	if _, err := w.Set(web, []string{"network.mode=none", "network.addresses=", "xid=103", "idbase=6619136"}); err != nil {
 		t.Error(err)
+	}
+	if st, err := w.Status(web); err != nil || st.XID != xid {
+		t.Errorf("runs as number %d, and is said to as %d, %v", xid, st.XID, err)
 	}
 	w.stop(web)
 	w.nothing(web)

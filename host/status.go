@@ -137,7 +137,7 @@ func (h *Host) life(cg cgroup.Host, st *condition, whole bool) {
 		st.Problem = "runs, but nothing is noted of its init"
 		return
 	}
-	st.InitPID, st.Started = was.PID, was.Started
+	st.XID, st.InitPID, st.Started = was.XID, was.PID, was.Started
 	st.UptimeS = time.Since(was.Started).Seconds()
 	st.Addresses = (&guest.Network{Addresses: was.Addrs}).Prefixes()
 	if whole {

@@ -43,9 +43,9 @@ func Started(d guest.Dirs, n guest.Name) (spec *guest.Spec, sure bool) {
 	noted := noteErr == nil && was != nil
 	if err != nil {
 		spec = &guest.Spec{}
-		if noted {
-			spec.XID = was.XID
-		}
+	}
+	if noted {
+		spec.XID = was.XID // by which what it has of the host's network is found
 	}
 	if !noted || was.Mode == "" {
 		return spec, false
