@@ -179,7 +179,7 @@ func (t *tool) newContext(f contextFlags, c lone.Config, args []string) error {
 	if f.nid != "" {
 		var err error
 		if id, err = strconv.ParseUint(f.nid, 10, 16); err != nil {
-			return fault.Hint(fmt.Errorf("network context %s: %w", f.nid, guest.ErrNotFound), "vserver list shows the guests; a new context has a number")
+			return fault.Hint(fmt.Errorf("network context %s: %w", f.nid, guest.NoSuch("context")), "vserver list shows the guests; a new context has a number")
 		}
 	}
 	var x *lone.Context
@@ -240,10 +240,10 @@ func (t *tool) joined(word string) (*membership, error) {
 	}
 	s, err := t.host.Status(n)
 	if err != nil {
-		return nil, fmt.Errorf("network context %s: %w", word, guest.ErrNotFound)
+		return nil, fmt.Errorf("network context %s: %w", word, guest.NoSuch("context"))
 	}
 	if !isUp(s) {
-		return nil, fmt.Errorf("network context %s: %w", word, guest.ErrNotFound)
+		return nil, fmt.Errorf("network context %s: %w", word, guest.NoSuch("context"))
 	}
 	cg, err := cgroup.Find()
 	if err != nil {

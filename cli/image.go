@@ -103,13 +103,14 @@ func (t *tool) image(ctx context.Context, f imageFlags, args []string) error {
 	for _, a := range t.imageActions(f) {
 		if a.name == args[0] {
 			if n := len(args) - 1; n < a.min || n > a.max {
-				return usageHint("vserver image --help", "image %s: %d words behind it make no sense", a.name, n)
+				few := map[bool]string{true: "few", false: "many"}[n < a.min]
+				return usageHint("vserver image --help", "%s: too %s words behind it", a.name, few)
 			}
 			return t.about("", a.do(ctx, args[1:]))
 		}
 		names = append(names, a.name)
 	}
-	return usageHint("vserver image --help", "image %s: want %s", args[0], strings.Join(names, ", "))
+	return usageHint("vserver image --help", "%s: want %s", args[0], strings.Join(names, ", "))
 }
 
 // imageJSON is an image as --json prints it: an interface, scripts read it.

@@ -76,7 +76,7 @@ func (t *tool) subjectOf(f contextFlags) (*lone.Context, guest.Name, error) {
 		}
 	}
 	if _, err := t.host.Status(n); err != nil {
-		return nil, "", fmt.Errorf("network context %s: %w", f.nid, guest.ErrNotFound)
+		return nil, "", fmt.Errorf("network context %s: %w", f.nid, guest.NoSuch("context"))
 	}
 	return nil, n, nil
 }

@@ -57,13 +57,13 @@ func (t *tool) pool(ctx context.Context, f poolFlags, args []string) error {
 	case t.subject != "":
 		return usageHint("vserver pool --help", "%s: the pool is no part of a guest", t.subject)
 	case len(args) == 0:
-		return usageHint("vserver pool --help", "pool: want unify, verify or gc")
+		return usageHint("vserver pool --help", "want unify, verify or gc")
 	case args[0] == "unify":
 		return t.about("", t.poolUnify(ctx, f, args[1:]))
 	case args[0] != "verify" && args[0] != "gc":
-		return usageHint("vserver pool --help", "pool %s: want unify, verify or gc", args[0])
+		return usageHint("vserver pool --help", "%s: want unify, verify or gc", args[0])
 	case len(args) > 1:
-		return usageHint("vserver pool --help", "pool %s: is done with all, not with %s", args[0], args[1])
+		return usageHint("vserver pool --help", "%s: is done with all, not with %s", args[0], args[1])
 	case args[0] == "verify":
 		return t.about("", t.poolVerify(ctx, f))
 	}

@@ -46,8 +46,8 @@ vserver snapshot delete web1 before-upgrade`,
 
 // snapshot does something with snapshots.
 func (t *tool) snapshot(ctx context.Context, args []string) error {
-	action, args := t.action(args, snapshotActions())
-	n, names, err := t.one(args)
+	action, words := t.action(args, snapshotActions())
+	n, names, err := t.one(words)
 	if err != nil {
 		return err
 	}
@@ -67,8 +67,8 @@ func (t *tool) snapshot(ctx context.Context, args []string) error {
 		}
 		return join(errs...)
 	}
-	return usageHint("vserver snapshot --help", "snapshot %s: want %s, a guest and the names of its snapshots",
-		strings.Join(append([]string{action}, names...), " "), strings.Join(snapshotActions(), ", "))
+	return usageHint("vserver snapshot --help", "%s: want %s, a guest and the names of its snapshots",
+		strings.Join(args, " "), strings.Join(snapshotActions(), ", "))
 }
 
 // hintSnapshots says where the snapshots are to be seen.

@@ -103,7 +103,7 @@ func (t *tool) top(ctx context.Context, f topFlags, args []string) error {
 	if err != nil {
 		return err
 	}
-	if f.once || t.json || !isTerminal(t.out.File) || !isTerminal(t.in) {
+	if f.once || t.json || !isScreen(t.out.File) || !isTerminal(t.in) {
 		return t.topOnce(ctx, f, last)
 	}
 	return t.topLive(ctx, f, last)

@@ -175,7 +175,7 @@ func (t *tool) migrate(f securityFlags, args []string) error {
 		return err
 	}
 	if s, err := t.host.Status(n); err != nil || !isUp(s) {
-		return fmt.Errorf("security context %s: %w", f.id(), guest.ErrNotFound)
+		return fmt.Errorf("security context %s: %w", f.id(), guest.NoSuch("context"))
 	}
 	e, _ := lookup("exec")
 	t.verb, t.subject = "exec", string(n)
@@ -190,7 +190,7 @@ func (t *tool) newSecurity(f securityFlags, args []string) error {
 	if f.id() != "" {
 		var err error
 		if id, err = strconv.ParseUint(f.id(), 10, 16); err != nil {
-			return fault.Hint(fmt.Errorf("security context %s: %w", f.id(), guest.ErrNotFound), "vserver list shows the guests; a new context has a number")
+			return fault.Hint(fmt.Errorf("security context %s: %w", f.id(), guest.NoSuch("context")), "vserver list shows the guests; a new context has a number")
 		}
 		if n := host.ByXID(t.host, guest.XID(id)); n != "" {
 			return fmt.Errorf("security context %d: is the guest %s: %w", id, n, guest.ErrExists)

@@ -58,7 +58,7 @@ func (t *tool) volume(ctx context.Context, yes bool, args []string) error {
 		}
 		return t.volumesEach(names, func(name string) error { return host.DeleteVolume(t.host, name) })
 	}
-	return usageHint("vserver volume --help", "volume %s: want list, show VOLUME, create VOLUME... or delete VOLUME...", strings.Join(args, " "))
+	return usageHint("vserver volume --help", "%s: want list, show VOLUME, create VOLUME... or delete VOLUME...", strings.Join(args, " "))
 }
 
 // volumesEach does something with each volume and says all that went wrong.

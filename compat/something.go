@@ -51,6 +51,9 @@ func newVpkg(*call) run {
 // something runs command NAME PARAMS for each guest that words mean: NAMES and filters,
 // and behind -- the parameters. In command an empty word is the place of the name.
 func (c *call) something(command, words []string, quiet bool) error {
+	if len(words) == 0 {
+		return usagef("which guests? want NAME... or a filter, such as --all")
+	}
 	names, params, err := c.meant(words)
 	if err != nil {
 		return err

@@ -57,7 +57,7 @@ func (c *call) subject(word string) (subject, error) {
 	}
 	spec, err := c.host.Load(n)
 	if errors.Is(err, guest.ErrNotFound) {
-		return subject{}, fmt.Errorf("context %s: %w", word, guest.ErrNotFound)
+		return subject{}, fmt.Errorf("context %s: %w", word, guest.NoSuch("context"))
 	}
 	if err != nil {
 		return subject{}, err

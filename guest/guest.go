@@ -24,6 +24,17 @@ var (
 	ErrUnsupported = errors.New("not supported by this kernel")
 )
 
+// NoSuch is ErrNotFound of something else than a guest.
+func NoSuch(what string) error { return noSuch(what) }
+
+type noSuch string
+
+// Error says that there is none.
+func (what noSuch) Error() string { return "no such " + string(what) }
+
+// Is makes it ErrNotFound.
+func (noSuch) Is(target error) bool { return target == ErrNotFound }
+
 // Name is what a guest is called. It is a file name, a host name and a word on the
 // command line at once: letters, digits, '.', '_' and '-', first a letter or digit,
 // at most 63 bytes (RFC 1123 for a label), and no verb of the vserver command.

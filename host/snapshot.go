@@ -42,5 +42,5 @@ func DeleteSnapshot(h *Host, n guest.Name, name string) error {
 // Rollback gives a stopped guest the files of a snapshot, of the last one for "".
 func Rollback(ctx context.Context, h *Host, n guest.Name, name string) (Snapshot, error) {
 	s, err := snapshot.Restore(ctx, h.Dirs, n, name)
-	return s, fault.New(string(n), "rollback", files.HintFull(err, h.Dirs.Data))
+	return s, fault.New(string(n), "", files.HintFull(err, h.Dirs.Data))
 }

@@ -179,7 +179,7 @@ func absent(name string, err error) error {
 	if !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	return fmt.Errorf("volume %s: no such volume: %w", name, guest.ErrNotFound)
+	return fmt.Errorf("volume %s: %w", name, guest.NoSuch("volume"))
 }
 
 // unused is an error when a guest has the volume.

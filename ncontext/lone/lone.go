@@ -119,7 +119,7 @@ func Open(d guest.Dirs, id guest.XID) (*Context, error) {
 	}
 	x := &Context{ID: id, dirs: d, cg: cg}
 	if x.group, err = cg.Open(x.path()); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("network context %d: %w", id, guest.ErrNotFound)
+		return nil, fmt.Errorf("network context %d: %w", id, guest.NoSuch("context"))
 	}
 	return x, err
 }
@@ -154,7 +154,7 @@ func like(d guest.Dirs, c Config) (*Context, error) {
 		}
 		x.Close()
 	}
-	return nil, fmt.Errorf("network context: %w", guest.ErrNotFound)
+	return nil, fmt.Errorf("network context: %w", guest.NoSuch("context"))
 }
 
 // Own gives the number of the context that this process is in, and of a guest's process
@@ -189,7 +189,7 @@ func (x *Context) Hold() error {
 		return err
 	}
 	if !there(x.cg, x.path()) {
-		return fmt.Errorf("network context %d: %w", x.ID, guest.ErrNotFound)
+		return fmt.Errorf("network context %d: %w", x.ID, guest.NoSuch("context"))
 	}
 	return nil
 }

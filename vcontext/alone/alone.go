@@ -90,7 +90,7 @@ func Open(d guest.Dirs, id guest.XID) (*Context, error) {
 	x := &Context{ID: id, dirs: d}
 	path, err := x.path()
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("security context %d: %w", id, guest.ErrNotFound)
+		return nil, fmt.Errorf("security context %d: %w", id, guest.NoSuch("context"))
 	}
 	if err != nil {
 		return nil, err
@@ -99,7 +99,7 @@ func Open(d guest.Dirs, id guest.XID) (*Context, error) {
 		return nil, err
 	}
 	if x.group, err = x.cg.Open(path); errors.Is(err, fs.ErrNotExist) {
-		return nil, fmt.Errorf("security context %d: %w", id, guest.ErrNotFound)
+		return nil, fmt.Errorf("security context %d: %w", id, guest.NoSuch("context"))
 	}
 	return x, err
 }
@@ -182,7 +182,7 @@ func (x *Context) First() (int, error) {
 			return pid, nil
 		}
 	}
-	return 0, fmt.Errorf("security context %d: %w", x.ID, guest.ErrNotFound)
+	return 0, fmt.Errorf("security context %d: %w", x.ID, guest.NoSuch("context"))
 }
 
 func (x *Context) note() string {
