@@ -214,3 +214,22 @@ func BenchmarkHost(b *testing.B) {
 		Host(Options{})
 	}
 }
+
+// TestPossible finds what is there without having it loaded.
+func TestPossible(t *testing.T) {
+	before, err := os.ReadFile("/proc/filesystems")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := possible("tmpfs")(nil); err != nil {
+		t.Errorf("tmpfs: %v", err)
+	}
+	if _, err := possible("nosuchfs")(nil); err != errNone {
+		t.Errorf("nosuchfs: %v", err)
+	}
+	possible("btrfs")(nil)
+	possible("xfs")(nil)
+	if after, err := os.ReadFile("/proc/filesystems"); err != nil || !bytes.Equal(before, after) {
+		t.Errorf("a look has loaded something: %s, %v", after, err)
+	}
+}
