@@ -136,11 +136,12 @@ func (t *tool) makeBy(ctx context.Context, f buildFlags, method string, n guest.
 	if err != nil {
 		return err
 	}
-	err = t.host.Build(ctx, n, spec, src, o)
-	if err == nil && isRPM(method) {
-		err = t.furnish(ctx, f, method, n)
+	if isRPM(method) {
+		if o.Furnish, err = t.furnish(f, method, n); err != nil {
+			return err
+		}
 	}
-	return err
+	return t.host.Build(ctx, n, spec, src, o)
 }
 
 // methodMeant is the method that was named, or the one that has the options given.

@@ -23,6 +23,7 @@ import (
 	"vserver/guest"
 	"vserver/host/config"
 	"vserver/host/farewell"
+	"vserver/host/furnish"
 	"vserver/host/inside"
 	"vserver/host/life"
 	"vserver/host/making"
@@ -47,6 +48,8 @@ type (
 	Waiting = farewell.Waiting
 	// Command is something to run in a running guest.
 	Command = inside.Command
+	// Recipe is what Furnish makes of a guest.
+	Recipe = furnish.Recipe
 	// BuildOptions are the ways to build a guest.
 	BuildOptions = making.BuildOptions
 	// DeleteOptions are the ways to delete a guest.

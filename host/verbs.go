@@ -10,6 +10,7 @@ import (
 	"vserver/host/balance"
 	"vserver/host/config"
 	"vserver/host/files"
+	"vserver/host/furnish"
 	"vserver/host/inside"
 	"vserver/host/life"
 	"vserver/host/making"
@@ -156,6 +157,18 @@ func RunPackager(ctx context.Context, h *Host, n guest.Name, program string, arg
 	code, err := packages.Run(ctx, h.Dirs, n, program, args, c)
 	return code, fault.New(string(n), program, err)
 }
+
+// Furnish makes a system of packages in a guest that has none. Package managers get c's
+// files; what may fail is told to warn.
+func Furnish(ctx context.Context, h *Host, n guest.Name, r Recipe, c Command, warn func(error)) error {
+	return furnish.Run(ctx, h.Dirs, n, r, c, warn)
+}
+
+// RecipeDir is a directory of .distributions/DIST, "" when there is none.
+func RecipeDir(h *Host, dist, name string) string { return furnish.Dir(h.Dirs, dist, name) }
+
+// Manifest gives the packages that a manifest lists, below base unless they begin with '/'.
+func Manifest(file, base string) ([]string, error) { return furnish.Manifest(file, base) }
 
 // Manage installs, removes or updates packages of a guest, by whichever package manager is
 // of its kind.

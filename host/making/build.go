@@ -41,6 +41,9 @@ type BuildOptions struct {
 	RootPassword string
 	// AuthorizedKeys are ssh keys for root, each a line of an authorized_keys file.
 	AuthorizedKeys []string
+	// Furnish, when not nil, completes the guest once it is there, as whoever works in one
+	// does. It belongs to the build: with a failure or a death of it the guest goes again.
+	Furnish func(context.Context) error
 }
 
 // builder is one build on its way.
@@ -57,6 +60,7 @@ type builder struct {
 	made    bool                        // an image, in whose place others may have to go
 	kept    bool                        // the files are where Keep leaves them
 	placed  *placing                    // nil for files that are made here
+	bare    *file.Dir                   // the mark of a guest to be furnished, see settle.go
 }
 
 // Build makes guest n: its files by src, and last its spec. A number that spec does not
@@ -66,7 +70,11 @@ type builder struct {
 func Build(ctx context.Context, d guest.Dirs, n guest.Name, spec *guest.Spec, src build.Source, o BuildOptions) error {
 	b := &builder{dirs: d, n: n, spec: spec, src: src, o: o, say: build.Lines(o.Progress)}
 	b.fill = b.files
+	defer b.leave()
 	err := run(ctx, d, n, "build", b.steps())
+	if err == nil && o.Furnish != nil {
+		return b.furnish(ctx)
+	}
 	if err != nil && b.kept {
 		err = fault.Hint(err, "look at "+kept(d, n))
 	}
@@ -153,7 +161,11 @@ func (b *builder) mark(context.Context) error {
 			return err
 		}
 	}
-	return os.Mkdir(staging(b.dirs, b.n), 0o700)
+	err := os.Mkdir(staging(b.dirs, b.n), 0o700)
+	if err == nil && b.o.Furnish != nil {
+		b.bare, err = seizeBare(b.dirs, b.n)
+	}
+	return err
 }
 
 // dir is where the guest's own files are made.
@@ -389,7 +401,10 @@ func (b *builder) settle(d *file.Dir) error {
 }
 
 func (b *builder) finish(context.Context) error {
-	err := errors.Join(b.unuse(), remove(filepath.Dir(staging(b.dirs, b.n)), b.n))
+	err := b.unuse()
+	if b.o.Furnish == nil {
+		err = errors.Join(err, remove(filepath.Dir(staging(b.dirs, b.n)), b.n))
+	}
 	if b.made {
 		err = errors.Join(err, prune(b.dirs))
 	}

@@ -25,6 +25,8 @@ import (
 //	Data/staging/NAME        the guest is being built or deleted: if it has no spec (the
 //	                         build had not got that far, the deletion had) then nothing
 //	                         of it shall stay; if it has, it is whole
+//	Data/staging/NAME/bare   or it is to be furnished by whoever holds the directory's
+//	                         lock: with nobody there nothing of it shall stay
 //	Data/renaming/OLD        symbolic link to the new name: if the spec still has the old
 //	                         one the guest gets all back, else the rest is done
 //	Data/kept/NAME           what a build that failed left for looking at
@@ -76,10 +78,13 @@ func tidy(d guest.Dirs, n guest.Name) error {
 	if err != nil {
 		return err
 	}
-	if !whole {
-		return clear(d, n)
+	if whole {
+		if whole, err = furnished(d, n); !whole || err != nil {
+			return err
+		}
+		return remove(filepath.Dir(staging(d, n)), n)
 	}
-	return remove(filepath.Dir(staging(d, n)), n)
+	return clear(d, n)
 }
 
 // locked is state.Locked for what makes or removes a guest: what somebody left of it who
