@@ -85,9 +85,29 @@ func create(d guest.Dirs, id guest.XID, c Config) (*Context, error) {
 	if err := sweep(d, cg); err != nil {
 		return nil, err
 	}
-	if id == 0 {
-		id = free(d, cg)
+	var x *Context
+	if id != 0 {
+		x, err = begin(d, cg, id)
+	} else {
+		for id = guest.DynamicXID; ; id++ { // another installation may have some
+			id = free(d, cg, id)
+			if x, err = begin(d, cg, id); !errors.Is(err, guest.ErrBusy) {
+				break
+			}
+		}
 	}
+	if err != nil {
+		return nil, err
+	}
+	if err := x.set(c); err != nil {
+		return nil, errors.Join(err, x.drop(), x.Close())
+	}
+	return x, nil
+}
+
+// begin makes a context that may do nothing yet, and holds it. The error is guest.ErrBusy
+// when another installation has the number.
+func begin(d guest.Dirs, cg cgroup.Host, id guest.XID) (*Context, error) {
 	if id < guest.MinXID || id > guest.LastXID {
 		return nil, fmt.Errorf("network context %d: want %d to %d: %w", id, guest.MinXID, guest.LastXID, guest.ErrInvalid)
 	}
@@ -95,15 +115,13 @@ func create(d guest.Dirs, id guest.XID, c Config) (*Context, error) {
 	if there(cg, x.path()) {
 		return nil, fmt.Errorf("network context %d: %w", id, guest.ErrExists)
 	}
+	var err error
 	if x.group, err = cg.Create(x.path()); err != nil {
 		return nil, err
 	}
 	err = x.Hold()
 	if err == nil {
 		err = shared.Up(shared.Want{World: shared.WorldOf(d), XID: id})
-	}
-	if err == nil {
-		err = x.set(c)
 	}
 	if err != nil {
 		return nil, errors.Join(err, x.drop(), x.Close())
@@ -303,9 +321,9 @@ func sweep(d guest.Dirs, cg cgroup.Host) error {
 	return errors.Join(errs...)
 }
 
-// free gives the lowest number that has no context.
-func free(d guest.Dirs, cg cgroup.Host) guest.XID {
-	for id := guest.DynamicXID; id <= guest.LastXID; id++ {
+// free gives the lowest number from this one on that has no context.
+func free(d guest.Dirs, cg cgroup.Host, id guest.XID) guest.XID {
+	for ; id <= guest.LastXID; id++ {
 		if x := (&Context{ID: id, dirs: d}); !there(cg, x.path()) {
 			return id
 		}

@@ -241,7 +241,7 @@ func (c *conn) ownLoopback(xid guest.XID, p netip.Prefix) error {
 	if err != nil || slices.ContainsFunc(list, func(h held) bool { return h.Prefix == p }) {
 		return err
 	}
-	return fault.Hint(fmt.Errorf("address %s dev lo: a guest of another installation has xid %d in this network: %w", p, xid, guest.ErrBusy),
+	return fault.Hint(fmt.Errorf("another installation has xid %d in this network: %w", xid, guest.ErrBusy),
 		"`vserver NAME set xid=NUMBER` gives one of the two another")
 }
 
