@@ -244,6 +244,21 @@ func TestGuestOutOfMemory(t *testing.T) {
 	}
 }
 
+// A guest that was started with limits sees its own groups as the topmost, be they of v1
+// (proc_pid_cgroup(5)), and so does what enters it.
+func TestGroupsSeen(t *testing.T) {
+	w := newWorld(t)
+	w.limited("web1", guest.Limits{Memory: 64 << 20, CPUs: 1, Pids: 50})
+	for _, file := range []string{"/proc/self/cgroup", "/proc/1/cgroup"} {
+		out, code := w.sh("web1", "cat "+file)
+		for line := range strings.Lines(out) {
+			if !strings.HasSuffix(line, ":/\n") || code != 0 {
+				t.Errorf("%s: %q, %d", file, line, code)
+			}
+		}
+	}
+}
+
 // What the kernel keeps for a guest's sockets is no more than its memory, where one pool is for
 // all (net.ipv4.tcp_mem): cgroup v1 counts it apart.
 func TestSocketMemory(t *testing.T) {

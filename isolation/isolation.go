@@ -17,6 +17,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -26,6 +27,7 @@ import (
 	"vserver/guest"
 	"vserver/host"
 	"vserver/isolation/attack"
+	"vserver/kernel/cgroup"
 	"vserver/kernel/file"
 )
 
@@ -128,7 +130,7 @@ func (r *run) begin(ctx context.Context) error {
 }
 
 // spec is a guest with little of everything. Limits that need a controller are those
-// that every host has.
+// that every host has, but for memory.
 func (r *run) spec() *guest.Spec {
 	s := &guest.Spec{
 		Userns: r.o.Userns, Root: guest.Root{Kind: guest.RootDir},
@@ -136,10 +138,12 @@ func (r *run) spec() *guest.Spec {
 		Network: guest.Network{Mode: r.o.Mode},
 		Limits: guest.Limits{
 			Pids:     96,
+			Memory:   memory(),
 			Rlimits:  map[string]guest.Rlimit{"nofile": {Soft: 4096, Hard: 4096}},
 			Ceilings: map[string]int{"ptys": 16, "cgroups": 32},
 		},
 		Console: guest.Console{Type: guest.ConsoleLog},
+		View:    guest.View{Flags: []string{"!virt_mem", "!virt_cpu", "!virt_load", "!virt_uptime"}}, // served by the supervisor
 	}
 	if r.o.Mode == guest.NetShared {
 		s.Network.Addresses = []guest.Address{} // no packet of the check leaves the host
@@ -152,6 +156,19 @@ func (r *run) spec() *guest.Spec {
 		}
 	}
 	return s
+}
+
+// memory is the limit of the guests, with room for the attacks; none where nobody counts.
+func memory() guest.Bytes {
+	cg, err := cgroup.Find()
+	if err != nil {
+		return 0
+	}
+	old, _ := cg.Legacy("memory")
+	if v2, _ := cg.Controllers(); len(old) == 0 && !slices.Contains(v2, "memory") {
+		return 0
+	}
+	return 128 << 20
 }
 
 // program is where the guest has this program.
@@ -236,7 +253,7 @@ func (r *run) prepare() error {
 		return err
 	}
 	r.ground = attack.Ground{
-		Private: r.o.Userns == guest.UsernsPrivate, OwnNet: spec.Network.OwnNet(), Shared: r.o.Mode == guest.NetShared,
+		Memory: int(spec.Limits.Memory), Private: r.o.Userns == guest.UsernsPrivate, OwnNet: spec.Network.OwnNet(), Shared: r.o.Mode == guest.NetShared,
 		Words: []string{string(Neighbour), "@" + name}, Port: tcp.Addr().(*net.TCPAddr).Port, Socket: name,
 		BootID: strings.TrimSpace(string(bootID)),
 	}

@@ -92,9 +92,6 @@ func (s *Start) Table() *spawn.Table {
 	t := &spawn.Table{}
 	s.Rights.order(t)
 	s.namespaces(t)
-	for _, fd := range s.Joins {
-		t.WriteFd("tasks of a v1 group", fd, "0")
-	}
 	// What needs nothing from the parent comes first: it makes the layers meanwhile.
 	t.Keyring()
 	t.Hostname(s.Hostname)
@@ -150,7 +147,11 @@ func (s *Start) namespaces(t *spawn.Table) {
 	if !s.leads() {
 		t.Session()
 	}
-	if s.Elder > 0 { // before the cgroup namespace, whose root is where its maker is
+	// Before the cgroup namespace, whose root is where its maker is.
+	for _, fd := range s.Joins {
+		t.WriteFd("tasks of a v1 group", fd, "0")
+	}
+	if s.Elder > 0 {
 		t.WriteFd("tasks of the v1 group", s.Elder, "0")
 	}
 	t.Fork("make namespaces", flags, func(pid spawn.Reg) {

@@ -39,6 +39,7 @@ type Ground struct {
 	Port    int      // where the host serves on 127.0.0.1
 	Socket  string   // an abstract socket of the host's
 	BootID  string   // the host's
+	Memory  int      // the guest's limit in bytes; 0 where nobody counts that
 	Kernel  [2]int   // 6, 18
 }
 
@@ -89,7 +90,7 @@ var errNothing = errors.New("nothing found")
 // Table gives all attacks.
 func Table() []Attack {
 	var all []Attack
-	for _, part := range [][]Attack{tools(), settings(), calls(), escapes(), beyond(), sockets(), pools(), priorities(), leaks(), unmasked()} {
+	for _, part := range [][]Attack{tools(), settings(), calls(), escapes(), beyond(), sockets(), pools(), unread(), priorities(), leaks(), unmasked()} {
 		all = append(all, part...)
 	}
 	return all
@@ -143,14 +144,14 @@ const patience = 60 * time.Second
 
 // Main runs a part of the program with a [Ground] as JSON, and gives the exit code:
 // "all" tries the table, "one" the attack of a name, "hold" takes what it can get of
-// all pools until its input ends, "take" takes a little of each, "watch" lies in wait for
+// all pools until its input ends, "take" takes a little of each, "queue" fills sockets, "watch" lies in wait for
 // programs that come into the guest until its input ends, "catch" for what they can be made
 // to be, "handed" tries what its input is good for, a neighbour's pidfd, "pause" waits for a
 // signal, "nothing" ends.
 func Main(args []string, in io.Reader, out io.Writer) int {
 	g := &Ground{}
 	if len(args) < 2 || json.Unmarshal([]byte(args[1]), g) != nil {
-		fmt.Fprintln(out, "usage: "+Name+" all|one|hold|take|watch|catch|handed|pause|nothing GROUND [NAME]")
+		fmt.Fprintln(out, "usage: "+Name+" all|one|hold|take|queue|watch|catch|handed|pause|nothing GROUND [NAME]")
 		return 2
 	}
 	switch args[0] {
@@ -168,6 +169,8 @@ func Main(args []string, in io.Reader, out io.Writer) int {
 		return catch(in, out)
 	case "handed":
 		return handed(out)
+	case "queue":
+		return queues(g, out)
 	case "pause":
 		unix.Pause()
 	}
