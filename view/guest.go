@@ -18,9 +18,9 @@ import (
 // Fresh is how long a text is given to further readers.
 const Fresh = 25 * time.Millisecond
 
-// tasksFresh is how long a count of tasks is, which takes 8 µs for each: who looks once a
-// second has them counted each third time, and the load average is not kept waiting.
-const tasksFresh = LoadEvery / 2
+// tasksFresh is how long a count of tasks is good for readers. Each task takes 8 µs, and
+// they are counted for the load anyhow.
+const tasksFresh = LoadEvery + time.Second
 
 // Machine is the host, as far as its guests' views need it. It is not for use by several
 // goroutines at once.
@@ -168,12 +168,12 @@ func (g *Guest) Text(n Node) ([]byte, syscall.Errno) {
 	return is, 0
 }
 
-// same tells that the load stays as it is until tasks are counted again.
+// same tells that the load stays as it is until tasks are counted for it again.
 func (g *Guest) same(n Node) time.Duration {
 	if n != nodeLoadavg {
 		return 0
 	}
-	return tasksFresh - time.Since(g.counted)
+	return LoadEvery - time.Since(g.counted)
 }
 
 func (g *Guest) text(n Node) ([]byte, error) {
@@ -281,7 +281,7 @@ func (g *Guest) count(fresh time.Duration) (proc.Tasks, error) {
 // Sample takes the guest's tasks into its load, for as many times LoadEvery as have
 // passed.
 func (g *Guest) Sample(times int) error {
-	tasks, err := g.count(tasksFresh)
+	tasks, err := g.count(LoadEvery / 2)
 	for range min(times, maxSamples) {
 		g.Load = g.Load.Next(tasks.Running + tasks.Blocked)
 	}

@@ -72,7 +72,7 @@ func TestSame(t *testing.T) {
 	if _, _, nanos := attributes(t, tree, nodeUptime); nanos != uint32(known) {
 		t.Errorf("uptime is known for %d ns", nanos)
 	}
-	g.counted = time.Now().Add(100*time.Millisecond - tasksFresh + known)
+	g.counted = time.Now().Add(100*time.Millisecond - LoadEvery + known)
 	if _, _, nanos := attributes(t, tree, nodeLoadavg); nanos < uint32(known) {
 		t.Errorf("load is known for %d ns", nanos)
 	}

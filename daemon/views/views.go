@@ -130,7 +130,6 @@ func (set *Set) newServer() (*server, error) {
 		m.Close()
 		return nil, err
 	}
-	s.loop.Linger = 100 * time.Microsecond // from the size of a file to the file, and from that to the next
 	return s, nil
 }
 

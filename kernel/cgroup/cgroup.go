@@ -209,19 +209,24 @@ func (m Hierarchy) magic() int64 {
 
 // openAt opens the group, refusing to leave the file system of root.
 func (m Hierarchy) openAt(root int, path string) (*Group, error) {
-	how := unix.OpenHow{
-		Flags:   unix.O_RDONLY | unix.O_DIRECTORY | unix.O_CLOEXEC,
-		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV,
-	}
-	var fd int
-	err := retry(func() (err error) {
-		fd, err = unix.Openat2(root, path, &how)
-		return err
-	})
+	fd, err := below(root, path, unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
 		return nil, &fs.PathError{Op: "open", Path: filepath.Join(m.Mount, path), Err: err}
 	}
 	return &Group{fd: fd, path: filepath.Join(m.Mount, path), rel: path, tree: m}, nil
+}
+
+// below opens what is below a directory of the same file system, by no link.
+func below(dir int, path string, flags uint64) (fd int, err error) {
+	how := unix.OpenHow{
+		Flags:   flags | unix.O_CLOEXEC,
+		Resolve: unix.RESOLVE_BENEATH | unix.RESOLVE_NO_SYMLINKS | unix.RESOLVE_NO_XDEV,
+	}
+	err = retry(func() (err error) {
+		fd, err = unix.Openat2(dir, path, &how)
+		return err
+	})
+	return fd, err
 }
 
 // mkdirAll makes path below the directory fd. The common case, in which the parent

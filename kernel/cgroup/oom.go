@@ -2,7 +2,8 @@ package cgroup
 
 import (
 	"strconv"
-	"strings"
+
+	"golang.org/x/sys/unix"
 )
 
 // OOMKills counts for each group, by its path below the mounts, the processes that the
@@ -33,20 +34,17 @@ func OOMKills(groups ...string) []int {
 
 // oomKills reads the counter oom_kill, which v1 and v2 have under the same name.
 func oomKills(root Root, group, file string) int {
-	g, err := root.Open(group)
+	fd, err := below(root.fd, group+"/"+file, unix.O_RDONLY)
 	if err != nil {
 		return 0
 	}
-	defer g.Close()
-	text, err := g.Read(file)
+	defer unix.Close(fd)
+	var room [512]byte
+	text, err := readAll(fd, room[:0])
 	if err != nil {
 		return 0
 	}
-	for line := range strings.Lines(text) {
-		if v, ok := strings.CutPrefix(line, "oom_kill "); ok {
-			n, _ := strconv.Atoi(strings.TrimSpace(v))
-			return n
-		}
-	}
-	return 0
+	kills, _ := value(text, "oom_kill")
+	n, _ := strconv.Atoi(string(kills))
+	return n
 }
