@@ -76,13 +76,6 @@ func (t *Told) Close() {
 	}
 }
 
-// Started is Tell for who does not want to wait at all.
-func Started(dirs guest.Dirs, s Start, pidfd, console int) error {
-	t, err := Tell(dirs, s, pidfd, console)
-	t.Close()
-	return err
-}
-
 // Serves tells vserverd of a server of a guest's sockets, which it replaces when that
 // dies: files are those of a facade.Tree, and stay the caller's. It does not wait.
 func Serves(dirs guest.Dirs, name guest.Name, files []int) error {

@@ -166,9 +166,11 @@ func BenchmarkTell(b *testing.B) {
 	s := Start{"web1", 4711, guest.ConsoleTTY, 1 << 20, guest.RestartAlways}
 	b.Run("tell", func(b *testing.B) {
 		for b.Loop() {
-			if err := Started(dirs, s, fd, fd); err != nil {
+			told, err := Tell(dirs, s, fd, fd)
+			if err != nil {
 				b.Fatal(err)
 			}
+			told.Close()
 		}
 	})
 	b.Run("tell+confirm", func(b *testing.B) {

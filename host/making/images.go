@@ -68,7 +68,3 @@ func hintImages(err error) error { return fault.Hint(err, "vserver image list sh
 // Settle finishes what killed operations left, of guests and of images, and removes
 // images that nobody needs.
 func Settle(d guest.Dirs) error { return errors.Join(settle(d), prune(d)) }
-
-// Referers tells which guests' specs name each image. A name without a version holds
-// them all.
-func Referers(d guest.Dirs) (map[string][]guest.Name, error) { return referers(d) }

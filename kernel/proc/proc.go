@@ -80,21 +80,6 @@ func (d *Dir) Status(pid int) (Status, error) {
 	return ParseStatus(text), nil
 }
 
-// Wait says where in the kernel a process sleeps: the name of a function, and the
-// stack, a line each, topmost first, for one that may be stuck. Both are empty for a
-// process that runs.
-func (d *Dir) Wait(pid int) (channel, stack string, err error) {
-	text, err := d.read(pid, "wchan")
-	if err != nil {
-		return "", "", err
-	}
-	if channel = string(text); channel == "0" {
-		channel = ""
-	}
-	text, err = d.read(pid, "stack")
-	return channel, string(text), err
-}
-
 // PIDs gives all processes that /proc shows.
 func (d *Dir) PIDs() ([]int, error) {
 	// Another descriptor: the position in a directory belongs to the open file.

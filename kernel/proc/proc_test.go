@@ -142,30 +142,6 @@ func TestEndedProcess(t *testing.T) {
 	}
 }
 
-func TestWait(t *testing.T) {
-	need.Root(t)
-	d := open(t)
-	cmd := exec.Command("sleep", "100")
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { cmd.Process.Kill(); cmd.Wait() }()
-	var channel, stack string
-	for range 100 {
-		var err error
-		if channel, stack, err = d.Wait(cmd.Process.Pid); err != nil {
-			t.Fatal(err)
-		}
-		if strings.Contains(channel, "nanosleep") {
-			break
-		}
-		time.Sleep(5 * time.Millisecond)
-	}
-	if !strings.Contains(channel, "nanosleep") || !strings.Contains(stack, "nanosleep") {
-		t.Errorf("sleep sleeps in %q\n%s", channel, stack)
-	}
-}
-
 func FuzzParseStat(f *testing.F) {
 	f.Add([]byte("12 (a) b) S 7 3 3 0 -1 4194560 100 0 0 0 250 31 0 0 20 0 4 0 12345 10000384 200 1\n"))
 	f.Fuzz(func(t *testing.T, text []byte) {

@@ -61,10 +61,6 @@ func (s *Set) changed() error {
 	return ebpf.Set(s.maps.Change, make([]byte, 4), id(uint64(time.Now().UnixNano())))
 }
 
-// Get reads what a guest has: the first bpf.Listed addresses of each family. ok is
-// false when it has nothing.
-func (s *Set) Get(cgroup uint64) (e bpf.Entry, ok bool, err error) { return s.entry(cgroup) }
-
 // Delete takes the guest's context away: what is left of it has no network. It is no
 // error when there is none.
 func (s *Set) Delete(cgroup uint64) error {

@@ -138,17 +138,6 @@ func (l *Layer) begin() error {
 	return f.Close()
 }
 
-// Free takes the directory of a layer, and what will be made in it, out of the project that
-// it was made in: its files are linked with those of others.
-func Free(dir string) error {
-	f, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	defer f.Close()
-	return leave(f)
-}
-
 // leave takes a file out of its project, on file systems that have projects.
 func leave(f quota.Opened) error {
 	if err := quota.LeaveProject(f); !errors.Is(err, quota.ErrNoProjects) {
