@@ -34,6 +34,9 @@ type CloneOptions struct {
 // from's spec, which change, when not nil, can alter before it is used. Root's password and
 // keys stay as they were unless o has others.
 func Clone(ctx context.Context, d guest.Dirs, from, n guest.Name, change func(*guest.Spec) error, o CloneOptions) error {
+	if from == n {
+		return fmt.Errorf("a guest is no clone of itself: %w", guest.ErrInvalid)
+	}
 	err := settle(d)
 	if err == nil {
 		err = locked(d, n, func() error {
