@@ -120,7 +120,7 @@ func flagSetting(word string) (key, as string, ok bool) {
 	switch {
 	case right.Name == "secure" || right.Name == "hide_netif":
 		return "network.flags", strings.Replace(as, "secure", "hide_netif", 1), true
-	case right.Honour == guest.Always || right.Honour == guest.Passed:
+	case right.Honour == guest.Always || right.Honour == guest.Passed, right.Name == "sched_hard", right.Name == "sched_prio": // as --cpus says
 		return "", "", false
 	}
 	return guest.RightKey(guest.Flags(), word, "rights.flags"), as, true
@@ -228,6 +228,9 @@ func (f *buildFlags) further(words []string) error {
 	fl.StringVar(&f.variant, "variant", f.variant, "")
 	fl.StringSliceVar(&include, "include", nil, "")
 	arch := fl.String("arch", debianArch(), "")
+	for _, always := range []string{"resolve-deps", "verbose", "keep-debootstrap-dir"} {
+		fl.Bool(always, false, "")
+	}
 	if err := fl.Parse(words); err != nil || fl.NArg() > 0 || len(words) > 0 && f.method != "debootstrap" {
 		return usageHint("vserver build --help", "%s: --variant, --include and --arch are what debootstrap is passed on", strings.Join(words, " "))
 	}

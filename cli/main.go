@@ -11,12 +11,14 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/host"
 	"vserver/kernel/solo"
@@ -53,7 +55,7 @@ func Main(args []string) int {
 		host:    host.Open(guest.DefaultDirs(os.Getenv(RootVar))),
 		in:      os.Stdin, out: &output{File: os.Stdout}, err: os.Stderr,
 	}
-	args = ofOld(args[1:])
+	args = args[1:]
 	if len(args) == 1 && (args[0] == "--version" || args[0] == "-V") {
 		_, err := fmt.Fprintln(t.out, "vserver", version)
 		return t.report(t.about("", err))
@@ -83,6 +85,9 @@ func (t *tool) run(args []string) error {
 	} else {
 		t.program = "vserver"
 		var err error
+		if args, err = ofOld(args); err != nil {
+			return err
+		}
 		if t.verb, t.subject, words, err = arrange(args, t.knows); err != nil {
 			return err
 		}
@@ -105,15 +110,6 @@ func (t *tool) run(args []string) error {
 // brief tells the verbs that wait for the kernel rather than compute.
 func brief(verb string) bool {
 	return slices.Contains([]string{"start", "stop", "exec", "suexec", "running", "version"}, verb)
-}
-
-// ofOld has the inner options of the old shell script, which stood in front, by the words
-// of today.
-func ofOld(args []string) []string {
-	if len(args) > 0 && args[0] == "----insecure" {
-		return append([]string{"--stopped"}, args[1:]...)
-	}
-	return args
 }
 
 // Names are the names that the program answers to as a verb, besides its own.
@@ -177,6 +173,10 @@ func strange(words []string, known func(string) bool) error {
 	if i := slices.IndexFunc(words, isVerb); i > 0 {
 		return usageHint(strings.Join(slices.Concat([]string{"vserver", words[i]}, words[:i]), " "),
 			"several guests stand behind the verb, not before it")
+	}
+	if known(words[0]) && words[1] == "pkgmgmt" {
+		return coded{fault.Hint(errors.New(words[0]+": pkgmgmt: what is installed is noted in the guest, always"),
+			"`vserver "+words[0]+" apt-get` and `vserver "+words[0]+" pkg install` need no package manager in it"), exitUnsupported}
 	}
 	if known(words[0]) {
 		return usageHint("vserver help", "no such command: %s", words[1])

@@ -11,6 +11,19 @@ import (
 	"vserver/guest"
 )
 
+// What stood in front of a name is taken or left out, and nothing else.
+func TestOfOld(t *testing.T) {
+	for line, want := range map[string]string{
+		"web1 start": "web1 start", "-s -v --silent web1 start": "web1 start", "--silent web1 delete": "--silent web1 delete",
+		"--silent delete web1": "--silent delete web1", "----insecure web1 exec -v": "--stopped web1 exec -v", "--json --debug web1 info": "--json web1 info",
+		"-v": "-v", "": "", "-- web1 start": "web1 start", "hashify -v web1": "hashify -v web1",
+	} {
+		if got, err := ofOld(strings.Fields(line)); err != nil || strings.Join(got, " ") != want {
+			t.Errorf("%q: %q, %v", line, got, err)
+		}
+	}
+}
+
 func TestArrange(t *testing.T) {
 	for _, tt := range []struct {
 		line          string

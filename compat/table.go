@@ -86,6 +86,10 @@ Mounts something of the host's in guests that run, until they end.`, make: newVm
 // others are the rest.
 func others() []tool {
 	return []tool{
+		{name: "dupvserver", usage: "--from OLD --to NEW --ip ADDRESS[/LENGTH] [OPTION...]", about: "Makes a guest like another: `vserver NEW build -m clone`.",
+			make: newDupvserver, failed: 1, misused: 1},
+		{name: "newvserver", usage: "--hostname NAME --domain DOMAIN --ip ADDRESS[/LENGTH] --dist SUITE [OPTION...]", about: "Makes a guest of Debian: `vserver NAME build -m debootstrap`.",
+			make: newNewvserver, failed: 1, misused: 1},
 		{name: "vapt-get", usage: "NAME...|FILTER... [-- ARG...]", about: "Runs apt-get for guests: `vserver NAME apt-get`.",
 			make: newFleetVerb("apt-get"), failed: 1, misused: 1, raw: true},
 		{name: "vpkg", usage: "NAME install|remove|update|upgrade|get-conffiles [ARG...]", about: "Packages of a guest: `vserver NAME pkg`.",
