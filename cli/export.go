@@ -37,7 +37,7 @@ vserver web1 export | ssh root@host2.example vserver import -`,
 				return err
 			}
 			if len(rest) > 0 {
-				return usageHint("vserver "+string(n)+" export -o "+rest[0], "export %s: what of it?", rest[0])
+				return usageHint("vserver "+string(n)+" export -o "+rest[0], "%s: one word too many", rest[0])
 			}
 			return t.about(n, hintSnapshots(n, t.export(ctx, n, o, file)))
 		})

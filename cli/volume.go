@@ -54,6 +54,11 @@ func (t *tool) volume(ctx context.Context, yes bool, args []string) error {
 		return t.volumesEach(names, func(name string) error { return host.CreateVolume(t.host, name) })
 	case args[0] == "delete" && len(names) > 0:
 		if !yes {
+			for _, name := range names {
+				if _, err := host.ShowVolume(ctx, t.host, name); err != nil {
+					return t.about("", hintVolumes(err))
+				}
+			}
 			return usageHint("vserver volume delete --yes "+strings.Join(names, " "), "all that is in a volume goes with it")
 		}
 		return t.volumesEach(names, func(name string) error { return host.DeleteVolume(t.host, name) })

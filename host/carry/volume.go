@@ -169,7 +169,7 @@ func sweep(at *file.Dir) error {
 // checkVolume refuses what is no name of a volume.
 func checkVolume(name string) error {
 	if _, err := guest.ParseName(name); err != nil {
-		return fmt.Errorf("volume %q: is no name of one: %w", name, guest.ErrInvalid)
+		return err
 	}
 	return nil
 }

@@ -18,6 +18,7 @@ import (
 	"unicode"
 
 	"vserver/archive"
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/pool"
 	"vserver/stack"
@@ -154,7 +155,7 @@ func skip(ctx context.Context, r io.Reader) error {
 func readLabel(r io.Reader) (l Label, err error) {
 	text, err := takeFile(r, labelName)
 	if err != nil {
-		return l, err
+		return l, fault.Hint(err, "vserver build NAME --template FILE takes any other archive of a root")
 	}
 	if err := json.Unmarshal(text, &l); err != nil {
 		return l, fmt.Errorf("%s: %w: %w", labelName, err, ErrForeign)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,6 +29,9 @@ func Mount(ctx context.Context, d guest.Dirs, n guest.Name, dir string, writable
 	at, err := filepath.EvalSymlinks(dir)
 	if err == nil {
 		at, err = filepath.Abs(at)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		err = fault.Hint(err, "mkdir "+dir)
 	}
 	if err != nil {
 		return err

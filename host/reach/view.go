@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/host/disk"
 	"vserver/host/files"
@@ -240,4 +241,5 @@ func (v *view) check(path string, st file.Stat, bits uint32) error {
 }
 
 // errForeign says that a file is not the guest's.
-var errForeign = fmt.Errorf("belongs to the host, not to the guest: %w", fs.ErrPermission)
+var errForeign = fault.Hint(fmt.Errorf("belongs to the host, not to the guest: %w", fs.ErrPermission),
+	"copy it where the host has that directory; the option idmap of `vserver NAME config mounts` would make it the guest's")
