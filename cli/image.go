@@ -82,7 +82,7 @@ func (t *tool) imageActions(f imageFlags) []imageAction {
 		{"show", "all that is known of one", 1, 1, func(_ context.Context, a []string) error { return t.imageShow(a[0]) }},
 		{"build", "make one by debootstrap or another method", 1, 1, func(ctx context.Context, a []string) error { return t.imageBuild(ctx, f, a[0]) }},
 		{"import", "make one from an archive, a registry or a guest", 1, 2, func(ctx context.Context, a []string) error { return t.imageImport(ctx, f, a) }},
-		{"tag", "make a word mean an image", 2, 2, func(ctx context.Context, a []string) error { return host.TagImage(ctx, t.host, a[0], a[1]) }},
+		{"tag", "make a word mean an image", 2, 2, func(ctx context.Context, a []string) error { return hintImages(host.TagImage(ctx, t.host, a[0], a[1])) }},
 		{"untag", "make a word mean nothing", 1, 1, func(ctx context.Context, a []string) error { return host.TagImage(ctx, t.host, "", a[0]) }},
 		{"export", "write one as a tar archive", 1, 2, func(ctx context.Context, a []string) error { return t.imageExport(ctx, f, a) }},
 		{"delete", "remove images that nobody uses", 1, lots, func(_ context.Context, a []string) error { return t.imageDelete(a) }},

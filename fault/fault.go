@@ -55,7 +55,7 @@ func Hint(err error, hint string) error {
 	if err == nil || HintOf(err) != "" {
 		return err
 	}
-	if in, ok := err.(*Error); ok {
+	if in, ok := only(err).(*Error); ok {
 		out := *in
 		out.Hint = hint
 		return &out

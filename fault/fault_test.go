@@ -42,6 +42,10 @@ func TestHint(t *testing.T) {
 			t.Errorf("%v: hint %q", err, got)
 		}
 	}
+	joined := errors.Join(New("web1", "export", io.EOF))
+	if got := New("web1", "export", Hint(joined, "a way out")).Error(); got != "web1: export: EOF" {
+		t.Errorf("%q", got)
+	}
 	if got := HintOf(New("web1", "start", io.EOF)); got != "" {
 		t.Errorf("hint %q out of nothing", got)
 	}

@@ -86,7 +86,7 @@ func (r renamer) check(context.Context) error {
 	}{{r.dirs.Spec(r.new), store.Exists}, {r.dirs.Guest(r.new), file.Exists}} {
 		taken, err := at.has(at.path)
 		if err == nil && taken {
-			err = fmt.Errorf("%s: %w", at.path, guest.ErrExists)
+			err = fault.Hint(fmt.Errorf("%s: %w", at.path, guest.ErrExists), "vserver "+string(r.new)+" delete makes room")
 		}
 		if err != nil {
 			return err
