@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -141,12 +142,23 @@ func (t *tool) report(err error) int {
 	if t.interrupted {
 		return exitInterrupted
 	}
-	return exitCode(err)
+	return t.ofTool(exitCode(err))
+}
+
+// ofTool is an exit code as an old tool had it.
+func (t *tool) ofTool(code int) int {
+	switch {
+	case t.program == "vkill" && code != exitDone:
+		return exitFailed
+	case code == exitUsage && slices.Contains([]string{"naddress", "nattribute", "ncontext", "vcontext"}, t.program):
+		return 255
+	}
+	return code
 }
 
 // say prints one error, with the way out on a second line.
 func (t *tool) say(err error) {
-	text := t.program + ": " + fault.PlainLines(words(err)) + "\n"
+	text := t.program + ": " + fault.PlainLines(strings.TrimPrefix(words(err), t.program+": ")) + "\n"
 	if hint := fault.HintOf(err); hint != "" {
 		text += "hint: " + fault.PlainLines(hint) + "\n"
 	}

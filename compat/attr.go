@@ -41,10 +41,11 @@ func newSetattr(c *call) run {
 			return lacking("--"+lacks+": no attribute of a stock kernel", "`setattr --immutable`; images beneath guests cannot be changed by them")
 		case len(files) == 0:
 			return usagef("no filename given")
-		case immutable == "":
-			return nil
 		}
 		t.self, t.all = !t.recursive, true
+		if immutable == "" {
+			return c.each(t, files, func(string) error { return nil })
+		}
 		return c.each(t, files, func(path string) error {
 			f, err := open(path)
 			if err != nil || f == nil {

@@ -66,7 +66,7 @@ func newVsched(c *call) run {
 // is: "" for what is accepted and does nothing, "-" for what cannot be had.
 func schedOptions() map[string]string {
 	return map[string]string{
-		"fill-rate": "fill_rate", "interval": "interval",
+		"fill-rate": "fill_rate", "fill_rate": "fill_rate", "interval": "interval",
 		"tokens-min": "tokens_min", "tokens_min": "tokens_min", "tokens-max": "tokens_max", "tokens_max": "tokens_max",
 		"tokens": "", "prio-bias": "", "prio_bias": "", "priority-bias": "", "priority_bias": "", "fill-rate2": "", "interval2": "",
 		"cpu-id": "-", "bucket-id": "-",
@@ -127,6 +127,13 @@ func (c *call) sched(b *bucket) error {
 	}
 	defer s.close()
 	if s.guest != "" {
+		spec, err := c.host.Load(s.guest)
+		if err != nil {
+			return err
+		}
+		if had := spec.Limits.TokenBucket; b.asked["fill_rate"] == 0 && had.FillRate == 0 || b.asked["interval"] == 0 && had.Interval == 0 {
+			return usagef("%s has no bucket yet: want --fill-rate and --interval", s.guest)
+		}
 		changes := []string{"limits.cpus=", "limits.token_bucket.per_cpu=true", "limits.token_bucket.idle_time=" + strconv.FormatBool(b.idle)}
 		for key, n := range b.asked {
 			changes = append(changes, "limits.token_bucket."+key+"="+strconv.Itoa(n))

@@ -45,7 +45,8 @@ Gives a context or guest processor time by a token bucket, until it ends.`, make
 Runs a command in spaces, which are namespaces, of its own, or in those of a context.`, make: newVspace, failed: 255, misused: 255},
 		{name: "vsysctl", usage: "--xid X --dir D [--missingok] [-- COMMAND [ARG...]]", about: `
 Writes settings of the kernel that a context has for itself.`, make: newVsysctl, failed: 255, misused: 255},
-		{name: "vtag", make: newTag, raw: true, failed: 255},
+		{name: "vtag", usage: "--create|--migrate --tag T [--silent] [-- COMMAND [ARG...]]",
+			about: "With --silent runs the command, as on a kernel without tags of processes, which a stock one is.", make: newTag, raw: true, failed: 255},
 		{name: "vuname", usage: "[-g] --xid X [TAG...] | -s --xid X -t TAG=VALUE... | --dir D --xid X", about: `
 Shows or sets the names of a context. Tags are context, sysname, nodename, release,
 version, machine and domainname.`, make: newVuname, failed: 255, misused: 255},
@@ -79,7 +80,7 @@ Shows or sets the space that a guest's own files may take, and their number.`, m
 			make: newVdu, failed: 1, misused: 1},
 		{name: "vmount", usage: "NAME... -- [OPTION...] SOURCE [DESTINATION]", about: `
 Mounts something of the host's in guests that run, until they end.`, make: newVmount, failed: 1, misused: 1, raw: true},
-		{name: "vrsetup", make: gone("no vroot device on a stock kernel", "quotas in a guest: `vserver quota --help`"), raw: true},
+		{name: "vrsetup", about: "Says what is in the place of the vroot device.", make: gone("no vroot device on a stock kernel", "quotas in a guest: `vserver quota --help`"), raw: true},
 	}
 }
 
@@ -110,7 +111,7 @@ func others() []tool {
 			make: newVlogin, failed: 1, misused: 1},
 		{name: "vprocunhide", about: "Does nothing: each guest has a /proc of its own, whose entries its view decides.",
 			make: newUnhide},
-		{name: "vshelper", make: gone("no kernel calls a helper: vserverd sees how a guest ends",
+		{name: "vshelper", about: "Says what is in the place of the kernel's helper.", make: gone("no kernel calls a helper: vserverd sees how a guest ends",
 			"hooks.post-stop of its spec, or `vserver set NAME restart=always`"), raw: true},
 		{name: "vserver-build", usage: "-n NAME -m METHOD [OPTION...] [-- OPTION...]", about: "Makes a guest: `vserver NAME build`.",
 			make: newVserverBuild, failed: 1, misused: 1, raw: true},
