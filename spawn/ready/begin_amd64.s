@@ -14,6 +14,6 @@ TEXT ·begin(SB),NOSPLIT|NOFRAME|TOPFRAME,$0
 	MOVQ SP, AX
 	SUBQ $16, SP
 	MOVQ AX, 0(SP)
-	CALL ·early(SB)
+	CALL ·ahead(SB)
 	ADDQ $16, SP
 	JMP  vserver∕kernel∕solo·begin(SB)

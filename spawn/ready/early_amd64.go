@@ -7,11 +7,12 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vserver/guest"
+	"vserver/kernel/early"
 	"vserver/kernel/relay"
 	"vserver/spawn"
 )
 
-var _ = early // begin calls it
+var _ = ahead // begin calls it
 
 // room is for what a stack without a guard does not hold.
 type room struct {
@@ -34,13 +35,13 @@ type room struct {
 
 var hall room //house:allow there is one beginning, and no heap
 
-// early runs a command that is ready, and does not come back from that. stack is as the
+// ahead runs a command that is ready, and does not come back from that. stack is as the
 // kernel left it: the number of words, the words, 0, the environment, 0.
 //
 //go:nosplit
 //go:norace
 //go:nocheckptr
-func early(stack unsafe.Pointer) {
+func ahead(stack unsafe.Pointer) {
 	r := &hall
 	who, words := command(stack)
 	if words == nil || !r.find(stack, who) {
@@ -54,7 +55,7 @@ func early(stack unsafe.Pointer) {
 	}
 	for r.open > 0 {
 		r.open--
-		call(unix.SYS_CLOSE, r.fds[r.open], 0, 0, 0, 0, 0)
+		early.Call(unix.SYS_CLOSE, r.fds[r.open], 0, 0, 0, 0, 0)
 	}
 }
 
@@ -66,28 +67,28 @@ func early(stack unsafe.Pointer) {
 //go:nocheckptr
 func command(stack unsafe.Pointer) (who, words unsafe.Pointer) {
 	count := *(*int)(stack)
-	argv := unsafe.Add(stack, wordSize)
-	if count < 4 || !is(last(word(argv, 0)), "vserver") {
+	argv := unsafe.Add(stack, early.WordSize)
+	if count < 4 || !early.Is(early.Last(early.Word(argv, 0)), "vserver") {
 		return nil, nil
 	}
 	switch {
-	case is(word(argv, 1), "exec"):
-		who = word(argv, 2)
-	case is(word(argv, 2), "exec"):
-		who = word(argv, 1)
+	case early.Is(early.Word(argv, 1), "exec"):
+		who = early.Word(argv, 2)
+	case early.Is(early.Word(argv, 2), "exec"):
+		who = early.Word(argv, 1)
 	default:
 		return nil, nil
 	}
 	at := 3
-	if is(word(argv, at), "--") {
+	if early.Is(early.Word(argv, at), "--") {
 		at++
-	} else if char(word(argv, at), 0) == '-' {
+	} else if early.Char(early.Word(argv, at), 0) == '-' {
 		return nil, nil // an option
 	}
 	if at >= count {
 		return nil, nil
 	}
-	return who, unsafe.Add(argv, uintptr(at)*wordSize)
+	return who, unsafe.Add(argv, uintptr(at)*early.WordSize)
 }
 
 // find writes the path of the guest's file.
@@ -97,15 +98,15 @@ func command(stack unsafe.Pointer) (who, words unsafe.Pointer) {
 //go:nocheckptr
 func (r *room) find(stack, who unsafe.Pointer) bool {
 	end := 0
-	for e := unsafe.Add(stack, uintptr(2+*(*int)(stack))*wordSize); word(e, 0) != nil; e = unsafe.Add(e, wordSize) {
-		if root := behind(word(e, 0), "VSERVER_ROOT="); root != nil {
-			end = r.put(r.put(0, "/", nil), "", root)
+	for e := early.Environ(stack); early.Word(e, 0) != nil; e = unsafe.Add(e, early.WordSize) {
+		if root := early.Behind(early.Word(e, 0), "VSERVER_ROOT="); root != nil {
+			end = early.Put(r.path[:], early.Put(r.path[:], 0, "/", nil), "", root)
 			break
 		}
 	}
-	end = r.put(end, "/"+guest.RunPlace+"/"+guest.StatePlace+"/", nil)
+	end = early.Put(r.path[:], end, "/"+guest.RunPlace+"/"+guest.StatePlace+"/", nil)
 	begin := end
-	if end = r.put(end, "", who); end < 0 || end == begin {
+	if end = early.Put(r.path[:], end, "", who); end < 0 || end == begin {
 		return false
 	}
 	for i := 0; i < end && i < pathSize-1; i++ {
@@ -114,35 +115,7 @@ func (r *room) find(stack, who unsafe.Pointer) bool {
 			return false
 		}
 	}
-	return r.put(end, "/"+name, nil) > 0
-}
-
-// put writes a text of ours and one of the kernel's at a place of the path and gives the
-// next; less than 0 when there is no room.
-//
-//go:nosplit
-//go:norace
-//go:nocheckptr
-func (r *room) put(at int, text string, more unsafe.Pointer) int {
-	if at < 0 {
-		return at
-	}
-	for i := 0; i < len(text); i++ {
-		if at >= pathSize-1 {
-			return -1
-		}
-		r.path[at] = text[i]
-		at++
-	}
-	for i := 0; more != nil && char(more, i) != 0; i++ {
-		if at >= pathSize-1 {
-			return -1
-		}
-		r.path[at] = char(more, i)
-		at++
-	}
-	r.path[at] = 0
-	return at
+	return early.Put(r.path[:], end, "/"+name, nil) > 0
 }
 
 // load maps the file where its image was made for, and the page for a pid behind it.
@@ -153,18 +126,18 @@ func (r *room) put(at int, text string, more unsafe.Pointer) int {
 func (r *room) load() *header {
 	fd := r.opened(unsafe.Pointer(&r.path), unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW)
 	var s stamp
-	if fd == none || s.take(fd, empty(), unix.AT_EMPTY_PATH, &r.stat) != 0 {
+	if fd == none || s.take(fd, early.Empty(), unix.AT_EMPTY_PATH, &r.stat) != 0 {
 		return nil
 	}
 	if r.stat.Mode != unix.S_IFREG|0o600 || r.stat.Uid != 0 || s.size <= page || s.size > size {
 		return nil
 	}
 	const access, private = unix.PROT_READ | unix.PROT_WRITE, unix.MAP_PRIVATE | unix.MAP_FIXED_NOREPLACE
-	if p, e := call(unix.SYS_MMAP, base, size, access, private, fd, 0); e != 0 || p != base {
+	if p, e := early.Call(unix.SYS_MMAP, base, size, access, private, fd, 0); e != 0 || p != base {
 		return nil
 	}
 	const shared = unix.MAP_SHARED | unix.MAP_ANONYMOUS | unix.MAP_FIXED_NOREPLACE
-	p, e := call(unix.SYS_MMAP, told, page, access, shared, none, 0)
+	p, e := early.Call(unix.SYS_MMAP, told, page, access, shared, none, 0)
 	h := *(**header)(unsafe.Pointer(&[1]uintptr{base}))
 	if e != 0 || p != told || h.format != format || h.size != s.size {
 		unload()
@@ -179,7 +152,7 @@ func (r *room) load() *header {
 //go:norace
 //go:nocheckptr
 func unload() {
-	call(unix.SYS_MUNMAP, base, told+page-base, 0, 0, 0, 0)
+	early.Call(unix.SYS_MUNMAP, base, told+page-base, 0, 0, 0, 0)
 }
 
 // stands tells whether all that the image was made from is as it was.
@@ -189,10 +162,10 @@ func unload() {
 //go:nocheckptr
 func (r *room) stands(h *header) bool {
 	var s stamp
-	if s.take(fdcwd, unsafe.Pointer(unsafe.StringData(self)), 0, &r.stat) != 0 || !s.same(&h.program) {
+	if s.take(early.FDCWD, unsafe.Pointer(unsafe.StringData(self)), 0, &r.stat) != 0 || !s.same(&h.program) {
 		return false
 	}
-	if s.take(fdcwd, unsafe.Pointer(&h.paths[pathNote]), 0, &r.stat) != 0 || !s.same(&h.note) {
+	if s.take(early.FDCWD, unsafe.Pointer(&h.paths[pathNote]), 0, &r.stat) != 0 || !s.same(&h.note) {
 		return false
 	}
 	root := r.opened(unsafe.Pointer(&h.paths[pathRoot]), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC)
@@ -205,10 +178,10 @@ func (r *room) stands(h *header) bool {
 		}
 	}
 	// Last: while this process is there, and after it was, all that was seen is its own.
-	pidfd, e := call(unix.SYS_PIDFD_OPEN, uintptr(h.init), 0, 0, 0, 0, 0)
+	pidfd, e := early.Call(unix.SYS_PIDFD_OPEN, uintptr(h.init), 0, 0, 0, 0, 0)
 	if e != 0 {
 		return false
 	}
 	r.keep(pidfd)
-	return s.take(pidfd, empty(), unix.AT_EMPTY_PATH, &r.stat) == 0 && s.ino == h.unique
+	return s.take(pidfd, early.Empty(), unix.AT_EMPTY_PATH, &r.stat) == 0 && s.ino == h.unique
 }

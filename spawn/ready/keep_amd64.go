@@ -104,7 +104,7 @@ func (h *header) kept(s Source) bool {
 	}
 	info, err := f.Stat()
 	if err != nil || info.Mode() != 0o600 || uint64(info.Size()) != was.size || info.Sys().(*syscall.Stat_t).Uid != 0 {
-		return false // early refuses it
+		return false // ahead refuses it
 	}
 	was.size, was.server, was.length, was.patience = h.size, h.server, h.length, h.patience // come later
 	return was == *h

@@ -14,8 +14,7 @@
 // and the guest's users by device, inode, size and time of change. A guest's limits need no
 // such look: its process is born in its group, and joins those of cgroup v1 that are there.
 //
-// Early code (early_amd64.go) is entered by begin_*.s, where the linker was told to:
-// -E vserver/spawn/ready.begin. It may not allocate, grow a stack, panic or call what is not
+// Early code (early_amd64.go) is entered by begin_*.s, where package spawn/warm has it go on. It may not allocate, grow a stack, panic or call what is not
 // nosplit; it has one room for what would not fit a stack of that kind. On other
 // architectures nothing is ready.
 package ready

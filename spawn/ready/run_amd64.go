@@ -6,6 +6,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vserver/kernel/early"
 	"vserver/kernel/relay"
 	"vserver/spawn"
 )
@@ -18,7 +19,7 @@ import (
 //go:nocheckptr
 func (r *room) plain() bool {
 	for fd := uintptr(0); fd < 3; fd++ {
-		_, e := call(unix.SYS_IOCTL, fd, unix.TCGETS, uintptr(unsafe.Pointer(&r.termios)), 0, 0, 0)
+		_, e := early.Call(unix.SYS_IOCTL, fd, unix.TCGETS, uintptr(unsafe.Pointer(&r.termios)), 0, 0, 0)
 		if e == 0 || e == syscall.EBADF {
 			return false
 		}
@@ -38,27 +39,27 @@ func (r *room) run(h *header, i *spawn.Image, words unsafe.Pointer) {
 	if group == none || !i.Name(words) || !r.connect(h, i) {
 		return
 	}
-	if _, e := call(unix.SYS_PIPE2, uintptr(unsafe.Pointer(&r.pipe)), unix.O_CLOEXEC, 0, 0, 0, 0); e != 0 {
+	if _, e := early.Call(unix.SYS_PIPE2, uintptr(unsafe.Pointer(&r.pipe)), unix.O_CLOEXEC, 0, 0, 0, 0); e != 0 {
 		return
 	}
 	r.keep(uintptr(r.pipe[0]))
 	// How a child ended is not told to who ignores that it did, as our caller may have us do.
-	call(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(unsafe.Pointer(&r.usual)), uintptr(unsafe.Pointer(&r.child)), wordSize, 0, 0)
+	early.Call(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(unsafe.Pointer(&r.usual)), uintptr(unsafe.Pointer(&r.child)), early.WordSize, 0, 0)
 	r.passed = Passed()
 	if relay.Hold(r.passed[:], r.were[:]) == 0 {
 		r.all = ^uint64(0)
-		call(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&r.all)), uintptr(unsafe.Pointer(&r.mask)), wordSize, 0, 0)
+		early.Call(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&r.all)), uintptr(unsafe.Pointer(&r.mask)), early.WordSize, 0, 0)
 		first, e := i.Launch(int(group), int(r.pipe[1]))
-		call(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&r.mask)), 0, wordSize, 0, 0)
-		call(unix.SYS_CLOSE, uintptr(r.pipe[1]), 0, 0, 0, 0, 0)
+		early.Call(unix.SYS_RT_SIGPROCMASK, unix.SIG_SETMASK, uintptr(unsafe.Pointer(&r.mask)), 0, early.WordSize, 0, 0)
+		early.Call(unix.SYS_CLOSE, uintptr(r.pipe[1]), 0, 0, 0, 0, 0)
 		if e == 0 {
 			r.attend(uintptr(first))
 		}
 		r.again(relay.Let(r.passed[:], r.were[:]))
 	} else {
-		call(unix.SYS_CLOSE, uintptr(r.pipe[1]), 0, 0, 0, 0, 0)
+		early.Call(unix.SYS_CLOSE, uintptr(r.pipe[1]), 0, 0, 0, 0, 0)
 	}
-	call(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(unsafe.Pointer(&r.child)), 0, wordSize, 0, 0)
+	early.Call(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(unsafe.Pointer(&r.child)), 0, early.WordSize, 0, 0)
 }
 
 // connect connects to the server of the command's filter, if that has one.
@@ -70,16 +71,16 @@ func (r *room) connect(h *header, i *spawn.Image) bool {
 	if h.length == 0 {
 		return true
 	}
-	fd, e := call(unix.SYS_SOCKET, unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0, 0, 0, 0)
+	fd, e := early.Call(unix.SYS_SOCKET, unix.AF_UNIX, unix.SOCK_SEQPACKET|unix.SOCK_CLOEXEC, 0, 0, 0, 0)
 	if e != 0 {
 		return false
 	}
 	r.keep(fd)
 	for option := uintptr(unix.SO_RCVTIMEO); option <= unix.SO_SNDTIMEO; option++ {
-		call(unix.SYS_SETSOCKOPT, fd, unix.SOL_SOCKET, option, uintptr(unsafe.Pointer(&h.patience)), unsafe.Sizeof(h.patience), 0)
+		early.Call(unix.SYS_SETSOCKOPT, fd, unix.SOL_SOCKET, option, uintptr(unsafe.Pointer(&h.patience)), unsafe.Sizeof(h.patience), 0)
 	}
 	i.Gate(fd)
-	_, e = call(unix.SYS_CONNECT, fd, uintptr(unsafe.Pointer(&h.server)), uintptr(h.length), 0, 0, 0)
+	_, e = early.Call(unix.SYS_CONNECT, fd, uintptr(unsafe.Pointer(&h.server)), uintptr(h.length), 0, 0, 0)
 	return e == 0
 }
 
@@ -91,7 +92,7 @@ func (r *room) connect(h *header, i *spawn.Image) bool {
 func (r *room) attend(first uintptr) {
 	n, e := uintptr(0), syscall.EINTR
 	for e == syscall.EINTR {
-		n, e = call(unix.SYS_READ, uintptr(r.pipe[0]), uintptr(unsafe.Pointer(&r.report)), unsafe.Sizeof(r.report), 0, 0, 0)
+		n, e = early.Call(unix.SYS_READ, uintptr(r.pipe[0]), uintptr(unsafe.Pointer(&r.report)), unsafe.Sizeof(r.report), 0, 0, 0)
 	}
 	r.wait(first)
 	second := uintptr(**(**int32)(unsafe.Pointer(&[1]uintptr{told})))
@@ -102,7 +103,7 @@ func (r *room) attend(first uintptr) {
 		r.wait(second)
 		return
 	}
-	if fd, e := call(unix.SYS_PIDFD_OPEN, second, 0, 0, 0, 0, 0); e == 0 {
+	if fd, e := early.Call(unix.SYS_PIDFD_OPEN, second, 0, 0, 0, 0, 0); e == 0 {
 		relay.Pass(r.passed[:], int(fd))
 	}
 	r.status = 1 << 8 // should nobody say how it ended
@@ -112,7 +113,7 @@ func (r *room) attend(first uintptr) {
 		code = 128 + signal
 	}
 	for {
-		call(unix.SYS_EXIT_GROUP, code, 0, 0, 0, 0, 0)
+		early.Call(unix.SYS_EXIT_GROUP, code, 0, 0, 0, 0, 0)
 	}
 }
 
@@ -123,7 +124,7 @@ func (r *room) attend(first uintptr) {
 //go:nocheckptr
 func (r *room) wait(pid uintptr) {
 	for {
-		_, e := call(unix.SYS_WAIT4, pid, uintptr(unsafe.Pointer(&r.status)), unix.WALL, 0, 0, 0)
+		_, e := early.Call(unix.SYS_WAIT4, pid, uintptr(unsafe.Pointer(&r.status)), unix.WALL, 0, 0, 0)
 		if e != syscall.EINTR {
 			return
 		}
@@ -136,10 +137,10 @@ func (r *room) wait(pid uintptr) {
 //go:norace
 //go:nocheckptr
 func (r *room) again(came uint32) {
-	self, _ := call(unix.SYS_GETPID, 0, 0, 0, 0, 0, 0)
+	self, _ := early.Call(unix.SYS_GETPID, 0, 0, 0, 0, 0, 0)
 	for s := uintptr(1); came>>(s-1) != 0; s++ {
 		if came&(1<<(s-1)) != 0 {
-			call(unix.SYS_KILL, self, s, 0, 0, 0, 0)
+			early.Call(unix.SYS_KILL, self, s, 0, 0, 0, 0)
 		}
 	}
 }
