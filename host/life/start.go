@@ -126,7 +126,7 @@ func starting(d guest.Dirs, n guest.Name, spec *guest.Spec, o StartOptions) (*Ru
 // more (seen on 6.18: CLONE_INTO_CGROUP into it gives a process that is killed at
 // once). What was set while it ran gets into its files now.
 func vacate(d guest.Dirs, n guest.Name, spec *guest.Spec) error {
-	running, err := state.Runs(d, n)
+	running, err := settled(d, n)
 	if err != nil {
 		return err
 	}
