@@ -290,6 +290,29 @@ func (c *Child) Wait() (syscall.WaitStatus, error) {
 	return c.reap(pid)
 }
 
+// Reap is Wait for who has more to do than that: no thread waits.
+func (c *Child) Reap() error {
+	pid, err := c.Forked()
+	if err != nil {
+		return err
+	}
+	c.ended = true
+	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK) // 5.10
+	if err != nil {
+		return fmt.Errorf("pidfd_open %d: %w", pid, err)
+	}
+	f := os.NewFile(uintptr(fd), "pidfd")
+	defer f.Close()
+	raw, err := f.SyscallConn()
+	if err != nil {
+		return err
+	}
+	return raw.Read(func(uintptr) bool {
+		got, err := syscall.Wait4(pid, nil, syscall.WALL|syscall.WNOHANG, nil)
+		return got != 0 || err != nil && err != syscall.EINTR
+	})
+}
+
 func (c *Child) reap(pid int) (ws syscall.WaitStatus, err error) {
 	for {
 		if _, err = syscall.Wait4(pid, &ws, syscall.WALL, nil); err != syscall.EINTR {

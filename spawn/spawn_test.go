@@ -384,3 +384,23 @@ func TestKilledByOthers(t *testing.T) {
 		t.Errorf("the gate of a dead child: %v", err)
 	}
 }
+
+// Reap takes a child that has ended, and one that ends later.
+func TestReap(t *testing.T) {
+	for _, script := range []string{"exit 3", "sleep 0.1"} {
+		_, c, err := output(t, Options{Cgroup: -1, Share: true}, func(t *Table) {
+			t.ResetSignals()
+			t.CloseOthers()
+			t.Exec([]string{"/bin/sh"}, []string{"sh", "-c", script}, []string{"PATH=/usr/bin:/bin"})
+		})
+		if err == nil {
+			err = c.Reap()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := syscall.Wait4(c.pid, nil, syscall.WNOHANG, nil); err != syscall.ECHILD {
+			t.Errorf("%s: left: %v", script, err)
+		}
+	}
+}

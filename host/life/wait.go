@@ -12,7 +12,7 @@ import (
 
 // Leave lets the guest run without us.
 func (r *Run) Leave() {
-	go r.child.Wait() // should we live that long, it must not stay a zombie
+	go r.child.Reap() // should we live that long, it must not stay a zombie
 }
 
 // Wait waits until the guest has ended, takes down what is left of it, and gives the
