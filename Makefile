@@ -8,9 +8,9 @@ DIST    ?= dist
 DEBARCH ?= $(shell dpkg --print-architecture 2>/dev/null || echo amd64)
 
 LDFLAGS := -s -w -X vserver/cli.version=$(VERSION)
-# vserver is entered by code of its own, see packages spawn/ready and kernel/solo.
+# vserver is entered by code of its own, see packages spawn/warm, spawn/ready and kernel/solo.
 GOBUILD := CGO_ENABLED=0 $(GO) build -trimpath -ldflags "$(LDFLAGS)" \
-	-ldflags "vserver/cmd/vserver=$(LDFLAGS) -E vserver/spawn/ready.begin"
+	-ldflags "vserver/cmd/vserver=$(LDFLAGS) -E vserver/spawn/warm.begin"
 
 .PHONY: help build install uninstall deb demo test bench cross fmt clean
 

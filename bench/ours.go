@@ -9,6 +9,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"vserver/spawn/warm"
 )
 
 // home is where our guests of this run live.
@@ -71,6 +73,27 @@ func (b *bench) idle(n int) ([]string, error) {
 		names = append(names, name)
 	}
 	return names, nil
+}
+
+// warm has vserverd and its warm process run, as they do on a host whose guests come and go: a
+// guest was started there, and tables that measure them say so. Options that change nothing have
+// a command begin without it. leave stops that guest.
+func (b *bench) warm() (leave func() error, err error) {
+	if err := b.guest("beside", "command", "/bin/sleep", "infinity"); err != nil {
+		return nil, err
+	}
+	if err := b.must("start", "beside"); err != nil {
+		return nil, err
+	}
+	leave = func() error { return b.must("stop", "beside", "--kill") }
+	for end := time.Now().Add(5 * time.Second); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if _, err := os.Stat(warm.Path(filepath.Join(b.runDir(), "vserver"))); err == nil {
+			fmt.Println("  vserverd runs, with its warm process")
+			return leave, nil
+		}
+	}
+	fmt.Println("  vserverd runs, without a warm process")
+	return leave, nil
 }
 
 // deleteGuests takes all our guests away, and vserverd of this world.

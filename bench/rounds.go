@@ -19,8 +19,8 @@ type row struct {
 	once func() (time.Duration, error)
 }
 
-// warm is how many rounds are run before those that count.
-const warm = 2
+// warmUp is how many rounds are run before those that count.
+const warmUp = 2
 
 // pause lies between two measurements: what the kernel does late (namespaces that
 // die, groups that are freed) should not be charged to the next.
@@ -31,7 +31,7 @@ const pause = 20 * time.Millisecond
 func interleave(out io.Writer, rounds int, rows []row) {
 	times := make([][]time.Duration, len(rows))
 	broken := make([]error, len(rows))
-	for r := range warm + rounds {
+	for r := range warmUp + rounds {
 		for i, row := range rows {
 			if broken[i] != nil {
 				continue
@@ -39,7 +39,7 @@ func interleave(out io.Writer, rounds int, rows []row) {
 			d, err := row.once()
 			if err != nil {
 				broken[i] = err
-			} else if r >= warm {
+			} else if r >= warmUp {
 				times[i] = append(times[i], d)
 			}
 			time.Sleep(pause)

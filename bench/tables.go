@@ -23,17 +23,23 @@ func (b *bench) version() error {
 }
 
 // start times whole lives of guests.
-func (b *bench) start() error {
+func (b *bench) start() (err error) {
 	if err := b.guest("true", "plain", "/bin/true"); err != nil {
 		return err
 	}
 	if err := b.guest("reaped", "command", "/bin/true"); err != nil {
 		return err
 	}
+	leave, err := b.warm()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, leave()) }()
 	group := filepath.Join(cgroup2(), "vserver-bench")
 	rows := []row{
 		{"floor", command(b.floor, "start", b.cache, "/bin/true")},
 		{"vserver start --wait", command(b.vserver("start", "true", "--wait")...)},
+		{"the same without a warm process", command(b.vserver("start", "true", "--wait=true")...)},
 		{"vserver start --wait, with reaper", command(b.vserver("start", "reaped", "--wait")...)},
 		{"floor + user namespace", command(b.floor, "start", "-u", b.cache, "/bin/true")},
 		{"floor + user namespace + cgroup", command(b.floor, "start", "-u", "-c", group, b.cache, "/bin/true")},
@@ -88,7 +94,7 @@ func (b *bench) exec() (err error) {
 }
 
 // sequence starts guests one after the other and stops them so.
-func (b *bench) sequence() error {
+func (b *bench) sequence() (err error) {
 	names, err := b.idle(b.few)
 	if err != nil {
 		return err
@@ -102,6 +108,11 @@ func (b *bench) sequence() error {
 		}
 		fmt.Printf("  %-34s %8s %8s\n", name, ms(started), ms(stopped))
 	}
+	leave, err := b.warm()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, leave()) }()
 	pids := map[string]string{}
 	show("floor", func(id string) func() (time.Duration, error) {
 		return func() (time.Duration, error) {
@@ -112,6 +123,12 @@ func (b *bench) sequence() error {
 	}, func(id string) func() (time.Duration, error) { return command(b.floor, "end", pids[id]) })
 	show("vserver", func(id string) func() (time.Duration, error) { return command(b.vserver("start", id)...) },
 		func(id string) func() (time.Duration, error) { return command(b.vserver("stop", id)...) })
+	show("the same without a warm process", func(id string) func() (time.Duration, error) {
+		return command(b.vserver("start", id, "--wait=false")...)
+	},
+		func(id string) func() (time.Duration, error) {
+			return command(b.vserver("stop", id, "--kill=false")...)
+		})
 	for _, p := range b.peers() {
 		if p.up == nil {
 			continue

@@ -11,6 +11,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"os"
@@ -48,7 +49,11 @@ type tool struct {
 
 // Main runs the program that args[0] names with the arguments behind it, and gives
 // its exit code.
-func Main(args []string) int {
+func Main(args []string) int { return Run(context.Background(), args) }
+
+// Run is Main for who has more to do when it comes back. The command is interrupted when ctx
+// ends.
+func Run(ctx context.Context, args []string) int {
 	roomy(len(args))
 	t := &tool{
 		program: filepath.Base(args[0]),
@@ -63,7 +68,7 @@ func Main(args []string) int {
 	if len(args) > 0 && strings.HasPrefix(args[0], "__complete") {
 		return t.complete(args)
 	}
-	return t.report(t.about("", t.run(args)))
+	return t.report(t.about("", t.run(ctx, args)))
 }
 
 // roomy has the runtime make this goroutine's stack at once as large as commands need
@@ -77,7 +82,7 @@ func roomy(n int) byte {
 }
 
 // run finds the verb and hands the rest of the words to it.
-func (t *tool) run(args []string) error {
+func (t *tool) run(ctx context.Context, args []string) error {
 	t.json = wantsJSON(args)
 	words := args
 	if verb := toolVerb(t.program); verb != "" {
@@ -104,7 +109,7 @@ func (t *tool) run(args []string) error {
 	}
 	c := e.construct(t)
 	c.SetArgs(append([]string{}, words...)) // nil would be os.Args to cobra
-	return c.Execute()
+	return c.ExecuteContext(ctx)
 }
 
 // brief tells the verbs that wait for the kernel rather than compute.

@@ -1,5 +1,5 @@
-// Package daemon is vserverd: the one process of a host (two, with its keeper) that
-// is awake for all guests. It reads their consoles and logs them, lets clients
+// Package daemon is vserverd: the one process of a host (two, with its keeper, and for a
+// while after a start a third, see package spawn/warm) that is awake for all guests. It reads their consoles and logs them, lets clients
 // attach, sees how guests end, starts them again when they reboot or when their
 // policy says so.
 //
@@ -11,6 +11,7 @@
 package daemon
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"os/signal"
@@ -25,6 +26,7 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/clock"
+	"vserver/spawn/warm"
 )
 
 // Main is vserverd with the command line args, for the guests at dirs unless args
@@ -34,9 +36,20 @@ import (
 //	vserverd --foreground   runs in the foreground, as under systemd
 //	vserverd --renew        has the newest version of the program take over
 //
-// The other roles (--keeper, --worker, --adopt, --start, --after) are given by vserverd to its
-// own processes.
-func Main(args []string, dirs guest.Dirs) int { return run(args, dirs, hostActs) }
+// The other roles (--keeper, --worker, --adopt, --start, --after, --warm) are given by vserverd to
+// its own processes. command runs a command line; without it there is no warm process.
+func Main(args []string, dirs guest.Dirs, command Command) int {
+	return run(args, dirs, func(d guest.Dirs) acts {
+		a := hostActs(d)
+		if command != nil {
+			a.Warm = func() (func() bool, error) { return warmAside(d) }
+		}
+		return a
+	}, command)
+}
+
+// Command does what the words of a command line say and gives the exit code.
+type Command = func(ctx context.Context, words []string) int
 
 // process is one process of vserverd.
 type process struct {
@@ -47,7 +60,7 @@ type process struct {
 }
 
 // run is Main with other acts, for tests.
-func run(args []string, dirs guest.Dirs, a func(guest.Dirs) acts) int {
+func run(args []string, dirs guest.Dirs, a func(guest.Dirs) acts, command Command) int {
 	role, words, stay := "", []string(nil), false
 	for _, arg := range args[1:] {
 		key, value, _ := strings.Cut(arg, "=")
@@ -78,6 +91,8 @@ func run(args []string, dirs guest.Dirs, a func(guest.Dirs) acts) int {
 		return startHere(dirs, guest.Name(words[0]), p.say)
 	case role == "--after" && len(words) == 2:
 		return afterHere(dirs, guest.Name(words[0]), guest.Reason(words[1]), p.say)
+	case role == warm.Role && len(words) == 0 && command != nil:
+		return warmHere(dirs, command)
 	case len(words) > 0:
 		err = fmt.Errorf("%s: one word too many: %w", words[0], guest.ErrInvalid)
 	case role == "":

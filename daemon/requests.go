@@ -102,6 +102,7 @@ func (cl *client) request(msg []byte, files []int) {
 	switch r.Verb {
 	case proto.VerbStart:
 		cl.answer(w.started(r.Start, files))
+		w.warmUp()
 	case proto.VerbServes:
 		w.sockets.Take(r.Name, files)
 	case proto.VerbCalls:

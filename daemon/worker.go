@@ -38,6 +38,9 @@ type acts struct {
 	OOM func(...guest.Name) []int
 	// Reclaim takes back memory that idle guests do not use; nil is nothing.
 	Reclaim func([]guest.Name) error
+	// Warm begins a process that is warm for starts and stops, and gives the wait for its end,
+	// which tells whether that was a good one. Nil is nothing.
+	Warm func() (wait func() bool, err error)
 	// Running gives the guests that run, by what the kernel says, leaving out those
 	// that are known.
 	Running func(known func(guest.Name) bool) []proto.Start
@@ -100,6 +103,7 @@ type worker struct {
 	waiting   []func() // jobs beyond maxJobs
 	rested    time.Time
 	next      *loop.Timer // of tick
+	warm      bool        // a warm process is there, or on its way
 	naming    bool        // guests are about to be told names
 	unclaimed string      // what was said last of reclaim
 	steered   func()      // ends what acts.Steer does; nil while nobody does it

@@ -25,7 +25,7 @@ import (
 // TestMain is vserverd when the test binary was launched as that.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == proto.Program {
-		os.Exit(run(os.Args, guest.Dirs{}, testActs))
+		os.Exit(run(os.Args, guest.Dirs{}, testActs, nil))
 	}
 	need.Main(m)
 }

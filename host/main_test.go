@@ -28,7 +28,7 @@ const instances = "/usr/bin/instances"
 // /proc/self/exe.
 func TestMain(m *testing.M) {
 	if filepath.Base(os.Args[0]) == proto.Program {
-		os.Exit(daemon.Main(os.Args, guest.Dirs{}))
+		os.Exit(daemon.Main(os.Args, guest.Dirs{}, nil))
 	}
 	if len(os.Args) == 2 && os.Args[1] == "processors" { // in a guest, see TestViewPrograms
 		fmt.Println(runtime.GOMAXPROCS(0), runtime.NumCPU())

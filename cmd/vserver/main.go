@@ -24,7 +24,7 @@ func main() {
 	switch filepath.Base(os.Args[0]) {
 	case proto.Program:
 		solo.Over()
-		os.Exit(daemon.Main(os.Args, guest.DefaultDirs(os.Getenv(cli.RootVar))))
+		os.Exit(daemon.Main(os.Args, guest.DefaultDirs(os.Getenv(cli.RootVar)), cli.Run))
 	case attack.Name: // in a guest of `vserver check --isolation`
 		solo.Over()
 		os.Exit(attack.Main(os.Args[1:], os.Stdin, os.Stdout))

@@ -88,7 +88,7 @@ const builtName = "built"
 // build makes the program once in a process.
 var build = sync.OnceValues(func() (string, error) {
 	path := filepath.Join(os.TempDir(), builtName, "vserver")
-	c := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-ldflags=vserver/cmd/vserver=-s -w -E vserver/spawn/ready.begin",
+	c := exec.Command("go", "build", "-trimpath", "-ldflags=-s -w", "-ldflags=vserver/cmd/vserver=-s -w -E vserver/spawn/warm.begin",
 		"-o", filepath.Dir(path)+"/", "vserver/cmd/vserver", "vserver/cmd/vserver-image")
 	c.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if out, err := c.CombinedOutput(); err != nil {
