@@ -2,37 +2,13 @@ package life
 
 import (
 	"context"
-	"fmt"
-	"slices"
 	"syscall"
 
-	"vserver/fault"
 	"vserver/guest"
 	"vserver/host/balance"
-	"vserver/host/files"
 	"vserver/limit"
 	"vserver/vcontext/elder"
 )
-
-// elderInit refuses a guest whose own init would find no control groups that it knows, and
-// stand still without a word.
-func (r *Run) elderInit() error {
-	i := &r.spec.Init
-	if i.Style != guest.InitPlain || r.spec.Rights.Cgroup1 || r.rescue || !slices.Equal(i.Command, []string{"/sbin/init"}) {
-		return nil
-	}
-	root, err := files.Root(r.dirs, &r.spec, r.dirs.Guest(r.name))
-	if err != nil {
-		return nil // that is for its mount to say
-	}
-	defer root.Close()
-	n, err := elder.Version(root)
-	if err != nil || n == 0 {
-		return err
-	}
-	return fault.Hint(fmt.Errorf("its init is systemd %d, which knows no cgroup v2: %w", n, guest.ErrUnsupported),
-		fmt.Sprintf("`vserver %s set rights.cgroup1=true` gives it the v1 group that it wants; or init.style=sysv, or command", r.name))
-}
 
 func (r *Run) makeGroup(context.Context) (err error) {
 	if r.group, err = r.cg.Create(r.dirs.Group(r.name)); err != nil {

@@ -50,7 +50,7 @@ func Start(ctx context.Context, d guest.Dirs, n guest.Name, o StartOptions) (*Ru
 		return nil, err
 	}
 	if err = vacate(d, n, &r.spec); err == nil {
-		err = r.elderInit()
+		err = r.elders()
 	}
 	if err != nil {
 		return nil, err

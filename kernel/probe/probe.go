@@ -84,7 +84,7 @@ func Host(o Options) Facts {
 	g := &ground{dir: o.Dir}
 	defer g.close()
 	var facts Facts
-	for _, f := range slices.Concat(contexts(), groups(), roots(), disks(), rights(), networks()) {
+	for _, f := range slices.Concat(contexts(), groups(), roots(), disks(), rights(), networks(), elders()) {
 		r := f.Result
 		if slices.Contains(o.Without, r.Name) {
 			r.State, r.Found = No, ForcedOff

@@ -1,7 +1,9 @@
-// Package elder is what a systemd of before version 231 needs of a guest, which knows
-// nothing of cgroup v2: a group of its own in the v1 hierarchy that is called systemd and
-// has no controllers. A hybrid host has that hierarchy; on one with v2 alone it is mounted
-// for such guests, and taken away with the last of them.
+// Package elder is what systems of long ago need of a guest and its host.
+//
+// A systemd of before version 231 knows nothing of cgroup v2 and needs a group of its own
+// in the v1 hierarchy that is called systemd and has no controllers. A hybrid host has that
+// hierarchy; on one with v2 alone it is mounted for such guests, and taken away with the
+// last of them.
 //
 // Nothing in the kernel bounds how many groups are made in a v1 hierarchy, and part of
 // their memory is charged to nobody. So a guest has one only if its spec asks for it
@@ -16,7 +18,9 @@ import (
 	"path"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"vserver/guest"
@@ -69,6 +73,37 @@ func versionIn(program []byte) int {
 		return n
 	}
 	return 0
+}
+
+// Library gives the version of a guest's C library if that asks for the time in a page that
+// this kernel does not have, and else "". Its programs end at once.
+func Library(root *layer.Root) string {
+	maps, err := os.ReadFile("/proc/self/maps")
+	if err != nil || runtime.GOARCH != "amd64" || strings.Contains(string(maps), "[vsyscall]") {
+		return ""
+	}
+	for _, dir := range []string{"lib", "lib64"} {
+		names, err := root.Names(dir)
+		if err != nil {
+			continue
+		}
+		for _, n := range names {
+			if version := libraryIn(n); version != "" {
+				return version
+			}
+		}
+	}
+	return ""
+}
+
+// libraryIn is the version in the name of such a library: before 2.14.
+func libraryIn(name string) string {
+	minor, ok := strings.CutPrefix(strings.TrimSuffix(name, ".so"), "libc-2.")
+	major, _, _ := strings.Cut(minor, ".")
+	if n, err := strconv.Atoi(major); !ok || err != nil || n >= 14 {
+		return ""
+	}
+	return "2." + minor
 }
 
 // tree gives the hierarchy, if it is where Join has it.

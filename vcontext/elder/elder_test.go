@@ -26,6 +26,15 @@ func TestVersionIn(t *testing.T) {
 	}
 }
 
+func TestLibraryIn(t *testing.T) {
+	for name, want := range map[string]string{"libc-2.7.so": "2.7", "libc-2.11.3.so": "2.11.3", "libc-2.13.so": "2.13", "libc-2.14.so": "", "libc-2.36.so": "",
+		"libc.so.6": "", "libc-2.so": "", "libcap-2.7.so": ""} {
+		if got := libraryIn(name); got != want {
+			t.Errorf("%s: %q, want %q", name, got, want)
+		}
+	}
+}
+
 // The init is found where distributions have it, and only where it is the init.
 func TestVersion(t *testing.T) {
 	for name, c := range map[string]struct {
