@@ -23,6 +23,8 @@ type (
 	Finding = gallery.Finding
 	// Rebased is what a rebase did, or would do.
 	Rebased = gallery.Rebased
+	// RebaseOptions say how a guest is laid over another image.
+	RebaseOptions = gallery.RebaseOptions
 	// Conflict is a file that both a guest and a new image changed.
 	Conflict = gallery.Conflict
 	// DiffOptions say what of a guest is compared with what.
@@ -70,10 +72,9 @@ func CollectImages(h *Host, o CollectOptions) ([]string, error) { return gallery
 // RemoveImage removes an image that no guest has: else it is guest.ErrBusy.
 func RemoveImage(h *Host, name string) error { return making.RemoveImage(h.Dirs, name) }
 
-// Rebase puts an image in the place of one beneath a stopped guest; dry only tells what
-// would come of it.
-func (h *Host) Rebase(ctx context.Context, n guest.Name, word string, dry bool) (Rebased, error) {
-	r, err := gallery.Rebase(ctx, h.Dirs, n, word, dry)
+// Rebase puts an image in the place of one beneath a stopped guest.
+func (h *Host) Rebase(ctx context.Context, n guest.Name, word string, o RebaseOptions) (Rebased, error) {
+	r, err := gallery.Rebase(ctx, h.Dirs, n, word, o)
 	return r, fault.New(string(n), "rebase", err)
 }
 

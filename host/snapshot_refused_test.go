@@ -74,7 +74,7 @@ func TestSnapshotHoldsImage(t *testing.T) {
 	if _, err := TakeSnapshot(t.Context(), h, "web1", "old"); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := h.Rebase(t.Context(), "web1", "app@2", false); err != nil {
+	if _, err := h.Rebase(t.Context(), "web1", "app@2", RebaseOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if got := content(t, h, "web1", "etc/mine"); got != "over 1" {
@@ -87,7 +87,7 @@ func TestSnapshotHoldsImage(t *testing.T) {
 	if !errors.Is(err, guest.ErrInvalid) || !strings.Contains(fault.HintOf(err), "rebase app@1") {
 		t.Errorf("over another image: %v, hint %q", err, fault.HintOf(err))
 	}
-	if _, err := h.Rebase(t.Context(), "web1", "app@1", false); err != nil {
+	if _, err := h.Rebase(t.Context(), "web1", "app@1", RebaseOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	if _, err := Rollback(t.Context(), h, "web1", "old"); err != nil {

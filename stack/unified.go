@@ -64,38 +64,53 @@ func Alone(d guest.Dirs, n guest.Name, l Layer) (bool, error) {
 // and locked, for files to be moved into: trees are the names of the guest's own in its
 // directory.
 func Lay(d guest.Dirs, n guest.Name, trees []string) (Layer, error) {
-	layers, err := Read(d.Guest(n))
-	if err != nil {
-		return Layer{}, err
-	}
-	if len(layers) >= Deepest {
-		return Layer{}, fmt.Errorf("has %d layers already: %w", len(layers), guest.ErrUnsupported)
-	}
-	release, err := Hold(d)
-	if err != nil {
-		return Layer{}, err
-	}
-	defer release()
 	l := Layer{ID: NewID()}
-	if err := Mark(d, l); err != nil {
-		return l, err
-	}
-	for _, t := range trees {
-		if err := os.MkdirAll(filepath.Join(l.Dir(d), t), 0o755); err != nil {
-			return l, errors.Join(err, Remove(d, l), Unmark(d, l))
-		}
-	}
-	err = os.Chmod(l.Dir(d), 0o700)
-	if err == nil {
-		err = Replace(d.Guest(n), append([]Layer{l}, layers...))
-	}
+	empty := func(string) error { return nil }
+	err := lay(d, n, l, trees, empty, func(layers []Layer) []Layer { return append([]Layer{l}, layers...) })
 	if err != nil {
-		return l, errors.Join(err, Remove(d, l), Unmark(d, l))
-	}
-	if err := Unmark(d, l); err != nil {
 		return l, err
 	}
 	return l, os.WriteFile(filepath.Join(l.Dir(d), unified), nil, fs.FileMode(0o600))
+}
+
+// Underlay puts a layer with ids from 0 beneath those of a guest that is stopped and locked,
+// on top of its images: with the files that fill makes, which is called with the layer's
+// directory.
+func Underlay(d guest.Dirs, n guest.Name, trees []string, fill func(dir string) error) error {
+	l := Layer{ID: NewID()}
+	return lay(d, n, l, trees, fill, func(layers []Layer) []Layer { return append(layers, l) })
+}
+
+// lay makes a layer and puts it into a guest's list.
+func lay(d guest.Dirs, n guest.Name, l Layer, trees []string, fill func(dir string) error, list func([]Layer) []Layer) error {
+	layers, err := Read(d.Guest(n))
+	if err != nil {
+		return err
+	}
+	if len(layers) >= Deepest {
+		return fmt.Errorf("has %d layers already: %w", len(layers), guest.ErrUnsupported)
+	}
+	release, err := Hold(d)
+	if err != nil {
+		return err
+	}
+	defer release()
+	if err := Mark(d, l); err != nil {
+		return err
+	}
+	for _, t := range trees {
+		err = errors.Join(err, os.MkdirAll(filepath.Join(l.Dir(d), t), 0o755))
+	}
+	if err == nil {
+		err = errors.Join(os.Chmod(l.Dir(d), 0o700), fill(l.Dir(d)))
+	}
+	if err == nil {
+		err = Replace(d.Guest(n), list(layers))
+	}
+	if err != nil {
+		return errors.Join(err, Remove(d, l), Unmark(d, l))
+	}
+	return Unmark(d, l)
 }
 
 // Substitute puts one layer in the place of another that shows the same, in the list of a

@@ -138,7 +138,7 @@ func TestConflicts(t *testing.T) {
 			imported(t, d, "i@1", strings.Fields(c.old)...)
 			imported(t, d, "i@2", strings.Fields(c.now)...)
 			upon(t, d, "web1", "i@1", strings.Fields(c.own)...)
-			r, err := Rebase(t.Context(), d, "web1", "i@2", true)
+			r, err := Rebase(t.Context(), d, "web1", "i@2", RebaseOptions{Dry: true})
 			if err != nil || said(r) != c.want {
 				t.Errorf("%s, %v; want %s", said(r), err, c.want)
 			}
@@ -160,7 +160,7 @@ func TestRebase(t *testing.T) {
 	if err := store.WriteText(d.Spec("web1"), append(text, "# a comment\n"...)); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Rebase(t.Context(), d, "web1", "i", true); err != nil {
+	if _, err := Rebase(t.Context(), d, "web1", "i", RebaseOptions{Dry: true}); err != nil {
 		t.Error(err)
 	}
 	lower := func() string {
@@ -174,7 +174,7 @@ func TestRebase(t *testing.T) {
 		t.Errorf("dry: %s", lower())
 	}
 	for _, step := range []struct{ to, want string }{{"i", "i@2"}, {"j", "j@1"}, {"i@1", "i@1"}} {
-		if r, err := Rebase(t.Context(), d, "web1", step.to, false); err != nil || lower() != step.want || r.To != step.want {
+		if r, err := Rebase(t.Context(), d, "web1", step.to, RebaseOptions{}); err != nil || lower() != step.want || r.To != step.want {
 			t.Errorf("to %s: %s, %+v, %v", step.to, lower(), r, err)
 		}
 	}
@@ -189,7 +189,7 @@ func TestRebase(t *testing.T) {
 	if err := store.WriteText(d.Spec("web1"), text); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := Rebase(t.Context(), d, "web1", "j@1", false); err != nil || lower() != "i@1 j@1" {
+	if _, err := Rebase(t.Context(), d, "web1", "j@1", RebaseOptions{}); err != nil || lower() != "i@1 j@1" {
 		t.Errorf("%s, %v", lower(), err)
 	}
 	imported(t, d, "k@1", "c=1")
@@ -200,7 +200,7 @@ func TestRebase(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if _, err := Rebase(t.Context(), d, n, word, false); err == nil {
+		if _, err := Rebase(t.Context(), d, n, word, RebaseOptions{}); err == nil {
 			t.Errorf("%s rebased to %s", n, word)
 		}
 	}

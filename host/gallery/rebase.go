@@ -25,6 +25,14 @@ type Rebased struct {
 	// Conflicts are the files that are the guest's own and differ between the images, by
 	// their paths: the guest goes on seeing its own.
 	Conflicts []Conflict
+	Kept      int // files in which the images differ, that RebaseOptions.Keep keeps
+}
+
+// RebaseOptions say how.
+type RebaseOptions struct {
+	Dry bool // only tell what would come of it
+	// Keep has the guest go on seeing what it sees of the image before, but for times.
+	Keep bool
 }
 
 // Conflict is a file that both the guest and the new image changed.
@@ -43,17 +51,16 @@ const (
 
 // Rebase puts the image that word means in the place of one beneath a guest, which must
 // be stopped: of the image of the same name or, when there is none, of the only one. Its
-// own files stay, its spec keeps its comments. With dry nothing is changed. A rebase that
-// is killed has been done or not.
-func Rebase(ctx context.Context, d guest.Dirs, n guest.Name, word string, dry bool) (r Rebased, err error) {
+// own files stay, its spec keeps its comments. A rebase that is killed has been done or not.
+func Rebase(ctx context.Context, d guest.Dirs, n guest.Name, word string, o RebaseOptions) (r Rebased, err error) {
 	err = state.Locked(d, n, state.Patience, func() error {
-		r, err = rebase(ctx, d, n, word, dry)
+		r, err = rebase(ctx, d, n, word, o)
 		return err
 	})
 	return r, err
 }
 
-func rebase(ctx context.Context, d guest.Dirs, n guest.Name, word string, dry bool) (r Rebased, err error) {
+func rebase(ctx context.Context, d guest.Dirs, n guest.Name, word string, o RebaseOptions) (r Rebased, err error) {
 	spec, err := stopped(d, n)
 	if err != nil {
 		return r, err
@@ -74,7 +81,12 @@ func rebase(ctx context.Context, d guest.Dirs, n guest.Name, word string, dry bo
 	if r.From, err = p.Resolve(spec.Root.Lower[at]); err != nil {
 		return r, err
 	}
-	if r.Conflicts, err = conflicts(ctx, d, n, spec, r.From, r.To); err != nil || dry {
+	if o.Keep {
+		r.Kept, err = keep(ctx, d, n, spec, r.From, r.To, o.Dry)
+	} else {
+		r.Conflicts, err = conflicts(ctx, d, n, spec, r.From, r.To)
+	}
+	if err != nil || o.Dry {
 		return r, err
 	}
 	lower := slices.Clone(spec.Root.Lower)
