@@ -202,7 +202,7 @@ func (t *text) wild6() {
 	t.is(addr, 0, "port")
 	t.put(fp, stackNote, noteWild|noteSix|noteFirst)
 	t.jump(both)
-	t.found6(six, six+"alone")
+	t.found6(six, six+"alone", both)
 	t.here(six + "alone")
 	t.load8(r1, entry, entryV6)
 	t.null(r1, "port")
@@ -212,10 +212,15 @@ func (t *text) wild6() {
 	t.flag(Multicast|Broadcast, "port")
 	t.put(fp, stackNote, noteWild|noteSix)
 	t.load8(r1, entry, entryV6)
-	t.null(r1, four)
+	t.null(r1, "no6")
 	t.load(r1, entry, entryV4)
 	t.is(r1, 0, six)
 	t.alone6(saSock, six)
+	t.jump(four)
+	t.here("no6")
+	if t.State != 0 {
+		t.alone6(saSock, loop)
+	}
 	t.jump(four)
 	t.here(six)
 	t.copyEntry(entryV6)
@@ -232,8 +237,10 @@ func (t *text) wild6() {
 	t.jump("port")
 }
 
-// found6 is wild6 for a socket that the kernel is to find a port for.
-func (t *text) found6(six, alone string) {
+// found6 is wild6 for a socket that the kernel is to find a port for. One of UDP for both
+// families keeps the wildcard only where the guest has addresses of IPv6 to send from: at that
+// of IPv4 it can be connected.
+func (t *text) found6(six, alone, both string) {
 	several := t.label("several")
 	t.here("found")
 	if t.State == 0 {
@@ -247,11 +254,20 @@ func (t *text) found6(six, alone string) {
 	t.promise("port")
 	t.here(datagram)
 	t.flag(Multicast|Broadcast, "port")
+	t.alone6(saSock, several)
+	t.load8(r1, entry, entryV6)
+	t.set(r2, 0)
+	t.add(ebpf.JumpIfReg(r1, ebpf.Differs, r2, "port"))
+	t.load(addr, entry, entryV4)
+	t.is(addr, 0, "port")
+	t.put(fp, stackNote, noteWild|noteSix)
+	t.load(r1, entry, entryV4+8)
+	t.is(r1, 0, both)
+	t.put(fp, stackNote, noteWild|noteSix|noteSteer)
+	t.jump(both)
+	t.here(several)
 	t.load8(r1, entry, entryV6)
 	t.null(r1, "port")
-	t.alone6(saSock, several)
-	t.jump("port")
-	t.here(several)
 	t.put(fp, stackNote, noteWild|noteSix)
 	t.load8(r1, entry, entryV6+32)
 	t.null(r1, six)

@@ -195,7 +195,7 @@ func (t *text) crowded(six bool, real string) {
 }
 
 // service goes to park when the port in addr is one of services and somebody steers: has
-// begun to, and has left no event unread.
+// begun to, and has left no event unread. When one is unread it notes that, and goes to other.
 func (t *text) service(park, other string) {
 	t.mov(r1, addr)
 	t.add(ebpf.Swap16(r1), ebpf.JumpIf(r1, ebpf.AtLeast, unprivileged, other))
@@ -205,6 +205,9 @@ func (t *text) service(park, other string) {
 	t.set(r2, 0) // BPF_RB_AVAIL_DATA
 	t.call(ebpf.RingBufferQuery)
 	t.is(r0, 0, park)
+	t.load(r1, fp, stackNote)
+	t.add(ebpf.Or(r1, noteSpoken))
+	t.store(fp, stackNote, r1)
 }
 
 // holder goes on when a socket of UDP has the wildcard at the port in addr, of the family
@@ -220,10 +223,11 @@ func (t *text) holder(size int16, none string) {
 
 // marks ends a bind of a socket of UDP with this note, whose flags were those in r3: one
 // that is parked gets its mark, and its note the address; one that an earlier try has
-// marked loses that.
+// marked loses that. One with noteSpoken is marked as well where it could be a client, for what
+// comes for its port may be led to the hidden one that it was: it has answers led to itself.
 func (t *text) marks(six bool) {
 	parked, mark, done, fresh := t.label("parked"), t.label("mark"), t.label("marked"), t.label("fresh")
-	connecting, whose := t.label("connecting"), t.label("whose")
+	connecting, whose, silent := t.label("connecting"), t.label("whose"), t.label("silent")
 	t.load(r1, ctx, saType)
 	t.isnt(r1, syscall.SOCK_DGRAM, done)
 	t.mov(entry, r0)
@@ -231,7 +235,15 @@ func (t *text) marks(six bool) {
 	t.put(fp, stackKey, 0)
 	t.load(r1, fp, stackNote)
 	t.add(ebpf.JumpIf(r1, ebpf.Any, noteParked, parked))
-	t.add(ebpf.And32(flags, noteParked))
+	t.add(ebpf.And32(r1, noteSpoken))
+	t.is(r1, 0, silent)
+	t.manifest(r2, Connecting)
+	t.is(r2, 0, silent)
+	t.client(silent)
+	t.set(flags, connectMark<<16)
+	t.jump(whose)
+	t.here(silent)
+	t.add(ebpf.And32(flags, noteParked|noteSpoken))
 	t.is(flags, 0, done)
 	t.jump(mark)
 

@@ -107,6 +107,7 @@ const (
 	noteAt6                  // parked at an IPv6 address that was asked for
 	noteSteer                // the kernel has found its port, and Steer is for it all the same
 	noteLate                 // the kernel finds its port when it connects or listens; see late
+	noteSpoken               // not parked, where others were that answers may still be led to
 )
 
 // Offsets in a socket's note.

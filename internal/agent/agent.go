@@ -91,7 +91,10 @@ func (a *agent) try(w []string) (string, error) {
 	case "peer":
 		sa, err := unix.Getpeername(fd)
 		return text(sa), err
-	case "send": // NAME ADDRESS TEXT [SOURCE]
+	case "send": // NAME ADDRESS TEXT [SOURCE]; - for whom it is connected to
+		if w[2] == "-" {
+			return "ok", a.send(fd, w[3], w[4], nil)
+		}
 		sa, err := address(w[2])
 		if err != nil {
 			return "", err

@@ -55,6 +55,7 @@ func addConnected(b *nft.Batch) {
 	addRoom(b)
 	b.AddChain(connectedChain, &nft.Base{Type: "filter", Hook: nft.Input, Priority: srcnat + 300})
 	addEnded(b)
+	addAgain(b)
 	for _, six := range []bool{false, true} {
 		held := join(rule{&expr.Meta{Key: expr.MetaKeySKUID, Register: regFirst}}, flagged(syn, false), goesOn(six))
 		b.AddRule(parkedChain, "", sent(six, syscall.IPPROTO_TCP, held, answerEver)...)

@@ -19,6 +19,7 @@ const (
 	fin = 1
 	syn = 2
 	rst = 4
+	ack = 16
 )
 
 // addEnded makes the sets, and the rules that put connections there.

@@ -107,3 +107,53 @@ func TestDual(t *testing.T) {
 		a bind y 0.0.0.0:`+port+`
 	`)
 }
+
+// Sockets of UDP on [::] in guests without an address of IPv6: those for both families are
+// IPv4's, with a port and without, and can be connected; those for IPv6 alone are loopback's.
+func TestDualDatagrams(t *testing.T) {
+	a := guestContext("127.0.8.1", "192.0.2.10/24")
+	a.Lback6 = netip.MustParseAddr("fd76::a")
+	b := guestContext("127.0.9.1", "192.0.2.11/24", "192.0.2.12/24")
+	set, agents, _ := stage(t, map[string]*Context{"a": a, "b": b})
+	steering(t, set)
+	agent.Play(t, agents, `
+		host udp4 s
+		host bind s 192.0.2.1:7
+		a udp6 c
+		a bind c [::]:0
+		a name c = [::]:*
+		a send c [::ffff:192.0.2.1]:7 one
+		host recv s = one 192.0.2.10
+		a connect c [::ffff:192.0.2.1]:7
+		a name c = [::ffff:192.0.2.10]:*
+		a send c - two
+		host recv s = two 192.0.2.10
+		# its own loopback
+		a udp6 l
+		a set l 41 26 1
+		a bind l [::]:111
+		a udp6 m
+		a set m 41 26 1
+		a bind m [::]:2111
+		a udp6 d
+		a send d [::1]:2111 three
+		a recv m = three [::1]
+		# hears at its port what is sent to 127.0.0.1
+		a udp6 e
+		a bind e [::]:0
+		b udp6 s
+		b bind s [::]:0
+	`)
+	_, port, _ := strings.Cut(agents["a"].Do("name e"), "]:")
+	_, at, _ := strings.Cut(agents["b"].Do("name s"), "]:")
+	awaits(t, agents, "b", "s", "192.0.2.12:"+at)
+	agent.Play(t, agents, `
+		a udp4 f
+		a send f 127.0.0.1:`+port+` four
+		a recv e = four [::ffff:127.0.0.1]
+		host send s 192.0.2.10:`+port+` five
+		a recv e = five [::ffff:192.0.2.1]
+		host send s 192.0.2.12:`+at+` six
+		b recv s = six [::ffff:192.0.2.1]
+	`)
+}

@@ -390,6 +390,15 @@ func TestConnected(t *testing.T) {
 		host recv r = five 192.0.2.11
 		host send r 192.0.2.11:5300 six
 		b recv k = six 192.0.2.1
+		# and the next one from that port
+		b close k
+		b udp4 k
+		b bind k 0.0.0.0:5300
+		b connect k 192.0.2.1:1002
+		b send k 192.0.2.1:1002 again
+		host recv r = again 192.0.2.11
+		host send r 192.0.2.11:5300 yes
+		b recv k = yes 192.0.2.1
 		# by IPv6
 		host udp6 v
 		host bind v [2001:db8:1::1]:1003
@@ -409,6 +418,34 @@ func TestConnected(t *testing.T) {
 		a send w [2001:db8:1::1]:1003 ten
 		a recv w = ECONNREFUSED
 	`)
+}
+
+// A port that a parked socket has had is heard at by one that is not parked there, as
+// happens when nobody steers for a moment.
+func TestSpoken(t *testing.T) {
+	need.Command(t, "nft")
+	set, agents, _ := stage(t, map[string]*Context{"a": guestContext("127.0.8.1", "192.0.2.10/24")})
+	stop := steering(t, set)
+	agent.Play(t, agents, `
+		host udp4 h
+		host bind h 192.0.2.1:7
+		a udp4 first
+		a bind first 0.0.0.0:699
+	`)
+	until(t, "answers are led", led)
+	talk := `
+		a udp4 s
+		a bind s 0.0.0.0:700
+		a send s 192.0.2.1:7 one
+		host recv h = one 192.0.2.10
+		host send h 192.0.2.10:700 two
+		a recv s = two 192.0.2.1
+		a close s
+	`
+	agent.Play(t, agents, talk)
+	stop()
+	agent.Play(t, agents, talk) // an event is unread
+	agent.Play(t, agents, talk)
 }
 
 // What is bound to a port and then connects is seen at that port, of TCP.
@@ -492,6 +529,43 @@ func TestPorted(t *testing.T) {
 		a recv f = five
 	`)
 	stop()
+}
+
+// When a connection has ended, its port may have another to the same one at once.
+func TestPortedAgain(t *testing.T) {
+	need.Command(t, "nft")
+	a := guestContext("127.0.8.1", "192.0.2.10/24", "2001:db8:1::10/64")
+	a.Lback6 = netip.MustParseAddr("fd76::a")
+	set, agents, _ := stage(t, map[string]*Context{"a": a})
+	steering(t, set)
+	agent.Play(t, agents, `
+		host tcp6 l
+		host bind l [::]:80
+		host listen l
+		a tcp4 first
+		a bind first 0.0.0.0:1001
+		a connect first 192.0.2.1:81 = E*
+	`)
+	until(t, "answers are led", led)
+	for range 2 {
+		agent.Play(t, agents, `
+			a tcp4 c
+			a bind c 0.0.0.0:1000
+			a connect c 192.0.2.1:80
+			host accept l s = [::ffff:192.0.2.10]
+			host send s [::ffff:192.0.2.10]:1000 one
+			a recv c = one
+			a close c
+			host close s
+			a tcp6 e
+			a set e 41 26 1
+			a bind e [::]:1000
+			a connect e [2001:db8:1::1]:80
+			host accept l s6 = [2001:db8:1::10]
+			a close e
+			host close s6
+		`)
+	}
 }
 
 // led tells whether the host leads answers to parked sockets.
