@@ -95,8 +95,35 @@ func (t *tool) poolUnify(ctx context.Context, f poolFlags, words []string) error
 		}
 		rows = append(rows, row)
 	}
-	_, err = t.out.WriteString(columns(rows))
-	return err
+	if _, err = t.out.WriteString(columns(rows)); err != nil {
+		return err
+	}
+	return t.warnTwins()
+}
+
+// warnTwins tells of images that are another one under a second name: they cost what cannot
+// be linked, their directories, and a guest can do without.
+func (t *tool) warnTwins() error {
+	all, err := host.Images(t.host)
+	if err != nil {
+		return err
+	}
+	first := map[string]string{} // by digest
+	for _, im := range all {
+		one := first[im.Digest]
+		switch {
+		case im.Digest == "":
+		case one == "":
+			first[im.Digest] = im.Name
+		default:
+			way := "vserver image delete " + im.Name
+			if len(im.Guests) > 0 {
+				way = fmt.Sprintf("vserver %s rebase --keep %s, then %s", im.Guests[0], one, way)
+			}
+			t.warn(guest.Name(im.Name), "is as "+one+", but for times: "+way)
+		}
+	}
+	return nil
 }
 
 // warnRotten tells of objects that were passed over.
