@@ -352,3 +352,26 @@ func TestStubborn(t *testing.T) {
 		})
 	}
 }
+
+// TestStopFrozen: a guest that stands still is let go on, and ends its own way.
+func TestStopFrozen(t *testing.T) {
+	w := newWorld(t)
+	n := w.guest("web1", nil)
+	w.start(n)
+	cg, err := cgroup.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := cg.Open(w.Dirs.Group(n))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(g.Freeze(true), g.Close()); err != nil {
+		t.Fatal(err)
+	}
+	begun := time.Now()
+	if err := w.Stop(t.Context(), n, StopOptions{Timeout: time.Minute}); err != nil || time.Since(begun) > 50*time.Second {
+		t.Errorf("stopped in %v: %v", time.Since(begun), err)
+	}
+	w.nothing(n)
+}

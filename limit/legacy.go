@@ -11,6 +11,7 @@ import (
 
 	"vserver/guest"
 	"vserver/kernel/cgroup"
+	"vserver/spawn/freeze"
 )
 
 // legacy writes the settings to groups of the v1 hierarchies, which it makes, and
@@ -185,16 +186,13 @@ func (c *change) follow() error {
 		}
 		return err
 	}
-	frozen, err := c.g.Frozen()
-	if err != nil || frozen {
-		return errors.Join(err, again())
-	}
+	release, err := freeze.Hold(c.g)
 	// Not every process may be able to stand still now (guest.ErrBusy): those that
 	// sleep in the kernel do not fork either.
-	if err = c.g.Freeze(true); err == nil || errors.Is(err, guest.ErrBusy) {
+	if err == nil || errors.Is(err, guest.ErrBusy) {
 		err = again()
 	}
-	return errors.Join(err, c.g.Freeze(false))
+	return errors.Join(err, release())
 }
 
 // lift takes back limits that are no longer wanted, where they were set: a group that

@@ -98,9 +98,25 @@ func stop(ctx context.Context, d guest.Dirs, n guest.Name, o StopOptions) error 
 	if o.Timeout == 0 {
 		o.Timeout = time.Duration(r.spec.Init.StopTimeout)
 	}
+	if !o.Kill {
+		r.complain(r.thaw())
+	}
 	r.hold()
 	defer r.held.linger(leave)
 	return step.Run(ctx, "stop", r.stopping(o))
+}
+
+// thaw lets a guest go on that stands still, or it could not end its own way.
+func (r *Run) thaw() error {
+	g, err := r.cg.Open(r.dirs.Group(r.name))
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	if asked, err := g.Read("cgroup.freeze"); err != nil || asked != "1" {
+		return err
+	}
+	return g.Freeze(false)
 }
 
 // leftAlone keeps vserverd from starting a guest again that does not run. The error is

@@ -15,7 +15,7 @@ import (
 	"vserver/kernel/quota"
 	"vserver/layer"
 	"vserver/quota/sized"
-	"vserver/spawn"
+	"vserver/spawn/freeze"
 	"vserver/stack"
 	"vserver/step"
 )
@@ -92,8 +92,7 @@ func (t *taking) exchange(context.Context) error {
 	return file.Exchange(t.new.Dir(t.dirs), t.dirs.Guest(t.n))
 }
 
-// freeze has all processes of the guest stand still. A process watches over that: should
-// this one be killed, it lets the guest go on.
+// freeze has all processes of the guest stand still.
 func (t *taking) freeze(context.Context) error {
 	t.thaw = func() error { return nil }
 	cg, err := cgroup.Find()
@@ -107,25 +106,9 @@ func (t *taking) freeze(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if frozen, err := g.Frozen(); frozen || err != nil {
-		return errors.Join(err, g.Close()) // by somebody else, who will thaw it
-	}
-	table := &spawn.Table{}
-	table.Session() // what ends us from a terminal must not end it
-	table.Watch()
-	table.WriteFile(filepath.Join(cg.Unified.Mount, t.dirs.Group(t.n), "cgroup.freeze"), "0")
-	table.End()
-	c, err := spawn.Start(table, spawn.Options{Cgroup: -1})
-	if err != nil {
-		return errors.Join(err, g.Close())
-	}
-	t.thaw = func() error {
-		err := g.Freeze(false)
-		c.Kill()
-		c.Close()
-		return errors.Join(err, g.Close())
-	}
-	return g.Freeze(true)
+	release, err := freeze.Hold(g)
+	t.thaw = func() error { return errors.Join(release(), g.Close()) }
+	return err
 }
 
 func (t *taking) unfreeze() error {
