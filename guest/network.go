@@ -103,8 +103,23 @@ func (f NetFlags) Change(words []string) (NetFlags, error) {
 
 // Change gives the set changed by words, as network.ncaps has them.
 func (c NetCaps) Change(words []string) (NetCaps, error) {
+	words = slices.Clone(words)
+	for i, w := range words {
+		words[i] = NetCapWord(w)
+	}
 	set, err := changeSet(uint32(c), words, NetCapNames(), "network capability", "nxc_")
 	return NetCaps(set), err
+}
+
+// NetCapWord is a word of network.ncaps that says a bit of Linux-VServer's, as ^12, by its
+// name; multicast had none there.
+func NetCapWord(word string) string {
+	bare := strings.TrimLeft(word, "!~")
+	name, ok := map[string]string{"^0": "tun_create", "^8": "raw_icmp", "^12": "multicast"}[bare]
+	if !ok {
+		return word
+	}
+	return strings.TrimSuffix(word, bare) + name
 }
 
 // Names are the names of the flags in the set.

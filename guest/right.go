@@ -214,7 +214,7 @@ func (v *validator) vserverRights(s *Spec) {
 		if s.MakesNodes() {
 			at = "rights.bcaps"
 		}
-		v.bad(at, "mknod, set_rlimit, quota_ctl: a filter has one listener, and hide_netif has it: take one of the two")
+		v.fail(at, unsupported("mknod, set_rlimit, quota_ctl: a filter has one listener, and hide_netif has it: take one of the two"))
 	}
 	each(v, "rights.devices", r.Devices, v.device)
 	v.sysctls(r.Sysctls, &net)

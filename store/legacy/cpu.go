@@ -153,7 +153,7 @@ func (r *reader) cgroup() {
 	if r.has("nocgroup") {
 		return
 	}
-	for _, name := range []string{"memory.limit_in_bytes", "memory.max", "cpu.shares", "cpu.weight", "cpuset.cpus", "cpuset.mems", "pids.max", "blkio.weight", "io.weight"} {
+	for _, name := range []string{"memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.max", "cpu.shares", "cpu.weight", "cpuset.cpus", "cpuset.mems", "pids.max", "blkio.weight", "io.weight"} {
 		if text, ok := r.preset("cgroup/" + name); ok {
 			r.group(Finding{Key: ".defaults/cgroup/" + name, Value: first(text)}, name)
 		}
@@ -165,6 +165,14 @@ func (r *reader) group(f Finding, name string) {
 	switch name {
 	case "memory.limit_in_bytes", "memory.max":
 		r.size(f, "limits.memory", func(s *guest.Spec, b guest.Bytes) { s.Limits.Memory = b })
+	case "memory.memsw.limit_in_bytes":
+		if r.guest.Spec.Limits.Memory == 0 {
+			f.Fate, f.Why, f.Instead = Refused, "counts swap with a limit of memory, and there is none", "memory.limit_in_bytes beside it"
+			r.tell(f)
+			return
+		}
+		f.Why = "memory and swap together: less the memory"
+		r.size(f, "limits.swap", func(s *guest.Spec, b guest.Bytes) { s.Limits.Swap = max(0, b-s.Limits.Memory) })
 	case "memory.soft_limit_in_bytes", "memory.high":
 		r.size(f, "limits.memory_soft", func(s *guest.Spec, b guest.Bytes) { s.Limits.MemorySoft = b })
 	case "memory.low":
@@ -192,7 +200,7 @@ func (r *reader) group(f Finding, name string) {
 		r.tell(f)
 	default:
 		f.Fate, f.Why = Refused, "is not passed on to the control group"
-		f.Instead = "limits, as doc/config.md lists them; memory.memsw is limits.swap, cpu.cfs_quota_us limits.cpus, blkio.throttle limits.io.devices"
+		f.Instead = "limits, as doc/config.md lists them; cpu.cfs_quota_us limits.cpus, blkio.throttle limits.io.devices"
 		r.tell(f)
 	}
 }

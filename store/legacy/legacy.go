@@ -138,7 +138,7 @@ func (r *reader) stranger(key string) {
 		return
 	}
 	f := Finding{Key: key, Fate: Unknown, Why: "Linux-VServer knows no such key"}
-	if near := guest.Nearest(path.Base(key), topKeys()); near != "" && near != path.Base(key) {
+	if near := guest.Nearest(path.Base(key), append(topKeys(), Points()...)); near != "" && near != path.Base(key) {
 		f.Why = fmt.Sprintf("%s; was %s meant?", f.Why, near)
 	}
 	if r.kinds[key].IsRegular() {

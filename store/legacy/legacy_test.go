@@ -44,6 +44,21 @@ func find(t *testing.T, g *Guest, key string) Finding {
 	return Finding{}
 }
 
+// What a key means in the company of another.
+func TestCompany(t *testing.T) {
+	g := read("cgroup/memory.limit_in_bytes=512M", "cgroup/memory.memsw.limit_in_bytes=768M")
+	if f := find(t, g, "cgroup/memory.memsw.limit_in_bytes"); f.Fate != Same || g.Spec.Limits.Swap != 256<<20 {
+		t.Errorf("%+v, swap %v", f, g.Spec.Limits.Swap)
+	}
+	g = read("nflags=HIDE_NETIF", "ccapabilities=quota_ctl")
+	if f := find(t, g, "ccapabilities:1"); f.Fate != Refused || len(g.Spec.Rights.Ccaps) > 0 { // and the guest starts
+		t.Errorf("%+v, %v", f, g.Spec.Rights.Ccaps)
+	}
+	if f := find(t, read("scripts/poststart="), "scripts/poststart"); !strings.Contains(f.Why, "was post-start meant?") {
+		t.Errorf("%+v", f)
+	}
+}
+
 // TestKeys reads each key alone: what becomes of it, and where it goes.
 func TestKeys(t *testing.T) {
 	for _, c := range []struct {
@@ -103,6 +118,8 @@ func TestKeys(t *testing.T) {
 		{"ulimits/nofile.hard=4096", "ulimits/nofile.hard", Same, func(s *guest.Spec) any { return s.Limits.Rlimits["nofile"] }, guest.Rlimit{Soft: 4096, Hard: 4096}},
 		{"schedule=1\n4\n100\n50\n500\n", "schedule", Near, func(s *guest.Spec) any { return s.Limits.TokenBucket.Interval }, 4},
 		{"cpuset/cpus=0-1", "cpuset/cpus", Same, func(s *guest.Spec) any { return s.Limits.CPUSet }, guest.Numbers("0-1")},
+		{"cgroup/memory.memsw.limit_in_bytes=768M", "cgroup/memory.memsw.limit_in_bytes", Refused, func(s *guest.Spec) any { return s.Limits.Swap }, guest.Bytes(0)},
+		{"ncapabilities=^12", "ncapabilities:1", Same, func(s *guest.Spec) any { return s.Network.NCaps[0] }, "multicast"},
 		{"cgroup/memory.limit_in_bytes=512M", "cgroup/memory.limit_in_bytes", Same, func(s *guest.Spec) any { return s.Limits.Memory }, guest.Bytes(512 << 20)},
 		{"cgroup/cpu.shares=512", "cgroup/cpu.shares", Same, func(s *guest.Spec) any { return s.Limits.CPUShares }, 50},
 		{"cgroup/devices.allow=a", "cgroup/devices.allow", Refused, nil, nil},

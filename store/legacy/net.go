@@ -217,5 +217,5 @@ func (r *reader) netWords() {
 		"sc_helper":   {Fate: Passed, Why: "vserverd sees starts and ends"},
 		"persistent":  {Fate: Refused, Why: "a network context ends with its guest", Instead: "ncontext --create, which stays"},
 	}, func(s *guest.Spec, w string) { s.Network.Flags = add(s.Network.Flags, w) })
-	words("ncapabilities", "network.ncaps", nil, func(s *guest.Spec, w string) { s.Network.NCaps = add(s.Network.NCaps, w) })
+	words("ncapabilities", "network.ncaps", nil, func(s *guest.Spec, w string) { s.Network.NCaps = add(s.Network.NCaps, guest.NetCapWord(w)) })
 }
