@@ -71,9 +71,9 @@ func (b *bench) unified() (err error) {
 		if err := b.must("image", "build", image, "--method", "rsync", "--from", b.cache); err != nil {
 			return err
 		}
-		defer func() { err = errors.Join(err, b.must("image", "delete", image)) }()
 		trees = append(trees, filepath.Join(b.home(), "var/lib/vservers/pool/images", image, "tree"))
 	}
+	defer func() { err = errors.Join(err, b.must("image", "delete", "deb0@1")) }()
 	one, err := diskUse(trees[0])
 	if err != nil {
 		return err
@@ -88,7 +88,36 @@ func (b *bench) unified() (err error) {
 		return err
 	}
 	fmt.Printf("  %d installs take %.2f of one, unified in %.1f s\n", installs, float64(all)/float64(one), took.Seconds())
+	if err := b.brought(installs, trees[0], one); err != nil {
+		return err
+	}
 	return b.hashify("deb0@1")
+}
+
+// brought brings a guest upon each of the installs to the first of them, and tells what that
+// leaves on the disk.
+func (b *bench) brought(installs int, tree string, one int) (err error) {
+	data := filepath.Join(b.home(), "var/lib/vservers")
+	left := []string{tree}
+	for i := 1; i < installs; i++ {
+		name, image := fmt.Sprintf("brought%d", i), fmt.Sprintf("deb%d@1", i)
+		if err := b.upon(name, image); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, b.must("delete", name, "--force")) }()
+		if err := b.must("rebase", "--keep", name, "deb0@1"); err != nil {
+			return err
+		}
+		if err := b.must("image", "delete", image); err != nil {
+			return err
+		}
+		left = append(left, filepath.Join(data, "guests", name))
+	}
+	all, err := diskUse(left...)
+	if err == nil {
+		fmt.Printf("  %d installs take %.3f of one, their guests brought to one image\n", installs, float64(all)/float64(one))
+	}
+	return err
 }
 
 // hashify times the unification of a guest's private copy of all that is in its image.
