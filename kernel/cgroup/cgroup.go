@@ -232,7 +232,7 @@ func below(dir int, path string, flags uint64) (fd int, err error) {
 // mkdirAll makes path below the directory fd. The common case, in which the parent
 // exists, is one system call.
 func mkdirAll(fd int, path string) error {
-	err := retry(func() error { return unix.Mkdirat(fd, path, 0o755) })
+	err := mkdir(fd, path)
 	// Again when the parent is gone once more: another process prunes it.
 	for range 100 {
 		if err != unix.ENOENT || filepath.Dir(path) == "." {
@@ -241,10 +241,20 @@ func mkdirAll(fd int, path string) error {
 		if err = mkdirAll(fd, filepath.Dir(path)); err != nil {
 			return err
 		}
-		err = retry(func() error { return unix.Mkdirat(fd, path, 0o755) })
+		err = mkdir(fd, path)
 	}
 	if err == unix.EEXIST {
 		return nil
+	}
+	return err
+}
+
+// mkdir makes a directory that everybody can look into, whatever the caller's file mode mask:
+// a guest mounts its group.
+func mkdir(fd int, path string) error {
+	err := retry(func() error { return unix.Mkdirat(fd, path, 0o755) })
+	if err == nil {
+		err = retry(func() error { return unix.Fchmodat(fd, path, 0o755, 0) })
 	}
 	return err
 }

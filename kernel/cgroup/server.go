@@ -16,7 +16,7 @@ const ServerLeaf = "vserver.server"
 
 // OpenServer makes the group ServerLeaf below g, unless it is there, and opens it.
 func OpenServer(g *Group) (*Group, error) {
-	err := retry(func() error { return unix.Mkdirat(g.fd, ServerLeaf, 0o755) })
+	err := mkdir(g.fd, ServerLeaf)
 	if err != nil && err != unix.EEXIST {
 		return nil, g.fail("mkdir", ServerLeaf, err)
 	}
