@@ -8,6 +8,7 @@ import (
 
 	"vserver/guest"
 	"vserver/kernel/early"
+	"vserver/step"
 )
 
 var _ = ahead // begin calls it
@@ -109,13 +110,25 @@ func environment(stack unsafe.Pointer) (root unsafe.Pointer, usual bool) {
 			root = value
 			continue
 		}
-		if early.Behind(text, "VSERVER") != nil || early.Behind(text, "GODEBUG=") != nil || early.Behind(text, "GOMAXPROCS=") != nil ||
-			early.Behind(text, "GOGC=") != nil || early.Behind(text, "GOMEMLIMIT=") != nil || early.Behind(text, "GOTRACEBACK=") != nil ||
-			early.Is(text, "TERM=dumb") {
+		if early.Behind(text, step.DieVar+"=") != nil || early.Behind(text, "VSERVERD_") != nil || early.Behind(text, "GODEBUG=") != nil || early.Behind(text, "GOMAXPROCS=") != nil ||
+			early.Behind(text, "GOGC=") != nil || early.Behind(text, "GOMEMLIMIT=") != nil || early.Behind(text, "GOTRACEBACK=") != nil {
+			return root, false
+		}
+		if early.Is(text, "TERM=dumb") && screen() {
 			return root, false
 		}
 	}
 	return root, true
+}
+
+// screen tells whether standard error is a terminal, where TERM tells what is said.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func screen() bool {
+	_, e := early.Call(unix.SYS_IOCTL, 2, unix.TCGETS, uintptr(unsafe.Pointer(&hall.signal)), 0, 0, 0)
+	return e == 0
 }
 
 //go:nosplit
