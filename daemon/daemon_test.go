@@ -14,6 +14,7 @@ import (
 	"vserver/daemon/proto"
 	"vserver/guest"
 	"vserver/internal/need"
+	"vserver/kernel/seqpacket"
 )
 
 var kinds = []guest.ConsoleType{guest.ConsoleTTY, guest.ConsoleLog} //house:allow a table of tests
@@ -93,6 +94,32 @@ func TestKillBoth(t *testing.T) {
 	w.attached()
 	hit(two, syscall.SIGKILL)
 	w.await("two was ended by SIGKILL\n", w.ended)
+}
+
+// A keeper whose worker was killed while it handed everything over may lack the socket: the
+// next worker makes it.
+func TestKilledHandingOver(t *testing.T) {
+	w := coldWorld(t)
+	if err := proto.MakeRun(w.dirs); err != nil {
+		t.Fatal(err)
+	}
+	ours, theirs, err := seqpacket.Pair()
+	if err != nil {
+		t.Fatal(err)
+	}
+	syscall.Close(ours)
+	socket := os.NewFile(uintptr(theirs), "worker")
+	defer socket.Close()
+	p, err := os.StartProcess("/proc/self/exe", proto.Args(w.dirs, "--adopt"), &os.ProcAttr{Files: []*os.File{nil, nil, nil, socket}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	go p.Wait()
+	worker := w.pid("--worker")
+	w.until(func() bool { return proto.Awake(w.dirs) })
+	if all, err := proto.List(w.dirs); all != nil || err != nil || w.pid("--worker") != worker {
+		t.Errorf("%v, %v; the worker is another one", all, err)
+	}
 }
 
 // A start at the very moment of a kill is not lost either.

@@ -12,6 +12,7 @@ package daemon
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/signal"
@@ -187,7 +188,27 @@ func (p process) work() (code int, err error) {
 	if err != nil {
 		return 1, err
 	}
+	// A keeper may not have it whose worker was killed while it handed everything over.
+	err = p.listens(s, files)
+	if errors.Is(err, guest.ErrBusy) {
+		s.Stop() // another vserverd has our place
+		return 0, err
+	}
+	if err != nil {
+		return 1, err
+	}
 	return p.serve(s, files, true)
+}
+
+// listens makes the listening socket when it is not among the files.
+func (p process) listens(s store, files map[string]int) (err error) {
+	if _, ok := files[keptListener]; ok {
+		return nil
+	}
+	if files[keptListener], err = p.listen(); err != nil {
+		return err
+	}
+	return s.Put(keptListener, files[keptListener])
 }
 
 // foreground runs until the end: as systemd's child alone, else as keeper.
@@ -197,11 +218,8 @@ func (p process) foreground() (code int, err error) {
 		return 1, err
 	}
 	if ok {
-		if _, ok := files[keptListener]; !ok {
-			if files[keptListener], err = p.listen(); err != nil {
-				return 1, err
-			}
-			s.Put(keptListener, files[keptListener])
+		if err := p.listens(s, files); err != nil {
+			return 1, err
 		}
 		return p.serve(s, files, false)
 	}
