@@ -72,8 +72,9 @@ func Launch(dirs guest.Dirs) error {
 	if err != nil {
 		return err
 	}
-	defer syscall.Close(listener)
-	return spawn(dirs, listener)
+	socket := os.NewFile(uintptr(listener), "listener")
+	defer socket.Close()
+	return spawn(dirs, socket)
 }
 
 // Listening tells whether a vserverd is there. A connection alone proves nothing: it
@@ -133,7 +134,7 @@ func Listen(dirs guest.Dirs) (fd int, err error) {
 }
 
 // spawn runs this program as vserverd, free of our terminal, directory and session.
-func spawn(dirs guest.Dirs, listener int) error {
+func spawn(dirs guest.Dirs, socket *os.File) error {
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	if err != nil {
 		return err
@@ -144,16 +145,10 @@ func spawn(dirs guest.Dirs, listener int) error {
 		return err
 	}
 	defer log.Close()
-	dup, err := syscall.Dup(listener)
-	if err != nil {
-		return os.NewSyscallError("dup", err)
-	}
-	sock := os.NewFile(uintptr(dup), "listener")
-	defer sock.Close()
 	p, err := os.StartProcess("/proc/self/exe", Args(dirs, "--keeper"), &os.ProcAttr{
 		Dir:   "/",
 		Env:   append(Environ(), launchedVar+"=1"),
-		Files: []*os.File{null, null, log, sock},
+		Files: []*os.File{null, null, log, socket},
 		Sys:   &syscall.SysProcAttr{Setsid: true},
 	})
 	if err != nil {
