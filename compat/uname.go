@@ -127,6 +127,11 @@ func (c *call) inUTS(s subject, do func() error) error {
 	if err != nil {
 		return err
 	}
+	return inUTSOf(pid, do)
+}
+
+// inUTSOf calls do where the names are those that a process sees.
+func inUTSOf(pid int, do func() error) error {
 	fd, err := pidfd.Open(pid)
 	if err != nil {
 		return err

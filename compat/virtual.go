@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"vserver/fault"
@@ -53,9 +54,9 @@ func (c *call) writeVirtual(words []string) error {
 	if err != nil {
 		return err
 	}
-	pids := map[guest.XID][]int{}
+	of := map[guest.XID][]host.Process{}
 	for _, p := range list {
-		pids[p.XID] = append(pids[p.XID], p.PID)
+		of[p.XID] = append(of[p.XID], p)
 	}
 	all = slices.DeleteFunc(all, func(u host.Usage) bool { return u.XID == 0 })
 	if err := putFiles(dir, map[string]string{"info": vciInfo, "status": fmt.Sprintf("#CTotal:\t%d\n#CActive:\t%d\n", len(all), len(all))}); err != nil {
@@ -63,8 +64,8 @@ func (c *call) writeVirtual(words []string) error {
 	}
 	there := []string{}
 	for _, u := range all {
-		x, err := c.virtual(u, pids[u.XID])
-		if errors.Is(err, guest.ErrStopped) || errors.Is(err, guest.ErrNotFound) {
+		x, err := c.virtual(u, of[u.XID])
+		if errors.Is(err, guest.ErrStopped) {
 			continue // it went meanwhile
 		}
 		if err != nil {
@@ -80,23 +81,39 @@ func (c *call) writeVirtual(words []string) error {
 }
 
 // virtual asks about a guest what its usage does not tell.
-func (c *call) virtual(u host.Usage, pids []int) (virtual, error) {
+func (c *call) virtual(u host.Usage, list []host.Process) (virtual, error) {
 	x := virtual{Usage: u}
-	s, err := c.subject(strconv.Itoa(int(u.XID)))
-	if err != nil {
-		return x, err
+	var pids []int
+	for _, p := range list {
+		pids = append(pids, p.PID)
+		if p.Inner == 1 {
+			x.init = p.PID
+		}
 	}
-	defer s.close()
-	if x.init, err = c.first(s); err != nil {
-		return x, err
+	if x.init == 0 {
+		return x, guest.ErrStopped
 	}
 	for i, tag := range utsNames()[1:] {
-		x.names[i], _ = c.uts(s, tag)
+		x.names[i], _ = c.uts(subject{}, tag)
 	}
-	if x.Tasks, err = tasks(pids); err != nil || s.guest == "" {
+	err := inUTSOf(x.init, func() (err error) {
+		for i, tag := range map[int]string{1: "nodename", 5: "domainname"} {
+			if x.names[i], err = proc.Sysctl(utsKey(tag)); err != nil {
+				break
+			}
+		}
+		return err
+	})
+	if errors.Is(err, syscall.ESRCH) {
+		err = guest.ErrStopped
+	}
+	if err == nil {
+		x.Tasks, err = tasks(pids)
+	}
+	if err != nil || u.Name == "" {
 		return x, err
 	}
-	spec, err := c.host.Load(s.guest)
+	spec, err := c.host.Load(u.Name)
 	if err != nil {
 		return x, nil // it runs, and its spec is being written
 	}
