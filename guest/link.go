@@ -38,11 +38,13 @@ func (v *validator) link(n *Network) {
 		for _, k := range []struct {
 			key string
 			set bool
-		}{{"link", n.Link != ""}, {"bridge", n.Bridge != ""}, {"parent", n.Parent != ""}, {"dhcp", n.DHCP},
-			{"publish", len(n.Publish) > 0}} {
+		}{{"link", n.Link != ""}, {"bridge", n.Bridge != ""}, {"parent", n.Parent != ""}, {"dhcp", n.DHCP}} {
 			if k.set {
 				v.bad("network."+k.key, "has no meaning without mode: private")
 			}
+		}
+		if len(n.Publish) > 0 {
+			v.bad("network.publish", "wants mode: private; in mode %s a guest is reached at its own addresses", n.Mode)
 		}
 		return
 	}

@@ -76,6 +76,9 @@ func ParseRule(line string) (Rule, error) {
 		word, value := words[i], ""
 		kind := r.kind(word)
 		if seen[kind] {
+			if kind == "protocol" && word[0] >= '0' && word[0] <= '9' {
+				kind += fmt.Sprintf(" (a port is written \"port %s\")", word)
+			}
 			return Rule{}, fmt.Errorf("%s: a second %s: %w", word, kind, ErrInvalid)
 		}
 		seen[kind] = true

@@ -41,6 +41,7 @@ func TestParseRuleRefuses(t *testing.T) {
 		"deny tpc":                  "did you mean tcp?",
 		"deny in out":               "out: a second direction",
 		"deny tcp udp":              "udp: a second protocol",
+		"allow in tcp 22":           "22: a second protocol (a port is written \"port 22\")",
 		"deny from":                 "from: wants a word behind it",
 		"deny from 10.0.0.1/8":      "want 10.0.0.0/8 or 10.0.0.1",
 		"deny from 10.0.0":          "want an address or a prefix",

@@ -1,9 +1,11 @@
 package firewall
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -155,6 +157,22 @@ func TestMany(t *testing.T) {
 	list, err = conn.Elements(table(), "in4")
 	if err != nil || len(list) != 300 {
 		t.Errorf("%d elements, %v", len(list), err)
+	}
+}
+
+// Who has a published port already is named, whatever of it is wanted.
+func TestPublishedTwice(t *testing.T) {
+	newWorld(t)
+	port := func(xid guest.XID, text string) error {
+		return Up(Guest{XID: xid, Link: fmt.Sprint("vs", xid), Addresses: addrs(fmt.Sprintf("198.51.100.%d", xid)), Publish: published(t, text)})
+	}
+	must(t, port(8, "8080-8090:80"))
+	must(t, port(9, "192.0.2.1:8080:80"))
+	must(t, port(10, "8080:80/udp"))
+	for text, want := range map[string]string{"8085:80": "8085:80/tcp: the guest with xid 8 ", "192.0.2.1:8000-9000:1": "the guest with xid 9 ", "8080:1/udp": "the guest with xid 10 "} {
+		if err := port(11, text); !errors.Is(err, guest.ErrBusy) || !strings.Contains(err.Error(), want) {
+			t.Errorf("%s: %v, want %q", text, err, want)
+		}
 	}
 }
 

@@ -105,6 +105,9 @@ func change(g Guest) error {
 	}
 	now, err := look(conn, g)
 	if err == nil {
+		err = g.taken(conn, now.sets)
+	}
+	if err == nil {
 		err = now.change(conn)
 	}
 	if now != nil && now.deletes() {
@@ -115,8 +118,7 @@ func change(g Guest) error {
 		conn.Close()
 	}
 	if errors.Is(err, syscall.EEXIST) {
-		err = fault.Hint(fmt.Errorf("an address or a published port is another guest's: %w: %w", guest.ErrBusy, err),
-			"see `nft list table inet "+TableName+"`")
+		err = fault.Hint(fmt.Errorf("an address is another guest's: %w: %w", guest.ErrBusy, err), "see `nft list table inet "+TableName+"`")
 	}
 	return unable(err)
 }

@@ -1,12 +1,17 @@
 package firewall
 
 import (
+	"bytes"
 	"encoding/binary"
+	"fmt"
 	"net/netip"
+	"slices"
+	"strings"
 	"syscall"
 
 	"github.com/google/nftables/expr"
 
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/nft"
 )
@@ -106,23 +111,51 @@ func (g Guest) publish(b *nft.Batch, use func(string, ...nft.Element)) {
 	name := publishChain(g.XID)
 	b.AddChain(name, nil)
 	for _, p := range g.Publish {
-		proto := byte(syscall.IPPROTO_TCP)
-		if p.UDP {
-			proto = syscall.IPPROTO_UDP
-		}
-		key := func(port uint16) []byte {
-			k := append(p.Host.AsSlice(), proto, 0, 0, 0) // each part fills registers of 4 bytes
-			return append(binary.BigEndian.AppendUint16(k, port), 0, 0)
-		}
-		set := "publish"
-		if p.Host.IsValid() {
-			set = byFamily(set, p.Host)
-		}
-		use(set, nft.Element{Key: key(p.First), KeyEnd: key(p.Last), Chain: name})
+		set, proto, e := portElement(p)
+		e.Chain = name
+		use(set, e)
 		for _, target := range g.targets(p) {
 			g.lead(b, name, p, proto, target)
 		}
 	}
+}
+
+// portElement is the set and the element of a published port, without its chain.
+func portElement(p guest.Publish) (set string, proto byte, e nft.Element) {
+	set, proto = "publish", syscall.IPPROTO_TCP
+	if p.UDP {
+		proto = syscall.IPPROTO_UDP
+	}
+	if p.Host.IsValid() {
+		set = byFamily(set, p.Host)
+	}
+	key := func(port uint16) []byte {
+		k := append(p.Host.AsSlice(), proto, 0, 0, 0) // each part fills registers of 4 bytes
+		return append(binary.BigEndian.AppendUint16(k, port), 0, 0)
+	}
+	return set, proto, nft.Element{Key: key(p.First), KeyEnd: key(p.Last)}
+}
+
+// taken refuses a published port that another guest has. The kernel does not see all
+// ranges that meet.
+func (g Guest) taken(conn *nft.Conn, sets []string) error {
+	for _, p := range g.Publish {
+		set, _, own := portElement(p)
+		if !slices.Contains(sets, set) {
+			continue
+		}
+		list, err := conn.Elements(table(), set)
+		if err != nil {
+			return err
+		}
+		for _, e := range list {
+			if !g.owns(e) && bytes.Compare(e.Key, own.KeyEnd) <= 0 && bytes.Compare(e.KeyEnd, own.Key) >= 0 {
+				return fault.Hint(fmt.Errorf("network.publish: %s: the guest with xid %s has that port: %w", p,
+					strings.TrimPrefix(e.Chain, publishName+"-"), guest.ErrBusy), "vserver list")
+			}
+		}
+	}
+	return nil
 }
 
 // targets are the addresses of the guest that a published port leads to: one, or the

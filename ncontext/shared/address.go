@@ -85,7 +85,7 @@ func (c *conn) add(xid guest.XID, a guest.Address, at spot) error {
 	}
 	switch err := m.do(); {
 	case errors.Is(err, syscall.EEXIST):
-		return there(a)
+		return c.there(a)
 	case errors.Is(err, syscall.EACCES) && a.Addr().Is6():
 		return fault.Hint(fmt.Errorf("address %s dev %s: the link has no IPv6: %w", a.Prefix, at.name, err),
 			"`sysctl net.ipv6.conf."+at.name+".disable_ipv6=0`")
@@ -99,7 +99,15 @@ func (c *conn) add(xid guest.XID, a guest.Address, at spot) error {
 }
 
 // there is the error for an address that the host or another guest has.
-func there(a guest.Address) error {
+func (c *conn) there(a guest.Address) error {
+	var owner guest.XID
+	if err := c.addresses(func(h held, m uint32) {
+		if x := guest.XID(m & 0xffff); h.Addr() == a.Addr() && m == c.mark(x) {
+			owner = x
+		}
+	}); err == nil && owner != 0 {
+		return fault.Hint(fmt.Errorf("address %s: is that of the guest with xid %d: %w", a.Prefix, owner, guest.ErrBusy), "vserver list")
+	}
 	return fault.Hint(fmt.Errorf("address %s: is there already: %w", a.Prefix, guest.ErrBusy),
 		"if the guest shall have what the host has, write nodev behind it in network.addresses; see `ip address show`")
 }
@@ -155,7 +163,7 @@ type spot struct {
 func (c *conn) place(a guest.Address) (spot, error) {
 	way, err := c.way(a.Addr())
 	if err == nil && way.kind == syscall.RTN_LOCAL {
-		err = there(a)
+		err = c.there(a)
 	}
 	if err != nil {
 		return spot{}, err

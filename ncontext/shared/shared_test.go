@@ -67,7 +67,7 @@ func TestRefused(t *testing.T) {
 	ground(t)
 	up(t, want(t, 9, "192.0.2.20/24"))
 	networld.Local(t, "fd76:7365:7276:7f::9") // the kernel routes it a moment later
-	refused(t, want(t, 8, "192.0.2.10/24", "192.0.2.20/24"), guest.ErrBusy, "192.0.2.20/24: is there already")
+	refused(t, want(t, 8, "192.0.2.10/24", "192.0.2.20/24"), guest.ErrBusy, "192.0.2.20/24: is that of the guest with xid 9")
 	refused(t, want(t, 8, "192.0.2.10/24", "192.0.2.1/24"), guest.ErrBusy, "192.0.2.1/24")
 	refused(t, want(t, 8, "2001:db8:1::1/64 dev eth0"), guest.ErrBusy, "is there already")
 	refused(t, want(t, 8, "192.0.2.10/24", "192.0.2.11/24 dev eth7"), guest.ErrInvalid, "dev eth7: no such link")
