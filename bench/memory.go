@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"vserver/spawn/warm"
 )
 
 // settleTime is how long memory is left alone before it is read.
@@ -57,6 +59,7 @@ func (b *bench) memory() (err error) {
 			}
 		}
 	}
+	time.Sleep(warm.Idle + settleTime)
 	total := 0
 	supervisors := b.supervisors()
 	for _, pid := range supervisors {

@@ -23,8 +23,8 @@ import (
 const (
 	// silence is how long a caller may take to say what it wants.
 	silence = time.Second
-	// idle is after how long nobody is expected to ask any more.
-	idle = 10 * time.Second
+	// Idle is after how long nobody is expected to ask any more.
+	Idle = 10 * time.Second
 	// quiet is after how long the memory in which commands were is given back.
 	quiet = time.Second / 2
 	// mostMemory is where that is done in the middle of them.
@@ -94,7 +94,7 @@ func serve(w Work) error {
 	if err != nil {
 		return err
 	}
-	s.rest = time.AfterFunc(idle, s.end)
+	s.rest = time.AfterFunc(Idle, s.end)
 	s.tidy = time.AfterFunc(quiet, debug.FreeOSMemory)
 	if err := s.holdOn(); err != nil {
 		return err
@@ -147,9 +147,9 @@ func (s *server) leave(refused bool) (last bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.busy = false
+	s.tidy.Reset(quiet)
 	if !refused {
-		s.rest.Reset(idle)
-		s.tidy.Reset(quiet)
+		s.rest.Reset(Idle)
 	}
 	return s.over
 }
@@ -234,10 +234,10 @@ func (s *server) attend(conn *os.File, fd int) (code int, err error) {
 		closeAll(files)
 		cancel()
 	}()
+	defer silent()
 	if err := give(files); err != nil {
 		return 0, err
 	}
-	defer silent()
 	return s.work.Run(ctx, words), nil
 }
 
