@@ -203,17 +203,26 @@ func (b *bench) tops() (err error) {
 		}
 	}
 	time.Sleep(3 * time.Second)
-	before, guests, began := b.daemonTime(), b.guestsTime(), time.Now()
+	before, guests, began := b.daemonTimes(), b.guestsTime(), time.Now()
 	time.Sleep(long)
 	took := time.Since(began)
 	fmt.Printf("  %-34s %8s   (%% of one processor, %d guests, %v)\n", "", "part", n, long)
-	fmt.Printf("  %-34s %8.2f\n", "vserverd", 100*float64(b.daemonTime()-before)/float64(took))
+	fmt.Printf("  %-34s %8.2f\n", "vserverd", 100*float64(since(before, b.daemonTimes()))/float64(took))
 	fmt.Printf("  %-34s %8.2f\n", "the guests themselves", 100*float64(b.guestsTime()-guests)/float64(took))
 	return nil
 }
 
-// daemonTime is the processor time of our vserverd and its keeper.
-func (b *bench) daemonTime() (sum time.Duration) {
+// since adds up what processes that are still there have used.
+func since(before, now map[int]time.Duration) (sum time.Duration) {
+	for pid, used := range now {
+		sum += used - before[pid]
+	}
+	return sum
+}
+
+// daemonTimes are the processor times of our vserverd and its keeper.
+func (b *bench) daemonTimes() map[int]time.Duration {
+	times := map[int]time.Duration{}
 	for _, pid := range b.supervisors() {
 		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/schedstat", pid))
 		tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/schedstat", pid))
@@ -225,11 +234,11 @@ func (b *bench) daemonTime() (sum time.Duration) {
 			words := strings.Fields(string(text))
 			if len(words) == 3 {
 				ns, _ := strconv.ParseInt(words[0], 10, 64)
-				sum += time.Duration(ns)
+				times[pid] += time.Duration(ns)
 			}
 		}
 	}
-	return sum
+	return times
 }
 
 // guestsTime is the processor time of all our guests that run.
