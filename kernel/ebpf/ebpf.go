@@ -9,9 +9,11 @@ package ebpf
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"runtime"
 	"strings"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -43,9 +45,18 @@ func Delete(fd int, key []byte) error {
 	return access("delete", unix.BPF_MAP_DELETE_ELEM, fd, key, nil, 0)
 }
 
+// memoryTries is how often what finds no memory is tried, some milliseconds apart. Maps
+// take theirs, of each processor's above all, from what is at hand, and the kernel
+// brings more a moment after that has been used up.
+const memoryTries = 200
+
 func access(op string, cmd uintptr, fd int, key, value []byte, flags uint64) error {
 	e := element{fd: uint32(fd), key: address(key), value: address(value), flags: flags}
 	_, err := call("map: "+op, cmd, unsafe.Pointer(&e), unsafe.Sizeof(e))
+	for i := 1; i < memoryTries && errors.Is(err, unix.ENOMEM); i++ {
+		time.Sleep(5 * time.Millisecond)
+		_, err = call("map: "+op, cmd, unsafe.Pointer(&e), unsafe.Sizeof(e))
+	}
 	runtime.KeepAlive(key)
 	runtime.KeepAlive(value)
 	return err

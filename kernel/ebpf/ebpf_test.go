@@ -2,9 +2,11 @@ package ebpf
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"os"
 	"os/exec"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -120,5 +122,22 @@ func TestAssemble(t *testing.T) {
 	}
 	if Pointer(32).Bytes() != 4 || Pointer(64).Bytes() != 8 {
 		t.Error("pointer sizes")
+	}
+}
+
+// Many elements in a row are taken, though the kernel has no memory for them at hand.
+func TestInsertMany(t *testing.T) {
+	need.Root(t)
+	const entries = 20000
+	m, err := NewMap(MapSpec{Name: "many", Kind: PerCPUHash, Key: 8, Value: 96, Entries: entries})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(m)
+	value := make([]byte, 96*runtime.NumCPU())
+	for i := range uint64(entries) {
+		if err := Insert(m, binary.NativeEndian.AppendUint64(nil, i), value); err != nil {
+			t.Fatalf("element %d: %v", i, err)
+		}
 	}
 }
