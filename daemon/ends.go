@@ -32,6 +32,7 @@ func (w *worker) ended(g *watched) {
 	}
 	g.leave()
 	w.consoles.Get(g.Name).Shut()
+	w.unkeep(g.keptConsole()) // the next keeper must not be given what has its number then
 	exit := exitOf(status, err)
 	exit.Time = time.Now()
 	exit.OOM = w.acts.OOM(g.Name)[0] > 0
