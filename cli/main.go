@@ -58,7 +58,7 @@ func Run(ctx context.Context, args []string) int {
 	t := &tool{
 		program: filepath.Base(args[0]),
 		host:    host.Open(guest.DefaultDirs(os.Getenv(RootVar))),
-		in:      os.Stdin, out: &output{File: os.Stdout}, err: os.Stderr,
+		in:      os.Stdin, out: newOutput(os.Stdout), err: os.Stderr,
 	}
 	args = args[1:]
 	if len(args) == 1 && (args[0] == "--version" || args[0] == "-V") {
@@ -68,7 +68,15 @@ func Run(ctx context.Context, args []string) int {
 	if len(args) > 0 && strings.HasPrefix(args[0], "__complete") {
 		return t.complete(args)
 	}
-	return t.report(t.about("", t.run(ctx, args)))
+	return t.report(t.about("", t.said(t.run(ctx, args))))
+}
+
+// said is err, or that what a command had to say was lost.
+func (t *tool) said(err error) error {
+	if _, answered := err.(code); (err == nil || answered) && t.out.Lost != nil {
+		return t.out.Lost
+	}
+	return err
 }
 
 // roomy has the runtime make this goroutine's stack at once as large as commands need

@@ -13,26 +13,17 @@ import (
 	"unicode/utf8"
 
 	"golang.org/x/term"
+
+	"vserver/fault"
 )
 
-// output is the standard output. It keeps the first thing that went wrong with a write,
-// which a command has to say even when it does not look.
+// output is the standard output.
 type output struct {
-	*os.File
-	lost error
+	fault.Writer
+	File *os.File
 }
 
-// Write writes to the file.
-func (o *output) Write(p []byte) (int, error) {
-	n, err := o.File.Write(p)
-	if o.lost == nil {
-		o.lost = err
-	}
-	return n, err
-}
-
-// WriteString writes to the file.
-func (o *output) WriteString(s string) (int, error) { return o.Write([]byte(s)) }
+func newOutput(f *os.File) *output { return &output{fault.Writer{To: f}, f} }
 
 // isTTY says whether the descriptor is a terminal.
 func isTTY(fd int) bool { return term.IsTerminal(fd) }

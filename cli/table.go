@@ -140,9 +140,6 @@ func (e entry) construct(t *tool) *cobra.Command {
 		c.SetContext(ctx)
 		err := do(c, args)
 		_, answered := err.(code)
-		if (err == nil || answered) && t.out.lost != nil {
-			err, answered = t.out.lost, false
-		}
 		t.interrupted = err != nil && !answered && ctx.Err() != nil
 		return err
 	}

@@ -190,7 +190,7 @@ func readKeys(in *os.File) <-chan byte {
 
 // drawTop draws the table from the top of the screen, as much as there is room for.
 func (t *tool) drawTop(rows []topRow) {
-	width, height, err := term.GetSize(int(t.out.Fd()))
+	width, height, err := term.GetSize(int(t.out.File.Fd()))
 	if err != nil || width < 1 || height < 1 {
 		width, height = textWidth, 24
 	}

@@ -34,9 +34,10 @@ const (
 // call is one run of a tool.
 type call struct {
 	tool
-	host     *host.Host
-	flags    *pflag.FlagSet
-	out, err io.Writer
+	host  *host.Host
+	flags *pflag.FlagSet
+	out   *fault.Writer
+	err   io.Writer
 }
 
 // run does the work of a tool, with the words behind its options.
@@ -80,8 +81,8 @@ func Main(program string, args []string, d guest.Dirs, out, err io.Writer) (exit
 		return 0, false
 	}
 	solo.Over()
-	c := &call{tool: t, host: host.Open(d), out: out, err: err}
-	return c.main(args[1:]), true
+	c := &call{tool: t, host: host.Open(d), out: &fault.Writer{To: out}, err: err}
+	return c.report(c.main(args[1:])), true
 }
 
 func find(program string) (tool, bool) {
@@ -93,32 +94,32 @@ func find(program string) (tool, bool) {
 	return tool{}, false
 }
 
-func (c *call) main(args []string) int {
+func (c *call) main(args []string) error {
 	if len(args) == 1 && args[0] == "--version" {
 		fmt.Fprintln(c.out, c.name, "of vserver")
-		return exitDone
+		return nil
 	}
 	do := c.options()
 	if len(args) == 1 && args[0] == "--man" {
 		c.man()
-		return exitDone
+		return nil
 	}
 	if c.raw && len(args) == 1 && args[0] == "--help" {
 		c.help()
-		return exitDone
+		return nil
 	}
 	if !c.raw {
 		err := c.flags.Parse(args)
 		if errors.Is(err, pflag.ErrHelp) {
 			c.help()
-			return exitDone
+			return nil
 		}
 		if err != nil {
-			return c.report(usage{err})
+			return usage{err}
 		}
 		args = c.flags.Args()
 	}
-	return c.report(do(args))
+	return do(args)
 }
 
 // options makes the parser of the tool.
@@ -165,7 +166,9 @@ func (c *call) help() {
 func (c *call) report(err error) int {
 	var only code
 	if err == nil || errors.As(err, &only) {
-		return int(only)
+		if err = c.out.Lost; err == nil {
+			return int(only)
+		}
 	}
 	fmt.Fprintf(c.err, "%s: %s\n", c.name, fault.PlainLines(err.Error()))
 	hint := fault.HintOf(err)

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"testing"
 
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/host"
 	"vserver/internal/need"
@@ -69,7 +70,7 @@ func parsed(t *testing.T, name string, args ...string) error {
 	if !ok {
 		t.Fatalf("%s: no such tool", name)
 	}
-	c := &call{tool: tool, host: host.Open(guest.DefaultDirs(t.TempDir())), out: io.Discard, err: io.Discard}
+	c := &call{tool: tool, host: host.Open(guest.DefaultDirs(t.TempDir())), out: &fault.Writer{To: io.Discard}, err: io.Discard}
 	c.options()
 	return c.flags.Parse(args)
 }

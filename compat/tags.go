@@ -101,7 +101,7 @@ func (c *call) owners(numbers bool) func(id uint32) string {
 
 // shown gives a path as it is printed: as it is, for scripts, but on a terminal.
 func (c *call) shown(path string) string {
-	if f, ok := c.out.(*os.File); ok && pty.IsTerminal(f) {
+	if f, ok := c.out.To.(*os.File); ok && pty.IsTerminal(f) {
 		return fault.Plain(path)
 	}
 	return path
