@@ -13,7 +13,8 @@ import (
 //	allow|deny [in|out] [PROTOCOL] [from PREFIX] [to PREFIX] [port PORTS]
 //
 // What is left out is any. Ports are those that a packet goes to: numbers and ranges
-// with commas between them.
+// with commas between them. A protocol is a name, or its number as "proto 94": a number
+// alone would be taken for a port by who reads it.
 type Rule struct {
 	Deny     bool
 	Way      Way
@@ -76,13 +77,10 @@ func ParseRule(line string) (Rule, error) {
 		word, value := words[i], ""
 		kind := r.kind(word)
 		if seen[kind] {
-			if kind == "protocol" && word[0] >= '0' && word[0] <= '9' {
-				kind += fmt.Sprintf(" (a port is written \"port %s\")", word)
-			}
 			return Rule{}, fmt.Errorf("%s: a second %s: %w", word, kind, ErrInvalid)
 		}
 		seen[kind] = true
-		if kind == "from" || kind == "to" || kind == "port" {
+		if kind == "from" || kind == "to" || kind == "port" || word == "proto" {
 			if i++; i == len(words) {
 				return Rule{}, fmt.Errorf("%s: wants a word behind it: %w", word, ErrInvalid)
 			}
@@ -105,6 +103,9 @@ func (r *Rule) kind(word string) string {
 	case "ports":
 		return "port"
 	}
+	if word[0] >= '0' && word[0] <= '9' {
+		return "number" // of what, is not said
+	}
 	return "protocol"
 }
 
@@ -121,8 +122,10 @@ func (r *Rule) take(kind, word, value string) (err error) {
 		r.To, err = parseNet(value)
 	case "port":
 		r.Ports, err = parsePortList(value)
+	case "number":
+		err = fmt.Errorf("%s: a port is written \"port %[1]s\", a protocol without a name \"proto %[1]s\": %w", word, ErrInvalid)
 	default:
-		r.Protocol, err = parseProtocol(word)
+		r.Protocol, err = parseProtocol(word, value)
 	}
 	return err
 }
@@ -181,11 +184,19 @@ func parsePortList(text string) (out []PortRange, err error) {
 	return out, nil
 }
 
-func parseProtocol(word string) (Protocol, error) {
+// parseProtocol reads a protocol's name, or its number behind the word proto.
+func parseProtocol(word, value string) (Protocol, error) {
+	if word == "proto" {
+		n, err := strconv.ParseUint(value, 10, 8)
+		if err != nil || n == 0 {
+			return 0, fmt.Errorf("proto %s: want a number from 1 to 255: %w", quote(value), ErrInvalid)
+		}
+		return Protocol(n), nil
+	}
 	if word == "any" || word == "all" {
 		return AnyProtocol, nil
 	}
-	names := []string{"in", "out", "from", "to", "port", "all"}
+	names := []string{"in", "out", "from", "to", "port", "proto", "all"}
 	for _, p := range protocols() {
 		if p.name == word {
 			return p.number, nil
@@ -194,9 +205,6 @@ func parseProtocol(word string) (Protocol, error) {
 	}
 	if word == "icmpv6" {
 		return ICMPv6, nil
-	}
-	if n, err := strconv.ParseUint(word, 10, 8); err == nil && n > 0 {
-		return Protocol(n), nil
 	}
 	if near := Nearest(word, names); near != "" {
 		return 0, fmt.Errorf("%s: no word of a rule; did you mean %s?: %w", quote(word), near, ErrInvalid)
@@ -233,8 +241,11 @@ func (r Rule) String() string {
 	if r.Way != BothWays {
 		words = append(words, [...]string{In: "in", Out: "out"}[r.Way])
 	}
-	if r.Protocol != AnyProtocol {
-		words = append(words, r.Protocol.String())
+	if name := r.Protocol.String(); r.Protocol != AnyProtocol {
+		if name[0] <= '9' {
+			words = append(words, "proto")
+		}
+		words = append(words, name)
 	}
 	for _, n := range []struct {
 		key string

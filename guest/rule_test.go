@@ -20,7 +20,8 @@ func TestParseRule(t *testing.T) {
 		"allow port 53":                      {Ports: []PortRange{{53, 53}}},
 		"allow in icmp":                      {Way: In, Protocol: ICMP},
 		"allow icmpv6 from any to fe80::/10": {Protocol: ICMPv6, To: net("fe80::/10")},
-		"deny 47":                            {Deny: true, Protocol: 47},
+		"deny proto 47":                      {Deny: true, Protocol: 47},
+		"deny in proto 94":                   {Deny: true, Way: In, Protocol: 94},
 		"deny sctp ports 1-65535":            {Deny: true, Protocol: 132, Ports: []PortRange{{1, 65535}}},
 	} {
 		got, err := ParseRule(line)
@@ -41,7 +42,8 @@ func TestParseRuleRefuses(t *testing.T) {
 		"deny tpc":                  "did you mean tcp?",
 		"deny in out":               "out: a second direction",
 		"deny tcp udp":              "udp: a second protocol",
-		"allow in tcp 22":           "22: a second protocol (a port is written \"port 22\")",
+		"allow in tcp 22":           "22: a port is written \"port 22\"",
+		"deny in 22":                "22: a port is written \"port 22\"",
 		"deny from":                 "from: wants a word behind it",
 		"deny from 10.0.0.1/8":      "want 10.0.0.0/8 or 10.0.0.1",
 		"deny from 10.0.0":          "want an address or a prefix",
@@ -50,10 +52,13 @@ func TestParseRuleRefuses(t *testing.T) {
 		"deny port 90-80":           "want a number, a range",
 		"deny port 70000":           "want a number, a range",
 		"deny icmp port 1":          "port: icmp has none",
-		"deny 47 port 1":            "port: gre has none",
+		"deny gre port 1":           "port: gre has none",
+		"deny proto 94 proto 95":    "proto: a second protocol",
+		"deny proto tcp":            "want a number from 1 to 255",
 		"deny from 10.0.0.1 to ::1": "two families",
 		"deny icmpv6 to 10.0.0.1":   "does not run over IPv4",
-		"deny 256":                  "want in, out, a protocol",
+		"deny proto 256":            "want a number from 1 to 255",
+		"deny what":                 "want in, out, a protocol",
 	} {
 		if _, err := ParseRule(line); !errors.Is(err, ErrInvalid) || !strings.Contains(err.Error(), want) {
 			t.Errorf("%q: %v, want %q", line, err, want)
