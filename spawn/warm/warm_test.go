@@ -32,9 +32,9 @@ func TestLike(t *testing.T) {
 		"less memory":       {func(c *caller) { c.limits[unix.RLIMIT_AS].Cur-- }, false},
 		"time":              {func(c *caller) { c.limits[unix.RLIMIT_CPU].Cur-- }, false},
 		"nice":              {func(c *caller) { c.priority++ }, false},
-		"fewer rights":      {func(c *caller) { c.caps[1] = 0 }, false},
-		"fewer processors":  {func(c *caller) { c.processors[0] = 0 }, false},
-		"memory of a node":  {func(c *caller) { c.memory = 2 }, false},
+		"other rights":      {func(c *caller) { c.caps[1] ^= 1 }, false},
+		"other processors":  {func(c *caller) { c.processors[0] ^= 1 }, false},
+		"memory of a node":  {func(c *caller) { c.memory++ }, false},
 		"another version's": {func(c *caller) { c.format++ }, false},
 	} {
 		them := us
