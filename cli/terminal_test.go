@@ -97,7 +97,7 @@ func (s *seat) echoes() bool {
 // The live table heeds its keys, stays in the window and gives the terminal back.
 func TestTopOnTerminal(t *testing.T) {
 	s := newSeat(t)
-	env := []string{RootVar + "=" + t.TempDir()}
+	env := []string{RootVar + "=" + t.TempDir(), "TERM=xterm"}
 	c := s.run(env, need.Binary(t), "top", "--delay", "0.1")
 	s.waits("  XID  PROC   %CPU    VSZ    RSS     UPTIME NAME")
 	s.waits("root server")
