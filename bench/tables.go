@@ -10,6 +10,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // version times the start of the program itself.
@@ -143,8 +145,10 @@ func (b *bench) sequence() (err error) {
 	return nil
 }
 
-// upAndDown starts all and stops all, also those started before one that failed.
+// upAndDown starts all and stops all, also those started before one that failed. The disk is at
+// rest before: what was made for them is no part of it.
 func upAndDown(names []string, up, down func(id string) func() (time.Duration, error)) (started, stopped time.Duration, err error) {
+	unix.Sync()
 	began := 0
 	t := time.Now()
 	for _, id := range names {
