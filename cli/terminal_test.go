@@ -113,9 +113,10 @@ func TestTopOnTerminal(t *testing.T) {
 	if !s.echoes() {
 		t.Error("the terminal was not given back")
 	}
+	<-s.seen
+	s.seen <- ""
 	c = s.run(env, need.Binary(t), "top", "--delay", "10")
 	s.waits("root server")
-	time.Sleep(100 * time.Millisecond) // past the time in which no signal is heeded
 	c.Process.Signal(unix.SIGTERM)
 	c.Wait()
 	if !s.echoes() {

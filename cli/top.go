@@ -5,8 +5,10 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"os/signal"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -133,6 +135,9 @@ func (t *tool) topOnce(ctx context.Context, f topFlags, last []host.Usage) error
 
 // topLive draws the table until q is typed.
 func (t *tool) topLive(ctx context.Context, f topFlags, last []host.Usage) error {
+	// From here on a signal has the terminal given back.
+	ctx, stop := signal.NotifyContext(ctx, syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP)
+	defer stop()
 	fd := int(t.in.Fd())
 	before, err := term.MakeRaw(fd)
 	if err != nil {
