@@ -27,7 +27,7 @@ import (
 	"vserver/spawn"
 )
 
-// begin is where the kernel enters the program.
+// begin is where the program goes on after that of package warm.
 func begin()
 
 var _ = begin // the linker looks for it
