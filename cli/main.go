@@ -25,10 +25,6 @@ import (
 	"vserver/kernel/solo"
 )
 
-// RootVar names the environment variable that moves every directory of the host
-// below another root, for tests and second installations.
-const RootVar = "VSERVER_ROOT"
-
 // version is what `vserver version` prints. The linker sets it; nothing else does.
 var version = "dev"
 
@@ -57,7 +53,7 @@ func Run(ctx context.Context, args []string) int {
 	roomy(len(args))
 	t := &tool{
 		program: filepath.Base(args[0]),
-		host:    host.Open(guest.DefaultDirs(os.Getenv(RootVar))),
+		host:    host.Open(guest.DefaultDirs(os.Getenv(guest.RootVar))),
 		in:      os.Stdin, out: newOutput(os.Stdout), err: os.Stderr,
 	}
 	args = args[1:]

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"vserver/guest"
 	"vserver/manual"
 )
 
@@ -145,7 +146,7 @@ func (t *tool) overviewRoff() string {
 // environment lists the variables that change what the program does.
 func environment() [][2]string {
 	return [][2]string{
-		{RootVar, "directory below which all files of vserver are, for a second installation"},
+		{guest.RootVar, "directory below which all files of vserver are, for a second installation"},
 		{"NO_COLOR", "when set, nothing is coloured"},
 		{"VISUAL, EDITOR", "the editor of vserver edit"},
 	}

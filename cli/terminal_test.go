@@ -10,6 +10,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"vserver/guest"
 	"vserver/internal/need"
 	"vserver/kernel/pty"
 )
@@ -97,7 +98,7 @@ func (s *seat) echoes() bool {
 // The live table heeds its keys, stays in the window and gives the terminal back.
 func TestTopOnTerminal(t *testing.T) {
 	s := newSeat(t)
-	env := []string{RootVar + "=" + t.TempDir(), "TERM=xterm"}
+	env := []string{guest.RootVar + "=" + t.TempDir(), "TERM=xterm"}
 	c := s.run(env, need.Binary(t), "top", "--delay", "0.1")
 	s.waits("  XID  PROC   %CPU    VSZ    RSS     UPTIME NAME")
 	s.waits("root server")
@@ -144,7 +145,7 @@ func TestEditOnTerminal(t *testing.T) {
 	}
 	os.Chmod(spec, 0o644)
 	s := newSeat(t)
-	c := s.run([]string{RootVar + "=" + dir, "EDITOR=" + editor, "VISUAL=", "TMPDIR=" + dir}, need.Binary(t), "web1", "edit")
+	c := s.run([]string{guest.RootVar + "=" + dir, "EDITOR=" + editor, "VISUAL=", "TMPDIR=" + dir}, need.Binary(t), "web1", "edit")
 	s.waits("Edit again? (y/N)")
 	s.types("y\n")
 	if err := c.Wait(); err != nil {
@@ -166,7 +167,7 @@ func TestColours(t *testing.T) {
 		want bool
 	}{{"TERM=xterm", true}, {"TERM=dumb", false}, {"NO_COLOR=1", false}} {
 		s := newSeat(t)
-		c := s.run([]string{RootVar + "=" + dir, "TERM=xterm", tt.env}, need.Binary(t), "check")
+		c := s.run([]string{guest.RootVar + "=" + dir, "TERM=xterm", tt.env}, need.Binary(t), "check")
 		c.Wait()
 		s.waits("namespaces")
 		seen := <-s.seen

@@ -57,7 +57,7 @@ func warmAside(dirs guest.Dirs) (wait func() (ok bool), err error) {
 	}
 	env := proto.Environ()
 	if root != "" {
-		env = append(env, rootVar+"="+root)
+		env = append(env, guest.RootVar+"="+root)
 	}
 	read, write, err := os.Pipe()
 	if err != nil {
@@ -79,12 +79,9 @@ func warmAside(dirs guest.Dirs) (wait func() (ok bool), err error) {
 	}, nil
 }
 
-// rootVar is the variable that says which installation a command is for.
-const rootVar = "VSERVER_ROOT"
-
 // warmHere is that process.
 func warmHere(dirs guest.Dirs, command Command) int {
-	return warm.Main(warm.Work{Root: os.Getenv(rootVar), Notes: dirs.Run, Run: command, Plain: func(name string) bool {
+	return warm.Main(warm.Work{Root: os.Getenv(guest.RootVar), Notes: dirs.Run, Run: command, Plain: func(name string) bool {
 		n, err := guest.ParseName(name)
 		return err == nil && hook.None(dirs, n)
 	}})

@@ -12,6 +12,10 @@ type Dirs struct {
 	Etc    string // the host's own settings and accounts; never written to
 }
 
+// RootVar names the environment variable that moves every directory of the host
+// below another root, for tests and second installations.
+const RootVar = "VSERVER_ROOT"
+
 // Where Run is below the root of an installation, and the directories of State below that.
 const (
 	RunPlace   = "run/vserver"

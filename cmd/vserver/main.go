@@ -24,12 +24,12 @@ func main() {
 	switch filepath.Base(os.Args[0]) {
 	case proto.Program:
 		solo.Over()
-		os.Exit(daemon.Main(os.Args, guest.DefaultDirs(os.Getenv(cli.RootVar)), cli.Run))
+		os.Exit(daemon.Main(os.Args, guest.DefaultDirs(os.Getenv(guest.RootVar)), cli.Run))
 	case attack.Name: // in a guest of `vserver check --isolation`
 		solo.Over()
 		os.Exit(attack.Main(os.Args[1:], os.Stdin, os.Stdout))
 	}
-	if code, ok := compat.Main(filepath.Base(os.Args[0]), os.Args, guest.DefaultDirs(os.Getenv(cli.RootVar)), os.Stdout, os.Stderr); ok {
+	if code, ok := compat.Main(filepath.Base(os.Args[0]), os.Args, guest.DefaultDirs(os.Getenv(guest.RootVar)), os.Stdout, os.Stderr); ok {
 		os.Exit(code)
 	}
 	clock.Relax(time.Millisecond)

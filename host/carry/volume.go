@@ -168,10 +168,8 @@ func sweep(at *file.Dir) error {
 
 // checkVolume refuses what is no name of a volume.
 func checkVolume(name string) error {
-	if _, err := guest.ParseName(name); err != nil {
-		return err
-	}
-	return nil
+	_, err := guest.ParseName(name)
+	return err
 }
 
 // absent says that there is no such volume, when that is what err means.

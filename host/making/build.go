@@ -60,7 +60,7 @@ type builder struct {
 	made    bool                        // an image, in whose place others may have to go
 	kept    bool                        // the files are where Keep leaves them
 	placed  *placing                    // nil for files that are made here
-	bare    *file.Dir                   // the mark of a guest to be furnished, see settle.go
+	bare    *file.Dir                   // the mark of a guest to be furnished, see furnish.go
 }
 
 // Build makes guest n: its files by src, and last its spec. A number that spec does not

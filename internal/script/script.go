@@ -121,7 +121,7 @@ func world(t *testing.T, e *testscript.Env) error {
 	}
 	e.Defer(func() { // whatever a script that failed has left
 		c := exec.Command(program, "stop", "--all", "--kill")
-		c.Env = append(os.Environ(), cli.RootVar+"="+root)
+		c.Env = append(os.Environ(), guest.RootVar+"="+root)
 		if out, err := c.CombinedOutput(); err != nil && os.Geteuid() == 0 {
 			t.Errorf("stop --all: %v: %s", err, out)
 		}
@@ -131,7 +131,7 @@ func world(t *testing.T, e *testscript.Env) error {
 		sweep(program, root)
 	})
 	e.Setenv("PATH", bin+":"+os.Getenv("PATH"))
-	e.Setenv(cli.RootVar, root)
+	e.Setenv(guest.RootVar, root)
 	e.Setenv("specs", filepath.Join(root, "etc/vservers"))
 	e.Setenv("TERM", "dumb")
 	return nil
@@ -152,7 +152,7 @@ func sweep(program, root string) {
 		g.Close()
 		for _, kind := range []string{"vcontext", "ncontext"} {
 			c := exec.Command(program, kind, "--create", "--silent", "--", "true")
-			c.Env = append(os.Environ(), cli.RootVar+"="+root)
+			c.Env = append(os.Environ(), guest.RootVar+"="+root)
 			c.Run() // what it leaves, the package's end tells
 		}
 	}
@@ -234,7 +234,7 @@ func busybox(t *testing.T) func(*testscript.TestScript, bool, []string) {
 		}
 		xid, err := strconv.Atoi(args[1])
 		ts.Check(err)
-		root := filepath.Join(guest.DefaultDirs(ts.Getenv(cli.RootVar)).Guest(guest.Name(args[0])), "root")
+		root := filepath.Join(guest.DefaultDirs(ts.Getenv(guest.RootVar)).Guest(guest.Name(args[0])), "root")
 		ts.Check(os.MkdirAll(filepath.Dir(filepath.Dir(filepath.Dir(root))), 0o700))
 		need.Busybox(t, root)
 		base := int(guest.XID(xid).IDBase())

@@ -99,7 +99,7 @@ func command(stack unsafe.Pointer) (who, words unsafe.Pointer) {
 func (r *room) find(stack, who unsafe.Pointer) bool {
 	end := 0
 	for e := early.Environ(stack); early.Word(e, 0) != nil; e = unsafe.Add(e, early.WordSize) {
-		if root := early.Behind(early.Word(e, 0), "VSERVER_ROOT="); root != nil {
+		if root := early.Behind(early.Word(e, 0), guest.RootVar+"="); root != nil {
 			end = early.Put(r.path[:], early.Put(r.path[:], 0, "/", nil), "", root)
 			break
 		}

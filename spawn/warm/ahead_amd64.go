@@ -103,7 +103,7 @@ func environment(stack unsafe.Pointer) (root unsafe.Pointer, usual bool) {
 	root = early.Empty()
 	for e := early.Environ(stack); early.Word(e, 0) != nil; e = unsafe.Add(e, early.WordSize) {
 		text := early.Word(e, 0)
-		if value := early.Behind(text, "VSERVER_ROOT="); value != nil {
+		if value := early.Behind(text, guest.RootVar+"="); value != nil {
 			if early.Char(root, 0) != 0 {
 				return root, false
 			}
