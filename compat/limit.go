@@ -15,6 +15,7 @@ import (
 	"vserver/guest"
 	"vserver/host"
 	"vserver/limit"
+	"vserver/limit/count"
 )
 
 // infinite is a limit that is none.
@@ -300,7 +301,7 @@ func (c *call) limits(s subject, b *bounds) error {
 	if err != nil {
 		return err
 	}
-	l := limit.Now(cg, path)
+	l := count.Now(cg, path)
 	page := guest.Bytes(os.Getpagesize())
 	for _, r := range []struct {
 		number int

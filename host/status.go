@@ -16,7 +16,7 @@ import (
 	"vserver/host/reclaim"
 	"vserver/host/state"
 	"vserver/kernel/cgroup"
-	"vserver/limit"
+	"vserver/limit/count"
 	"vserver/store"
 )
 
@@ -150,7 +150,7 @@ func (h *Host) use(cg cgroup.Host, g *cgroup.Group, st *condition) {
 	if pids, err := g.Procs(); err == nil {
 		st.Processes = len(pids)
 	}
-	st.Limits = limit.Pools(cg, h.Dirs.Group(st.Name))
+	st.Limits = count.Pools(cg, h.Dirs.Group(st.Name))
 	st.OOMKills = cgroup.OOMKills(h.Dirs.Group(st.Name))[0]
 	st.Reclaimed = reclaim.Taken(h.Dirs, st.Name)
 }

@@ -48,7 +48,7 @@ func (all *lists) cpu(l *guest.Limits) {
 	}
 	all.add(l.CPUIdle, setting{name: "cpu_idle", controller: "cpu", v2: value{file: "cpu.idle", text: idle}, v1: value{file: "cpu.idle", text: idle},
 		optional: !l.CPUIdle, instead: "limits.cpu_shares: 1"})
-	if part, _ := l.Reservation(1); !l.CPUIdle && part == 0 { // an idle group has no weight, one with a reservation that of Balance
+	if part, _ := l.Reservation(1); !l.CPUIdle && part == 0 { // an idle group has no weight, one with a reservation that of package share
 		w := l.CPUShares
 		if w == 0 {
 			w = Weight

@@ -47,7 +47,7 @@ func TestSettings(t *testing.T) {
 		{guest.Limits{TokenBucket: guest.TokenBucket{FillRate: 1, Interval: 4}}, "cpu.max=25000 100000", "cpu.cfs_period_us=100000 cpu.cfs_quota_us=25000"},
 		{guest.Limits{TokenBucket: guest.TokenBucket{FillRate: 1, Interval: 4, TokensMin: 400, PerCPU: true}, CPUSet: "0-2,1"},
 			"cpu.max=750000 1000000 cpuset.cpus=0-2,1", "cpu.cfs_period_us=1000000 cpu.cfs_quota_us=750000 cpuset.cpus=0-2,1"},
-		{guest.Limits{TokenBucket: guest.TokenBucket{FillRate: 1, Interval: 4, IdleTime: true}}, "", ""}, // a weight: see Balance
+		{guest.Limits{TokenBucket: guest.TokenBucket{FillRate: 1, Interval: 4, IdleTime: true}}, "", ""}, // a weight: see package share
 		{guest.Limits{CPUReserved: 25, CPUShares: 50}, "", ""},
 		{guest.Limits{CPUShares: 200}, "cpu.weight=200", "cpu.shares=2048"},
 		{guest.Limits{CPUIdle: true}, "cpu.idle=1", "cpu.idle=1"},

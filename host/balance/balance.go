@@ -19,7 +19,7 @@ import (
 	"vserver/host/state"
 	"vserver/kernel/cgroup"
 	"vserver/kernel/file"
-	"vserver/limit"
+	"vserver/limit/share"
 )
 
 // patience bounds the wait for another process that divides: it takes a millisecond or
@@ -33,7 +33,7 @@ func mark(d guest.Dirs) string { return filepath.Join(d.Run, "balance") }
 // Admit makes sure that a guest which is about to get these limits can have what it asks
 // for beside those that run, and marks that it asks. The error is guest.ErrBusy.
 func Admit(d guest.Dirs, cg cgroup.Host, n guest.Name, l *guest.Limits) error {
-	if !limit.Balanced(l) {
+	if !share.Balanced(l) {
 		return nil
 	}
 	all, err := claims(d, cg, n)
@@ -48,7 +48,7 @@ func Admit(d guest.Dirs, cg cgroup.Host, n guest.Name, l *guest.Limits) error {
 		}
 		memory = int64(info.Totalram) * int64(info.Unit)
 	}
-	if err := limit.Overbooked(append(all, limit.Claim{Path: d.Group(n), Limits: *l}), memory); err != nil {
+	if err := share.Overbooked(append(all, share.Claim{Path: d.Group(n), Limits: *l}), memory); err != nil {
 		return err
 	}
 	f, err := os.OpenFile(mark(d), os.O_CREATE|os.O_WRONLY, 0o600)
@@ -76,10 +76,10 @@ func Now(d guest.Dirs) error {
 	}
 	all, err := claims(d, cg, "")
 	if err == nil {
-		err = limit.Balance(cg, d.Cgroup, all)
+		err = share.Balance(cg, d.Cgroup, all)
 	}
 	for _, c := range all {
-		if err != nil || limit.Balanced(&c.Limits) {
+		if err != nil || share.Balanced(&c.Limits) {
 			return errors.Join(err, lock.Release())
 		}
 	}
@@ -87,9 +87,9 @@ func Now(d guest.Dirs) error {
 }
 
 // claims are what the guests that run ask for, without that of one.
-func claims(d guest.Dirs, cg cgroup.Host, without guest.Name) ([]limit.Claim, error) {
+func claims(d guest.Dirs, cg cgroup.Host, without guest.Name) ([]share.Claim, error) {
 	names, err := state.AllGrouped(d, cg)
-	var all []limit.Claim
+	var all []share.Claim
 	for _, n := range names {
 		if n == without {
 			continue
@@ -97,7 +97,7 @@ func claims(d guest.Dirs, cg cgroup.Host, without guest.Name) ([]limit.Claim, er
 		if runs, err := state.Runs(d, n); err != nil || !runs {
 			continue
 		}
-		c := limit.Claim{Path: d.Group(n)}
+		c := share.Claim{Path: d.Group(n)}
 		if spec, err := state.Load(d, n); err == nil { // one that cannot be read any more asks for nothing
 			c.Limits = spec.Limits
 		}

@@ -16,7 +16,7 @@ import (
 	"vserver/host/state"
 	"vserver/kernel/cgroup"
 	"vserver/kernel/proc"
-	"vserver/limit"
+	"vserver/limit/count"
 	"vserver/ncontext"
 	"vserver/vcontext/alone"
 )
@@ -213,7 +213,7 @@ func (s *scan) usage(d *proc.Dir, g *cgroup.Group, at place, pids []int, up time
 		return u, err
 	}
 	u.Memory = s.memory(g, at.group)
-	u.Limits = limit.Pools(s.cg, at.group)
+	u.Limits = count.Pools(s.cg, at.group)
 	if at.name == "" {
 		return u, nil
 	}

@@ -1,4 +1,6 @@
-package limit
+// Package count tells what the kernel counts of what control groups limit: what a guest
+// has, what it may have, and how often it ran against that.
+package count
 
 import (
 	"strconv"
@@ -92,6 +94,53 @@ func (c counter) look(g *cgroup.Group, all []guest.Pool) []guest.Pool {
 		return all
 	}
 	return append(all, p)
+}
+
+// Now tells the limits of processes and of memory that the group at path has at this
+// moment; those that are none are 0.
+func Now(cg cgroup.Host, path string) (l guest.Limits) {
+	bounds := func(g *cgroup.Group, legacy bool) {
+		read := func(v2, v1 string) int64 {
+			file := v2
+			if legacy {
+				file = v1
+			}
+			n, ok := number(g, file, "")
+			if !ok || n < 0 || n >= unlimited {
+				return 0
+			}
+			return n
+		}
+		if n := read("pids.max", "pids.max"); n > 0 {
+			l.Pids = int(n)
+		}
+		if n := read("memory.max", "memory.limit_in_bytes"); n > 0 {
+			l.Memory = guest.Bytes(n)
+		}
+		if n := read("memory.high", "memory.soft_limit_in_bytes"); n > 0 {
+			l.MemorySoft = guest.Bytes(n)
+		}
+		if n := read("memory.min", "memory.min"); n > 0 {
+			l.MemoryReserved = guest.Bytes(n)
+		}
+	}
+	if g, err := cg.Open(path); err == nil {
+		bounds(g, false)
+		g.Close()
+	}
+	for _, controller := range []string{"pids", "memory"} {
+		trees, err := cg.Legacy(controller)
+		if err != nil {
+			continue
+		}
+		for _, tree := range trees {
+			if g, err := tree.Open(path); err == nil {
+				bounds(g, true)
+				g.Close()
+			}
+		}
+	}
+	return l
 }
 
 // number reads the first word of a file, or that behind key on a line of its own; "max"

@@ -1,15 +1,17 @@
-package limit
+// Package share divides what guests have together, processor time and protected memory,
+// between those that run. Which values that gives the group of each is of package limit.
+package share
 
 import (
 	"errors"
 	"fmt"
 	"io/fs"
 	"runtime"
-	"strconv"
 
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/kernel/cgroup"
+	"vserver/limit"
 )
 
 // Claim is what a guest that runs, or is about to, asks for beside others.
@@ -40,7 +42,7 @@ func Overbooked(claims []Claim, memory int64) error {
 			"vserver list shows the guests that run, vserver config NAME limits.cpu_reserved what one has")
 	case memory > 0 && kept > memory:
 		return fault.Hint(fmt.Errorf("limits.memory_reserved: %v would be promised to guests that run, and there is %v: %w", guest.Bytes(kept), guest.Bytes(memory), guest.ErrBusy),
-			"vserver list shows the guests that run, vserver config NAME limits.cpu_reserved what one has")
+			"vserver list shows the guests that run, vserver config NAME limits.memory_reserved what one has")
 	}
 	return nil
 }
@@ -57,7 +59,12 @@ func Overbooked(claims []Claim, memory int64) error {
 // controller cpu too, as soon as one asks: else its processes would each weigh as much
 // as a guest.
 func Balance(cg cgroup.Host, parent string, claims []Claim) error {
-	errs := []error{protect(cg, parent, claims)}
+	var kept, low int64
+	for _, c := range claims {
+		kept += int64(c.Limits.MemoryReserved)
+		low += int64(c.Limits.MemoryLow)
+	}
+	errs := []error{limit.Protect(cg, parent, kept, low)}
 	weighs := false
 	for _, c := range claims {
 		weighs = weighs || c.Limits.Weighs()
@@ -65,52 +72,23 @@ func Balance(cg cgroup.Host, parent string, claims []Claim) error {
 	if !weighs {
 		return errors.Join(errs...)
 	}
-	for i, w := range Weigh(claims, runtime.NumCPU()) {
+	for i, w := range Weights(claims, runtime.NumCPU()) {
 		if w == 0 {
 			continue
 		}
-		if err := give(cg, claims[i].Path, w); err != nil && !errors.Is(err, fs.ErrNotExist) { // it has ended
+		if err := limit.Weigh(cg, claims[i].Path, w); err != nil && !errors.Is(err, fs.ErrNotExist) { // it has ended
 			errs = append(errs, err)
 		}
 	}
 	return errors.Join(errs...)
 }
 
-// give gives a guest that runs a weight of processor time.
-func give(cg cgroup.Host, path string, w float64) error {
-	g, err := cg.Open(path)
-	if err != nil {
-		return err
-	}
-	defer g.Close()
-	c := &change{cg: cg, path: path, g: g}
-	defer c.close()
-	s := weight("cpu_reserved", int(w+0.5))
-	s.v1.text = strconv.Itoa(shares(w))
-	rest, err := c.unified([]setting{s})
-	if err != nil {
-		return err
-	}
-	joined, err := c.legacy(rest, g.Procs)
-	if err == nil && joined {
-		err = c.follow()
-	}
-	if len(c.made) == 0 {
-		return err
-	}
-	// Whoever ended meanwhile has swept its v1 groups before this one was made.
-	if on, err := g.Occupied(); err == nil && !on {
-		return Remove(cg, path)
-	}
-	return err
-}
-
 // mostWeight is CGROUP_WEIGHT_MAX.
 const mostWeight = 10000
 
-// Weigh gives the weight of each claim; 0 for a guest that only gets what nobody else
+// Weights gives the weight of each claim; 0 for a guest that only gets what nobody else
 // wants. It has no part in the others' time.
-func Weigh(claims []Claim, cpus int) []float64 {
+func Weights(claims []Claim, cpus int) []float64 {
 	weights := make([]float64, len(claims))
 	pinned := make([]bool, len(claims))
 	part := make([]float64, len(claims))
@@ -123,7 +101,7 @@ func Weigh(claims []Claim, cpus int) []float64 {
 		if c.Limits.CPUIdle {
 			continue
 		}
-		weights[i] = Weight
+		weights[i] = limit.Weight
 		if c.Limits.CPUShares > 0 {
 			weights[i] = float64(c.Limits.CPUShares)
 		}
@@ -149,7 +127,7 @@ func Weigh(claims []Claim, cpus int) []float64 {
 		}
 	}
 	if sum == 0 {
-		sum = Weight // all are pinned: only their proportion counts
+		sum = limit.Weight // all are pinned: only their proportion counts
 	}
 	free = max(free, 0.001) // for those who were promised nothing
 	most := 0.0
@@ -168,29 +146,4 @@ func Weigh(claims []Claim, cpus int) []float64 {
 		}
 	}
 	return weights
-}
-
-// protect lets the group of all guests keep what is promised to some of them: the kernel
-// protects a group no more than those above it.
-func protect(cg cgroup.Host, parent string, claims []Claim) error {
-	var kept, low int64
-	for _, c := range claims {
-		kept += int64(c.Limits.MemoryReserved)
-		low += int64(c.Limits.MemoryLow)
-	}
-	g, err := cg.Open(parent)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	defer g.Close()
-	c := &change{g: g}
-	for _, v := range []value{{file: "memory.min", text: strconv.FormatInt(kept, 10)}, {file: "memory.low", text: strconv.FormatInt(low, 10)}} {
-		if err := c.put(g, v, nil); err != nil && !errors.Is(err, fs.ErrNotExist) { // no controller, nothing promised
-			return err
-		}
-	}
-	return nil
 }
