@@ -7,6 +7,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"vserver/guest"
+	"vserver/host"
 )
 
 type restartFlags struct {
@@ -17,7 +18,8 @@ type restartFlags struct {
 
 func newRestart(t *tool) *cobra.Command {
 	return newRestarter(t, "restart", `
-Stops guests and starts them again. One that does not run is started.`, false)
+Stops guests and starts them again. One that does not run is started. One that would not start,
+as its settings or the host's network tell beforehand, is not stopped.`, false)
 }
 
 func newCondrestart(t *tool) *cobra.Command {
@@ -48,6 +50,9 @@ func (t *tool) restart(ctx context.Context, f restartFlags, args []string) error
 	stopped := make(chan guest.Name, len(names))
 	w := t.newWaiting()
 	err := t.inOrder(ctx, names, dependsLast, func(ctx context.Context, n guest.Name) error {
+		if err := t.startable(n, len(names) > 1); err != nil {
+			return err
+		}
 		err := t.end(ctx, f.stopFlags, w, n)
 		switch {
 		case errors.Is(err, guest.ErrStopped) && f.onlyRunning:
@@ -69,4 +74,14 @@ func (t *tool) restart(ctx context.Context, f restartFlags, args []string) error
 	return join(unread, err, t.inOrder(ctx, again, dependsFirst, func(ctx context.Context, n guest.Name) error {
 		return t.startOne(ctx, startFlags{readiness: f.readiness}, n)
 	}))
+}
+
+// startable tells whether a guest that runs would start again. What another guest has may be
+// free by then, when that one is to end too.
+func (t *tool) startable(n guest.Name, others bool) error {
+	err := host.Check(t.host, n)
+	if errors.Is(err, guest.ErrStopped) || others && errors.Is(err, guest.ErrBusy) {
+		return nil
+	}
+	return err
 }

@@ -333,3 +333,58 @@ func TestSharedMended(t *testing.T) {
 		t.Errorf("mended: %+v, %v", st, err)
 	}
 }
+
+// TestCheckAgain: that a guest which runs could not start again is known before it has ended, and
+// nothing is changed by the asking; what it has itself is not in its way.
+func TestCheckAgain(t *testing.T) {
+	w := newNet(t)
+	for _, line := range []string{"link add eth0 type veth peer name far0", "address add 203.0.113.1/24 dev eth0", "link set eth0 up", "link set far0 up"} {
+		if out, err := command("ip", strings.Fields(line)...); err != nil {
+			t.Fatal(line, out)
+		}
+	}
+	sh(t, "echo 1 >/proc/sys/net/ipv6/conf/far0/disable_ipv6")
+	n := w.guest("web1", inShared("198.51.100.10/24 dev eth0"))
+	w.start(n)
+	before := addrs(t)
+	for _, c := range []struct {
+		set  []string
+		is   error
+		says string
+	}{
+		{[]string{"network.gateway=[198.51.100.1]"}, nil, ""},
+		{[]string{"network.gateway=[203.0.113.9]"}, nil, ""},
+		{[]string{"network.addresses=[203.0.113.7/24]", "network.gateway=[203.0.113.9]"}, nil, ""},
+		{[]string{"network.gateway=[192.0.2.1]"}, guest.ErrInvalid, "gateway 192.0.2.1: is on no link"},
+		{[]string{"network.addresses=[203.0.113.7/24]", "network.gateway=[198.51.100.1]"}, guest.ErrInvalid, "gateway 198.51.100.1: is on no link"},
+		{[]string{"network.addresses=[203.0.113.1/24]", "network.gateway="}, guest.ErrBusy, "address 203.0.113.1/24: is there already"},
+		{[]string{"network.addresses=[198.51.100.10/24 nodev]"}, guest.ErrInvalid, "nodev, but the host has it not"},
+		{[]string{"network.addresses=[198.51.100.10/24 dev eth7]"}, guest.ErrInvalid, "dev eth7: no such link"},
+		{[]string{"network.addresses=[2001:db8::1/64 dev far0]"}, syscall.EACCES, "the link has no IPv6"},
+		{[]string{"mounts=[/nowhere /mnt]"}, os.ErrNotExist, "/nowhere"},
+		{[]string{"mounts=", "network.mode=private", "network.addresses=[198.51.100.10/24]"}, nil, ""},
+		{[]string{"network.gateway=[192.0.2.1]"}, guest.ErrInvalid, "network.gateway: 192.0.2.1: is on no link"},
+		{[]string{"network.gateway=", "network.addresses=[203.0.113.1/24]"}, guest.ErrInvalid, "address 203.0.113.1: is the host's own"},
+		{[]string{"network.link=macvlan", "network.parent=eth7", "network.addresses=[203.0.113.7/24]"}, nil, "network.parent: eth7"},
+		{[]string{"network.link=bridge", "network.parent=", "network.bridge=eth0"}, guest.ErrInvalid, "network.bridge: eth0 is a link of type veth"},
+		{[]string{"network.bridge=", "network.link=", "network.addresses=", "network.mode=none"}, nil, ""},
+	} {
+		if _, err := w.Set(n, c.set); err != nil {
+			t.Fatal(err)
+		}
+		err := Check(w.Host, n)
+		if c.says == "" && c.is == nil {
+			if err != nil {
+				t.Errorf("%q: %v", c.set, err)
+			}
+		} else if err == nil || c.is != nil && !errors.Is(err, c.is) || !strings.Contains(err.Error(), c.says) {
+			t.Errorf("%q: %v, want %q", c.set, err, c.says)
+		}
+	}
+	sameAddrs(t, "it runs", before...)
+	w.stop(n)
+	if err := Check(w.Host, n); !errors.Is(err, guest.ErrStopped) {
+		t.Errorf("stopped: %v", err)
+	}
+	sameAddrs(t, "it is stopped", "203.0.113.1/24")
+}

@@ -43,6 +43,13 @@ func (h *Host) Start(ctx context.Context, n guest.Name, o StartOptions) (*guest.
 	return exit, fault.New(string(n), "wait", err)
 }
 
+// Check gives the error that Start would end with for a guest that runs, once it has ended, as
+// far as that can be told before. Nothing is changed. It is guest.ErrStopped for one that does
+// not run.
+func Check(h *Host, n guest.Name) error {
+	return fault.New(string(n), "start", life.Check(h.Dirs, n))
+}
+
 // PlanStart gives the steps of a start without taking any.
 func (h *Host) PlanStart(n guest.Name) ([]step.Step, error) {
 	steps, err := life.PlanStart(h.Dirs, n)

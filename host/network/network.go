@@ -89,6 +89,9 @@ func (g *Guest) Up(pid int) (warning, err error) {
 	return ncontext.Up(c)
 }
 
+// Check gives the error that Up would end with for a guest that runs, once it has ended.
+func (g *Guest) Check() error { return ncontext.Check(g.context()) }
+
 // Down undoes Up, from the names of things alone.
 func (g *Guest) Down() error { return ncontext.Down(g.context(), g.Spec.Network.Mode) }
 

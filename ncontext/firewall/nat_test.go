@@ -55,9 +55,12 @@ func TestPublish(t *testing.T) {
 	must(t, Up(Guest{XID: 6, Addresses: addrs("198.51.100.1")})) // comes later
 	w.passes(out, w.host, "198.51.100.1:8080")
 
-	if err := Up(Guest{XID: 10, Link: "vs10", Addresses: addrs("10.1.0.10"), Publish: published(t, "9010:1")}); !errors.Is(err, guest.ErrBusy) {
-		t.Errorf("a port published twice: %v", err)
+	for _, do := range []func(Guest) error{Check, Up} {
+		if err := do(Guest{XID: 10, Link: "vs10", Addresses: addrs("10.1.0.10"), Publish: published(t, "9010:1")}); !errors.Is(err, guest.ErrBusy) {
+			t.Errorf("a port published twice: %v", err)
+		}
 	}
+	must(t, Check(Guest{XID: 10, Link: "vs10", Addresses: addrs("10.1.0.10"), Publish: published(t, "9012:1")}))
 	for xid := guest.XID(6); xid < 10; xid++ {
 		must(t, Down(xid))
 	}

@@ -158,6 +158,27 @@ func (g Guest) taken(conn *nft.Conn, sets []string) error {
 	return nil
 }
 
+// Check tells whether Up would find a port of the guest's published for another. Nothing is
+// changed.
+func Check(g Guest) error {
+	if len(g.Publish) == 0 {
+		return nil
+	}
+	if there, err := nft.Exists(table(), dnatChain); err != nil || !there {
+		return unable(err)
+	}
+	conn, err := nft.Open()
+	if err != nil {
+		return unable(err)
+	}
+	defer conn.Close()
+	now, err := look(conn, g)
+	if err == nil {
+		err = g.taken(conn, now.sets)
+	}
+	return unable(err)
+}
+
 // targets are the addresses of the guest that a published port leads to: one, or the
 // first of each family.
 func (g Guest) targets(p guest.Publish) (out []netip.Addr) {

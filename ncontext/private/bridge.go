@@ -6,6 +6,7 @@ import (
 	"hash/fnv"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"slices"
@@ -95,8 +96,8 @@ func (u *up) findBridge() error {
 	if err != nil {
 		return fmt.Errorf("bridge %s: %w", name, err)
 	}
-	if link.Type() != "bridge" {
-		return fmt.Errorf("network.bridge: %s is a link of type %s: %w", name, link.Type(), guest.ErrInvalid)
+	if err := isBridge(link); err != nil {
+		return err
 	}
 	u.over = &uplink{link.Attrs().Index, name, link.Attrs().MTU}
 	u.own = isOurs(link)
@@ -105,6 +106,14 @@ func (u *up) findBridge() error {
 		return u.gateways(link)
 	}
 	return nil
+}
+
+// isBridge refuses a link that is none.
+func isBridge(l netlink.Link) error {
+	if l.Type() == "bridge" {
+		return nil
+	}
+	return fmt.Errorf("network.bridge: %s is a link of type %s: %w", l.Attrs().Name, l.Type(), guest.ErrInvalid)
 }
 
 // isOurs tells whether a bridge was made by us.
@@ -141,11 +150,10 @@ func (u *up) makeBridge(name string) error {
 // router there.
 func (u *up) gateways(bridge netlink.Link) error {
 	for _, g := range u.net.Gateway {
-		i := slices.IndexFunc(u.addrs, func(a addr) bool { return a.Contains(g) })
-		if i < 0 {
-			return fmt.Errorf("network.gateway: %s is in no prefix of network.addresses: %w", g, guest.ErrInvalid)
+		a, err := u.beside(g)
+		if err != nil {
+			return err
 		}
-		a := u.addrs[i]
 		flags := 0
 		if g.Is6() {
 			flags = syscall.IFA_F_NODAD
@@ -156,7 +164,7 @@ func (u *up) gateways(bridge netlink.Link) error {
 			}
 		}
 		at := &net.IPNet{IP: g.AsSlice(), Mask: net.CIDRMask(a.Bits(), a.family.bits)}
-		err := u.host.AddrAdd(bridge, &netlink.Addr{IPNet: at, Flags: flags})
+		err = u.host.AddrAdd(bridge, &netlink.Addr{IPNet: at, Flags: flags})
 		if err != nil && !errors.Is(err, syscall.EEXIST) {
 			return fmt.Errorf("bridge %s: address %s: %w", u.over.name, at, err)
 		}
@@ -167,6 +175,15 @@ func (u *up) gateways(bridge netlink.Link) error {
 		}
 	}
 	return nil
+}
+
+// beside gives the address of the guest that a router has in its network.
+func (u *up) beside(router netip.Addr) (addr, error) {
+	i := slices.IndexFunc(u.addrs, func(a addr) bool { return a.Contains(router) })
+	if i < 0 {
+		return addr{}, fmt.Errorf("network.gateway: %s is in no prefix of network.addresses: %w", router, guest.ErrInvalid)
+	}
+	return u.addrs[i], nil
 }
 
 // outlet sets up the host's end at the bridge.
@@ -184,11 +201,20 @@ func (u *up) outlet() error {
 	return u.shield()
 }
 
+// parent is the link of the host that a macvlan is to be beside.
+func (u *up) parent() (netlink.Link, error) {
+	l, err := u.host.LinkByName(u.net.Parent)
+	if err != nil {
+		return nil, fault.Hint(fmt.Errorf("network.parent: %s: %w", u.net.Parent, err), "see `ip link`")
+	}
+	return l, nil
+}
+
 // macvlan makes the guest's link beside the host's.
 func (u *up) macvlan() error {
-	parent, err := u.host.LinkByName(u.net.Parent)
+	parent, err := u.parent()
 	if err != nil {
-		return fault.Hint(fmt.Errorf("network.parent: %s: %w", u.net.Parent, err), "see `ip link`")
+		return err
 	}
 	u.uplinks = nil
 	attrs := netlink.NewLinkAttrs()

@@ -73,9 +73,10 @@ type up struct {
 	addrs       []addr
 	uplinks     []uplink // links that guests' packets come in by, each once
 	mtu         int
-	index       int     // of the host's end
-	over        *uplink // the bridge or the parent
-	own         bool    // the bridge was made by us
+	index       int          // of the host's end
+	over        *uplink      // the bridge or the parent
+	own         bool         // the bridge was made by us
+	leaving     []netip.Addr // of the host now, and soon no more
 }
 
 // addr is an address of the guest.

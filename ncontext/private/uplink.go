@@ -39,7 +39,7 @@ func (u *up) survey() error {
 		switch {
 		case err != nil:
 			return err
-		case kind == local:
+		case kind == local && !slices.Contains(u.leaving, a.Addr()):
 			return fault.Hint(fmt.Errorf("address %s: is the host's own: %w", a.ip, guest.ErrInvalid),
 				"see `ip route get "+a.ip.String()+"`")
 		case kind == ours && link.name != Link(u.xid) && link.name != u.bridgeName():

@@ -233,19 +233,30 @@ func (c *changing) root(index int, fallback uint16) error {
 	if err == nil {
 		return nil
 	}
-	name := fmt.Sprint(index)
-	if l, err := c.h.LinkByIndex(index); err == nil {
-		name = l.Attrs().Name
-	}
+	name := c.name(index)
 	switch {
 	case errors.Is(err, syscall.EEXIST):
-		return fault.Hint(fmt.Errorf("link %s: has a queueing discipline of its own: %w", name, guest.ErrBusy),
-			"see `tc qdisc show dev "+name+"`; `tc qdisc del dev "+name+" root` takes it away")
+		return taken(name)
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.EOPNOTSUPP):
 		return fault.Hint(fmt.Errorf("link %s: %w: %w", name, err, guest.ErrUnsupported),
 			"rates need the kernel's token buckets (CONFIG_NET_SCH_HTB); see `modprobe sch_htb`")
 	}
 	return fmt.Errorf("link %s: queueing discipline: %w", name, err)
+}
+
+// name is a link's, or its number.
+func (c *changing) name(index int) string {
+	l, err := c.h.LinkByIndex(index)
+	if err != nil {
+		return fmt.Sprint(index)
+	}
+	return l.Attrs().Name
+}
+
+// taken is the error for a link that somebody has queue in another way.
+func taken(name string) error {
+	return fault.Hint(fmt.Errorf("link %s: has a queueing discipline of its own: %w", name, guest.ErrBusy),
+		"see `tc qdisc show dev "+name+"`; `tc qdisc del dev "+name+" root` takes it away")
 }
 
 // class makes or changes a class below another.

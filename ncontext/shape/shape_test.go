@@ -247,11 +247,15 @@ func TestForwarded(t *testing.T) {
 func TestForeign(t *testing.T) {
 	w := newWorld(t)
 	attrs := netlink.QdiscAttrs{LinkIndex: w.up.Attrs().Index, Parent: netlink.HANDLE_ROOT, Handle: netlink.MakeHandle(1, 0)}
+	asks := Guest{XID: 8, Egress: guest.Egress{Rate: 1e6}}
+	must(t, Check(asks))
 	must(t, netlink.QdiscAdd(netlink.NewHtb(attrs)))
-	err := Up(Guest{XID: 8, Egress: guest.Egress{Rate: 1e6}})
-	if !errors.Is(err, guest.ErrBusy) {
-		t.Errorf("up: %v", err)
+	for _, do := range []func(Guest) error{Check, Up} {
+		if err := do(asks); !errors.Is(err, guest.ErrBusy) {
+			t.Errorf("up: %v", err)
+		}
 	}
+	must(t, Check(Guest{XID: 8}))
 	must(t, Down(8))
 	if root := w.root(w.up); root != "htb 1:0" {
 		t.Errorf("discipline %q", root)

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"net/netip"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -57,6 +56,9 @@ func (c *conn) put(xid guest.XID, a guest.Address) (spot, error) {
 	}
 	at, err := c.place(a)
 	if err == nil {
+		err = c.raise(at)
+	}
+	if err == nil {
 		err = c.add(xid, a, at)
 	}
 	if err == nil && at.routed() {
@@ -87,8 +89,7 @@ func (c *conn) add(xid guest.XID, a guest.Address, at spot) error {
 	case errors.Is(err, syscall.EEXIST):
 		return c.there(a)
 	case errors.Is(err, syscall.EACCES) && a.Addr().Is6():
-		return fault.Hint(fmt.Errorf("address %s dev %s: the link has no IPv6: %w", a.Prefix, at.name, err),
-			"`sysctl net.ipv6.conf."+at.name+".disable_ipv6=0`")
+		return at.lacksIPv6(a)
 	case err != nil:
 		return fmt.Errorf("address %s dev %s: %w", a.Prefix, at.name, err)
 	}
@@ -157,6 +158,13 @@ type spot struct {
 	name      string
 	prefix    netip.Prefix
 	connected bool // the link has the prefix already, not by a guest
+	down      bool
+}
+
+// lacksIPv6 is the error for an address that the link has no room for.
+func (s spot) lacksIPv6(a guest.Address) error {
+	return fault.Hint(fmt.Errorf("address %s dev %s: the link has no IPv6: %w", a.Prefix, s.name, syscall.EACCES),
+		"`sysctl net.ipv6.conf."+s.name+".disable_ipv6=0`")
 }
 
 // place finds the link for an address.
@@ -171,10 +179,11 @@ func (c *conn) place(a guest.Address) (spot, error) {
 	s := spot{index: loopback, name: "lo", prefix: netip.PrefixFrom(a.Addr(), a.Addr().BitLen())}
 	switch {
 	case a.Dev != "":
-		if s.index, err = c.link(a.Dev); err != nil {
+		var up bool
+		if s.index, up, err = c.link(a.Dev); err != nil {
 			return spot{}, err
 		}
-		s.name, s.prefix = a.Dev, a.Prefix
+		s.name, s.prefix, s.down = a.Dev, a.Prefix, !up
 		if s.index == loopback { // lo takes all of a prefix for its own
 			s.prefix = netip.PrefixFrom(a.Addr(), a.Addr().BitLen())
 		}
@@ -198,10 +207,15 @@ func (s spot) routed() bool {
 func (c *conn) present(a guest.Address) (spot, error) {
 	way, err := c.way(a.Addr())
 	if err == nil && way.kind != syscall.RTN_LOCAL {
-		err = fault.Hint(fmt.Errorf("address %s: nodev, but the host has it not: %w", a.Addr(), guest.ErrInvalid),
-			"name its link in network.addresses instead, as dev eth0; see `ip address show`")
+		err = absent(a)
 	}
 	return spot{index: way.index, prefix: a.Prefix, connected: true}, err
+}
+
+// absent is the error for an address that the host should have, and has not.
+func absent(a guest.Address) error {
+	return fault.Hint(fmt.Errorf("address %s: nodev, but the host has it not: %w", a.Addr(), guest.ErrInvalid),
+		"name its link in network.addresses instead, as dev eth0; see `ip address show`")
 }
 
 // promote keeps the other addresses of a prefix on a link when the first of it goes.
@@ -236,7 +250,7 @@ func (c *conn) putLoopback(xid guest.XID) error {
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EOPNOTSUPP), errors.Is(err, syscall.EAFNOSUPPORT), errors.Is(err, syscall.ENODEV):
 		return nil
 	case errors.Is(err, syscall.EEXIST):
-		return c.ownLoopback(xid, p)
+		return c.ownLoopback(xid)
 	case err != nil:
 		return fmt.Errorf("address %s dev lo: %w", p, err)
 	}
@@ -244,9 +258,10 @@ func (c *conn) putLoopback(xid guest.XID) error {
 }
 
 // ownLoopback refuses a loopback that is there for somebody else.
-func (c *conn) ownLoopback(xid guest.XID, p netip.Prefix) error {
-	list, err := c.held(xid)
-	if err != nil || slices.ContainsFunc(list, func(h held) bool { return h.Prefix == p }) {
+func (c *conn) ownLoopback(xid guest.XID) error {
+	foreign := false
+	err := c.addresses(func(a held, m uint32) { foreign = foreign || a.Addr() == Loopback(xid) && m != c.mark(xid) })
+	if err != nil || !foreign {
 		return err
 	}
 	return fault.Hint(fmt.Errorf("another installation has xid %d in this network: %w", xid, guest.ErrBusy),

@@ -68,31 +68,44 @@ func (c *conn) ruleMessage(kind, flags int, xid guest.XID, table uint32, a netip
 // addresses on their links, and the default. None of them names a source address, so
 // that they stay when the host changes its own.
 func (c *conn) gateway(w Want, at []spot, gw netip.Addr) error {
-	index := 0
 	for _, s := range at {
-		a := s.prefix.Addr()
-		if a.Is4() != gw.Is4() || s.index == loopback || s.prefix.Bits() == a.BitLen() {
+		if !s.among(gw) {
 			continue
 		}
 		if err := c.addRoute(w.XID, w.Table, s.prefix.Masked(), netip.Addr{}, s.index); err != nil {
 			return err
 		}
-		if s.prefix.Contains(gw) {
+	}
+	index, err := c.router(at, gw, 0)
+	if err != nil {
+		return err
+	}
+	return c.addRoute(w.XID, w.Table, netip.PrefixFrom(gw, 0).Masked(), gw, index)
+}
+
+// among tells whether the guest has neighbours by an address, of a router's family.
+func (s spot) among(gw netip.Addr) bool {
+	a := s.prefix.Addr()
+	return a.Is4() == gw.Is4() && s.index != loopback && s.prefix.Bits() < a.BitLen()
+}
+
+// router finds the link of a router: that of an address of the guest's, or else the one that
+// the host reaches it by, unless by a route of this metric.
+func (c *conn) router(at []spot, gw netip.Addr, but uint32) (index int, err error) {
+	for _, s := range at {
+		if s.among(gw) && s.prefix.Contains(gw) {
 			index = s.index
 		}
 	}
-	if index == 0 {
-		way, err := c.way(gw)
-		if err != nil {
-			return err
-		}
-		if !way.onlink() {
-			return fault.Hint(fmt.Errorf("gateway %s: is on no link of the host: %w", gw, guest.ErrInvalid),
-				"it should be within a prefix of one of network.addresses; see `ip route get "+gw.String()+"`")
-		}
-		index = way.index
+	if index != 0 {
+		return index, nil
 	}
-	return c.addRoute(w.XID, w.Table, netip.PrefixFrom(gw, 0).Masked(), gw, index)
+	way, err := c.way(gw)
+	if err == nil && (!way.onlink() || but != 0 && way.metric == but) {
+		err = fault.Hint(fmt.Errorf("gateway %s: is on no link of the host: %w", gw, guest.ErrInvalid),
+			"it should be within a prefix of one of network.addresses; see `ip route get "+gw.String()+"`")
+	}
+	return way.index, err
 }
 
 func (c *conn) addRoute(xid guest.XID, table uint32, dst netip.Prefix, via netip.Addr, index int) error {

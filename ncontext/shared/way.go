@@ -74,30 +74,35 @@ func (c *conn) way(a netip.Addr) (w way, err error) {
 // rtaVia is RTA_VIA, a gateway of the other family.
 const rtaVia = 18
 
-// link gives the number of a link, and sets it up when it is down.
-func (c *conn) link(name string) (int, error) {
+// link gives the number of a link, and tells whether it is up.
+func (c *conn) link(name string) (index int, up bool, err error) {
 	const size = 16 // of struct ifinfomsg
 	m := c.message(syscall.RTM_GETLINK, 0, make(header, size))
 	m.bytes(syscall.IFLA_IFNAME, append([]byte(name), 0))
 	list, err := m.Execute(syscall.NETLINK_ROUTE, syscall.RTM_NEWLINK)
 	if errors.Is(err, syscall.ENODEV) {
-		return 0, fault.Hint(fmt.Errorf("dev %s: no such link: %w", name, guest.ErrInvalid), "`ip link show` lists them")
+		return 0, false, fault.Hint(fmt.Errorf("dev %s: no such link: %w", name, guest.ErrInvalid), "`ip link show` lists them")
 	}
 	if err != nil || len(list) == 0 || len(list[0]) < size {
-		return 0, fmt.Errorf("dev %s: %w", name, errors.Join(err, guest.ErrInvalid))
+		return 0, false, fmt.Errorf("dev %s: %w", name, errors.Join(err, guest.ErrInvalid))
 	}
-	index := int(binary.NativeEndian.Uint32(list[0][4:]))
-	if binary.NativeEndian.Uint32(list[0][8:])&syscall.IFF_UP != 0 {
-		return index, nil
+	return int(binary.NativeEndian.Uint32(list[0][4:])), binary.NativeEndian.Uint32(list[0][8:])&syscall.IFF_UP != 0, nil
+}
+
+// raise sets the link of a spot up when it is down.
+func (c *conn) raise(s spot) error {
+	if !s.down {
+		return nil
 	}
+	const size = 16 // of struct ifinfomsg
 	h := make(header, size)
-	binary.NativeEndian.PutUint32(h[4:], uint32(index))
+	binary.NativeEndian.PutUint32(h[4:], uint32(s.index))
 	binary.NativeEndian.PutUint32(h[8:], syscall.IFF_UP)
 	binary.NativeEndian.PutUint32(h[12:], syscall.IFF_UP)
 	if err := c.message(syscall.RTM_NEWLINK, syscall.NLM_F_ACK, h).do(); err != nil {
-		return 0, fmt.Errorf("dev %s: up: %w", name, err)
+		return fmt.Errorf("dev %s: up: %w", s.name, err)
 	}
-	return index, nil
+	return nil
 }
 
 // linkName gives the name of a link.

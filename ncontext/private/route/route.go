@@ -67,16 +67,25 @@ func rule(xid guest.XID, a netip.Addr, table int) *netlink.Rule {
 	return r
 }
 
-// gateway makes a default route. The router must be on a link of the host.
-func gateway(h *netlink.Handle, xid guest.XID, gw netip.Addr, table uint32) error {
+// Router finds the link of the host that a router is on.
+func Router(h *netlink.Handle, gw netip.Addr) (index int, err error) {
 	ways, err := h.RouteGet(gw.AsSlice())
 	if err != nil || len(ways) == 0 || len(ways[0].Gw) > 0 || ways[0].Type == syscall.RTN_LOCAL {
-		return fault.Hint(fmt.Errorf("network.gateway: %s: is on no link of the host: %w", gw, errors.Join(err, guest.ErrInvalid)),
+		return 0, fault.Hint(fmt.Errorf("network.gateway: %s: is on no link of the host: %w", gw, errors.Join(err, guest.ErrInvalid)),
 			"see `ip route get "+gw.String()+"`")
+	}
+	return ways[0].LinkIndex, nil
+}
+
+// gateway makes a default route.
+func gateway(h *netlink.Handle, xid guest.XID, gw netip.Addr, table uint32) error {
+	index, err := Router(h, gw)
+	if err != nil {
+		return err
 	}
 	zero := &net.IPNet{IP: make(net.IP, gw.BitLen()/8), Mask: net.CIDRMask(0, gw.BitLen())}
 	route := &netlink.Route{
-		Dst: zero, Gw: gw.AsSlice(), LinkIndex: ways[0].LinkIndex, Flags: int(netlink.FLAG_ONLINK),
+		Dst: zero, Gw: gw.AsSlice(), LinkIndex: index, Flags: int(netlink.FLAG_ONLINK),
 		Table: int(table), Protocol: rtm.Protocol, Priority: mark(xid),
 	}
 	if err := h.RouteReplace(route); err != nil {
