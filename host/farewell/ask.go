@@ -80,6 +80,9 @@ func ways(init *guest.Init, was *state.Note) []way {
 func (f *Farewell) Ask(ctx context.Context) error {
 	err := f.ask(ctx)
 	f.deaf = err != nil
+	if errors.Is(err, guest.ErrStopped) {
+		err = nil // its init has ended, or was never executed: there is nobody to ask
+	}
 	return err
 }
 

@@ -2,12 +2,15 @@ package inside
 
 import (
 	"errors"
+	"fmt"
+	"os/exec"
 	"syscall"
 	"testing"
 
 	"vserver/guest"
 	"vserver/host/state"
 	"vserver/internal/need"
+	"vserver/kernel/pidfd"
 	"vserver/spawn"
 )
 
@@ -42,5 +45,35 @@ func TestBeforeInit(t *testing.T) {
 	}
 	if err := find(); err != nil {
 		t.Errorf("running: %v", err)
+	}
+}
+
+// TestEnding: what a guest's end does to a command may come before the init's own.
+func TestEnding(t *testing.T) {
+	c := exec.Command("/bin/sh", "-c", "read x")
+	in, err := c.StdinPipe()
+	if err == nil {
+		err = c.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	fd, err := pidfd.Open(c.Process.Pid)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer syscall.Close(fd)
+	g := &Guest{pidfd: fd}
+	for _, err := range []error{syscall.EPERM, syscall.ESRCH} {
+		if g.ending(err) {
+			t.Errorf("%v: it goes on", err)
+		}
+	}
+	go func() {
+		in.Close()
+		c.Wait()
+	}()
+	if !g.ending(fmt.Errorf("join namespaces: %w", syscall.ESRCH)) {
+		t.Error("it has ended")
 	}
 }

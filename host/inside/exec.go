@@ -7,6 +7,7 @@ import (
 	"os"
 	"strings"
 	"syscall"
+	"time"
 
 	"vserver/fault"
 	"vserver/guest"
@@ -67,10 +68,28 @@ func Exec(ctx context.Context, d guest.Dirs, n guest.Name, c Command) (int, erro
 	if err == nil {
 		return code, nil
 	}
-	if dead, _ := pidfd.Ended(in.pidfd); dead {
+	if in.ending(err) {
 		return 0, guest.ErrStopped // whatever could not be done for that reason
 	}
 	return code, HintPids(d, n, err)
+}
+
+// last is how long the init of a guest whose processes are killed may outlive them: it ends when
+// all others have.
+const last = time.Second
+
+// ending tells whether a command could not be executed since its guest ends.
+func (in *Guest) ending(err error) bool {
+	end := time.Now()
+	if errors.Is(err, syscall.ESRCH) || errors.Is(err, syscall.EPIPE) { // no namespaces any more; killed at once
+		end = end.Add(last)
+	}
+	for {
+		if dead, err := pidfd.Ended(in.pidfd); dead || err != nil || !time.Now().Before(end) {
+			return dead
+		}
+		time.Sleep(time.Millisecond)
+	}
 }
 
 // HintPids says which limit it is that keeps a guest from having another process.

@@ -30,6 +30,8 @@ type StopOptions struct {
 	Output io.Writer
 	// Waiting, when not nil, is told once a second what a stop waits for.
 	Waiting func(farewell.Waiting)
+
+	init int // of the visit that is to end, and nothing that came after it
 }
 
 // Stop ends a guest: its own way first, by force when its time is up. It always ends
@@ -81,6 +83,11 @@ func stop(ctx context.Context, d guest.Dirs, n guest.Name, o StopOptions) error 
 		return err
 	}
 	defer unlock()
+	if o.init != 0 {
+		if was, err := state.ReadNote(d, n); err == nil && (was == nil || was.PID != o.init) {
+			return guest.ErrStopped
+		}
+	}
 	running, err := state.Runs(d, n)
 	if err != nil {
 		return err

@@ -22,16 +22,18 @@ func Visit(ctx context.Context, d guest.Dirs, n guest.Name, output io.Writer, do
 	if err != nil {
 		return err
 	}
-	defer syscall.Close(ends[0])
 	r, err := Start(ctx, d, n, StartOptions{Output: output, visitor: os.NewFile(uintptr(ends[1]), "visitor")})
 	if err != nil {
+		syscall.Close(ends[0])
 		syscall.Close(ends[1])
 		return err
 	}
+	init, _ := r.child.Forked() // it has
 	r.Leave()
 	r.Close()
 	defer func() {
-		gone := Stop(context.WithoutCancel(ctx), d, n, StopOptions{Kill: true, Output: output})
+		syscall.Close(ends[0]) // somebody who stops it may have the lock, and wait for its end
+		gone := Stop(context.WithoutCancel(ctx), d, n, StopOptions{Kill: true, Output: output, init: init})
 		if !errors.Is(gone, guest.ErrStopped) { // somebody else stopped it
 			err = errors.Join(err, gone)
 		}
@@ -39,18 +41,26 @@ func Visit(ctx context.Context, d guest.Dirs, n guest.Name, output io.Writer, do
 	return do()
 }
 
+// visitTries is how often in a row a guest may begin to run when it was just seen stopped.
+const visitTries = 5
+
 // Exec runs a command in a guest as inside.Exec does: in one that is stopped by a visit.
 func Exec(ctx context.Context, d guest.Dirs, n guest.Name, c inside.Command) (code int, err error) {
-	c.Visit = false
-	if code, err = inside.Exec(ctx, d, n, c); !errors.Is(err, guest.ErrStopped) {
-		return code, err
+	for try := 0; ; try++ {
+		c.Visit = false
+		if code, err = inside.Exec(ctx, d, n, c); !errors.Is(err, guest.ErrStopped) {
+			return code, err
+		}
+		c.Visit = true
+		err = Visit(ctx, d, n, c.Stderr, func() (err error) {
+			code, err = inside.Exec(ctx, d, n, c)
+			return err
+		})
+		// It may have been started between the two looks.
+		if !errors.Is(err, guest.ErrRunning) || try == visitTries {
+			return code, err
+		}
 	}
-	c.Visit = true
-	err = Visit(ctx, d, n, c.Stderr, func() (err error) {
-		code, err = inside.Exec(ctx, d, n, c)
-		return err
-	})
-	return code, err
 }
 
 // visited is a run as a visit.

@@ -64,9 +64,12 @@ func (s *Set) changed() error {
 // Delete takes the guest's context away: what is left of it has no network. It is no
 // error when there is none.
 func (s *Set) Delete(cgroup uint64) error {
-	old, _, err := s.entry(cgroup)
+	old, whole, err := s.entry(cgroup)
 	if err != nil {
 		return err
+	}
+	if !whole { // it may own addresses all the same: who was killed in Put, or here, left them
+		old.Flags |= bpf.More
 	}
 	key := id(cgroup)
 	for _, m := range []int{s.maps.Guests, s.maps.Counts, s.maps.Accounts} {
@@ -215,23 +218,40 @@ func owner(cgroup uint64, flags uint32) []byte {
 	return append(b, 0, 0, 0, 0)
 }
 
-// Sweep deletes the contexts of guests whose cgroups are gone: a tool that was killed
-// leaves such.
+// Sweep deletes what is left of contexts of guests whose cgroups are gone: a tool that was
+// killed leaves such, whole or in parts.
 func (s *Set) Sweep() error {
+	known := map[uint64]bool{}
+	for _, m := range []int{s.maps.Guests, s.maps.Accounts, s.maps.Counts} {
+		if err := s.each(m, 8, func(key []byte) error {
+			known[binary.NativeEndian.Uint64(key)] = true
+			return nil
+		}); err != nil {
+			return err
+		}
+	}
+	if err := s.each(s.maps.Owners, 16, func(key []byte) error {
+		cgroup, err := s.ownerOf([16]byte(key))
+		known[cgroup] = err == nil
+		return err
+	}); err != nil {
+		return err
+	}
+	delete(known, 0) // was given up meanwhile
+	// Only now: whoever is born later is not known.
 	names, err := os.ReadDir(s.group.Path())
 	if err != nil {
 		return err
 	}
-	alive := map[uint64]bool{}
 	for _, n := range names {
 		if info, err := n.Info(); err == nil && n.IsDir() {
-			alive[info.Sys().(*syscall.Stat_t).Ino] = true
+			delete(known, info.Sys().(*syscall.Stat_t).Ino)
 		}
 	}
-	return s.each(s.maps.Guests, 8, func(key []byte) error {
-		if cgroup := binary.NativeEndian.Uint64(key); !alive[cgroup] {
-			return s.Delete(cgroup)
+	for cgroup := range known {
+		if err := s.Delete(cgroup); err != nil {
+			return err
 		}
-		return nil
-	})
+	}
+	return nil
 }
