@@ -63,7 +63,8 @@ func TestDiskWeightWorks(t *testing.T) {
 		w.must(n, "dd if=/dev/zero of=/big bs=1M count=16 2>/dev/null; sync")
 		w.must(n, instances+" reads /big >/dev/null 2>&1 &")
 	}
-	// even is how far those with one weight may be apart.
+	// even is how far those with one weight may be apart. An emulated processor stands still
+	// for seconds now and then, and with it a guest's reads: three looks are had at most.
 	divided := func(by string, even float64) {
 		t.Helper()
 		for _, c := range []struct {
@@ -72,8 +73,16 @@ func TestDiskWeightWorks(t *testing.T) {
 		}{{"500", "100", 1.8, 12}, {"100", "500", 1. / 12, 1 / 1.8}, {"", "", 1 / even, even}} {
 			w.set("web1", "limits.io.weight="+c.first)
 			w.set("web2", "limits.io.weight="+c.second)
-			if got := w.fight(reads); got < c.least || got > c.most {
-				t.Errorf("%s, weights %q and %q: %.2f times as much", by, c.first, c.second, got)
+			var amiss []float64
+			for len(amiss) < 3 {
+				got := w.fight(reads)
+				if c.least <= got && got <= c.most {
+					break
+				}
+				amiss = append(amiss, got)
+			}
+			if len(amiss) == 3 {
+				t.Errorf("%s, weights %q and %q: %.2f times as much", by, c.first, c.second, amiss)
 			}
 		}
 	}

@@ -19,7 +19,8 @@ const unbound = "rbps=max wbps=max riops=max wiops=max"
 
 // io adds the settings of block devices.
 func (all *lists) io(l *guest.Limits) error {
-	// v1 keeps each bound in a file of its own.
+	// v1 keeps each bound in a file of its own. It knows whose writes are those that somebody
+	// waits for; those that the kernel does later in everybody's name it lets pass.
 	var bounds []string
 	old := map[string][]string{}
 	numbers := map[string]string{}
@@ -42,8 +43,8 @@ func (all *lists) io(l *guest.Limits) error {
 		}
 	}
 	all.add(len(bounds) > 0, setting{name: "io.devices", controller: "io", v2: value{file: "io.max", lines: bounds, clear: unbound, byLine: true},
-		v1: value{file: forks(old)}, instead: "rbps and riops alone, which cgroup v1 holds; it does not know who wrote a page that is written later"})
-	for _, what := range []string{"read_bps", "read_iops"} {
+		v1: value{file: elsewhere}})
+	for _, what := range []string{"read_bps", "read_iops", "write_bps", "write_iops"} {
 		all.add(len(old[what]) > 0, setting{name: "io.devices", controller: "io",
 			v1: value{file: "blkio.throttle." + what + "_device", lines: old[what], clear: "0", byLine: true}})
 	}
@@ -53,15 +54,6 @@ func (all *lists) io(l *guest.Limits) error {
 	}
 	all.weighIO(l.IO.Weight > 0, strconv.Itoa(weight))
 	return all.latency(l, slices.Sorted(maps.Keys(numbers)))
-}
-
-// forks names the file that stands for what v1 cannot hold; "" when nothing of it is
-// asked for, "-" when all that is asked for is in other files.
-func forks(old map[string][]string) string {
-	if len(old["write_bps"])+len(old["write_iops"]) > 0 {
-		return ""
-	}
-	return elsewhere
 }
 
 // elsewhere is the file of a setting that v1 holds in others.
