@@ -281,7 +281,7 @@ func (c *copying) plainly(be *file.Entry, perm uint32) error {
 		err = be.Chmod(perm)
 	}
 	if errors.Is(err, syscall.EPERM) {
-		return errors.Join(err, errForeign)
+		return errors.Join(err, foreign())
 	}
 	return err
 }

@@ -235,11 +235,13 @@ const (
 // of the host's, which we could read and write.
 func (v *view) check(path string, st file.Stat, bits uint32) error {
 	if v.bound && !st.May(v.base, guest.IDs, bits) {
-		return &fs.PathError{Op: "open", Path: path, Err: errForeign}
+		return &fs.PathError{Op: "open", Path: path, Err: foreign()}
 	}
 	return nil
 }
 
-// errForeign says that a file is not the guest's.
-var errForeign = fault.Hint(fmt.Errorf("belongs to the host, not to the guest: %w", fs.ErrPermission),
-	"copy it where the host has that directory; the option idmap of `vserver NAME config mounts` would make it the guest's")
+// foreign says that a file is not the guest's.
+func foreign() error {
+	return fault.Hint(fmt.Errorf("belongs to the host, not to the guest: %w", fs.ErrPermission),
+		"copy it where the host has that directory; the option idmap of `vserver NAME config mounts` would make it the guest's")
+}
