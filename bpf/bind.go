@@ -350,11 +350,8 @@ func (t *text) hides() {
 		t.put8(fp, stackBind+i, 0)
 	}
 	t.store(fp, stackBind, addr)
-	t.secretKey(stackBind)
-	t.stack(r3, stackBind)
-	t.set(r4, 0)
-	t.call(ebpf.MapUpdate)
-	t.isnt(r0, 0, t.refusal(syscall.EADDRINUSE))
+	t.hide(t.refusal(syscall.EADDRINUSE))
+	t.put(fp, stackBind+portSockets, 0)
 	t.stack(r0, stackBind)
 	t.set(r1, 1)
 	t.countAt(r1)
@@ -363,5 +360,9 @@ func (t *text) hides() {
 	t.stack(r3, stackBind)
 	t.set(r4, 1) // BPF_NOEXIST
 	t.call(ebpf.MapUpdate)
-	t.isnt(r0, 0, t.refusal(syscall.EADDRINUSE))
+	entered := t.label("entered")
+	t.is(r0, 0, entered)
+	t.unhide()
+	t.refuse(syscall.EADDRINUSE)
+	t.here(entered)
 }

@@ -100,6 +100,43 @@ func (t *text) secret() {
 	t.jump("shut")
 }
 
+// hide counts the hidden port that stackBind begins with as one of the guest's. At another
+// address it may be that of another port already. It goes to full when there is no room.
+func (t *text) hide(full string) {
+	first, hidden := t.label("first"), t.label("hidden")
+	t.secretKey(stackBind)
+	t.call(ebpf.MapLookup)
+	t.null(r0, first)
+	t.set(r1, 1)
+	t.add(ebpf.AtomicAdd(r0, portSockets, r1, ebpf.Word))
+	t.jump(hidden)
+	t.here(first)
+	t.put(fp, stackBind+portSockets, 1)
+	t.secretKey(stackBind)
+	t.stack(r3, stackBind)
+	t.set(r4, 0)
+	t.call(ebpf.MapUpdate)
+	t.isnt(r0, 0, full)
+	t.here(hidden)
+}
+
+// unhide undoes hide.
+func (t *text) unhide() {
+	last, seen := t.label("last"), t.label("seen")
+	t.secretKey(stackBind)
+	t.call(ebpf.MapLookup)
+	t.null(r0, seen)
+	t.load(r1, r0, portSockets)
+	t.add(ebpf.JumpIf(r1, ebpf.Below, 2, last))
+	t.set(r1, -1)
+	t.add(ebpf.AtomicAdd(r0, portSockets, r1, ebpf.Word))
+	t.jump(seen)
+	t.here(last)
+	t.secretKey(stackBind)
+	t.call(ebpf.MapDelete)
+	t.here(seen)
+}
+
 // secretKey is r1 and r2 for a call about the map of ports, with the key of the hidden port that
 // is at a place of the stack. What else makes it is that of the key on the stack for a port that was asked for.
 func (t *text) secretKey(port int16) {

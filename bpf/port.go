@@ -32,9 +32,15 @@ func (t *text) port(six bool) {
 	t.portKey(r1, addr, r3)
 	t.lookup(t.Ports, stackKey)
 	t.set(r1, 0)
-	t.null(r0, find)
+	first := t.label("first")
+	t.null(r0, first)
 	t.add(ebpf.Load(r1, r0, 0, ebpf.Half))
 	t.mixed(find)
+	t.jump(find)
+	t.here(first)
+	if six {
+		t.chosen()
+	}
 	t.here(find)
 	t.store(ctx, saPort, r1)
 	t.here(done)
@@ -70,7 +76,8 @@ func (t *text) port(six bool) {
 
 // mixed goes to fine unless the socket, of TCP, is to be at the wildcard of IPv4 and
 // others, of the same port in r0, are at addresses but the first, or the other way round;
-// or the like of IPv6, whatever the address: the kernel does not see these meet.
+// or the like of IPv6, whatever the address, or at the wildcard for IPv6 alone and others for
+// both families, which are at an address of IPv4: the kernel does not see these meet.
 func (t *text) mixed(fine string) {
 	inUse := t.refusal(syscall.EADDRINUSE)
 	t.load(r3, fp, stackNote)
@@ -86,10 +93,52 @@ func (t *text) mixed(fine string) {
 		t.isnt(r2, 0, inUse)
 		t.here(no)
 	}
+	t.masked(r2, r3, noteSix)
+	t.is(r2, 0, fine)
+	t.load(r2, r0, portWild6)
+	t.mov(r4, r2)
+	t.add(ebpf.ShiftRight(r4, 16))
+	both := t.label("both")
+	t.add(ebpf.JumpIf(r3, ebpf.Any, noteFirst, both))
+	t.isnt(r4, 0, inUse)
+	t.jump(fine)
+	t.here(both)
+	t.add(ebpf.And32(r2, 0xffff), ebpf.JumpIfReg(r2, ebpf.Differs, r4, inUse))
 }
 
-// countAt adds to what a value of ports, in r0, counts of the socket whose note has
-// these flags.
+// chosen is a hidden port, in r1, for a socket of TCP that is late, and 0 for another: the
+// kernel would find it one when it listens, and whoever asks for its port before that would
+// not be refused. It is one that clients get nowhere by default.
+func (t *text) chosen() {
+	const low, some = 0xf000, 0x0fff
+	free, none, chosen := t.label("free"), t.label("none"), t.label("chosen")
+	t.load(r1, ctx, saType)
+	t.isnt(r1, syscall.SOCK_STREAM, none)
+	t.load8(r2, ctx, saSock)
+	t.null(r2, none)
+	t.note(0)
+	t.null(r0, none)
+	t.load(r1, r0, noteFlags)
+	t.masked(r2, r1, noteLate)
+	t.is(r2, 0, none)
+	for range 4 {
+		t.call(ebpf.Random)
+		t.add(ebpf.And32(r0, some), ebpf.AddImm(r0, low), ebpf.Swap16(r0))
+		t.store(fp, stackBind, r0)
+		t.secretKey(stackBind)
+		t.call(ebpf.MapLookup)
+		t.null(r0, free)
+	}
+	t.here(none)
+	t.set(r1, 0)
+	t.jump(chosen)
+	t.here(free)
+	t.load(r1, fp, stackBind)
+	t.here(chosen)
+}
+
+// countAt adds what is in a register, which is used up, to what a value of ports, in r0, counts
+// of the socket whose note has these flags.
 func (t *text) countAt(n ebpf.Register) {
 	t.add(ebpf.AtomicAdd(r0, portSockets, n, ebpf.Word))
 	for _, c := range []struct {
@@ -102,6 +151,11 @@ func (t *text) countAt(n ebpf.Register) {
 		t.add(ebpf.AtomicAdd(r0, c.at, n, ebpf.Word))
 		t.here(no)
 	}
+	one := t.label("one")
+	t.masked(r2, flags, noteSix|noteFirst)
+	t.isnt(r2, noteSix|noteFirst, one)
+	t.add(ebpf.ShiftLeft(n, 16), ebpf.AtomicAdd(r0, portWild6, n, ebpf.Word))
+	t.here(one)
 }
 
 // portKey writes a key of ports to the stack, for a socket whose note will have, or has,

@@ -130,7 +130,7 @@ const (
 	portSockets = 4
 	portFirst   = 8  // those with noteFirst
 	portOther   = 12 // those with noteOther
-	portWild6   = 16 // those with noteSix
+	portWild6   = 16 // those with noteSix; in the upper half those of them for both families
 	portAt6     = 20 // those with noteAt6
 )
 

@@ -157,3 +157,66 @@ func TestDualDatagrams(t *testing.T) {
 		b recv s = six [::ffff:192.0.2.1]
 	`)
 }
+
+// Of a port there is one for both families, or one for each: who asks for it when it is taken is
+// told so, whatever a program says of IPV6_V6ONLY, which those of Go do, and before anybody listens.
+func TestDualTaken(t *testing.T) {
+	a := guestContext("127.0.8.1", "192.0.2.10/24", "2001:db8:1::10/64")
+	b := guestContext("127.0.9.1", "192.0.2.11/24", "192.0.2.12/24", "2001:db8:1::11/64", "2001:db8:1::12/64")
+	a.Lback6, b.Lback6 = netip.MustParseAddr("fd76::a"), netip.MustParseAddr("fd76::b")
+	_, agents, _ := stage(t, map[string]*Context{"a": a, "b": b})
+	for _, who := range []string{"a", "b"} {
+		for _, both := range []string{"", "W set f 41 26 0\n"} {
+			agent.Play(t, agents, strings.ReplaceAll(`
+				W tcp6 f
+				`+both+`
+				W bind f [::]:80
+				W name f = [::]:80
+				W tcp4 g
+				W bind g 0.0.0.0:80 = EADDRINUSE
+				W bind g 127.0.0.1:80 = EADDRINUSE
+				W tcp6 h
+				W bind h [::]:80 = EADDRINUSE
+				W bind h [::1]:80 = EADDRINUSE
+				W tcp6 i
+				W set i 41 26 1
+				W bind i [::]:80 = EADDRINUSE
+				W tcp6 j
+				W set j 41 26 0
+				W bind j [::]:80 = EADDRINUSE
+				W listen f
+				W tcp4 c
+				W connect c 127.0.0.1:80
+				W accept f s = [::ffff:127.0.0.1]
+				W tcp6 d
+				W connect d [::1]:80
+				W accept f s = [::1]
+				W close f
+				W bind i [::]:80
+				W tcp6 h
+				W bind h [::]:80 = EADDRINUSE
+				W tcp6 j
+				W set j 41 26 0
+				W bind j [::]:80 = EADDRINUSE
+				W tcp4 g
+				W bind g 0.0.0.0:80
+				W close i
+				W bind j [::]:80 = EADDRINUSE
+				W close g
+				W bind j [::]:80
+				W close j
+				# two who share a port
+				W tcp6 k
+				W set k 1 15 1
+				W set k 41 26 0
+				W bind k [::]:80
+				W tcp6 l
+				W set l 1 15 1
+				W set l 41 26 0
+				W bind l [::]:80
+				W close k
+				W close l
+			`, "W", who))
+		}
+	}
+}

@@ -67,6 +67,35 @@ func TestHiddenPorts(t *testing.T) {
 	`)
 }
 
+// A hidden port may be that of two ports, at two addresses: it stays hidden with the one that is
+// left.
+func TestHiddenTwice(t *testing.T) {
+	a := guestContext("127.0.8.1", "192.0.2.10/24", "192.0.2.11/24")
+	a.Addresses[0].Host, a.Addresses[1].Host = true, true
+	_, agents, _ := stage(t, map[string]*Context{"a": a})
+	const ports = "/proc/sys/net/ipv4/ip_local_port_range"
+	must(t, os.WriteFile(ports, []byte("40000 40000"), 0))
+	agent.Play(t, agents, `
+		a tcp4 l
+		a bind l 192.0.2.10:80
+		a listen l
+		a tcp4 m
+		a bind m 192.0.2.11:443
+		a listen m
+	`)
+	if one, other := heldAt(t, "tcp", "192.0.2.10"), heldAt(t, "tcp", "192.0.2.11"); one != other {
+		t.Fatalf("hidden at %s and %s", one, other)
+	}
+	must(t, os.WriteFile(ports, []byte("32768 60999"), 0))
+	agent.Play(t, agents, `
+		a close l
+		host tcp4 c
+		host connect c 192.0.2.11:40000 = ECONNREFUSED
+		host tcp4 c
+		host connect c 192.0.2.11:443
+	`)
+}
+
 // heldAt is the port at which a socket that is connected to nobody holds an address.
 func heldAt(t *testing.T, table, address string) string {
 	t.Helper()
