@@ -19,14 +19,14 @@ type mounting struct {
 	all                      bool
 }
 
-func (m *mounting) flags(c *call) {
+func (m *mounting) flags(c *call, all string) {
 	f := c.flags
 	f.StringVarP(&m.fstype, "types", "t", "", "the `TYPE` of the file system")
 	f.StringVarP(&m.options, "options", "o", "", "the `OPTIONS` of mount(8)")
 	f.BoolVar(&m.bind, "bind", false, "a directory or file of the host's")
 	f.BoolVar(&m.rbind, "rbind", false, "with what is mounted below")
 	f.BoolVar(&m.move, "move", false, "take the mount from where it is")
-	f.BoolVarP(&m.all, "all", "a", false, "all of the file --fstab")
+	f.BoolVarP(&m.all, "all", "a", false, all)
 	f.BoolVarP(&m.quiet, "no-mtab", "n", false, "do not write it down")
 }
 
@@ -45,7 +45,7 @@ func (m mounting) entry(source, target string) guest.Mount {
 // newVmount mounts in guests that run.
 func newVmount(c *call) run {
 	var m mounting
-	m.flags(c)
+	m.flags(c, "what the guest's spec has and is not mounted")
 	return func(words []string) error {
 		// The guests stand in front of --, the options behind it.
 		names := words
@@ -63,36 +63,54 @@ func newVmount(c *call) run {
 		}
 		words = c.flags.Args()
 		switch {
-		case m.all:
-			return lacking("-a: a guest's mounts are made by its start", "`vserver NAME restart`")
-		case m.move:
-			return lacking("--move: a mount of the host's stays", "--bind")
-		case len(names) == 0 || len(words) == 0:
+		case len(names) == 0:
 			return usagef("want NAME... -- [OPTION...] SOURCE [DESTINATION]")
+		case m.all == (len(words) > 0), m.move && len(words) != 2:
+			return usagef("want SOURCE and DESTINATION, or -a")
 		}
-		target := words[len(words)-1]
-		var failed error
+		failed := false
 		for _, name := range names {
-			n, err := host.Find(c.host, name)
-			if err == nil {
-				err = host.Mount(c.host, n, m.entry(words[0], target))
-			}
-			if err != nil {
-				failed = err
+			for _, err := range m.inGuest(c.host, name, words) {
 				c.report(err)
+				failed = true
 			}
 		}
-		if failed != nil {
+		if failed {
 			return code(c.failed)
 		}
 		return nil
 	}
 }
 
+// inGuest does it in one guest. What fails of all that its spec has does not keep the rest
+// from being mounted.
+func (m mounting) inGuest(h *host.Host, name string, words []string) (failed []error) {
+	n, err := host.Find(h, name)
+	list := []guest.Mount(nil)
+	switch {
+	case err != nil:
+	case m.move:
+		err = host.MoveMount(h, n, words[0], words[1])
+	case m.all:
+		list, err = host.Unmounted(h, n)
+	default:
+		list = append(list, m.entry(words[0], words[len(words)-1]))
+	}
+	if err != nil {
+		return []error{err}
+	}
+	for _, e := range list {
+		if err := host.Mount(h, n, e); err != nil {
+			failed = append(failed, err)
+		}
+	}
+	return failed
+}
+
 // newSecureMount mounts below the working directory, as if that were the root.
 func newSecureMount(c *call) run {
 	var m mounting
-	m.flags(c)
+	m.flags(c, "all of the file --fstab")
 	mtab := c.flags.String("mtab", "", "append what was mounted to the `FILE` there")
 	fstab := c.flags.String("fstab", "", "for -a: the `FILE` of the host's that says what to mount")
 	root := c.flags.String("rootfs", "no", "for -a: `yes|no|only` the line of the root")

@@ -78,8 +78,9 @@ There are no devices on what is mounted without the option dev.`, make: newSecur
 Shows or sets the space that a guest's own files may take, and their number.`, make: newVdlimit, failed: 1, misused: 1},
 		{name: "vdu", usage: "--xid X --space|--inodes [--script] DIRECTORY...", about: "Counts what the files of a guest take on the disk.",
 			make: newVdu, failed: 1, misused: 1},
-		{name: "vmount", usage: "NAME... -- [OPTION...] SOURCE [DESTINATION]", about: `
-Mounts something of the host's in guests that run, until they end.`, make: newVmount, failed: 1, misused: 1, raw: true},
+		{name: "vmount", usage: "NAME... -- [OPTION...] SOURCE [DESTINATION] | NAME... -- -a", about: `
+Mounts something of the host's in guests that run, until they end. With --move both places
+are the guest's; with -a it is what came into the spec, or the fstab, since the start.`, make: newVmount, failed: 1, misused: 1, raw: true},
 		{name: "vrsetup", about: "Says what is in the place of the vroot device.", make: gone("no vroot device on a stock kernel", "quotas in a guest: `vserver quota --help`"), raw: true},
 	}
 }

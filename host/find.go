@@ -65,3 +65,14 @@ func Lend(h *Host, n guest.Name, changes []string) error {
 func Mount(h *Host, n guest.Name, m guest.Mount) error {
 	return fault.New(string(n), "mount", inside.Mount(h.Dirs, n, m))
 }
+
+// Unmounted gives those mounts of a running guest's spec that are not at their places.
+func Unmounted(h *Host, n guest.Name) ([]guest.Mount, error) {
+	list, err := inside.Unmounted(h.Dirs, n)
+	return list, fault.New(string(n), "mount", err)
+}
+
+// MoveMount has what is mounted at one place of a running guest be mounted at another.
+func MoveMount(h *Host, n guest.Name, from, to string) error {
+	return fault.New(string(n), "mount", inside.Move(h.Dirs, n, from, to))
+}

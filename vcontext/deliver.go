@@ -24,3 +24,16 @@ func Deliver(p Place, init int, userns bool) *spawn.Table {
 	t.End()
 	return t
 }
+
+// Move is the table of a process that moves what is mounted at one place of a guest that
+// runs to another. init is as for Deliver. Guests have shared mounts, below which the kernel
+// moves nothing: it is mounted there anew.
+func Move(from, to string, init int) *spawn.Table {
+	t := &spawn.Table{}
+	t.Setns(init, spawn.NewMount)
+	m := t.CloneAll(from)
+	t.Unmount(from)
+	t.Attach(m, to)
+	t.End()
+	return t
+}
