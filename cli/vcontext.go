@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -336,5 +337,8 @@ func (t *tool) killContext(f killFlags, pids []int) (done bool, err error) {
 		return false, nil
 	}
 	defer x.Close()
-	return true, errors.Join(x.Signal(syscall.Signal(f.signal), pids...), t.endContext(x))
+	if slices.Contains(pids, everyone) {
+		pids = nil
+	}
+	return true, errors.Join(x.Signal(syscall.Signal(f.signal.Signal), pids...), t.endContext(x))
 }

@@ -76,3 +76,9 @@ func Unmounted(h *Host, n guest.Name) ([]guest.Mount, error) {
 func MoveMount(h *Host, n guest.Name, from, to string) error {
 	return fault.New(string(n), "mount", inside.Move(h.Dirs, n, from, to))
 }
+
+// KillAll sends a signal to all processes of a running guest, to its init as well if so
+// wished.
+func KillAll(h *Host, n guest.Name, sig guest.Signal, init bool) error {
+	return fault.New(string(n), "kill", inside.KillAll(h.Dirs, n, sig, init))
+}

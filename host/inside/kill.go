@@ -60,6 +60,32 @@ func Kill(d guest.Dirs, n guest.Name, sig guest.Signal, pids []int) error {
 	return signalInside(members, pids, syscall.Signal(sig))
 }
 
+// KillAll sends a signal to all processes of a guest that runs, to its init as well if so
+// wished.
+func KillAll(d guest.Dirs, n guest.Name, sig guest.Signal, init bool) error {
+	in, err := Enter(d, n)
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	if init && syscall.Signal(sig) == syscall.SIGKILL {
+		return in.Group.Kill()
+	}
+	members, err := in.Group.Procs()
+	if err != nil {
+		return err
+	}
+	for _, m := range members {
+		if m == in.Note.PID && !init {
+			continue
+		}
+		if err := syscall.Kill(m, syscall.Signal(sig)); err != nil && err != syscall.ESRCH {
+			return fmt.Errorf("process %d: %w", m, err)
+		}
+	}
+	return nil
+}
+
 // signalInside sends sig to those of the host's processes members that have one of
 // the numbers pids in their own pid namespace.
 func signalInside(members, pids []int, sig syscall.Signal) error {
