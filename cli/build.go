@@ -114,7 +114,10 @@ func (t *tool) make(ctx context.Context, f buildFlags, args []string) (guest.Nam
 }
 
 // makeBy makes a guest by a method.
-func (t *tool) makeBy(ctx context.Context, f buildFlags, method string, n guest.Name, o host.BuildOptions) error {
+func (t *tool) makeBy(ctx context.Context, f buildFlags, method string, n guest.Name, o host.BuildOptions) (err error) {
+	if o.Furnish, err = t.leavesOut(n, f.old.left); err != nil {
+		return err
+	}
 	if method == "clone" && f.from != "" {
 		from, err := guest.ParseName(f.from)
 		if err != nil {

@@ -27,6 +27,7 @@ type oldBuild struct {
 	virtCPU, force           bool
 	style                    string // of the init
 	lock                     string // taken: each guest has a lock
+	left                     string // exclude list of what the guest does not get
 	asked                    *pflag.FlagSet
 }
 
@@ -210,6 +211,7 @@ func (f *buildFlags) methodOptions(words []string) error {
 	fl.StringVarP(&f.mirror, "mirror", "m", f.mirror, "")
 	fl.StringVarP(&f.template, "template", "t", f.template, "")
 	fl.StringVarP(&f.from, "source", "s", f.from, "")
+	fl.StringVarP(&f.old.left, "exclude-from", "X", "", "")
 	fl.Bool("pkgmgmt", false, "")
 	fl.Bool("nodevsanity", false, "")
 	if err := fl.Parse(words); err != nil || fl.NArg() > 0 && f.method != "skeleton" {

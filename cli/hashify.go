@@ -95,6 +95,9 @@ func (t *tool) hashifyOne(ctx context.Context, f hashifyFlags, n guest.Name) (ho
 	}
 	p := t.newProgress(n)
 	o.DryRun, o.Progress = f.dry, io.Writer(p)
+	if !t.json {
+		o.Each = f.old.each(f.dry, t.out)
+	}
 	h, err := host.Hashify(ctx, t.host, n, o)
 	p.end(err == nil)
 	return h, err

@@ -3,12 +3,14 @@ package cli
 import (
 	"context"
 	"fmt"
+	"io"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/unify"
 )
 
 // oldUnify are the options of vunify and vhashify that ask for what is so here anyway, or
@@ -16,18 +18,42 @@ import (
 type oldUnify struct {
 	manually bool
 	to       string
+	verbose  int
 }
 
 // flags adds them, and words that are taken and change nothing.
 func (o *oldUnify) flags(fl *pflag.FlagSet, taken ...string) {
 	fl.BoolVar(&o.manually, "manually", false, "")
 	fl.StringVar(&o.to, "destination", "", "")
-	fl.CountP("verbose", "v", "")
+	fl.CountVarP(&o.verbose, "verbose", "v", "tell which files are skipped; twice: and why, and which become one; thrice: and which are one already")
 	for _, name := range taken {
 		fl.Bool(name, false, "")
 	}
-	for _, name := range append(taken, "manually", "destination", "verbose") {
+	for _, name := range append(taken, "manually", "destination") {
 		fl.Lookup(name).Hidden = true
+	}
+}
+
+// each tells what becomes of a guest's files, in the words of the old tools. A dry run tells of
+// what would become one as well.
+func (o *oldUnify) each(dry bool, out io.Writer) unify.Each {
+	if o.verbose == 0 {
+		return nil
+	}
+	fmt.Fprintln(out, "Starting to traverse directories...")
+	return func(path, skipped string) {
+		path = fault.Plain(path)
+		switch {
+		case skipped == "":
+			if o.verbose > 1 || dry {
+				fmt.Fprintf(out, "unifying   '%s'\n", path)
+			}
+		case skipped == unify.Unified && o.verbose < 3:
+		case o.verbose == 1:
+			fmt.Fprintf(out, "  skipping '%s'\n", path)
+		default:
+			fmt.Fprintf(out, "  skipping '%s' (%s)\n", path, skipped)
+		}
 	}
 }
 

@@ -12,14 +12,14 @@ func newVcopy(c *call) run {
 	dry := c.flags.BoolP("dry-run", "n", false, "tell whether it can be done, and do nothing")
 	c.flags.CountP("verbose", "v", "accepted: a clone shares all files")
 	manually := c.flags.Bool("manually", false, "not supported: paths")
-	strict := c.flags.Bool("strict", false, "not supported: no skeleton of a configuration")
+	strict := c.flags.Bool("strict", false, "not supported: settings that are there already")
 	c.flags.BoolP("one-file-system", "x", false, "accepted: a guest's own files are on one")
 	return func(words []string) error {
 		switch {
 		case *manually:
 			return lacking("--manually: files lie in layers, not in trees of their own", "`vserver NEW build -m rsync -- --source DIRECTORY`")
 		case *strict:
-			return lacking("--strict: there is no guest without a spec", "`vserver OLD clone NEW`, and `vserver edit NEW`")
+			return lacking("--strict: settings are not there before the guest", "`vserver OLD clone NEW --set KEY=VALUE`")
 		case len(words) != 2:
 			return usagef("want the new guest and the one to copy")
 		}
@@ -31,12 +31,9 @@ func newVcopy(c *call) run {
 func newVclone(c *call) run {
 	c.flags.CountP("verbose", "v", "accepted: a clone shares all files")
 	xid := c.flags.String("xid", "", "number `X` of the new guest")
-	left := c.flags.StringP("exclude-from", "X", "", "not supported: `FILE` with what is left out")
+	left := c.flags.StringP("exclude-from", "X", "", "`FILE` with an exclude list: what the new guest does not get")
 	return func(words []string) error {
-		switch {
-		case *left != "":
-			return lacking("--exclude-from: a clone shares all it has until it changes", "`vserver NEW exec rm`, once it runs")
-		case len(words) != 2:
+		if len(words) != 2 {
 			return usagef("want the guest to clone and the place of the new one")
 		}
 		to := words[1]
@@ -50,6 +47,9 @@ func newVclone(c *call) run {
 		var more []string
 		if *xid != "" {
 			more = []string{"--xid", *xid}
+		}
+		if *left != "" {
+			more = append(more, "--exclude-from", *left)
 		}
 		return c.cloneTo(words[0], to, false, more)
 	}

@@ -1,7 +1,9 @@
 package host
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -10,6 +12,8 @@ import (
 	"vserver/guest"
 	"vserver/host/config"
 	"vserver/host/inside"
+	"vserver/host/reach"
+	"vserver/unify/exclude"
 )
 
 // Find gives the guest that a word means, as Linux-VServer's tools read it: NAME, :NAME,
@@ -81,4 +85,14 @@ func MoveMount(h *Host, n guest.Name, from, to string) error {
 // wished.
 func KillAll(h *Host, n guest.Name, sig guest.Signal, init bool) error {
 	return fault.New(string(n), "kill", inside.KillAll(h.Dirs, n, sig, init))
+}
+
+// Pruned completes a guest that is being made (BuildOptions): what an exclude list names is
+// taken away.
+func Pruned(h *Host, n guest.Name, list io.Reader) (func(context.Context) error, error) {
+	x, err := exclude.Parse(list)
+	if err != nil {
+		return nil, err
+	}
+	return func(ctx context.Context) error { return reach.Prune(ctx, h.Dirs, n, x.Wanted) }, nil
 }

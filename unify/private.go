@@ -21,7 +21,29 @@ type Private struct {
 	Base   uint32                 // its first id on the host
 	Wanted func(path string) bool // is asked for each file by its path in the guest
 	Seen   map[Seen]bool          // what a Dedupe before found to have an object's blocks
+	Each   Each
 }
+
+// Each, unless it is nil, is told of each file by its path in the guest: that it is to be
+// unified or, if it is skipped, why.
+type Each func(path, skipped string)
+
+// Say calls it.
+func (e Each) Say(path, skipped string) {
+	if e != nil {
+		e(path, skipped)
+	}
+}
+
+// Why a file is skipped, in the words of Linux-VServer's tools.
+const (
+	Excluded = "excluded"
+	TooSmall = "too small"
+	Unified  = "already unified"
+	Several  = "several names"
+	Foreign  = "owner not of the guest"
+	Noted    = "operation not supported"
+)
 
 // Seen is a file in a state in which it was seen.
 type Seen struct {
@@ -107,20 +129,27 @@ func (x *sharer) wanted(at string, st file.Stat) bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.report.Files++
+	skipped := ""
 	switch now := (Seen{st.Ino, st.Ctime, st.Size}); {
 	case x.Seen[now]:
 		x.report.Same++
 		x.seen[now] = true
+		skipped = Unified
 	case st.Size < Smallest:
 		x.report.Small++
+		skipped = TooSmall
 	case st.Links > 1:
 		x.report.Linked++
-	case !own(st.UID) || !own(st.GID) || !x.Wanted("/"+at):
+		skipped = Several
+	case !own(st.UID) || !own(st.GID):
 		x.report.Left++
-	default:
-		return x.err == nil
+		skipped = Foreign
+	case !x.Wanted("/" + at):
+		x.report.Left++
+		skipped = Excluded
 	}
-	return false
+	x.Each.Say("/"+at, skipped)
+	return skipped == "" && x.err == nil
 }
 
 func (x *sharer) file(ctx context.Context, d *file.Dir, name string) {

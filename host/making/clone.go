@@ -37,18 +37,28 @@ func Clone(ctx context.Context, d guest.Dirs, from, n guest.Name, change func(*g
 	if from == n {
 		return fmt.Errorf("a guest is no clone of itself: %w", guest.ErrInvalid)
 	}
+	b := &builder{
+		dirs: d, n: n, o: o.BuildOptions, say: build.Lines(o.Progress),
+		src: build.Source{Method: "clone", Moves: true},
+	}
+	defer b.leave()
 	err := settle(d)
 	if err == nil {
 		err = locked(d, n, func() error {
 			return state.Locked(d, from, state.Patience, func() error {
-				return clone(ctx, d, from, n, change, o)
+				return b.clone(ctx, from, change, o.Snapshot)
 			})
 		})
+	}
+	if err == nil && o.Furnish != nil {
+		err = b.furnish(ctx)
 	}
 	return err
 }
 
-func clone(ctx context.Context, d guest.Dirs, from, n guest.Name, change func(*guest.Spec) error, o CloneOptions) error {
+// clone makes the guest like another.
+func (b *builder) clone(ctx context.Context, from guest.Name, change func(*guest.Spec) error, moment string) error {
+	d := b.dirs
 	old, err := store.Load(d.Spec(from))
 	if err != nil {
 		if errors.Is(err, guest.ErrNotFound) {
@@ -57,8 +67,8 @@ func clone(ctx context.Context, d guest.Dirs, from, n guest.Name, change func(*g
 		return fmt.Errorf("from %s: %w", from, err)
 	}
 	var shot stack.Snapshot
-	if o.Snapshot != "" {
-		if shot, err = stack.Find(d.Guest(from), o.Snapshot); err != nil {
+	if moment != "" {
+		if shot, err = stack.Find(d.Guest(from), moment); err != nil {
 			return fmt.Errorf("from %s: %w", from, err)
 		}
 		old.Root = guest.Root{Kind: shot.Kind, Lower: shot.Lower, Shared: shot.Shared}
@@ -75,10 +85,7 @@ func clone(ctx context.Context, d guest.Dirs, from, n guest.Name, change func(*g
 		return fmt.Errorf("from %s: has no user namespace, and may have devices that this one must not: %w", from, guest.ErrInvalid)
 	}
 	spec.Root.Unplace()
-	b := &builder{
-		dirs: d, n: n, spec: &spec, o: o.BuildOptions, say: build.Lines(o.Progress),
-		src: build.Source{Method: "clone", Moves: true},
-	}
+	b.spec = &spec
 	b.fill = func(ctx context.Context) error {
 		return files.HintFull(b.cloned(ctx, from, shot), d.Data)
 	}

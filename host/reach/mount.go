@@ -48,6 +48,10 @@ func Mount(ctx context.Context, d guest.Dirs, n guest.Name, dir string, writable
 	return state.Locked(d, n, state.Patience, func() error {
 		m := &mounting{dirs: d, name: n, view: state.View{Dir: at, Writable: writable}, fd: -1}
 		defer m.Close()
+		// The lower of two mounts at one place could not be taken away.
+		if _, taken, err := mount.Top(at); err != nil || taken {
+			return errors.Join(err, fmt.Errorf("%s: something is mounted there", at))
+		}
 		if err := m.look(); err != nil {
 			return err
 		}
@@ -77,10 +81,6 @@ func (m *mounting) Close() {
 func (m *mounting) look() error {
 	if was, err := state.Mounted(m.dirs, m.name); err != nil || was != nil {
 		return errors.Join(err, was.Taken(m.name))
-	}
-	// The lower of two mounts at one place could not be taken away.
-	if _, taken, err := mount.Top(m.view.Dir); err != nil || taken {
-		return errors.Join(err, fmt.Errorf("%s: something is mounted there", m.view.Dir))
 	}
 	if err := life.Halted(m.dirs, m.name); err != nil {
 		if errors.Is(err, guest.ErrRunning) {

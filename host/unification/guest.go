@@ -48,6 +48,8 @@ type GuestOptions struct {
 	Options
 	// Exclude, when not nil, is an exclude list in the place of the guest's.
 	Exclude io.Reader
+	// Each, when not nil, is told what becomes of each file.
+	Each unify.Each
 }
 
 // work is one guest being unified; its lock is held.
@@ -217,7 +219,7 @@ func (w *work) move(ctx context.Context, s *unify.Store, x *exclude.List) error 
 	if err != nil {
 		return err
 	}
-	w.out.Moved, err = b.Move(ctx, x.Wanted)
+	w.out.Moved, err = b.Move(ctx, x.Wanted, w.o.Each)
 	if err = errors.Join(err, b.Close()); err != nil {
 		return err
 	}
@@ -255,7 +257,7 @@ func (w *work) survey(ctx context.Context, s *unify.Store, x *exclude.List) erro
 		return err
 	}
 	defer at.Close()
-	w.out.Report, err = s.Survey(ctx, unify.Private{Dir: at, Base: w.spec.TreeID(), Wanted: x.Wanted}, w.tell())
+	w.out.Report, err = s.Survey(ctx, unify.Private{Dir: at, Base: w.spec.TreeID(), Wanted: x.Wanted, Each: w.o.Each}, w.tell())
 	if err == nil && w.out.Way == Linked {
 		err = w.surveyFrozen(ctx, s)
 	}
@@ -292,7 +294,7 @@ func (w *work) reflink(ctx context.Context, s *unify.Store, x *exclude.List, run
 		return err
 	}
 	defer at.Close()
-	p := unify.Private{Dir: at, Base: w.spec.TreeID(), Wanted: x.Wanted, Seen: w.seen()}
+	p := unify.Private{Dir: at, Base: w.spec.TreeID(), Wanted: x.Wanted, Seen: w.seen(), Each: w.o.Each}
 	r, seen, err := s.Dedupe(ctx, p, w.tell())
 	w.out.Report = r
 	return errors.Join(err, w.remember(seen))

@@ -142,7 +142,7 @@ func all(string) bool { return true }
 func (w *world) move(wanted func(string) bool) Moved {
 	w.Helper()
 	l := w.layer()
-	m, err := l.Move(w.Context(), wanted)
+	m, err := l.Move(w.Context(), wanted, nil)
 	w.check(err, l.Close())
 	return m
 }
@@ -339,7 +339,7 @@ func TestChild(t *testing.T) {
 	for {
 		l, err := open()
 		if err == nil {
-			_, err = l.Move(t.Context(), all)
+			_, err = l.Move(t.Context(), all, nil)
 			err = errors.Join(err, l.Close())
 		}
 		if err == nil {

@@ -25,11 +25,11 @@ type Moved struct {
 // private layer into the one beneath. Hard links, small files and those with ids that the
 // guest does not have stay. What the private layer hides beneath is taken away there.
 // syscall.EXDEV when the two layers cannot be linked with each other.
-func (l *Layer) Move(ctx context.Context, wanted func(path string) bool) (Moved, error) {
+func (l *Layer) Move(ctx context.Context, wanted func(path string) bool, each unify.Each) (Moved, error) {
 	if err := l.begin(); err != nil {
 		return Moved{}, err
 	}
-	m := &mover{Layer: l, wanted: wanted}
+	m := &mover{Layer: l, wanted: wanted, each: each}
 	root := &level{up: l.up, down: l.down, path: "/"}
 	err := m.settled()
 	if err == nil {
@@ -47,6 +47,7 @@ func (l *Layer) Move(ctx context.Context, wanted func(path string) bool) (Moved,
 type mover struct {
 	*Layer
 	wanted func(string) bool
+	each   unify.Each
 	moved  Moved
 	// Of layers on two file systems: directories that are to hide nothing any more, and files
 	// whose copies are beneath, by their paths.
@@ -104,13 +105,18 @@ func (m *mover) entry(ctx context.Context, at *level, name string, depth int) er
 	switch {
 	case st.Type() == file.TypeDir && !st.MountRoot:
 		return m.dir(ctx, at, name, depth)
-	case st.Type() == file.TypeFile && m.mayGo(at, name, st):
-		went, err := m.file(at, name, st)
-		if err != nil || went {
-			return err
+	case st.Type() == file.TypeFile:
+		p := path.Join(at.path, name)
+		skipped := m.stays(p, st)
+		if skipped == "" {
+			went, err := m.file(at, name, st)
+			if err != nil || went {
+				m.each.Say(p, "")
+				return err
+			}
+			skipped = unify.Noted
 		}
-	}
-	if st.Type() == file.TypeFile {
+		m.each.Say(p, skipped)
 		m.moved.Left++
 	}
 	return at.clear(name)
@@ -233,11 +239,22 @@ func (m *mover) beneath(at *level) (*file.Dir, error) {
 	return at.down, err
 }
 
-// mayGo tells whether a file is one that can be beneath.
-func (m *mover) mayGo(at *level, name string, st file.Stat) bool {
+// stays tells why a file cannot be beneath, if so.
+func (m *mover) stays(path string, st file.Stat) (why string) {
 	own := func(id uint32) bool { return id-m.base < guest.IDs } // unsigned: below is far above
-	return st.Size >= unify.Smallest && !st.Sparse() && st.Links == 1 && !st.MountRoot && own(st.UID) && own(st.GID) &&
-		m.wanted(path.Join(at.path, name))
+	switch {
+	case st.Size < unify.Smallest:
+		return unify.TooSmall
+	case st.Links != 1:
+		return unify.Several
+	case !own(st.UID) || !own(st.GID):
+		return unify.Foreign
+	case st.Sparse() || st.MountRoot:
+		return unify.Noted
+	case !m.wanted(path):
+		return unify.Excluded
+	}
+	return ""
 }
 
 // file moves a file, and tells whether it could.
