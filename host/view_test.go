@@ -73,7 +73,10 @@ func TestView(t *testing.T) {
 		w.says(n, "cat /proc/swaps", `^Filename.*\n(none.*\n)?$`)
 		w.says(n, "cat /proc/diskstats; free >/dev/null && top -bn1 >/dev/null && ps", `sleep`)
 		w.says(n, "stat -c %u /proc/meminfo; echo x > /proc/meminfo; true", `^0\n.*(Read-only|denied)`)
-		w.says(n, "ls -A /sys/devices/system/node /sys/devices/system/memory /sys/block", `^/sys/block:\n\n/sys/devices/system/memory:\n\n/sys/devices/system/node:\n$`)
+		w.says(n, "ls -A /sys/devices/system/memory /sys/block", `^/sys/block:\n\n/sys/devices/system/memory:\n$`)
+		// One node, with the guest's memory and processors: hwloc aborts where the directory has none.
+		w.says(n, "cd /sys/devices/system/node; cat online has_cpu has_memory; ls -d node*; cd node0; cat cpulist cpumap distance", `^0\n0\n0\nnode0\n0\n1\n10\n$`)
+		w.says(n, "[ $(awk '/MemTotal/ { print $4 }' /sys/devices/system/node/node0/meminfo) = $(awk '/MemTotal/ { print $2 }' /proc/meminfo) ]", ``)
 		w.says(n, "! ls -A /run/.vserver-empty | grep .", `^$`)
 	}
 	w.says(a, "cat /proc/loadavg", `^0\.\d\d 0\.\d\d 0\.\d\d \d/\d+ 1\n$`)

@@ -119,7 +119,7 @@ type run struct {
 func (r *run) begin(ctx context.Context) error {
 	ctx, r.stop = context.WithCancel(ctx)
 	for _, n := range []guest.Name{Victim, Neighbour} {
-		if err := r.h.Build(ctx, n, r.spec(), source(), host.BuildOptions{}); err != nil {
+		if err := r.h.Build(ctx, n, r.spec(n), source(), host.BuildOptions{}); err != nil {
 			return err
 		}
 		if err := r.start(ctx, n); err != nil {
@@ -131,7 +131,7 @@ func (r *run) begin(ctx context.Context) error {
 
 // spec is a guest with little of everything. Limits that need a controller are those
 // that every host has, but for memory.
-func (r *run) spec() *guest.Spec {
+func (r *run) spec(n guest.Name) *guest.Spec {
 	s := &guest.Spec{
 		Userns: r.o.Userns, Root: guest.Root{Kind: guest.RootDir},
 		Init:    guest.Init{Style: guest.InitCommand, Command: []string{program, "pause", "{}"}},
@@ -139,6 +139,7 @@ func (r *run) spec() *guest.Spec {
 		Limits: guest.Limits{
 			Pids:     96,
 			Memory:   memory(),
+			CPUs:     map[guest.Name]float64{Neighbour: 1}[n], // on hybrid hosts: a group where the victim has none
 			Rlimits:  map[string]guest.Rlimit{"nofile": {Soft: 4096, Hard: 4096}},
 			Ceilings: map[string]int{"ptys": 16, "cgroups": 32},
 		},
@@ -290,7 +291,7 @@ func (r *run) attacks(ctx context.Context) error {
 	if err := r.table(ctx); err != nil {
 		return err
 	}
-	for _, try := range []func(context.Context) error{r.owner, r.entering, r.becoming, r.reaching, r.pools} {
+	for _, try := range []func(context.Context) error{r.owner, r.entering, r.becoming, r.reaching, r.hiding, r.pools} {
 		if err := try(ctx); err != nil {
 			return err
 		}

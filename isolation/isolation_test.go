@@ -3,6 +3,7 @@ package isolation_test
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -32,9 +33,14 @@ func TestNothingComesOff(t *testing.T) {
 			need.Cgroup2(t)
 			h := host.Open(need.Dirs(t))
 			t.Cleanup(func() { clear(t, h) })
+			var told []attack.Outcome
+			o.Each = func(a attack.Outcome) { told = append(told, a) }
 			all, err := isolation.Run(t.Context(), h, o)
 			if err != nil {
 				t.Fatal(err)
+			}
+			if !slices.Equal(told, all) {
+				t.Errorf("told %v, and at last %v", told, all)
 			}
 			for _, a := range all {
 				if a.Bad() {

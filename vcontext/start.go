@@ -17,27 +17,28 @@ import (
 // Start is a process context about to be made: all that the first process needs to
 // know, decided beforehand.
 type Start struct {
-	Userns   bool
-	Nesting  bool
-	OwnNet   bool   // a network namespace of its own
-	Base     uint32 // host id of the guest's root
-	Hostname string
-	Pids     int            // ceiling of processes; 0 for none
-	Ceilings map[string]int // as in guest.Limits
-	Proc     int            // with a user namespace: descriptor of a procfs that nobody else looks into
-	Offsets  string         // for /proc/self/timens_offsets; "" without a time namespace
-	Targets  []string       // of the mounts that Send brings, in order, the root first
-	Views    []View         // of the guest's view, whose mount is the last of Targets; see ViewAt
-	Hidden   []string       // directories of sysfs that tell of the machine's size, and are empty for the guest
-	Places   []Place        // of the mounts that are sent with the first word, or without a user namespace after those of Targets
-	TTY      bool           // the console is a terminal, which the init controls
-	Reaper   bool           // Send brings the reaper's program after the mounts and the console
-	Sealed   bool           // that program only executes the init: see reaper.Exec
-	Joins    []int          // descriptors of files that take the guest into its cgroup v1 limits
-	Elder    int            // the one that takes it into the v1 group of package elder; 0: none
-	Init     Program
-	UID, GID uint32   // that the init runs as, as the guest counts
-	Groups   []uint32 // supplementary ones
+	Userns      bool
+	Nesting     bool
+	OwnNet      bool   // a network namespace of its own
+	Base        uint32 // host id of the guest's root
+	Hostname    string
+	Pids        int            // ceiling of processes; 0 for none
+	Ceilings    map[string]int // as in guest.Limits
+	Proc        int            // with a user namespace: descriptor of a procfs that nobody else looks into
+	Offsets     string         // for /proc/self/timens_offsets; "" without a time namespace
+	Targets     []string       // of the mounts that Send brings, in order, the root first
+	Views       []View         // of the guest's view, whose mount is the last of Targets; see ViewAt
+	Hidden      []string       // directories of sysfs that tell of the machine's size, and are empty for the guest
+	HiddenFiles []string       // of /proc, likewise
+	Places      []Place        // of the mounts that are sent with the first word, or without a user namespace after those of Targets
+	TTY         bool           // the console is a terminal, which the init controls
+	Reaper      bool           // Send brings the reaper's program after the mounts and the console
+	Sealed      bool           // that program only executes the init: see reaper.Exec
+	Joins       []int          // descriptors of files that take the guest into its cgroup v1 limits
+	Elder       int            // the one that takes it into the v1 group of package elder; 0: none
+	Init        Program
+	UID, GID    uint32   // that the init runs as, as the guest counts
+	Groups      []uint32 // supplementary ones
 	Rights
 }
 
@@ -338,54 +339,8 @@ func (s *Start) showViews(t *spawn.Table) {
 	if len(s.Hidden) > 0 {
 		t.Cover(rootfs.Empty, s.Hidden...)
 	}
-}
-
-// What of /proc and /sys a guest does not get to see, after the OCI runtimes. With a
-// user namespace the kernel itself refuses most of it, as the guest's root is nobody
-// to the owner of those files; what is left are things that everybody may read and
-// that tell of the host.
-var (
-	telling     = []string{"/proc/cmdline", "/proc/interrupts", "/proc/keys", "/proc/kallsyms"}
-	tellingDirs = []string{"/proc/acpi", "/proc/scsi", "/proc/asound", "/sys/firmware", "/sys/devices/virtual/dmi"}
-
-	// Without a user namespace.
-	maskedFiles = []string{"/proc/kcore", "/proc/kmsg", "/proc/latency_stats", "/proc/timer_list",
-		"/proc/sched_debug", "/proc/slabinfo", "/proc/sysrq-trigger", "/proc/kpagecount", "/proc/kpageflags",
-		"/proc/kpagecgroup", "/proc/vmallocinfo", "/proc/pagetypeinfo"}
-	maskedDirs = []string{"/sys/devices/virtual/powercap", "/sys/kernel/debug", "/sys/kernel/tracing"}
-	readOnly   = []string{"/proc/bus", "/proc/fs", "/proc/irq"}
-	// The limits of the guest's own group, which its root could lift: it owns the files.
-	ownLimits = []string{"cgroup.max.descendants", "cgroup.max.depth", "pids.max", "cpu.max", "cpu.weight", "cpuset.cpus", "cpuset.mems",
-		"memory.max", "memory.high", "memory.low", "memory.min", "memory.swap.max", "memory.zswap.max", "io.max", "io.weight", "io.latency"}
-)
-
-func (s *Start) mask(t *spawn.Table) {
-	t.Cover("/dev/null", telling...)
-	t.Cover(rootfs.Empty, tellingDirs...)
-	if !s.Userns {
-		s.maskMore(t)
-	}
-	// Kernel settings are the host's business; those of a network namespace of its
-	// own are the guest's.
-	var net spawn.Reg
-	if s.OwnNet {
-		net = t.Clone("/proc/sys/net", 0)
-	}
-	t.Bind("/proc/sys", "/proc/sys", mount.ReadOnly)
-	if s.OwnNet {
-		t.Attach(net, "/proc/sys/net")
-	}
-	t.Bind(rootfs.BootID, "/proc/sys/kernel/random/boot_id", mount.ReadOnly)
-}
-
-func (s *Start) maskMore(t *spawn.Table) {
-	t.Cover("/dev/null", maskedFiles...)
-	t.Cover(rootfs.Empty, maskedDirs...)
-	for _, r := range readOnly {
-		t.BindIfThere(r, r, mount.ReadOnly)
-	}
-	for _, l := range ownLimits {
-		t.BindIfThere("/sys/fs/cgroup/"+l, "/sys/fs/cgroup/"+l, mount.ReadOnly)
+	if len(s.HiddenFiles) > 0 {
+		t.Cover("/dev/null", s.HiddenFiles...)
 	}
 }
 

@@ -204,6 +204,9 @@ func (g *Guest) text(n Node) ([]byte, error) {
 	if d, i, ok := n.disk(); ok {
 		return g.disk(d, i)
 	}
+	if n > nodeNodes && n <= nodeNodeStat {
+		return g.nodes(n)
+	}
 	return g.processors(n)
 }
 

@@ -160,7 +160,7 @@ func Binds(f guest.ViewFlags, disks bool) []Bind {
 	}
 	if f.Has(guest.VirtCPU) {
 		add("stat", "cpuinfo", "diskstats")
-		list = append(list, Bind{"cpu", cpuDir})
+		list = append(list, Bind{"cpu", cpuDir}, Bind{"node", nodesDir})
 		if !disks {
 			list = append(list, Bind{"block", blockDir})
 		}
@@ -174,16 +174,19 @@ func Binds(f guest.ViewFlags, disks bool) []Bind {
 	return list
 }
 
-// Hidden gives the directories that tell of the machine's memory and processors without
-// a word of the guest's: to programs a machine that lacks them has one node.
-func Hidden(f guest.ViewFlags) (list []string) {
+// Hidden gives the files and directories that tell of the machine's memory, processors and
+// disks without a word of the guest's: programs take a machine for one that lacks them.
+func Hidden(f guest.ViewFlags, disks bool) (files, dirs []string) {
 	if f.Has(guest.VirtMem) {
-		list = append(list, "/sys/devices/system/memory")
+		files, dirs = []string{"/proc/buddyinfo", "/proc/zoneinfo"}, []string{"/sys/devices/system/memory"}
 	}
 	if f.Has(guest.VirtCPU) {
-		list = append(list, "/sys/devices/system/node")
+		files = append(files, "/proc/softirqs")
+		if !disks {
+			files = append(files, "/proc/partitions")
+		}
 	}
-	return list
+	return files, dirs
 }
 
 // Ready tells whether this host can make views: whether there is /dev/fuse.

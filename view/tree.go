@@ -39,6 +39,19 @@ const (
 	nodePresent   Node = 19
 	nodeOffline   Node = 20
 	nodeKernelMax Node = 21
+
+	nodeNodes         Node = 22
+	nodeNodesOnline   Node = 23
+	nodeNodesPossible Node = 24
+	nodeHasCPU        Node = 25
+	nodeHasMemory     Node = 26
+	nodeHasNormal     Node = 27
+	nodeNode0         Node = 28
+	nodeNodeList      Node = 29
+	nodeNodeMap       Node = 30
+	nodeNodeMemory    Node = 31
+	nodeNodeDistance  Node = 32
+	nodeNodeStat      Node = 33
 )
 
 // file is a name in a directory of the tree.
@@ -52,7 +65,7 @@ var rootFiles = [...]file{
 	{nodeMeminfo, "meminfo", false}, {nodeStat, "stat", false}, {nodeCPUInfo, "cpuinfo", false},
 	{nodeUptime, "uptime", false}, {nodeLoadavg, "loadavg", false}, {nodeSwaps, "swaps", false},
 	{nodeDiskstats, "diskstats", false}, {nodePressure, "pressure", true}, {nodeCPUs, "cpu", true},
-	{nodeVMStat, "vmstat", false}, {nodeBlock, "block", true},
+	{nodeVMStat, "vmstat", false}, {nodeBlock, "block", true}, {nodeNodes, "node", true},
 }
 
 var pressureFiles = [...]file{
@@ -127,9 +140,9 @@ func (n Node) isDir() (dir, there bool) {
 		return i < 0 || diskFiles[i].dir, true
 	}
 	switch {
-	case n == nodeRoot || n == nodePressure || n == nodeCPUs || n == nodeBlock:
+	case n == nodeRoot, n == nodePressure, n == nodeCPUs, n == nodeBlock, n == nodeNodes, n == nodeNode0:
 		return true, true
-	case n > nodeRoot && n <= nodeVMStat, n > nodeCPUs && n <= nodeKernelMax:
+	case n > nodeRoot && n <= nodeNodeStat:
 		return false, true
 	}
 	return false, false
@@ -145,6 +158,10 @@ func (t *Tree) children(n Node) []file {
 		return rootFiles[:]
 	case nodePressure:
 		return existing(pressureFiles[:], func(f file) string { return "/proc/pressure/" + f.name })
+	case nodeNodes:
+		return nodesFiles[:]
+	case nodeNode0:
+		return node0Files[:]
 	case nodeBlock:
 		if t.Disks == nil {
 			return nil

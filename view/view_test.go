@@ -72,6 +72,23 @@ func TestMeminfo(t *testing.T) {
 	}
 }
 
+// The one node of a guest has what its machine has.
+func TestNode(t *testing.T) {
+	all := []byte("MemTotal:        1048576 kB\nMemFree:          724000 kB\nMemAvailable:     930000 kB\nCached:           204800 kB\n" +
+		"Active:           152576 kB\nSwapTotal:        524288 kB\nVmallocTotal:   34359738367 kB\nHugePages_Total:       0\n")
+	want := "Node 0 MemTotal:        1048576 kB\nNode 0 MemFree:          724000 kB\nNode 0 MemUsed:          324576 kB\n" +
+		"Node 0 FilePages:        204800 kB\nNode 0 Active:           152576 kB\n" +
+		"Node 0 HugePages_Total:     0\nNode 0 HugePages_Free:      0\nNode 0 HugePages_Surp:      0\n"
+	if got := string(NodeMeminfo(all)); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+	for want, s := range map[string]Set{"0": nil, "1": {0}, "8000000c": {2, 3, 31}, "1,00000001": {0, 32}} {
+		if got := s.mask(); got != want {
+			t.Errorf("%v: %s, want %s", s, got, want)
+		}
+	}
+}
+
 // What the guest does is told of memory and of disks, and 0 of what nobody counts.
 func TestVMStat(t *testing.T) {
 	m := Memory{Limit: gib, Used: 320 << 20, SwapLimit: -1}
@@ -179,14 +196,14 @@ func TestBinds(t *testing.T) {
 	for _, b := range Binds(guest.VirtMem|guest.VirtCPU, false) {
 		got = append(got, b.Name+" "+b.Target)
 	}
-	want := "meminfo /proc/meminfo|swaps /proc/swaps|vmstat /proc/vmstat|stat /proc/stat|cpuinfo /proc/cpuinfo|diskstats /proc/diskstats|cpu /sys/devices/system/cpu|block /sys/block"
+	want := "meminfo /proc/meminfo|swaps /proc/swaps|vmstat /proc/vmstat|stat /proc/stat|cpuinfo /proc/cpuinfo|diskstats /proc/diskstats|cpu /sys/devices/system/cpu|node /sys/devices/system/node|block /sys/block"
 	if strings.Join(got, "|") != want {
 		t.Errorf("%q", got)
 	}
 	if got := Binds(0, false); got != nil {
 		t.Error(got)
 	}
-	if got := Binds(guest.VirtCPU, true); got[len(got)-1].Name != "cpu" {
+	if got := Binds(guest.VirtCPU, true); got[len(got)-1].Name != "node" {
 		t.Errorf("with a disk of its own: %q", got)
 	}
 }

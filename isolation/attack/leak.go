@@ -3,7 +3,9 @@ package attack
 import (
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
@@ -79,6 +81,14 @@ func leaks() []Attack {
 			}
 			return "", err
 		}, absent(), nil},
+		Attack{"C", 40, "names of others in control groups of version 1", oldGroups, absent2(syscall.EBUSY, syscall.EINVAL),
+			func(g *Ground) string {
+				if g.Private {
+					return ""
+				}
+				return "root of the host looks into all groups of version 1"
+			}},
+		Attack{"C", 40, "locks of others in /proc/locks", locks, absent(), nil},
 		Attack{"C", 32, "which pages of a file others have read", func(*Ground) (string, error) {
 			const cachestat = 451
 			var rng [2]uint64
@@ -123,6 +133,51 @@ func words(g *Ground, path string) (string, error) {
 		}
 	}
 	return "", errNothing
+}
+
+// oldGroups looks for names in the hierarchies of version 1, as far as they can be mounted.
+func oldGroups(g *Ground) (string, error) {
+	answer := errNothing
+	for _, controller := range []string{"cpu", "cpuset", "memory", "pids", "blkio", "freezer", "devices", "name=systemd"} {
+		dir, err := scratch()
+		if err != nil {
+			return "", err
+		}
+		if err := unix.Mount("none", dir, "cgroup", 0, controller); err != nil {
+			answer = err
+			continue
+		}
+		found := ""
+		filepath.WalkDir(dir, func(path string, _ fs.DirEntry, _ error) error {
+			for _, w := range g.Words {
+				if strings.Contains(strings.TrimPrefix(path, dir), w) {
+					found = strings.TrimPrefix(path, dir)
+				}
+			}
+			return nil
+		})
+		unix.Unmount(dir, unix.MNT_DETACH)
+		os.Remove(dir)
+		if found != "" {
+			return controller + found, nil
+		}
+	}
+	return "", answer
+}
+
+// locks looks for some: those of open files are told to every pid namespace, and this one
+// holds such a lock, as others may.
+func locks(*Ground) (string, error) {
+	f, err := os.CreateTemp("/tmp", "attack")
+	if err != nil {
+		return "", err
+	}
+	defer os.Remove(f.Name())
+	defer f.Close()
+	if err := unix.FcntlFlock(f.Fd(), unix.F_OFD_SETLK, &unix.Flock_t{Type: unix.F_WRLCK}); err != nil {
+		return "", err
+	}
+	return something("/proc/locks")
 }
 
 // shown tells whether there is anything in a file or directory.

@@ -129,14 +129,19 @@ func (h Host) Open(path string) (*Group, error) { return h.Unified.Open(path) }
 func (h Host) Remove(path string) error { return h.Unified.Remove(path) }
 
 // Create makes the group at path, parents included, and opens it. A group that is
-// there already is opened.
+// there already is opened. Nobody else looks into the parents that it makes in a hierarchy
+// of v1: a guest that is in no group there may mount all of it.
 func (m Hierarchy) Create(path string) (*Group, error) {
 	root, err := m.root(path)
 	if err != nil {
 		return nil, err
 	}
 	defer unix.Close(root)
-	err = mkdirAll(root, path)
+	above := uint32(0o755)
+	if !m.V2 {
+		above = 0o700
+	}
+	err = mkdirAll(root, path, 0o755, above)
 	if err != nil {
 		return nil, &fs.PathError{Op: "mkdir", Path: filepath.Join(m.Mount, path), Err: err}
 	}
@@ -231,17 +236,17 @@ func below(dir int, path string, flags uint64) (fd int, err error) {
 
 // mkdirAll makes path below the directory fd. The common case, in which the parent
 // exists, is one system call.
-func mkdirAll(fd int, path string) error {
-	err := mkdir(fd, path)
+func mkdirAll(fd int, path string, mode, above uint32) error {
+	err := mkdir(fd, path, mode)
 	// Again when the parent is gone once more: another process prunes it.
 	for range 100 {
 		if err != unix.ENOENT || filepath.Dir(path) == "." {
 			break
 		}
-		if err = mkdirAll(fd, filepath.Dir(path)); err != nil {
+		if err = mkdirAll(fd, filepath.Dir(path), above, above); err != nil {
 			return err
 		}
-		err = mkdir(fd, path)
+		err = mkdir(fd, path, mode)
 	}
 	if err == unix.EEXIST {
 		return nil
@@ -249,12 +254,12 @@ func mkdirAll(fd int, path string) error {
 	return err
 }
 
-// mkdir makes a directory that everybody can look into, whatever the caller's file mode mask:
-// a guest mounts its group.
-func mkdir(fd int, path string) error {
-	err := retry(func() error { return unix.Mkdirat(fd, path, 0o755) })
+// mkdir makes a directory of that mode, whatever the caller's file mode mask: a guest mounts
+// its group.
+func mkdir(fd int, path string, mode uint32) error {
+	err := retry(func() error { return unix.Mkdirat(fd, path, mode) })
 	if err == nil {
-		err = retry(func() error { return unix.Fchmodat(fd, path, 0o755, 0) })
+		err = retry(func() error { return unix.Fchmodat(fd, path, mode, 0) })
 	}
 	return err
 }

@@ -120,7 +120,7 @@ func OpenExec(g *Group) (*Group, error) {
 	name := "."
 	if len(on) > 1 { // more than the newline
 		name = ExecLeaf
-		err := mkdir(g.fd, name)
+		err := mkdir(g.fd, name, 0o755)
 		if err != nil && err != unix.EEXIST {
 			return nil, g.fail("mkdir", name, err)
 		}

@@ -11,16 +11,46 @@ import (
 // ServerLeaf is the group below a guest's own for the tool's processes that serve the
 // guest alone. They bear its limits and its network context, freeze and are killed
 // with it; but the guest cannot change the group, and they are not counted as the
-// guest's processes: see Populated and Procs.
+// guest's processes: see Populated and Procs. A group of that name which the guest has
+// made is one like others.
 const ServerLeaf = "vserver.server"
 
-// OpenServer makes the group ServerLeaf below g, unless it is there, and opens it.
+// serverMark is the attribute of a group that OpenServer has made. Root of a user namespace
+// cannot set one of trusted, nor can that of a guest without, for want of the capability.
+const serverMark = "trusted.vserver.server"
+
+// OpenServer makes the group ServerLeaf below g, unless it is there, and opens it. The error
+// is fs.ErrExist when the guest has made it.
 func OpenServer(g *Group) (*Group, error) {
-	err := mkdir(g.fd, ServerLeaf)
+	err := mkdir(g.fd, ServerLeaf, 0o755)
 	if err != nil && err != unix.EEXIST {
 		return nil, g.fail("mkdir", ServerLeaf, err)
 	}
-	return g.below(ServerLeaf)
+	leaf, err := g.below(ServerLeaf)
+	if err != nil {
+		return nil, err
+	}
+	var st unix.Stat_t
+	if err = unix.Fstat(leaf.fd, &st); err == nil && st.Uid != 0 {
+		err = unix.EEXIST
+	}
+	if err == nil {
+		err = unix.Fsetxattr(leaf.fd, serverMark, []byte("1"), 0)
+	}
+	if err != nil {
+		leaf.Close()
+		return nil, g.fail("make", ServerLeaf, err)
+	}
+	return leaf, nil
+}
+
+// serves tells whether a group is one that OpenServer has made.
+func serves(fd int, name string) bool {
+	if name != ServerLeaf {
+		return false
+	}
+	_, err := unix.Fgetxattr(fd, serverMark, nil)
+	return err == nil
 }
 
 // below opens the group name right below g; "." is g once more.
@@ -42,6 +72,9 @@ func (g *Group) Servers() ([]int, error) {
 		return nil, err
 	}
 	defer leaf.Close()
+	if !serves(leaf.fd, ServerLeaf) {
+		return nil, nil
+	}
 	return leaf.Procs()
 }
 
@@ -62,7 +95,7 @@ func (g *Group) Populated() (bool, error) {
 	}
 	found := false
 	err = children(g.fd, 0, func(child int, name string) error {
-		if name == ServerLeaf || found {
+		if found || serves(child, name) {
 			return nil
 		}
 		text, err := readAt(child, "cgroup.events")

@@ -1,6 +1,10 @@
 package cgroup
 
 import (
+	"errors"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"testing"
@@ -55,4 +59,33 @@ func TestServers(t *testing.T) {
 	if pids, err := g.Servers(); len(pids) != 0 || err != nil {
 		t.Errorf("servers %v, %v after the kill", pids, err)
 	}
+}
+
+// A guest that makes a group of the servers' name hides nobody in it, and gets no server.
+func TestServersForged(t *testing.T) {
+	_, g := create(t)
+	dir := filepath.Join(g.Path(), ServerLeaf)
+	if err := errors.Join(os.Mkdir(dir, 0o755), os.Chown(dir, 65534, 65534)); err != nil {
+		t.Fatal(err)
+	}
+	leaf, err := g.below(ServerLeaf)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer leaf.Close()
+	hidden := run(t, leaf, "sleep", "100")
+	if on, err := g.Populated(); !on || err != nil {
+		t.Errorf("populated %v, %v", on, err)
+	}
+	if pids, err := g.Procs(); !slices.Equal(pids, []int{hidden.Process.Pid}) || err != nil {
+		t.Errorf("processes %v, %v", pids, err)
+	}
+	if pids, err := g.Servers(); len(pids) != 0 || err != nil {
+		t.Errorf("servers %v, %v", pids, err)
+	}
+	if _, err := OpenServer(g); !errors.Is(err, fs.ErrExist) {
+		t.Errorf("a server's group of the guest's: %v", err)
+	}
+	g.Kill()
+	hidden.Wait()
 }

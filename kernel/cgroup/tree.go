@@ -63,7 +63,7 @@ func procs(dir int, text []byte, err error, pids []int, depth int) ([]int, error
 		return pids, nil
 	}
 	err = children(dir, depth, func(child int, name string) (err error) {
-		if depth > 0 || name != ServerLeaf {
+		if depth > 0 || !serves(child, name) {
 			text, err := readAt(child, procsFile)
 			pids, err = procs(child, text, err, pids, depth+1)
 			return err
