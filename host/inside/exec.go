@@ -115,6 +115,11 @@ func (in *Guest) exec(ctx context.Context, c Command) (int, error) {
 	if err := in.admit(c); err != nil {
 		return 0, err
 	}
+	if !c.Ours { // who asks for one of ours may have the lock
+		if err := in.thaws(ctx); err != nil {
+			return 0, err
+		}
+	}
 	who, err := account.Inside(in.Note.PID, c.User)
 	if err != nil {
 		return 0, err

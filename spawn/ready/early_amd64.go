@@ -20,6 +20,7 @@ type room struct {
 	stat    unix.Statx_t
 	termios [64]byte
 	how     unix.OpenHow
+	events  [64]byte // of a group
 	passed  [8]syscall.Signal
 	were    [8]relay.Action // what was done at those
 	usual   relay.Action

@@ -36,7 +36,7 @@ func (r *room) plain() bool {
 func (r *room) run(h *header, i *spawn.Image, words unsafe.Pointer) {
 	i.Give(0, r.fds[r.open-1]) // the init's, opened last
 	group := r.opened(unsafe.Pointer(&h.paths[pathGroup]), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC)
-	if group == none || !i.Name(words) || !r.connect(h, i) {
+	if group == none || !r.thawed(group) || !i.Name(words) || !r.connect(h, i) {
 		return
 	}
 	if _, e := early.Call(unix.SYS_PIPE2, uintptr(unsafe.Pointer(&r.pipe)), unix.O_CLOEXEC, 0, 0, 0, 0); e != 0 {
@@ -60,6 +60,34 @@ func (r *room) run(h *header, i *spawn.Image, words unsafe.Pointer) {
 		early.Call(unix.SYS_CLOSE, uintptr(r.pipe[1]), 0, 0, 0, 0, 0)
 	}
 	early.Call(unix.SYS_RT_SIGACTION, uintptr(unix.SIGCHLD), uintptr(unsafe.Pointer(&r.child)), 0, early.WordSize, 0, 0)
+}
+
+// thawed tells whether a command that is born in this group goes on from there.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func (r *room) thawed(group uintptr) bool {
+	const file, word = "cgroup.events\x00", "frozen 0\n"
+	fd, e := early.Call(unix.SYS_OPENAT, group, uintptr(unsafe.Pointer(unsafe.StringData(file))), unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
+	if e != 0 {
+		return false
+	}
+	n, e := early.Call(unix.SYS_READ, fd, uintptr(unsafe.Pointer(&r.events)), uintptr(len(r.events)), 0, 0, 0)
+	early.Call(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
+	if e != 0 {
+		return false
+	}
+	for at := 0; at+len(word) <= int(n); at++ {
+		i := 0
+		for i < len(word) && r.events[at+i] == word[i] {
+			i++
+		}
+		if i == len(word) {
+			return true
+		}
+	}
+	return false
 }
 
 // connect connects to the server of the command's filter, if that has one.
