@@ -12,6 +12,7 @@ import (
 
 	"vserver/guest"
 	"vserver/host/life"
+	"vserver/host/state"
 )
 
 // visitor runs a command in a stopped guest, which says when it is there and then waits for
@@ -116,6 +117,30 @@ func TestVisitStarted(t *testing.T) {
 	text, _ := io.ReadAll(read)
 	if err := errors.Join(err, <-started); err != nil || code != 0 || strings.TrimSpace(string(text)) != "hello" {
 		t.Errorf("code %d, %v: %q", code, err, text)
+	}
+	w.stop(n)
+}
+
+// TestCheckWaits: a look at what a start would say is not one at half of what a guest has.
+func TestCheckWaits(t *testing.T) {
+	w := newWorld(t)
+	n := w.guest("web1", nil)
+	w.start(n)
+	unlock, err := state.Lock(w.Dirs, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	go func() { done <- Check(w.Host, n) }()
+	select {
+	case err := <-done:
+		t.Errorf("while somebody has the guest's lock: %v", err)
+		done <- err
+	case <-time.After(200 * time.Millisecond):
+	}
+	unlock()
+	if err := <-done; err != nil {
+		t.Error(err)
 	}
 	w.stop(n)
 }

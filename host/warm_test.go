@@ -126,6 +126,7 @@ func TestWarm(t *testing.T) {
 	for _, words := range [][]string{{"start", "web1"}, {"web1", "start"}} {
 		w.warmly(p, n, words...)
 		w.answers("vserver: web1: runs already\n", 0, words...)
+		w.warmly(p, n, "web1", "restart")
 		w.answers("", 0, "stop", "web1")
 		w.nothing(n)
 		w.answers("vserver: web1: does not run\n", 0, "web1", "stop")
@@ -259,7 +260,7 @@ func TestWarmKilled(t *testing.T) {
 	n := w.guest("web1", nil)
 	for _, op := range []string{"start", "stop"} {
 		k := 0
-		for ; ; k++ {
+		for again := 0; ; k++ {
 			p := w.warm(fmt.Sprintf("%s=%s:%d", step.DieVar, op, k))
 			w.answersAny("start", "web1")
 			if !w.running(n) {
@@ -268,6 +269,11 @@ func TestWarmKilled(t *testing.T) {
 			w.answersAny("stop", "web1")
 			w.nothing(n)
 			p.end()
+			if p.ProcessState.Success() && k < 5 && again < 20 { // too slow to be asked, on a machine that has much to do
+				again++
+				k--
+				continue
+			}
 			if p.ProcessState.Success() {
 				break
 			}

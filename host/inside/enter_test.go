@@ -10,6 +10,7 @@ import (
 	"vserver/guest"
 	"vserver/host/state"
 	"vserver/internal/need"
+	"vserver/kernel/cgroup"
 	"vserver/kernel/pidfd"
 	"vserver/spawn"
 )
@@ -75,5 +76,27 @@ func TestEnding(t *testing.T) {
 	}()
 	if !g.ending(fmt.Errorf("join namespaces: %w", syscall.ESRCH)) {
 		t.Error("it has ended")
+	}
+}
+
+// TestGone: a guest's group may go while it is killed.
+func TestGone(t *testing.T) {
+	need.Root(t)
+	need.Cgroup2(t)
+	d := need.Dirs(t)
+	h, err := cgroup.Find()
+	if err != nil {
+		t.Fatal(err)
+	}
+	g, err := h.Create(d.Cgroup)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer g.Close()
+	if err := errors.Join(end(g), h.Remove(d.Cgroup)); err != nil {
+		t.Fatal(err)
+	}
+	if err := end(g); !errors.Is(err, guest.ErrStopped) {
+		t.Error(err)
 	}
 }

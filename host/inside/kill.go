@@ -16,6 +16,15 @@ import (
 	"vserver/kernel/pidfd"
 )
 
+// end kills all that is in a group. One that has just gone is that of a guest that stopped.
+func end(g *cgroup.Group) error {
+	err := g.Kill()
+	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENODEV) {
+		err = guest.ErrStopped
+	}
+	return err
+}
+
 // Kill sends a signal to processes of a guest, by their numbers in the guest; to its
 // init when there are none. SIGKILL without numbers ends the whole guest at once.
 func Kill(d guest.Dirs, n guest.Name, sig guest.Signal, pids []int) error {
@@ -33,7 +42,7 @@ func Kill(d guest.Dirs, n guest.Name, sig guest.Signal, pids []int) error {
 	defer g.Close()
 	if len(pids) == 0 {
 		if syscall.Signal(sig) == syscall.SIGKILL {
-			return g.Kill()
+			return end(g)
 		}
 		in, err := Enter(d, n)
 		if err != nil {

@@ -71,9 +71,26 @@ func Start(ctx context.Context, d guest.Dirs, n guest.Name, o StartOptions) (*Ru
 // far as that can be told before. Nothing is changed. It is guest.ErrStopped for one that does
 // not run.
 func Check(d guest.Dirs, n guest.Name) error {
-	if running, err := state.Runs(d, n); err != nil || !running {
-		return errors.Join(err, guest.ErrStopped)
+	stopped := func() error {
+		running, err := state.Runs(d, n)
+		if err == nil && !running {
+			err = guest.ErrStopped
+		}
+		return err
 	}
+	if err := stopped(); err != nil {
+		return err
+	}
+	// While it is started or stopped it has half of what it has.
+	return state.Locked(d, n, state.Patience, func() error {
+		if err := stopped(); err != nil {
+			return err
+		}
+		return check(d, n)
+	})
+}
+
+func check(d guest.Dirs, n guest.Name) error {
 	spec, err := state.Load(d, n)
 	if err != nil {
 		return err

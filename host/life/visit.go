@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"syscall"
+	"time"
 
 	"vserver/guest"
 	"vserver/host/inside"
@@ -41,12 +42,12 @@ func Visit(ctx context.Context, d guest.Dirs, n guest.Name, output io.Writer, do
 	return do()
 }
 
-// visitTries is how often in a row a guest may begin to run when it was just seen stopped.
-const visitTries = 5
+// visitWait bounds how long a guest may be seen stopped and then running: it is between the two.
+const visitWait = 2 * time.Second
 
 // Exec runs a command in a guest as inside.Exec does: in one that is stopped by a visit.
 func Exec(ctx context.Context, d guest.Dirs, n guest.Name, c inside.Command) (code int, err error) {
-	for try := 0; ; try++ {
+	for end := time.Now().Add(visitWait); ; time.Sleep(time.Millisecond) {
 		c.Visit = false
 		if code, err = inside.Exec(ctx, d, n, c); !errors.Is(err, guest.ErrStopped) {
 			return code, err
@@ -57,7 +58,7 @@ func Exec(ctx context.Context, d guest.Dirs, n guest.Name, c inside.Command) (co
 			return err
 		})
 		// It may have been started between the two looks.
-		if !errors.Is(err, guest.ErrRunning) || try == visitTries {
+		if !errors.Is(err, guest.ErrRunning) || time.Now().After(end) {
 			return code, err
 		}
 	}

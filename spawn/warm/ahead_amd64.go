@@ -63,8 +63,8 @@ func ahead(stack unsafe.Pointer) {
 	early.Call(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
 }
 
-// plain tells whether the words are `vserver NAME start|stop`, in either order, with no option
-// but --wait.
+// plain tells whether the words are `vserver NAME start|stop|restart`, in either order, with no
+// option but --wait.
 //
 //go:nosplit
 //go:norace
@@ -75,11 +75,10 @@ func plain(stack unsafe.Pointer) bool {
 		return false
 	}
 	verb, name := early.Word(argv, 1), early.Word(argv, 2)
-	if !early.Is(verb, "start") && !early.Is(verb, "stop") {
+	if !served(verb) {
 		verb, name = name, verb
 	}
-	starts := early.Is(verb, "start")
-	if !starts && !early.Is(verb, "stop") {
+	if !served(verb) {
 		return false
 	}
 	if early.Char(name, 0) == '-' || early.Char(name, 0) == '.' {
@@ -90,7 +89,16 @@ func plain(stack unsafe.Pointer) bool {
 			return false
 		}
 	}
-	return count == 3 || starts && early.Is(early.Word(argv, 3), "--wait")
+	return count == 3 || early.Is(verb, start) && early.Is(early.Word(argv, 3), "--wait")
+}
+
+// served tells whether a word is such a verb.
+//
+//go:nosplit
+//go:norace
+//go:nocheckptr
+func served(word unsafe.Pointer) bool {
+	return early.Is(word, start) || early.Is(word, stop) || early.Is(word, restart)
 }
 
 // environment finds VSERVER_ROOT, "" when there is none. It is not usual when there is more that

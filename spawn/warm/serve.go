@@ -7,6 +7,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -308,7 +309,7 @@ func (s *server) plain(words []string) bool {
 		return false
 	}
 	name := words[1]
-	if name == "start" || name == "stop" {
+	if slices.Contains([]string{start, stop, restart}, name) {
 		name = words[2]
 	}
 	return s.work.Plain(name)

@@ -1,4 +1,4 @@
-// Package warm has a plain start or stop done by a process that has begun already.
+// Package warm has a plain start, stop or restart done by a process that has begun already.
 //
 // A third of what `vserver web1 start` takes is no work of its own: the kernel maps the
 // program, Go's runtime starts, packages are initialised, all of it on pages that are touched
@@ -42,6 +42,13 @@ const (
 	refused = 'n'
 	taken   = 'a'
 	done    = 'd'
+)
+
+// The verbs of such a command.
+const (
+	start   = "start"
+	stop    = "stop"
+	restart = "restart"
 )
 
 // maxWords is how many words are sent: what VSERVER_ROOT is, the program's name and the rest.
