@@ -112,13 +112,8 @@ func (in *Guest) exec(ctx context.Context, c Command) (int, error) {
 		return 0, err
 	}
 	defer signals.end()
-	if err := in.admit(c); err != nil {
+	if err := in.admit(ctx, c); err != nil {
 		return 0, err
-	}
-	if !c.Ours { // who asks for one of ours may have the lock
-		if err := in.thaws(ctx); err != nil {
-			return 0, err
-		}
 	}
 	who, err := account.Inside(in.Note.PID, c.User)
 	if err != nil {
@@ -171,13 +166,16 @@ func (in *Guest) exec(ctx context.Context, c Command) (int, error) {
 	return attend(ctx, child, io, signals)
 }
 
-// admit refuses commands in a guest with the flag private.
-func (in *Guest) admit(c Command) error {
+// admit refuses commands in a guest with the flag private, or one that stands still.
+func (in *Guest) admit(ctx context.Context, c Command) error {
 	if in.Note.Visit && !c.Visit {
 		return state.Visited(in.dirs, in.name)
 	}
-	if c.Ours || len(in.Note.Rights.Flags) == 0 {
+	if c.Ours { // who asks for it may have the lock
 		return nil
+	}
+	if err := in.thaws(ctx); err != nil || len(in.Note.Rights.Flags) == 0 {
+		return err
 	}
 	spec := guest.Spec{Rights: in.Note.Rights}
 	set, err := spec.FlagSet()
