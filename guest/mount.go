@@ -65,6 +65,21 @@ func ParseMount(line string) (m Mount, err error) {
 	return m, nil
 }
 
+// Items cuts a list of mounts with commas between them. Those within a mount's options do
+// not count: the second field of a mount is a path from the root.
+func (Mount) Items(list string) (items []string) {
+	for part := range strings.SplitSeq(list, ",") {
+		fields, last := strings.Fields(part), len(items)-1
+		begins := len(fields) > 1 && strings.HasPrefix(fields[1], "/")
+		if !begins && last >= 0 && len(strings.Fields(items[last])) > 3 {
+			items[last] += "," + strings.TrimSpace(part)
+			continue
+		}
+		items = append(items, part)
+	}
+	return items
+}
+
 // The blanks that a field of fstab(5) cannot hold as they are.
 var fieldEscapes = [][2]string{{`\`, `\134`}, {" ", `\040`}, {"\t", `\011`}, {"\n", `\012`}}
 

@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -50,5 +51,19 @@ func TestMountPairs(t *testing.T) {
 	}
 	if m, _ := ParseMount("tmpfs /x tmpfs idmap=1:2"); len((&Spec{Mounts: []Mount{m}}).Validate()) != 1 {
 		t.Error("a tmpfs with ids of the disk")
+	}
+}
+
+func TestMountItems(t *testing.T) {
+	for list, want := range map[string][]string{
+		"data /srv, /a /b bind ro":                      {"data /srv", " /a /b bind ro"},
+		"none /t tmpfs nosuid,size=1M":                  {"none /t tmpfs nosuid,size=1M"},
+		"none /t tmpfs nosuid, size=1M 0 0,data /s":     {"none /t tmpfs nosuid,size=1M 0 0", "data /s"},
+		"/a /b bind ro,idmap=1:2,idmap=3:4,c /d volume": {"/a /b bind ro,idmap=1:2,idmap=3:4", "c /d volume"},
+		"data /srv,ro": {"data /srv", "ro"}, // which is no mount, and refused as one
+	} {
+		if got := (Mount{}).Items(list); !reflect.DeepEqual(got, want) {
+			t.Errorf("%q: %q, want %q", list, got, want)
+		}
 	}
 }

@@ -49,7 +49,7 @@ func samples() map[string][]string {
 		"limits.ceilings": {"{ptys: 100, inotify_watches: 5000}"}, "limits.ceilings.msgqueue": {"100000", "0"},
 		"rights.bcaps": {"net_admin", "'!mknod'", "!kill,~setuid", "[^12]"}, "rights.seccomp": {"none", "default"},
 		"rights.ccaps": {"tiocsti", "[~secure_mount, '!set_utsname']"}, "rights.flags": {"igneg_nice,private", "prolific"},
-		"mounts":         {"/srv/data /data bind ro, data /srv/vol", `["tmpfs /tmp tmpfs size=1M,mode=1777"]`, "[]"},
+		"mounts":         {"/srv/data /data bind ro, data /srv/vol", "tmpfs /tmp tmpfs nosuid,size=1M,mode=1777", `["tmpfs /tmp tmpfs size=1M,mode=1777"]`, "[]"},
 		"init.user":      {"nobody", "33:33"},
 		"view.flags":     {"virt_mem,virt_cpu", "[virt_mem, '!virt_load']"},
 		"rights.devices": {"/dev/fuse rw", "/dev/fuse r, c 10:200 rwm", "[/dev/loop0]"},
