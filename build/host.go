@@ -34,15 +34,22 @@ func Host(root string) Source {
 	shared := h.shared()
 	var hidden []string
 	if h.isDir("/usr") {
-		hidden = []string{"/usr/src", "/usr/local"}
-		for _, d := range []string{"bin", "etc", "games", "include", "lib", "sbin", "share", "src"} {
-			hidden = append(hidden, "/usr/local/"+d)
-		}
+		hidden = Hidden()
 	}
 	return Source{
 		Method: "host", Text: "this host's own system", Cache: true,
 		Name: h.name, Fill: h.fill, Shared: shared, Hidden: hidden,
 	}
+}
+
+// Hidden are the directories below /usr, parents first, that a guest of method host has
+// empty ones of its own for.
+func Hidden() []string {
+	hidden := []string{"/usr/src", "/usr/local"}
+	for _, d := range []string{"bin", "etc", "games", "include", "lib", "sbin", "share", "src"} {
+		hidden = append(hidden, "/usr/local/"+d)
+	}
+	return hidden
 }
 
 // hostTree is the root of the host to copy from.

@@ -72,13 +72,18 @@ func (id Identity) files(r *layer.Root) error {
 // random numbers and secrets, the second machine id that old D-Bus keeps.
 func Strip(r *layer.Root) error { return strip(r, nil) }
 
-// strip does so but for files that are to be replaced: one that is taken away first is a
-// whiteout on the disk for a moment.
-func strip(r *layer.Root, renewed []string) error {
-	gone := []string{
+// personal are the files that two systems must not share, beside ssh host keys.
+func personal() []string {
+	return []string{
 		"var/lib/dbus/machine-id", "var/lib/systemd/random-seed", "var/lib/systemd/credential.secret",
 		"var/lib/urandom/random-seed", "etc/machine-id",
 	}
+}
+
+// strip does so but for files that are to be replaced: one that is taken away first is a
+// whiteout on the disk for a moment.
+func strip(r *layer.Root, renewed []string) error {
+	gone := personal()
 	names, err := r.Names("etc/ssh")
 	if err != nil && !notThere(err) {
 		return err

@@ -77,10 +77,13 @@ func parseResolver(text string) (r Resolver) {
 	return r
 }
 
+// resolverMark is the first line of each resolv.conf that is ours.
+const resolverMark = "# Written by vserver from the guest's spec (network.dns), its lease or the host's resolv.conf.\n"
+
 // String is the text of the resolv.conf.
 func (r Resolver) String() string {
 	var b strings.Builder
-	b.WriteString("# Written by vserver from the guest's spec (network.dns), its lease or the host's resolv.conf.\n")
+	b.WriteString(resolverMark)
 	for _, a := range r.Servers {
 		b.WriteString("nameserver " + a.String() + "\n")
 	}

@@ -248,6 +248,12 @@ func (r *Root) Stat(p string) (file.Stat, error) {
 	return st, nil
 }
 
+// Hides tells whether a directory shows nothing of what the lowest layer has there.
+func (r *Root) Hides(p string) bool {
+	n, err := r.walk(p)
+	return err == nil && n.isDir() && n.dirs[len(n.dirs)-1] == nil
+}
+
 // Read gives the content of a regular file of at most max bytes.
 func (r *Root) Read(p string, max int64) ([]byte, error) {
 	last, err := r.walk(p)

@@ -11,6 +11,7 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/host/state"
+	"vserver/identity"
 	"vserver/layer"
 	"vserver/pool"
 	"vserver/stack"
@@ -31,8 +32,9 @@ type Difference struct {
 	Moving  bool           // the guest runs, and may have changed files meanwhile
 }
 
-// Diff compares what a guest has with something else, both as the guest sees them. The
-// guest may run.
+// Diff compares what a guest has with something else, both as the guest sees them. What
+// the tool itself writes into each new guest is no difference to an image. The guest may
+// run.
 func Diff(ctx context.Context, d guest.Dirs, n guest.Name, o DiffOptions) (out Difference, err error) {
 	c := &comparing{dirs: d}
 	defer func() { err = errors.Join(err, c.close()) }()
@@ -50,6 +52,9 @@ func Diff(ctx context.Context, d guest.Dirs, n guest.Name, o DiffOptions) (out D
 		if err != nil {
 			return out, err
 		}
+		if c.fresh {
+			more = slices.DeleteFunc(more, func(ch layer.Change) bool { return identity.Own(ch.Path) })
+		}
 		out.Changes = append(out.Changes, more...)
 	}
 	slices.SortFunc(out.Changes, func(a, b layer.Change) int { return strings.Compare(a.Path, b.Path) })
@@ -61,6 +66,7 @@ func Diff(ctx context.Context, d guest.Dirs, n guest.Name, o DiffOptions) (out D
 type comparing struct {
 	dirs  guest.Dirs
 	spots []spot
+	fresh bool // the view before has what a new guest would have
 	held  []func()
 }
 
@@ -112,7 +118,8 @@ func (c *comparing) open(n guest.Name, o DiffOptions) (running bool, err error) 
 	if err != nil {
 		return false, err
 	}
-	return running, c.lay(old, now)
+	c.fresh = o.From == ""
+	return running, c.lay(spec, old, now)
 }
 
 // snapshot is a guest as it was.
@@ -148,12 +155,18 @@ func (c *comparing) old(n guest.Name, now view, o DiffOptions) (view, error) {
 }
 
 // lay opens the trees of two views.
-func (c *comparing) lay(old, now view) error {
-	before, places, err := c.stacks(old)
+func (c *comparing) lay(spec *guest.Spec, old, now view) error {
+	after, others, err := c.stacks(now, "")
 	if err != nil {
 		return err
 	}
-	after, others, err := c.stacks(now)
+	top := ""
+	if c.fresh {
+		if top, err = c.top(others, after); err != nil {
+			return err
+		}
+	}
+	before, places, err := c.stacks(old, top)
 	if err != nil {
 		return err
 	}
@@ -163,11 +176,15 @@ func (c *comparing) lay(old, now view) error {
 	for i, at := range places {
 		c.spots = append(c.spots, spot{at, before[i], after[i]})
 	}
-	return nil
+	if !c.fresh {
+		return nil
+	}
+	return c.expect(spec, before[0], after[0])
 }
 
-// stacks opens a view: each place of its root, and what lies there.
-func (c *comparing) stacks(v view) (roots []*layer.Root, places []string, err error) {
+// stacks opens a view: each place of its root, and what lies there. over, unless "", has
+// trees that lie over it as a guest's own do.
+func (c *comparing) stacks(v view, over string) (roots []*layer.Root, places []string, err error) {
 	p := pool.Open(c.dirs.Pool())
 	for _, name := range v.root.Lower {
 		if filepath.IsAbs(name) || v.root.Kind == guest.RootDir {
@@ -191,6 +208,9 @@ func (c *comparing) stacks(v view) (roots []*layer.Root, places []string, err er
 		for len(trees) > 0 && trees[0].at == at {
 			stacked = append([]layer.Tree{{Dir: trees[0].dir, Base: trees[0].base}}, stacked...)
 			trees = trees[1:]
+		}
+		if over != "" {
+			stacked = append([]layer.Tree{{Dir: filepath.Join(over, ownAt(at))}}, stacked...)
 		}
 		r, err := layer.Stack(stacked)
 		if err != nil {

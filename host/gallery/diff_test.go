@@ -47,14 +47,6 @@ func TestDiff(t *testing.T) {
 	}
 	own, base := d.Guest("web1"), int(spec.XID.IDBase())
 	theirs := filepath.Join(own, "shared", strings.Trim(shared, "/"), "upper")
-	clean := func() {
-		t.Helper()
-		upper := filepath.Join(own, "upper")
-		if err := errors.Join(os.RemoveAll(upper), os.Mkdir(upper, 0o755), os.Chown(upper, base, base)); err != nil {
-			t.Fatal(err)
-		}
-	}
-	clean()
 	take := func(name string) {
 		t.Helper()
 		if _, err := snapshot.Create(t.Context(), d, "web1", name); err != nil {
@@ -96,6 +88,44 @@ func TestDiff(t *testing.T) {
 	// What was held is free again.
 	if err := errors.Join(snapshot.Delete(d, "web1", "s1"), making.RemoveImage(d, "i@2")); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestDiffFresh finds no difference between a new guest, one that shares the host's own
+// programs too, and what it lies upon; and tells of the same files once they are changed.
+func TestDiffFresh(t *testing.T) {
+	need.Root(t)
+	d := dirs(t)
+	imported(t, d, "i@1", "etc", "etc/ssh", "etc/hosts=127.0.0.1\tlocalhost", "etc/passwd=root::0:0:::", "etc/shadow=root::1::::::", "etc/machine-id=7", "etc/ssh/ssh_host_rsa_key=7")
+	spec, src := &guest.Spec{}, build.Image("i@1")
+	src.Shared, src.Hidden = []string{"/usr"}, build.Hidden()
+	if err := making.Build(t.Context(), d, "web1", spec, src, making.BuildOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range []DiffOptions{{}, {Image: "i"}} {
+		if got := differs(t, d, "web1", o); got != "" {
+			t.Errorf("%+v: %s", o, got)
+		}
+	}
+	if _, err := snapshot.Create(t.Context(), d, "web1", "s"); err != nil {
+		t.Fatal(err)
+	}
+	if err := making.Clone(t.Context(), d, "web1", "web2", func(*guest.Spec) error { return nil }, making.CloneOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []guest.Name{"web1", "web2"} {
+		if got := differs(t, d, n, DiffOptions{}); got != "" {
+			t.Errorf("%s: %s", n, got)
+		}
+	}
+	own := d.Guest("web1") // empty since the snapshot
+	err := errors.Join(put(filepath.Join(own, "upper"), int(spec.XID.IDBase()), "etc", "etc/hosts=127.0.0.1 here", "etc/hostname!"),
+		put(filepath.Join(own, "shared/usr/upper"), int(spec.XID.IDBase()), "local", "local/x=1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := differs(t, d, "web1", DiffOptions{}); got != "/etc/hostname removed, /etc/hosts changed, /usr/local/x added" {
+		t.Error(got)
 	}
 }
 

@@ -337,7 +337,7 @@ func (b *builder) identify(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if id.Files, err = presets(b.dirs); err != nil {
+	if id.Files, err = Presets(b.dirs); err != nil {
 		return err
 	}
 	id.RootPassword, id.AuthorizedKeys, id.KeepAccounts = b.o.RootPassword, b.o.AuthorizedKeys, b.src.Moves
@@ -349,9 +349,9 @@ func (b *builder) identify(context.Context) error {
 	return files.HintFull(id.Apply(r), b.dirs.Data)
 }
 
-// presets are the files of /etc that the host has for new guests, as util-vserver had
+// Presets are the files of /etc that the host has for new guests, as util-vserver had
 // them.
-func presets(d guest.Dirs) (map[string]string, error) {
+func Presets(d guest.Dirs) (map[string]string, error) {
 	out := map[string]string{}
 	for _, name := range []string{"hosts", "nsswitch.conf", "krb5.conf", "krb.conf", "krb.realms", "ldap.conf", "localtime"} {
 		text, err := store.Preset(d, "files/"+name)
