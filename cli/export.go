@@ -36,8 +36,11 @@ vserver web1 export | ssh root@host2.example vserver import -`,
 			if err != nil {
 				return err
 			}
-			if len(rest) > 0 {
-				return usageHint("vserver "+string(n)+" export -o "+rest[0], "%s: one word too many", rest[0])
+			if len(rest) > 0 && t.isGuest(rest[0]) {
+				return usageHint("vserver "+rest[0]+" export -o "+rest[0]+".vserver", "%s: is a guest, and each goes into a file of its own", rest[0])
+			}
+			if file, err = outputFile(file, rest); err != nil {
+				return err
 			}
 			return t.about(n, hintSnapshots(n, t.export(ctx, n, o, file)))
 		})

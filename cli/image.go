@@ -17,7 +17,7 @@ import (
 // imageFlags are the options of all that is done with images.
 type imageFlags struct {
 	buildFlags
-	guest, arch             string
+	guest, arch, output     string
 	zstd, gzip, unused, dry bool
 }
 
@@ -35,7 +35,8 @@ name says. A new one without a version gets the day's.
                           a registry, or with --guest from a guest
   tag IMAGE NAME[@WORD]   make a word mean this image from now on
   untag NAME[@WORD]       make it mean nothing
-  export IMAGE [FILE]     write one as a tar archive, packed for .zst and .gz
+  export IMAGE            write one as a tar archive, packed for --output
+                          *.zst and *.gz
   delete IMAGE...         remove some; one that a guest may use is refused
   gc                      remove what killed operations left, or --unused ones
   verify [IMAGE...]       read images again, and tell which have changed
@@ -45,7 +46,7 @@ vserver image build bookworm --debian bookworm
 vserver image import app@1.4 registry.example/app:1.4
 vserver image import web --guest web1
 vserver image tag bookworm@20261124 bookworm@stable
-vserver image export bookworm >bookworm.tar
+vserver image export bookworm -o bookworm.tar.zst
 vserver image gc --unused --dry-run
 vserver image list --json`,
 		func(ctx context.Context, args []string) error { return t.image(ctx, f, args) })
@@ -59,6 +60,7 @@ vserver image list --json`,
 	fl.StringVar(&f.from, "from", "", "build: `SOURCE` to copy: a directory, or root@HOST:DIR")
 	fl.StringVar(&f.guest, "guest", "", "import: `NAME` of a guest to take the files of, as commit does")
 	fl.StringVar(&f.arch, "arch", "", "import: `MACHINE` that it is for: amd64, arm64, ...")
+	fl.StringVarP(&f.output, "output", "o", "-", "export: `FILE` to write, - for standard output")
 	fl.BoolVar(&f.zstd, "zstd", false, "export: pack by zstd")
 	fl.BoolVar(&f.gzip, "gzip", false, "export: pack by gzip")
 	fl.BoolVar(&f.unused, "unused", false, "gc: old versions too that no guest uses and no tag means")

@@ -81,9 +81,9 @@ func (t *tool) imageTake(ctx context.Context, f imageFlags, word string, src bui
 // imageExport writes an image to standard output or to a file, which is there when it is
 // whole and not before.
 func (t *tool) imageExport(ctx context.Context, f imageFlags, args []string) error {
-	path := "-"
-	if len(args) == 2 {
-		path = args[1]
+	path, err := outputFile(f.output, args[1:])
+	if err != nil {
+		return err
 	}
 	kind := ""
 	switch {
@@ -95,11 +95,10 @@ func (t *tool) imageExport(ctx context.Context, f imageFlags, args []string) err
 		kind = "gzip"
 	}
 	if path == "-" && isTerminal(t.out.File) {
-		return usageHint("vserver image export "+args[0]+" "+args[0]+".tar", "an archive is nothing to look at")
+		return usageHint("vserver image export "+args[0]+" -o "+args[0]+".tar", "an archive is nothing to look at")
 	}
 	p := t.newProgress(guest.Name(args[0]))
 	write := func(w io.Writer) error { return host.ExportImage(ctx, t.host, args[0], kind, w, p) }
-	var err error
 	if path == "-" {
 		err = write(t.out)
 	} else {
@@ -110,6 +109,20 @@ func (t *tool) imageExport(ctx context.Context, f imageFlags, args []string) err
 		err = hintImages(err)
 	}
 	return err
+}
+
+// outputFile is where --output says that something is written; who puts the name behind
+// the other words is understood as well.
+func outputFile(output string, rest []string) (string, error) {
+	switch {
+	case len(rest) > 1:
+		return "", usagef("%s: one word too many", rest[1])
+	case len(rest) == 1 && output != "-":
+		return "", usagef("%s: --output is %s already", rest[0], output)
+	case len(rest) == 1:
+		return rest[0], nil
+	}
+	return output, nil
 }
 
 // writeWhole makes a file that is there when all of it is written and not before. Killed, it
@@ -190,7 +203,11 @@ func (t *tool) imageVerify(ctx context.Context, words []string) error {
 	const few = 8
 	var errs []error
 	for _, f := range found {
-		errs = append(errs, t.about("", fmt.Errorf("%s, root of %s: %w", f.Image, joinedNames(f.Guests, few), f.Err)))
+		whose := ""
+		if len(f.Guests) > 0 {
+			whose = ", root of " + joinedNames(f.Guests, few)
+		}
+		errs = append(errs, t.about("", fmt.Errorf("%s%s: %w", f.Image, whose, f.Err)))
 	}
 	return join(errs...)
 }

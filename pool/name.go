@@ -152,7 +152,8 @@ func (p *Pool) Tag(ctx context.Context, to, word string) error {
 		return err
 	}
 	if Plain(name) != Plain(word) {
-		return fmt.Errorf("tag %s: is no word for a version of %s: %w", word, Plain(name), guest.ErrInvalid)
+		return fault.Hint(fmt.Errorf("tag %s: is no word for a version of %s: %w", word, Plain(name), guest.ErrInvalid),
+			fmt.Sprintf("vserver image tag %s %s@%s", name, Plain(name), Plain(word)))
 	}
 	release, err := p.Use(name)
 	if err != nil {

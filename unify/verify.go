@@ -1,6 +1,7 @@
 package unify
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -32,6 +33,7 @@ type Verified struct {
 	Bytes   int64     `json:"bytes"`
 	Resumed string    `json:"resumed"` // the shelf after which it went on; "" from the start
 	Found   []Finding `json:"found"`
+	Percent int       `json:"-"` // of all objects, those before Resumed too, that is behind it
 }
 
 // noted is the file that says how far a Verify has come.
@@ -52,10 +54,11 @@ func (s *Store) Verify(ctx context.Context, afresh bool, tell func(Verified)) (v
 	if text, err := s.dir.Read(noted, 2); err == nil && !afresh {
 		v.Resumed = string(text)
 	}
-	for _, sh := range shelves {
+	for i, sh := range shelves {
 		if sh <= v.Resumed {
 			continue
 		}
+		v.Percent = i * 100 / len(shelves) // keys are sums: the shelves are of one size
 		if err := s.verifyShelf(ctx, sh, &v, tell); err != nil {
 			return v, err
 		}
@@ -109,7 +112,7 @@ func (s *Store) verifyShelf(ctx context.Context, sh string, v *Verified, tell fu
 		return nil
 	})
 	all.Wait()
-	return errors.Join(err, ctx.Err())
+	return cmp.Or(err, ctx.Err())
 }
 
 func check(ctx context.Context, d *file.Dir, name string, k Key) (file.Stat, error) {

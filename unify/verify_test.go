@@ -132,10 +132,20 @@ func TestResumed(t *testing.T) {
 			stop()
 		}
 	})
-	if !errors.Is(err, context.Canceled) || v.Objects >= 16 {
+	if !errors.Is(err, context.Canceled) || err.Error() != context.Canceled.Error() || v.Objects >= 16 {
 		t.Fatalf("%+v, %v", v, err)
 	}
-	rest, err := s.Verify(t.Context(), false, nil)
+	begun := v.Percent
+	if begun < 8*100/16-20 || begun >= 100 { // two may be on one shelf
+		t.Errorf("8 of 16: %d %%", begun)
+	}
+	last := 0
+	rest, err := s.Verify(t.Context(), false, func(v Verified) {
+		if v.Percent < begun || v.Percent < last {
+			t.Errorf("%d %% after %d and %d", v.Percent, begun, last)
+		}
+		last = v.Percent
+	})
 	if err != nil || rest.Resumed == "" || rest.Objects >= 16 || rest.Objects+v.Objects < 16 {
 		t.Errorf("%+v after %+v, %v", rest, v, err)
 	}

@@ -225,7 +225,12 @@ func verify(ctx context.Context, d guest.Dirs, im Image, say build.Progress) err
 	say.Say("%s: read %d files", im.Name, im.Files)
 	sum, err := layer.Digest(ctx, at, every(say, im.Name+": read", im.Bytes))
 	if err == nil && sum.Digest != im.Digest {
-		err = fmt.Errorf("%s: %w (%d files and %d bytes, was %d and %d)", tree, ErrChanged, sum.Files, sum.Bytes, im.Files, im.Bytes)
+		is, was := fmt.Sprintf("%d files and %d bytes", sum.Files, sum.Bytes), fmt.Sprintf("%d and %d", im.Files, im.Bytes)
+		if sum.Files == im.Files && sum.Bytes == im.Bytes {
+			was = "as many"
+		}
+		err = fault.Hint(fmt.Errorf("%s: %w (%s, was %s)", tree, ErrChanged, is, was),
+			"vserver pool verify names the files, if the image was unified; vserver rebase gives a guest another image")
 	}
 	return err
 }

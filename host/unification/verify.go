@@ -50,7 +50,7 @@ func Verify(ctx context.Context, d guest.Dirs, o VerifyOptions) (v unify.Verifie
 	say, next := build.Lines(o.Progress), int64(step)
 	v, err = s.Verify(ctx, o.Afresh, func(v unify.Verified) {
 		if v.Bytes >= next {
-			say.Say("read %d objects, %d MiB, %d damaged", v.Objects, v.Bytes>>20, len(v.Found))
+			say.Say("read %d objects, %d MiB, %d damaged: %d %%", v.Objects, v.Bytes>>20, len(v.Found), v.Percent)
 			next = v.Bytes + step
 		}
 	})
