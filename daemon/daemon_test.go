@@ -122,6 +122,29 @@ func TestKilledHandingOver(t *testing.T) {
 	}
 }
 
+// While the end of a guest is seen to, its console is closed, and the next keeper gets no other
+// file in its place, as a client's connection, which would never end.
+func TestKillAtEnd(t *testing.T) {
+	w := newWorld(t)
+	w.guest(proto.Start{Name: "two", Console: guest.ConsoleTTY}, "while :; do echo x; usleep 10000; done")
+	w.write("one.slow", "")
+	w.guest(proto.Start{Name: "one", Console: guest.ConsoleTTY}, "exit 0")
+	w.await("one exited with code 0\n", w.ended)
+	client := w.attach("two", 0) // has the console's number now
+	w.kill("--keeper")
+	if _, err := proto.List(w.dirs); err != nil { // by then it has what it gets
+		t.Fatal(err)
+	}
+	w.kill("--worker")
+	w.until(func() bool { return len(client.end) == 1 })
+	if all, err := proto.List(w.dirs); err != nil || len(all) != 2 {
+		t.Fatalf("watched are %+v, %v", all, err)
+	}
+	size := len(w.log("two"))
+	w.until(func() bool { return len(w.log("two")) > size+4 })
+	os.Remove(filepath.Join(w.dirs.Run, "one.slow"))
+}
+
 // A start at the very moment of a kill is not lost either.
 func TestStartDuringKill(t *testing.T) {
 	w := newWorld(t)

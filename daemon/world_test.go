@@ -31,7 +31,8 @@ func TestMain(m *testing.M) {
 }
 
 // testActs are the acts of a vserverd whose guests are processes of the tests: ends
-// are written to the file ended in the directory of notes, a start runs the script
+// are written to the file ended in the directory of notes, and take as long as there is a
+// NAME.slow; a start runs the script
 // NAME.start there, and the guests that run have their pid in NAME.pid.
 func testActs(dirs guest.Dirs) acts {
 	return acts{
@@ -41,8 +42,13 @@ func testActs(dirs guest.Dirs) acts {
 			if err != nil {
 				return err
 			}
-			defer f.Close()
 			fmt.Fprintf(f, "%s %s\n", n, describe(e))
+			f.Close()
+			for slow := filepath.Join(dirs.Run, string(n)+".slow"); ; time.Sleep(5 * time.Millisecond) {
+				if _, err := os.Stat(slow); err != nil {
+					break
+				}
+			}
 			if _, err := os.Stat(filepath.Join(dirs.Run, string(n)+".stopping")); err == nil {
 				return guest.ErrStopped
 			}
