@@ -186,13 +186,24 @@ func (t *tool) about(n guest.Name, err error) error {
 		if e.Guest != "" && n == "" {
 			return t.hinted(guest.Name(e.Guest), err)
 		}
-		if e.Op == "exec" && (t.verb == "enter" || t.verb == "suexec") {
+		if slices.Contains(does(t.verb), e.Op) {
 			own := *e
 			own.Op = t.verb // how it is done is nobody's business
 			err = &own
 		}
 	}
 	return t.hinted(n, fault.New(string(n), t.verb, err))
+}
+
+// does gives the verbs by which another is done. Once a restart starts, its verb is that.
+func does(verb string) []string {
+	switch verb {
+	case "enter", "suexec":
+		return []string{"exec"}
+	case "restart", "condrestart":
+		return []string{"stop", "start"}
+	}
+	return nil
 }
 
 // hinted adds the way out.

@@ -71,6 +71,7 @@ func (t *tool) restart(ctx context.Context, f restartFlags, args []string) error
 	if len(again) == 0 {
 		return join(unread, err)
 	}
+	t.verb = "start" // and none of them runs
 	return join(unread, err, t.inOrder(ctx, again, dependsFirst, func(ctx context.Context, n guest.Name) error {
 		return t.startOne(ctx, startFlags{readiness: f.readiness}, n)
 	}))

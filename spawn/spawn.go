@@ -200,7 +200,7 @@ func (c *Child) because(err error) error {
 		return failure
 	}
 	if errors.Is(err, syscall.EPIPE) || errors.Is(err, syscall.ECONNRESET) { // it is gone, and reported nothing
-		return fmt.Errorf("its first process was killed before it executed anything: %w", err)
+		return fmt.Errorf("its first process was killed before it executed anything: %w", syscall.EPIPE)
 	}
 	return err
 }
