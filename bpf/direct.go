@@ -100,6 +100,18 @@ func (t *text) undirect(note ebpf.Register) {
 // ephemeral is the first port that the kernel gives to clients by default.
 const ephemeral = 32768
 
+// steeredTo goes to pass when Steer has entered a socket under the key on the stack: it is bound
+// to another address than it is heard at.
+func (t *text) steeredTo() {
+	none := t.label("none")
+	t.lookup(t.Listeners, stackKey)
+	t.null(r0, none)
+	t.mov(r1, r0)
+	t.call(ebpf.SkRelease)
+	t.jump("pass")
+	t.here(none)
+}
+
 // toClient goes to pass with a datagram from the guest's own address to that, to which
 // none of its sockets is bound, when one is bound to where it comes from: what a client of
 // the host's sends to an address on lo has that as its source too, by the kernel's choice,
@@ -131,12 +143,15 @@ func (t *text) toClient() {
 			t.put8(fp, stackKey+8, 0)
 			t.put8(fp, stackKey+16, 0)
 		}
-		next := t.label("next")
+		entered := t.label("entered")
 		t.lookup(t.Bound, stackKey)
-		t.null(r0, next)
+		t.null(r0, entered)
 		t.jump("pass")
-		t.here(next)
+		t.here(entered)
+		t.steeredTo()
 	}
+	t.put(fp, stackKey+16, net(0xffff))
+	t.steeredTo()
 	t.load8(r1, fp, stackID) // one that is parked
 	t.load(r2, fp, stackKey+24)
 	t.set(r3, noteDatagram)

@@ -527,6 +527,39 @@ func TestClientOfHost(t *testing.T) {
 	`)
 }
 
+// Such a client gets the answers of a service on all of the guest's addresses too, which is bound
+// to one of them.
+func TestClientOfHostSteered(t *testing.T) {
+	a := guestContext("127.0.8.1", "203.0.113.8/32", "203.0.113.9/32", "2001:db8:9::8/128")
+	a.Lback6 = netip.MustParseAddr("fd76::a")
+	set, agents, _ := stage(t, map[string]*Context{"a": a})
+	steering(t, set)
+	for _, p := range []string{"203.0.113.8/32", "203.0.113.9/32", "2001:db8:9::8/128"} {
+		hostAddr(t, "lo", p)
+	}
+	networld.Local(t, "2001:db8:9::8")
+	agent.Play(t, agents, `
+		a udp6 s
+		a bind s [::]:4000
+		a udp4 v
+		a bind v 0.0.0.0:4001
+		host udp6 d
+		host bind d [::]:40001
+		host udp4 c
+		host bind c 0.0.0.0:40002
+	`)
+	awaits(t, agents, "a", "d", "[2001:db8:9::8]:4000")
+	awaits(t, agents, "a", "c", "203.0.113.9:4000")
+	agent.Play(t, agents, `
+		host send d [2001:db8:9::8]:4000 three
+		a recv s = three [2001:db8:9::8]*
+		a send s [2001:db8:9::8]:40001 four
+		host recv d = four [2001:db8:9::8]*
+		a send v 203.0.113.9:40002 five 203.0.113.9
+		host recv c = five 203.0.113.9*
+	`)
+}
+
 // Two guests whose accounts have the same place both have one, and who comes after the
 // first has gone takes it.
 func TestPlaces(t *testing.T) {
