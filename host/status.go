@@ -161,6 +161,11 @@ func (h *Host) network(st *condition, g *cgroup.Group, was *state.Note) {
 	if st.Net, err = network.Status(h.Dirs, g, st.Cgroup, was); err != nil {
 		st.Problem = "network: " + err.Error()
 	}
+	leased, problem := network.Lease(h.Dirs, st.Name, was)
+	st.Addresses = append(st.Addresses, leased...)
+	if problem != "" && st.Problem == "" {
+		st.Problem = "network: " + problem
+	}
 	if st.Net != nil {
 		st.Limits = append(st.Limits, st.Net.Limits...)
 	}

@@ -2,6 +2,8 @@ package ncontext
 
 import (
 	"context"
+	"net/netip"
+	"os"
 
 	"vserver/guest"
 	"vserver/ncontext/private"
@@ -9,6 +11,21 @@ import (
 
 // Attended tells whether there is something for Attend to do for a guest that runs.
 func Attended(dirs guest.Dirs, n guest.Name) bool { return private.Attended(dirs, n) }
+
+// Lease gives the IPv4 addresses that a guest has by DHCP, and what was said of that last, which is
+// "" for a guest without. netns opens its namespace.
+func Lease(dirs guest.Dirs, n guest.Name, netns func() (*os.File, error)) (now []netip.Prefix, word string, err error) {
+	if word = private.Said(dirs, n); word == "" {
+		return nil, "", nil
+	}
+	f, err := netns()
+	if err != nil {
+		return nil, word, err
+	}
+	defer f.Close()
+	now, err = private.Leased(int(f.Fd()))
+	return now, word, err
+}
 
 // Attend does for a guest that runs what its start had no time for, until ctx ends: it
 // gets and keeps its lease, and tells the host's neighbours where its addresses are.

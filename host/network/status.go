@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/netip"
+	"os"
 	"syscall"
 
 	"vserver/guest"
@@ -67,6 +69,23 @@ func Used(from *ncontext.Usage, d *proc.Dir, g *cgroup.Group, was *state.Note) *
 		return st
 	}
 	return nil
+}
+
+// Lease gives the addresses that a guest that runs has by DHCP, by its note, and what is the matter
+// when it asks for one and has none.
+func Lease(d guest.Dirs, n guest.Name, was *state.Note) (now []netip.Prefix, problem string) {
+	if was.Mode != guest.NetPrivate {
+		return nil, ""
+	}
+	now, word, err := ncontext.Lease(d, n, func() (*os.File, error) { return networkOf(was.PID) })
+	switch {
+	case errors.Is(err, guest.ErrStopped):
+	case err != nil:
+		problem = err.Error()
+	case word != "" && len(now) == 0:
+		problem = "no IPv4 address: " + word
+	}
+	return now, problem
 }
 
 func sharedStatus(d guest.Dirs, group string) (*guest.NetStatus, error) {

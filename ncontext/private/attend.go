@@ -25,7 +25,8 @@ import (
 )
 
 // attended is the file in a guest's directory of notes by which vserverd sees, without
-// a look at the spec, that the guest's network wants more than its start could do.
+// a look at the spec, that the guest's network wants more than its start could do. Of a guest
+// with DHCP it has in it what was said of the lease last.
 func attended(dirs guest.Dirs, n guest.Name) string {
 	return filepath.Join(dirs.State(n), "attended")
 }
@@ -40,7 +41,11 @@ func (u *up) tell() error {
 	if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
 		return err
 	}
-	return os.WriteFile(path, nil, 0o600)
+	var word []byte
+	if u.net.DHCP {
+		word = []byte("dhcp: no server has answered yet")
+	}
+	return os.WriteFile(path, word, 0o600)
 }
 
 // Attended tells whether there is something for Attend to do for a guest that runs.
@@ -76,9 +81,13 @@ func lease(ctx context.Context, g Guest, say func(format string, args ...any)) e
 		return fmt.Errorf("guest's link %s: %w", inside, err)
 	}
 	t := &tenant{Guest: g, inner: inner, link: l, say: say}
+	t.say = func(format string, args ...any) {
+		say(format, args...)
+		t.note(fmt.Sprintf(format, args...))
+	}
 	c := &dhcp.Client{
 		Asker: dhcp.Asker{Hardware: l.Attrs().HardwareAddr, Hostname: g.Spec.Hostname},
-		Link:  l.Attrs().Index, Take: t.take, Say: say,
+		Link:  l.Attrs().Index, Take: t.take, Say: t.say,
 	}
 	have, err := t.addresses()
 	if err != nil {
@@ -101,6 +110,40 @@ type tenant struct {
 	link  netlink.Link
 	dns   []netip.Addr // of the lease before
 	say   func(format string, args ...any)
+}
+
+// note leaves a word on the lease for who asks how the guest is.
+func (t *tenant) note(word string) {
+	if Attended(t.Dirs, t.Name) {
+		os.WriteFile(attended(t.Dirs, t.Name), []byte(word), 0o600) // vserverd has said it as well
+	}
+}
+
+// Said is what was said last of the lease of a guest that was started with DHCP; "" for another.
+func Said(dirs guest.Dirs, n guest.Name) string {
+	word, _ := os.ReadFile(attended(dirs, n))
+	return string(word)
+}
+
+// Leased gives the IPv4 addresses that the link of a guest's namespace has.
+func Leased(netspace int) (out []netip.Prefix, err error) {
+	inner, err := netlink.NewHandleAt(netns.NsHandle(netspace), syscall.NETLINK_ROUTE)
+	if err != nil {
+		return nil, fmt.Errorf("netlink of the guest: %w", err)
+	}
+	defer inner.Close()
+	l, err := inner.LinkByName(inside)
+	if err != nil {
+		return nil, fmt.Errorf("guest's link %s: %w", inside, err)
+	}
+	list, err := (&tenant{inner: inner, link: l}).addresses()
+	for _, a := range list {
+		if ip, ok := netip.AddrFromSlice(a.IP.To4()); ok {
+			bits, _ := a.Mask.Size()
+			out = append(out, netip.PrefixFrom(ip, bits))
+		}
+	}
+	return out, err
 }
 
 // addresses gives the IPv4 addresses of the guest's link.

@@ -135,8 +135,14 @@ func TestLease(t *testing.T) {
 			if !Attended(w.dirs, "g8") {
 				t.Error("vserverd is not told")
 			}
+			if now, err := Leased(int(g)); err != nil || len(now) > 0 || Said(w.dirs, "g8") == "" {
+				t.Errorf("not yet: %v, %v, %q", now, err, Said(w.dirs, "g8"))
+			}
 			stop := w.attend(s, g)
 			w.until("an address", func() bool { return slices.Equal(w.addresses(g, "eth0"), []string{"192.0.2.107/24"}) })
+			if now, err := Leased(int(g)); err != nil || fmt.Sprint(now) != "[192.0.2.107/24]" {
+				t.Errorf("leased: %v, %v", now, err)
+			}
 			w.served(w.outside, "tcp", "81")
 			w.served(g, "tcp", "80")
 			if seen := w.asks(g, "tcp", "192.0.2.9:81", long); seen != "192.0.2.107" {
@@ -198,6 +204,9 @@ func TestLeaseLost(t *testing.T) {
 		"--dhcp-range=192.0.2.120,192.0.2.120,255.255.255.0,2m"
 	dns.start()
 	w.until("another address", func() bool { return slices.Equal(w.addresses(g, "eth0"), []string{"192.0.2.120/24"}) })
+	if said := Said(w.dirs, "g8"); !strings.Contains(said, "192.0.2.100 is lost") {
+		t.Errorf("said %q", said)
+	}
 	must(t, Down(8, w.dirs))
 }
 
