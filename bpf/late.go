@@ -108,6 +108,37 @@ func (t *text) promise(none string) {
 	t.jump("pass")
 }
 
+// chosen is a hidden port, in r1, for a socket of TCP that is late, and 0 for another: the
+// kernel would find it one when it listens, and whoever asks for its port before that would
+// not be refused. It is one that clients get nowhere by default.
+func (t *text) chosen() {
+	const low, some = 0xf000, 0x0fff
+	free, none, chosen := t.label("free"), t.label("none"), t.label("chosen")
+	t.load(r1, ctx, saType)
+	t.isnt(r1, syscall.SOCK_STREAM, none)
+	t.load8(r2, ctx, saSock)
+	t.null(r2, none)
+	t.note(0)
+	t.null(r0, none)
+	t.load(r1, r0, noteFlags)
+	t.masked(r2, r1, noteLate)
+	t.is(r2, 0, none)
+	for range 4 {
+		t.call(ebpf.Random)
+		t.add(ebpf.And32(r0, some), ebpf.AddImm(r0, low), ebpf.Swap16(r0))
+		t.store(fp, stackBind, r0)
+		t.secretKey(stackBind)
+		t.call(ebpf.MapLookup)
+		t.null(r0, free)
+	}
+	t.here(none)
+	t.set(r1, 0)
+	t.jump(chosen)
+	t.here(free)
+	t.load(r1, fp, stackBind)
+	t.here(chosen)
+}
+
 // promised goes to real when the socket of the context, whose note has the flags in r1, has
 // connected with a port of the kernel's in place of the promised one. It keeps r1 and r2.
 func (t *text) promised(real string) {

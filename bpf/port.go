@@ -13,7 +13,7 @@ import (
 // way: nothing of the host or of another guest has that port. The first gets the one
 // that the kernel finds free; see PostBind. One of UDP is, where crowded says so.
 func (t *text) port(six bool) {
-	done, high, find, park := t.label("noted"), t.label("high"), t.label("find"), t.label("park")
+	done, high, find, first, park := t.label("noted"), t.label("high"), t.label("find"), t.label("first"), t.label("park")
 	t.load(addr, ctx, saPort)
 	t.is(addr, 0, done)
 	t.mov(r1, addr)
@@ -32,7 +32,6 @@ func (t *text) port(six bool) {
 	t.portKey(r1, addr, r3)
 	t.lookup(t.Ports, stackKey)
 	t.set(r1, 0)
-	first := t.label("first")
 	t.null(r0, first)
 	t.add(ebpf.Load(r1, r0, 0, ebpf.Half))
 	t.mixed(find)
@@ -104,37 +103,6 @@ func (t *text) mixed(fine string) {
 	t.jump(fine)
 	t.here(both)
 	t.add(ebpf.And32(r2, 0xffff), ebpf.JumpIfReg(r2, ebpf.Differs, r4, inUse))
-}
-
-// chosen is a hidden port, in r1, for a socket of TCP that is late, and 0 for another: the
-// kernel would find it one when it listens, and whoever asks for its port before that would
-// not be refused. It is one that clients get nowhere by default.
-func (t *text) chosen() {
-	const low, some = 0xf000, 0x0fff
-	free, none, chosen := t.label("free"), t.label("none"), t.label("chosen")
-	t.load(r1, ctx, saType)
-	t.isnt(r1, syscall.SOCK_STREAM, none)
-	t.load8(r2, ctx, saSock)
-	t.null(r2, none)
-	t.note(0)
-	t.null(r0, none)
-	t.load(r1, r0, noteFlags)
-	t.masked(r2, r1, noteLate)
-	t.is(r2, 0, none)
-	for range 4 {
-		t.call(ebpf.Random)
-		t.add(ebpf.And32(r0, some), ebpf.AddImm(r0, low), ebpf.Swap16(r0))
-		t.store(fp, stackBind, r0)
-		t.secretKey(stackBind)
-		t.call(ebpf.MapLookup)
-		t.null(r0, free)
-	}
-	t.here(none)
-	t.set(r1, 0)
-	t.jump(chosen)
-	t.here(free)
-	t.load(r1, fp, stackBind)
-	t.here(chosen)
 }
 
 // countAt adds what is in a register, which is used up, to what a value of ports, in r0, counts

@@ -75,6 +75,8 @@ func RightsOf(userns, ownNet, hidden bool, views guest.ViewFlags, want guest.Rig
 			policy.AskedNodes, policy.AskedLimit, policy.AskedQuota = false, false, false
 		}
 	}
+	const netAdmin = 1 << 12
+	policy.Links = want.Nesting || ownNet && !hidden && out.Caps&netAdmin != 0
 	if !hidden { // whose listener is another server's
 		policy.AskedSize = views.Has(guest.VirtMem|guest.VirtLoad) && !slices.Contains(want.Syscalls, "sysinfo")
 		policy.AskedCPUs = views.Has(guest.VirtCPU) && !slices.Contains(want.Syscalls, "sched_getaffinity")

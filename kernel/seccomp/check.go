@@ -23,6 +23,9 @@ func (c *code) checks(p Policy, more extra) func(verdict) label {
 	keys := c.loaded(high(2), c.jump(unix.BPF_JEQ, 0, yes, no))
 	keys = c.loaded(low(2), c.jump(unix.BPF_JEQ, 0, keys, no))
 	ioctls := c.oneOf(p.requests(), no, yes)
+	if !p.Links {
+		ioctls = c.jump(unix.BPF_JGE, unix.SIOCGIFBR, c.oneOf(loading(), no, yes), ioctls)
+	}
 	if p.Notify {
 		ioctls = c.interfaces(ioctls, no)
 	}
@@ -78,16 +81,21 @@ func (p Policy) namespaces() uint32 {
 // IP has the protocols that every server needs. A raw socket takes any number, but
 // the kernel loads nothing for it and asks for a capability. SCTP, DCCP, L2TP and
 // MPTCP would load modules and have ways of their own to bind. Netlink has what
-// systemd, udev, ip, ss, networkd and nft open; all but the reading of routes and
-// sockets asks for a capability there. No audit: its users take EPROTONOSUPPORT for
+// systemd, ip, ss and nft open; all but the reading of routes and
+// sockets asks for a capability there. The generic one loads any module that has a
+// name there for who asks for the name, so it is for root of a network. No audit: its users take EPROTONOSUPPORT for
 // a kernel without it and are quiet.
 func (c *code) sockets(p Policy, more extra, yes label) label {
 	noProto := c.ret(errno(unix.EPROTONOSUPPORT))
 	noType := c.ret(errno(unix.ESOCKTNOSUPPORT))
 	noFamily := c.ret(errno(unix.EAFNOSUPPORT))
 
-	netlink := c.oneOf(append(more.netlink, unix.NETLINK_ROUTE, unix.NETLINK_KOBJECT_UEVENT,
-		unix.NETLINK_INET_DIAG, unix.NETLINK_GENERIC, unix.NETLINK_NETFILTER), yes, noProto)
+	protocols := append(more.netlink, unix.NETLINK_ROUTE, unix.NETLINK_KOBJECT_UEVENT,
+		unix.NETLINK_INET_DIAG, unix.NETLINK_NETFILTER)
+	if p.Links {
+		protocols = append(protocols, unix.NETLINK_GENERIC)
+	}
+	netlink := c.oneOf(protocols, yes, noProto)
 	netlink = c.loaded(low(2), netlink)
 
 	make := yes
@@ -166,6 +174,14 @@ func (p Policy) requests() []uint32 {
 		return list[1:]
 	}
 	return list
+}
+
+// loading are the ioctls of a socket, from SIOCGIFBR on, for bridges and VLANs: the kernel loads its module for them
+// before it asks who it is that wants one.
+func loading() []uint32 {
+	const setBridge, getVLAN, setVLAN = 0x8941, 0x8982, 0x8983 // linux/sockios.h
+	return []uint32{unix.SIOCGIFBR, setBridge, getVLAN, setVLAN,
+		unix.SIOCBRADDBR, unix.SIOCBRDELBR, unix.SIOCBRADDIF, unix.SIOCBRDELIF}
 }
 
 // attributes are the ioctls that set flags and other attributes of a file (chattr(1)),

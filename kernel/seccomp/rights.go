@@ -9,6 +9,7 @@ type Narrow struct {
 	NoNew      bool     // no namespaces beside those that there are
 	NoRemount  bool     // mount(2) changes no mount that is there
 	TypeAhead  bool     // TIOCSTI, which types into a terminal
+	Links      bool     // what root of a network asks the kernel for: see loading
 	FixNice    bool     // raising a priority does nothing, and says that it did
 	FixIONice  bool     // the same for that of block devices
 	AskedNodes bool     // a supervisor makes device nodes: see Listened

@@ -35,6 +35,11 @@ func TestNarrow(t *testing.T) {
 		{Narrow{NoRemount: true}, unix.SYS_MOUNT, []uint64{0, 0, 0, unix.MS_BIND}, permit},
 		{Narrow{TypeAhead: true}, unix.SYS_IOCTL, []uint64{0, unix.TIOCSTI}, permit},
 		{Narrow{TypeAhead: true}, unix.SYS_IOCTL, []uint64{0, unix.TIOCSETD}, eperm},
+		{Narrow{}, unix.SYS_IOCTL, []uint64{3, unix.SIOCGIFBR}, eperm},
+		{Narrow{}, unix.SYS_IOCTL, []uint64{3, 0x8982}, eperm}, // SIOCGIFVLAN
+		{Narrow{}, unix.SYS_SOCKET, []uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_GENERIC}, done | uint32(unix.EPROTONOSUPPORT)},
+		{Narrow{Links: true}, unix.SYS_IOCTL, []uint64{3, unix.SIOCBRADDBR}, permit},
+		{Narrow{Links: true}, unix.SYS_SOCKET, []uint64{unix.AF_NETLINK, unix.SOCK_RAW, unix.NETLINK_GENERIC}, permit},
 		{Narrow{FixNice: true}, unix.SYS_SETPRIORITY, []uint64{0, 0, minus(-5)}, done},
 		{Narrow{FixNice: true}, unix.SYS_SETPRIORITY, []uint64{0, 0, 5}, permit},
 		{Narrow{FixIONice: true}, unix.SYS_IOPRIO_SET, []uint64{1, 0, 1<<13 | 4}, done},

@@ -127,7 +127,7 @@ func TestDepth(t *testing.T) {
 			t.Errorf("call %d: %d instructions", nr, steps)
 		}
 	}
-	if _, steps := run(t, prog, data{nr: unix.SYS_IOCTL, arch: native().arch}); steps > 11 {
+	if _, steps := run(t, prog, data{nr: unix.SYS_IOCTL, arch: native().arch}); steps > 12 {
 		t.Errorf("ioctl: %d instructions", steps)
 	}
 	if len(prog) > 200 {

@@ -12,7 +12,6 @@ import (
 	"vserver/guest"
 	"vserver/internal/agent"
 	"vserver/internal/need"
-	"vserver/internal/networld"
 	"vserver/kernel/ebpf"
 )
 
@@ -480,83 +479,6 @@ func TestNobodysDatagrams(t *testing.T) {
 		host connect k [2001:db8:1::10]:99
 		host send k [2001:db8:1::10]:99 no
 		host recv k = ECONNREFUSED
-	`)
-}
-
-// A client of the host's that has no address sends to a guest's address on lo from that
-// address, as the kernel chooses it, and gets its answers all the same: from the guest's
-// service, and from nobody else.
-func TestClientOfHost(t *testing.T) {
-	a := guestContext("127.0.8.1", "203.0.113.8/32", "2001:db8:9::8/128")
-	a.Lback6 = netip.MustParseAddr("fd76::a")
-	set, agents, _ := stage(t, map[string]*Context{"a": a})
-	steering(t, set)
-	hostAddr(t, "lo", "203.0.113.8/32")
-	hostAddr(t, "lo", "2001:db8:9::8/128")
-	networld.Local(t, "2001:db8:9::8")
-	agent.Play(t, agents, `
-		a udp4 s
-		a bind s 0.0.0.0:4000
-		a udp4 p
-		a bind p 0.0.0.0:53
-		a udp6 x
-		a bind x [2001:db8:9::8]:4000
-		host udp4 c
-		host bind c 0.0.0.0:40000
-		host send c 203.0.113.8:4000 one
-		a recv s = one 203.0.113.8
-		a send s 203.0.113.8:40000 two
-		host recv c = two 203.0.113.8
-		host udp6 d
-		host bind d [::]:40001
-		host send d [2001:db8:9::8]:4000 three
-		a recv x = three [2001:db8:9::8]*
-		a send x [2001:db8:9::8]:40001 four
-		host recv d = four [2001:db8:9::8]*
-		# a service of the host's does not hear of what comes there
-		host udp4 w
-		host bind w 0.0.0.0:4001
-		a send s 203.0.113.8:4001 no
-		host recv w = EAGAIN
-		# nor a client of what others send there
-		host udp4 e
-		host bind e 0.0.0.0:40002
-		host udp4 f
-		host send f 203.0.113.8:40002 no
-		host recv e = EAGAIN
-	`)
-}
-
-// Such a client gets the answers of a service on all of the guest's addresses too, which is bound
-// to one of them.
-func TestClientOfHostSteered(t *testing.T) {
-	a := guestContext("127.0.8.1", "203.0.113.8/32", "203.0.113.9/32", "2001:db8:9::8/128")
-	a.Lback6 = netip.MustParseAddr("fd76::a")
-	set, agents, _ := stage(t, map[string]*Context{"a": a})
-	steering(t, set)
-	for _, p := range []string{"203.0.113.8/32", "203.0.113.9/32", "2001:db8:9::8/128"} {
-		hostAddr(t, "lo", p)
-	}
-	networld.Local(t, "2001:db8:9::8")
-	agent.Play(t, agents, `
-		a udp6 s
-		a bind s [::]:4000
-		a udp4 v
-		a bind v 0.0.0.0:4001
-		host udp6 d
-		host bind d [::]:40001
-		host udp4 c
-		host bind c 0.0.0.0:40002
-	`)
-	awaits(t, agents, "a", "d", "[2001:db8:9::8]:4000")
-	awaits(t, agents, "a", "c", "203.0.113.9:4000")
-	agent.Play(t, agents, `
-		host send d [2001:db8:9::8]:4000 three
-		a recv s = three [2001:db8:9::8]*
-		a send s [2001:db8:9::8]:40001 four
-		host recv d = four [2001:db8:9::8]*
-		a send v 203.0.113.9:40002 five 203.0.113.9
-		host recv c = five 203.0.113.9*
 	`)
 }
 

@@ -43,7 +43,7 @@ func (p *prober) changeRows() {
 		link string
 	}{
 		{"flags", unix.SIOCSIFFLAGS, "lo"}, {"address", unix.SIOCSIFADDR, "eth0"}, {"mtu", unix.SIOCSIFMTU, "eth0"}, {"name", unix.SIOCSIFNAME, "eth0"},
-		{"bridge", unix.SIOCBRADDBR, "brx"}, {"arp", unix.SIOCDARP, ""}, {"route", unix.SIOCADDRT, ""}, {"namespace", unix.SIOCGSKNS, ""},
+		{"bridge", unix.SIOCBRADDBR, "brx"}, {"bridges", unix.SIOCGIFBR, ""}, {"vlan", 0x8982, "\x09\x00\x00\x00eth0"}, {"arp", unix.SIOCDARP, ""}, {"route", unix.SIOCADDRT, ""}, {"namespace", unix.SIOCGSKNS, ""},
 	} {
 		p.try("ioctl "+c.what, func() (string, error) {
 			b := make([]byte, 200)

@@ -59,7 +59,7 @@ func (p *prober) foreignWays() {
 		fd, err := raw(unix.SYS_BPF, 0, 0, 0)
 		return digits(fd), err
 	})
-	for _, protocol := range []int{unix.NETLINK_ROUTE, unix.NETLINK_INET_DIAG, unix.NETLINK_KOBJECT_UEVENT, unix.NETLINK_GENERIC} {
+	for _, protocol := range []int{unix.NETLINK_ROUTE, unix.NETLINK_INET_DIAG, unix.NETLINK_KOBJECT_UEVENT} {
 		for _, to := range []unix.SockaddrNetlink{{Pid: 1}, {Groups: 1}} {
 			p.try("netlink send "+digits(protocol)+" to "+digits(int(to.Groups)), func() (string, error) {
 				fd, err := p.socket(unix.AF_NETLINK, unix.SOCK_RAW, protocol)
@@ -70,7 +70,7 @@ func (p *prober) foreignWays() {
 			})
 		}
 	}
-	for _, protocol := range []int{unix.NETLINK_XFRM, unix.NETLINK_AUDIT, unix.NETLINK_CONNECTOR, unix.NETLINK_CRYPTO, unix.NETLINK_RDMA, unix.NETLINK_USERSOCK} {
+	for _, protocol := range []int{unix.NETLINK_GENERIC, unix.NETLINK_XFRM, unix.NETLINK_AUDIT, unix.NETLINK_CONNECTOR, unix.NETLINK_CRYPTO, unix.NETLINK_RDMA, unix.NETLINK_USERSOCK} {
 		p.try("netlink "+digits(protocol), func() (string, error) {
 			_, err := p.socket(unix.AF_NETLINK, unix.SOCK_RAW, protocol)
 			return "", err
