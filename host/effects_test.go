@@ -244,7 +244,7 @@ func (w *world) hit(n guest.Name, pool string) {
 	}
 }
 
-// Huge pages are had up to the limit; one more is a SIGBUS.
+// Huge pages are had up to the limit, touched or only promised, and none by who has no limit.
 func TestHugePagesWork(t *testing.T) {
 	w := newWorld(t)
 	need.VM(t)
@@ -256,11 +256,16 @@ func TestHugePagesWork(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer os.WriteFile(pool, []byte("0"), 0)
+	w.limited("web2", guest.Limits{})
+	w.tries("web2", "-"+instances+" huge 1", "-"+instances+" promised 1")
+	w.hit("web2", "hugepages.2M")
 	w.set("web1", "limits.hugepages={2M: 4M}")
-	w.tries("web1", "+"+instances+" huge 2", "-"+instances+" huge 3")
+	w.tries("web1", "+"+instances+" huge 2", "-"+instances+" huge 3", "+"+instances+" promised 2", "-"+instances+" promised 3")
 	w.hit("web1", "hugepages.2M")
 	w.set("web1", "limits.hugepages={2M: 8M}")
 	w.tries("web1", "+"+instances+" huge 4", "-"+instances+" huge 5")
+	w.set("web1", "limits.hugepages={}")
+	w.tries("web1", "-"+instances+" huge 1")
 }
 
 // Memory is taken back of a guest that does nothing, by vserverd, and status tells.

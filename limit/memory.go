@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"slices"
 	"strconv"
 
@@ -58,7 +59,8 @@ func reclaims(g *cgroup.Group) error {
 }
 
 // hugePages adds those sizes that are asked for, and lifts those of the usual sizes that
-// are not.
+// are not. Of pages that this host has set aside who did not ask gets none: no limit of
+// memory counts them.
 func (all *lists) hugePages(l *guest.Limits) {
 	asked := map[string]int64{"2MB": 0, "1GB": 0, "64KB": 0, "32MB": 0, "512MB": 0, "16GB": 0}
 	var sizes []string
@@ -73,10 +75,37 @@ func (all *lists) hugePages(l *guest.Limits) {
 	slices.Sort(sizes)
 	for _, name := range sizes {
 		n := asked[name]
-		all.add(n > 0, setting{name: "hugepages." + name[:len(name)-1], controller: "hugetlb", optional: n == 0,
-			v2: value{file: "hugetlb." + name + ".max", text: numberOr(n, "max")},
-			v1: value{file: "hugetlb." + name + ".limit_in_bytes", text: numberOr(n, "-1")}})
+		text, old, set := numberOr(n, "max"), numberOr(n, "-1"), n > 0
+		if !set && setAside(name) {
+			text, old, set = "0", "0", true
+		}
+		s := setting{name: "hugepages." + name[:len(name)-1], controller: "hugetlb", optional: n == 0,
+			v2: value{file: "hugetlb." + name + ".max", text: text}, v1: value{file: "hugetlb." + name + ".limit_in_bytes", text: old}}
+		all.add(set, s)
+		// What is promised to mappings nobody else gets, be it touched or not.
+		s.optional = true
+		s.v2.file, s.v1.file = "hugetlb."+name+".rsvd.max", "hugetlb."+name+".rsvd.limit_in_bytes"
+		all.add(set, s)
 	}
+}
+
+// setAside tells whether this host has huge pages of a size, or makes them when asked.
+func setAside(name string) bool {
+	var size guest.Bytes
+	if size.UnmarshalText([]byte(name[:len(name)-1])) != nil {
+		return false
+	}
+	dir := "/sys/kernel/mm/hugepages/hugepages-" + strconv.FormatInt(int64(size)>>10, 10) + "kB/"
+	for _, file := range []string{"nr_hugepages", "nr_overcommit_hugepages"} {
+		text, err := os.ReadFile(dir + file)
+		if err != nil {
+			return false
+		}
+		if string(text) != "0\n" {
+			return true
+		}
+	}
+	return false
 }
 
 // room makes sure that a guest which runs has room under a new limit of memory. v1

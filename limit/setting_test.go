@@ -53,7 +53,8 @@ func TestSettings(t *testing.T) {
 		{guest.Limits{CPUIdle: true}, "cpu.idle=1", "cpu.idle=1"},
 		{guest.Limits{MemorySoft: 8192, MemoryReserved: 4096, OOMGroup: true}, "memory.high=8192 memory.min=4096 memory.oom.group=1",
 			"memory.soft_limit_in_bytes=8192 = ="},
-		{guest.Limits{HugePages: map[string]guest.Bytes{"2M": 64 << 20}}, "hugetlb.2MB.max=67108864", "hugetlb.2MB.limit_in_bytes=67108864"},
+		{guest.Limits{HugePages: map[string]guest.Bytes{"2M": 64 << 20}}, "hugetlb.2MB.max=67108864 hugetlb.2MB.rsvd.max=67108864",
+			"hugetlb.2MB.limit_in_bytes=67108864 hugetlb.2MB.rsvd.limit_in_bytes=67108864"},
 	} {
 		if v2, v1 := told(t, c.l); v2 != c.v2 || v1 != c.v1 {
 			t.Errorf("%+v:\n v2 %s\nwant %s\n v1 %s\nwant %s", c.l, v2, c.v2, v1, c.v1)

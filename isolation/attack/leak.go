@@ -1,6 +1,7 @@
 package attack
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -29,6 +30,24 @@ func priorities() []Attack {
 		}),
 		c("be nicer than allowed", func(*Ground) (string, error) { return "", unix.Setpriority(unix.PRIO_PROCESS, 0, -20) }),
 		c("read and write before all others", call(unix.SYS_IOPRIO_SET, 1, 0, 1<<13)),
+		Attack{"C", 39, "have a core to itself", call(unix.SYS_PRCTL, unix.PR_SCHED_CORE, unix.PR_SCHED_CORE_CREATE), denied(syscall.EINVAL), nil},
+		c("be nicer as a session", func(*Ground) (string, error) { return "", put("/proc/self/autogroup", "-10") }),
+		c("have memory before all others", call(unix.SYS_PRCTL, unix.PR_SET_IO_FLUSHER, 1)),
+		c("have a pipe beyond the host's bound", func(*Ground) (string, error) {
+			var p [2]int
+			if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+				return "", err
+			}
+			_, err := unix.FcntlInt(uintptr(p[0]), unix.F_SETPIPE_SZ, 1<<26)
+			return "", err
+		}),
+		c("have a buffer of a socket beyond the host's bound", func(*Ground) (string, error) {
+			fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, 0)
+			if err != nil {
+				return "", err
+			}
+			return "", unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUFFORCE, 1<<26)
+		}),
 		c("be spared when memory is short", func(*Ground) (string, error) { return "", put("/proc/self/oom_score_adj", "-1000") }),
 		c("lift a limit of a process", func(*Ground) (string, error) {
 			var now unix.Rlimit
@@ -67,6 +86,7 @@ func leaks() []Attack {
 				absent2(syscall.EINVAL), machine()})
 	}
 	return append(all,
+		Attack{"C", 39, "lift a limit of its control group by a mount of its own", ownGroup, absent2(syscall.EBUSY, syscall.EINVAL), nil},
 		Attack{"C", 40, "the host's boot_id", func(g *Ground) (string, error) { return bootID(g, "/proc") }, absent(), nil},
 		Attack{"C", 40, "processes of others", processes, denied(), nil},
 		Attack{"C", 40, "control groups of others", func(*Ground) (string, error) {
@@ -133,6 +153,24 @@ func words(g *Ground, path string) (string, error) {
 		}
 	}
 	return "", errNothing
+}
+
+// ownGroup opens the limits of the guest's own group for writing, and changes none.
+func ownGroup(*Ground) (string, error) {
+	return fresh("cgroup2", func(dir string) (string, error) {
+		err := errNothing
+		for _, name := range []string{"cpu.max", "cpu.max.burst", "cpu.weight", "cpu.weight.nice", "cpu.idle", "cpuset.cpus", "cpuset.mems",
+			"memory.max", "memory.high", "memory.low", "memory.min", "memory.swap.max", "memory.zswap.max", "memory.oom.group", "pids.max",
+			"io.max", "io.weight", "io.bfq.weight", "io.latency", "hugetlb.2MB.max", "cgroup.max.descendants", "cgroup.max.depth"} {
+			switch e := opening(dir+"/"+name, os.O_WRONLY); {
+			case e == nil:
+				return name, nil
+			case !errors.Is(e, fs.ErrNotExist):
+				err = e
+			}
+		}
+		return "", err
+	})
 }
 
 // oldGroups looks for names in the hierarchies of version 1, as far as they can be mounted.

@@ -20,6 +20,7 @@ func (c *code) checks(p Policy, more extra) func(verdict) label {
 		unshares = c.loaded(low(0), c.jump(unix.BPF_JSET, p.namespaces()|unix.CLONE_NEWTIME, no, yes))
 	}
 	personalities := c.personality(yes, no)
+	cores := c.loaded(low(0), c.jump(unix.BPF_JEQ, unix.PR_SCHED_CORE, c.ret(errno(unix.EINVAL)), yes))
 	keys := c.loaded(high(2), c.jump(unix.BPF_JEQ, 0, yes, no))
 	keys = c.loaded(low(2), c.jump(unix.BPF_JEQ, 0, keys, no))
 	ioctls := c.oneOf(p.requests(), no, yes)
@@ -51,6 +52,10 @@ func (c *code) checks(p Policy, more extra) func(verdict) label {
 			return unshares
 		case personality:
 			return personalities
+		case prctl:
+			// PR_SCHED_CORE: what has a core to itself leaves the other threads of that idle,
+			// which no limit of processor time counts.
+			return cores
 		case requestKey:
 			// Only a search of the keys that are there: callout information would have
 			// the kernel start a program of the host's.

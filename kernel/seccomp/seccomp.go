@@ -66,6 +66,7 @@ const (
 	unshare     verdict = 'u'
 	ioctl       verdict = 'i'
 	personality verdict = 'o'
+	prctl       verdict = 't'
 	requestKey  verdict = 'k'
 )
 

@@ -10,7 +10,7 @@ func native() abi {
 		{first: 0x0,
 			verdicts: "aaaaaaaaaaaaaaaaiaaaaaaaaaaaaaaaaaaaaaaaasaaaaaaaaaaaSaacaaaaaaaaaaaaaaa" +
 				"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaeaaaaaaaaaaaaaaaaaaaaaaaaaaaaaanonaanaaaa" +
-				"aaaaaaaaaanmnaaaaaaeemmeeaaaeeneennennnnnnaaaaaaaaaaaaaaaaaaaanaaaaanann" +
+				"aaaaaaaaaanmntaaaaaeemmeeaaaeeneennennnnnnaaaaaaaaaaaaaaaaaaaanaaaaanann" +
 				"aaaaaaaaaaaeaaaaaaaanaaaaaaaaaeanknaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaaaaaaa" +
 				"aaaaaaaaaaeaaaaaeaaamaaaaeaaaaaaeeaeaaaaaaaaaaaaannnnnnnnnnnnnnnnnnnnnnn" +
 				"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnaeeemmmm" +
@@ -80,7 +80,7 @@ func sibling() abi {
 		{first: 0x0,
 			verdicts: "aaaaaaaaaaaaaaaaanaaammaaeaaaaannaanaaaaaaaanaaaaaaemniananaaanaaaaaaaaa" +
 				"aaaaaaaeaaaaaaneaaaaaaaaaanaaeaeaaaaaaeannaeaaaacaanaaaneeneaannonaaaaaa" +
-				"aaaaanaaaaaaaaaaaaaaaannanaaaaaaaaaaaaaaaaaannaaaaaaaaaaaaaaaaaaaaaaaaaa" +
+				"aaaaanaaaaaaaaaaaaaaaannanaataaaaaaaaaaaaaaannaaaaaaaaaaaaaaaaaaaaaaaaaa" +
 				"amaaaannaaaaaaaaaaaaaaaaaaaaanaaaaananaaaaaaaaaaeaaaaaaaanaaaaaaaaaeannk" +
 				"naaaaaaaaaaaaaaaaaaaaauaaaaaaaaaaaaaaaaaaaaaaaaaeaaaaaeaaamaaaeaaaaaaeas" +
 				"Saaaaaaaaaaaaaeaaaaaaaaaaaannnnnnaaaaaaaaaaaeaaaaaaaaaanaaaaaaaaaeeemmmm" +

@@ -10,7 +10,7 @@ func native() abi {
 		{first: 0x0,
 			verdicts: "naaaaaaaaaaaaaaaaanaaaaaaaaaaiaaaaaaaaammmnaaaaaaaaaaaaaaaaaeaaaaaaaaaaa" +
 				"aaaaaaaaaaaaaaaaaeaaoaaaauaaaaaaeeeaaaaaeaaaeaaaaaaaaaaaaaaaaaaaaaaaaaaa" +
-				"aaaaaaaaaaaaaaaaaaaaaaaaaaeaaaaaaaaaaaaaaaaaaaaaaaaaaasSaaaaaaaaaaaaaaaa" +
+				"aaaaaaaaaaaaaaaaaaaaaaataaeaaaaaaaaaaaaaaaaaaaaaaaaaaasSaaaaaaaaaaaaaaaa" +
 				"ankncaaaeeaaaaaaaaaaaaaaaeaannnnnnnnnnnnnnnnaaaaaeaamaaaaeaaaaaaeaeaaaaa" +
 				"aaaaaaennnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnn" +
 				"nnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnnaeeemmmm" +
@@ -74,7 +74,7 @@ func sibling() abi {
 		{first: 0x0,
 			verdicts: "aaaaaaanaaaaanaaannaamnaanannannnaanaaaaaaaanaaanaaemnianannaanaaaaannaa" +
 				"aaaanaaeaanananeannaaaaaaanaanneaaaaannannaeanaacaanaaaneeneaannonaaaaaa" +
-				"aaaaanaaaaaaaaaaaaaaaannanaaaaaaaaaaaaaaaaaannaaaaaaaaaaaaaaaaaaaaaaaaaa" +
+				"aaaaanaaaaaaaaaaaaaaaannanaataaaaaaaaaaaaaaannaaaaaaaaaaaaaaaaaaaaaaaaaa" +
 				"aamaaannaaaaaaaaaaaaaaaaaaanaaaaanaaaannaaaaaaeaaaaaaaannnaaaaaaasaaaaaa" +
 				"Saaaaaaaaaaaaaaaaaaaanknanaaaaaaaaaaaaaaaaaaaaaaauaaaaaaaaaeaaaaaaaaaaaa" +
 				"aaaaeaaaaaaeaaamaaaeaaaaaaeaeaaaaaaaaaaaaenaeaaaaaaaaaanaaaaaaaaaeeemmmm" +

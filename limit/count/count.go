@@ -15,27 +15,28 @@ type counter struct {
 	name, controller string // the controller is that of version 1
 	used, max        string // files of one number
 	hits, key        string // a file of one number, or of lines "key number"
+	kills            string // a file whose line "oom_kill number" tells of hits at least
 }
 
 // counters are those of cgroup v2, and those of v1, which counts swap with the memory.
 func counters(legacy bool) []counter {
 	if legacy {
 		return []counter{
-			{"pids", "pids", "pids.current", "pids.max", "pids.events", "max"},
-			{"memory", "memory", "memory.usage_in_bytes", "memory.limit_in_bytes", "memory.failcnt", ""},
-			{"memory+swap", "memory", "memory.memsw.usage_in_bytes", "memory.memsw.limit_in_bytes", "memory.memsw.failcnt", ""},
-			{"cpu", "cpu", "", "cpu.cfs_quota_us", "cpu.stat", "nr_throttled"},
+			{"pids", "pids", "pids.current", "pids.max", "pids.events", "max", ""},
+			{"memory", "memory", "memory.usage_in_bytes", "memory.limit_in_bytes", "memory.failcnt", "", "memory.oom_control"},
+			{"memory+swap", "memory", "memory.memsw.usage_in_bytes", "memory.memsw.limit_in_bytes", "memory.memsw.failcnt", "", ""},
+			{"cpu", "cpu", "", "cpu.cfs_quota_us", "cpu.stat", "nr_throttled", ""},
 		}
 	}
 	return []counter{
-		{"pids", "", "pids.current", "pids.max", "pids.events", "max"},
-		{"memory", "", "memory.current", "memory.max", "memory.events", "max"},
-		{"memory_soft", "", "memory.current", "memory.high", "memory.events", "high"},
-		{"swap", "", "memory.swap.current", "memory.swap.max", "memory.swap.events", "max"},
-		{"cpu", "", "", "cpu.max", "cpu.stat", "nr_throttled"},
-		{"hugepages.2M", "", "hugetlb.2MB.current", "hugetlb.2MB.max", "hugetlb.2MB.events", "max"},
-		{"hugepages.1G", "", "hugetlb.1GB.current", "hugetlb.1GB.max", "hugetlb.1GB.events", "max"},
-		{"cgroups", "", "cgroup.stat", "cgroup.max.descendants", "", ""},
+		{"pids", "", "pids.current", "pids.max", "pids.events", "max", ""},
+		{"memory", "", "memory.current", "memory.max", "memory.events", "max", ""},
+		{"memory_soft", "", "memory.current", "memory.high", "memory.events", "high", ""},
+		{"swap", "", "memory.swap.current", "memory.swap.max", "memory.swap.events", "max", ""},
+		{"cpu", "", "", "cpu.max", "cpu.stat", "nr_throttled", ""},
+		{"hugepages.2M", "", "hugetlb.2MB.current", "hugetlb.2MB.max", "hugetlb.2MB.events", "max", ""},
+		{"hugepages.1G", "", "hugetlb.1GB.current", "hugetlb.1GB.max", "hugetlb.1GB.events", "max", ""},
+		{"cgroups", "", "cgroup.stat", "cgroup.max.descendants", "", "", ""},
 	}
 }
 
@@ -89,6 +90,11 @@ func (c counter) look(g *cgroup.Group, all []guest.Pool) []guest.Pool {
 			hits := uint64(n)
 			p.Hits = &hits
 		}
+	}
+	// Where memory and swap are bounded as one the kernel fails there first, which it does
+	// not count from 6.14 on.
+	if n, ok := number(g, c.kills, "oom_kill"); ok && c.kills != "" && p.Hits != nil {
+		*p.Hits = max(*p.Hits, uint64(n))
 	}
 	if p.Max == 0 && (p.Hits == nil || *p.Hits == 0) {
 		return all

@@ -36,7 +36,7 @@ func letter(verdict string) byte {
 	return map[string]byte{
 		"allow": 'a', "admin": 'm', "private": 'p', "refuse": 'e', "absent": absent,
 		"socket": 's', "socketpair": 'S', "clone": 'c', "clone3": '3', "unshare": 'u',
-		"ioctl": 'i', "personality": 'o', "request_key": 'k',
+		"ioctl": 'i', "personality": 'o', "prctl": 't', "request_key": 'k',
 	}[verdict]
 }
 
