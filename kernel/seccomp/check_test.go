@@ -42,9 +42,6 @@ func TestArguments(t *testing.T) {
 		{own, unix.SYS_SOCKET, []uint64{200, unix.SOCK_RAW, 3}, "EAFNOSUPPORT"},
 		{nest, unix.SYS_SOCKET, []uint64{unix.AF_PACKET, unix.SOCK_RAW, 3}, "allow"},
 		{nest, unix.SYS_SOCKET, []uint64{unix.AF_VSOCK, unix.SOCK_STREAM, 0}, "EAFNOSUPPORT"},
-		{own, unix.SYS_PRCTL, []uint64{unix.PR_SET_NAME}, "allow"},
-		{own, unix.SYS_PRCTL, []uint64{unix.PR_SCHED_CORE, unix.PR_SCHED_CORE_CREATE}, "EINVAL"},
-		{bare, unix.SYS_PRCTL, []uint64{unix.PR_SCHED_CORE, unix.PR_SCHED_CORE_SHARE_TO}, "EINVAL"},
 		{told, unix.SYS_SOCKET, []uint64{unix.AF_INET, unix.SOCK_STREAM | flags, 0}, "notify"},
 		{told, unix.SYS_SOCKET, []uint64{unix.AF_INET6, unix.SOCK_DGRAM, unix.IPPROTO_ICMPV6}, "notify"},
 		{told, unix.SYS_SOCKET, []uint64{unix.AF_INET, unix.SOCK_STREAM, unix.IPPROTO_MPTCP}, "EPROTONOSUPPORT"},
@@ -133,6 +130,20 @@ func TestAttributes(t *testing.T) {
 		copy(d.args[:], c.args)
 		if got, _ := run(t, compile(t, c.p), d); said(got) != c.want {
 			t.Errorf("call %d %#x: %s, want %s", c.nr, c.args, said(got), c.want)
+		}
+	}
+}
+
+// TestCores holds that nobody has a core to himself, and what else prctl(2) does is let through.
+func TestCores(t *testing.T) {
+	for _, p := range []Policy{{Private: true}, {}, {Private: true, Nesting: true}} {
+		prog := compile(t, p)
+		for option, want := range map[uint64]string{unix.PR_SET_NAME: "allow", unix.PR_SCHED_CORE: "EINVAL", 1<<32 | unix.PR_SCHED_CORE: "EINVAL"} {
+			d := data{nr: unix.SYS_PRCTL, arch: native().arch}
+			d.args[0], d.args[1] = option, unix.PR_SCHED_CORE_CREATE
+			if got, _ := run(t, prog, d); said(got) != want {
+				t.Errorf("%+v: prctl %#x: %s, want %s", p, option, said(got), want)
+			}
 		}
 	}
 }
