@@ -79,6 +79,7 @@ type address struct {
 	Address   string `json:"address"` // with its prefix length
 	Dev       string `json:"dev,omitempty"`
 	NoDev     bool   `json:"nodev,omitempty"`
+	Peer      string `json:"peer,omitempty"`
 	Broadcast string `json:"broadcast,omitempty"`
 	Scope     string `json:"scope,omitempty"`
 	Name      string `json:"name,omitempty"`
@@ -92,7 +93,7 @@ func (t *tool) netList(n guest.Name) error {
 	if t.json {
 		out := make([]address, len(list))
 		for i, a := range list {
-			out[i] = address{a.Prefix.String(), a.Dev, a.NoDev, a.Broadcast, a.Scope, a.Name}
+			out[i] = address{a.Prefix.String(), a.Dev, a.NoDev, a.Peer, a.Broadcast, a.Scope, a.Name}
 		}
 		return writeJSON(t.out, out)
 	}

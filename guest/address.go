@@ -3,17 +3,20 @@ package guest
 import (
 	"fmt"
 	"net/netip"
+	"strconv"
 	"strings"
 )
 
 // Address is an address of a guest and, for a guest in the host's network, how the
 // host comes by it. It is written as one line in the words of ip-address(8):
 //
-//	PREFIX [dev DEV] [nodev] [broadcast ADDRESS|+] [scope SCOPE] [name NAME]
+//	PREFIX [dev DEV [vlan]] [nodev] [peer ADDRESS[/LENGTH]] [broadcast ADDRESS|+] [scope SCOPE] [name NAME]
 type Address struct {
 	Prefix    netip.Prefix
 	Dev       string // link of the host; "" is the one with the prefix
+	VLAN      bool   // Dev, which is LINK.NUMBER, is made when it is not there
 	NoDev     bool   // the host has the address already, and keeps it
+	Peer      string // the other end of a point-to-point link, "" for none; its length counts, not that of Prefix
 	Broadcast string // an address, or "+" for the prefix's own; "" is "+" where there is one
 	Scope     string // global, link, host, site or a number; "" is global
 	Name      string // label, shown as DEV:NAME by old programs
@@ -21,6 +24,25 @@ type Address struct {
 
 // Addr is the address without its prefix length.
 func (a Address) Addr() netip.Addr { return a.Prefix.Addr() }
+
+// Linked is what the address's link leads to: its prefix or, where it has one, its peer's.
+func (a Address) Linked() netip.Prefix {
+	if p, err := netip.ParsePrefix(a.Peer); err == nil {
+		return p
+	}
+	if peer, err := netip.ParseAddr(a.Peer); err == nil {
+		return netip.PrefixFrom(peer, peer.BitLen())
+	}
+	return a.Prefix
+}
+
+// VLANOf gives the link beneath Dev and the number of the VLAN on it.
+func (a Address) VLANOf() (link string, id uint16, ok bool) {
+	i := strings.LastIndexByte(a.Dev, '.')
+	n, err := strconv.ParseUint(a.Dev[i+1:], 10, 12)
+	const last = 4094
+	return a.Dev[:max(i, 0)], uint16(n), i > 0 && err == nil && n > 0 && n <= last
+}
 
 // Prefixes are the addresses with their prefix lengths alone.
 func (n *Network) Prefixes() (out []netip.Prefix) {
@@ -52,8 +74,8 @@ func ParseAddress(line string) (a Address, err error) {
 			return Address{}, fmt.Errorf("%s: is there twice: %w", word, ErrInvalid)
 		}
 		seen[word] = true
-		if word == "nodev" {
-			a.NoDev = true
+		if to := map[string]*bool{"nodev": &a.NoDev, "vlan": &a.VLAN}[word]; to != nil {
+			*to = true
 			continue
 		}
 		if i++; i < len(words) {
@@ -67,8 +89,8 @@ func ParseAddress(line string) (a Address, err error) {
 }
 
 func (a *Address) take(word, value string) error {
-	keys := []string{"dev", "nodev", "broadcast", "scope", "name"}
-	to := map[string]*string{"dev": &a.Dev, "broadcast": &a.Broadcast, "brd": &a.Broadcast, "scope": &a.Scope,
+	keys := []string{"dev", "vlan", "nodev", "peer", "broadcast", "scope", "name"}
+	to := map[string]*string{"dev": &a.Dev, "peer": &a.Peer, "broadcast": &a.Broadcast, "brd": &a.Broadcast, "scope": &a.Scope,
 		"name": &a.Name, "label": &a.Name}[word]
 	switch {
 	case to == nil:
@@ -104,10 +126,13 @@ func (a *Address) UnmarshalText(text []byte) (err error) {
 func (a Address) String() string {
 	var b strings.Builder
 	b.WriteString(a.Prefix.String())
-	for _, w := range []struct{ key, value string }{{"dev", a.Dev}, {"broadcast", a.Broadcast}, {"scope", a.Scope}, {"name", a.Name}} {
+	for _, w := range []struct{ key, value string }{{"dev", a.Dev}, {"peer", a.Peer}, {"broadcast", a.Broadcast}, {"scope", a.Scope}, {"name", a.Name}} {
 		if w.value != "" {
 			b.WriteString(" " + w.key + " " + w.value)
 		}
+	}
+	if a.VLAN {
+		b.WriteString(" vlan")
 	}
 	if a.NoDev {
 		b.WriteString(" nodev")
@@ -118,6 +143,11 @@ func (a Address) String() string {
 // MarshalText writes the address as String does.
 func (a Address) MarshalText() ([]byte, error) { return []byte(a.String()), nil }
 
+func isVLAN(a Address) bool {
+	_, _, ok := a.VLANOf()
+	return ok
+}
+
 // problem says why a guest cannot have the address so; "" when it can.
 func (a Address) problem() string {
 	if why := addressProblem(a.Prefix); why != "" {
@@ -126,8 +156,12 @@ func (a Address) problem() string {
 	switch brd, err := netip.ParseAddr(a.Broadcast); {
 	case a.Dev != "" && !linkName(a.Dev):
 		return "dev " + quote(a.Dev) + ": want the name of a link, as eth0"
-	case a.NoDev && (a.Dev != "" || a.Broadcast != "" || a.Scope != "" || a.Name != ""):
+	case a.VLAN && !isVLAN(a):
+		return "vlan: want dev LINK.NUMBER, as eth0.5, with a number up to 4094"
+	case a.NoDev && (a.Dev != "" || a.Peer != "" || a.Broadcast != "" || a.Scope != "" || a.Name != ""):
 		return "nodev leaves the host's addresses alone: nothing else can be said with it"
+	case a.Peer != "" && (a.Dev == "" || !a.Addr().Is4() || a.Linked() == a.Prefix || !a.Linked().Addr().Is4()):
+		return "peer " + quote(a.Peer) + ": want an IPv4 address, for one with dev DEV"
 	case a.Broadcast != "" && a.Addr().Is6():
 		return "IPv6 has no broadcast"
 	case a.Broadcast != "" && a.Broadcast != "+" && (err != nil || !brd.Is4()):

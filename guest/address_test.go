@@ -42,7 +42,7 @@ func TestParseAddress(t *testing.T) {
 
 // FuzzAddress: what is read is written so that it reads the same.
 func FuzzAddress(f *testing.F) {
-	for _, s := range []string{"192.0.2.10/24 dev eth0 broadcast + scope link name web", "2001:db8::1/64 nodev", "::/0 x"} {
+	for _, s := range []string{"192.0.2.10/24 dev eth0 broadcast + scope link name web", "192.0.2.10/32 dev eth0.5 peer 192.0.2.1 vlan", "192.0.2.10/32 dev eth0 peer 198.51.100.0/24", "2001:db8::1/64 nodev", "::/0 x"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, line string) {

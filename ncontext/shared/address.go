@@ -54,6 +54,11 @@ func (c *conn) put(xid guest.XID, a guest.Address) (spot, error) {
 	if a.NoDev {
 		return c.present(a)
 	}
+	if a.VLAN {
+		if err := c.makeVLAN(a); err != nil {
+			return spot{}, err
+		}
+	}
 	at, err := c.place(a)
 	if err == nil {
 		err = c.raise(at)
@@ -72,7 +77,7 @@ func (c *conn) add(xid guest.XID, a guest.Address, at spot) error {
 	m := c.message(syscall.RTM_NEWADDR, syscall.NLM_F_CREATE|syscall.NLM_F_EXCL|syscall.NLM_F_ACK,
 		ifaddrmsg(at.prefix, scope(a.Scope), at.index))
 	m.bytes(syscall.IFA_LOCAL, a.Addr().AsSlice())
-	m.bytes(syscall.IFA_ADDRESS, a.Addr().AsSlice())
+	m.bytes(syscall.IFA_ADDRESS, at.prefix.Addr().AsSlice())
 	m.number(ifaMetric, c.mark(xid))
 	m.bytes(ifaProto, []byte{protocol})
 	if a.Addr().Is4() {
@@ -156,8 +161,8 @@ func broadcast(a guest.Address, p netip.Prefix) netip.Addr {
 type spot struct {
 	index     int
 	name      string
-	prefix    netip.Prefix
-	connected bool // the link has the prefix already, not by a guest
+	prefix    netip.Prefix // of the address, or of its peer
+	connected bool         // the link has the prefix already, not by a guest
 	down      bool
 }
 
@@ -183,7 +188,7 @@ func (c *conn) place(a guest.Address) (spot, error) {
 		if s.index, up, err = c.link(a.Dev); err != nil {
 			return spot{}, err
 		}
-		s.name, s.prefix, s.down = a.Dev, a.Prefix, !up
+		s.name, s.prefix, s.down = a.Dev, a.Linked(), !up
 		if s.index == loopback { // lo takes all of a prefix for its own
 			s.prefix = netip.PrefixFrom(a.Addr(), a.Addr().BitLen())
 		}

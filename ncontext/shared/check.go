@@ -76,7 +76,7 @@ func Addresses(w World, xid guest.XID) ([]netip.Addr, error) {
 // anew is where an address goes that is the guest's now: to the link that it names, or to
 // where it is.
 func (c *conn) anew(a guest.Address, h held) (s spot, err error) {
-	s = spot{index: h.index, name: a.Dev, prefix: a.Prefix}
+	s = spot{index: h.index, name: a.Dev, prefix: a.Linked()}
 	if a.Dev != "" {
 		s.index, _, err = c.link(a.Dev)
 	} else {

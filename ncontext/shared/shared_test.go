@@ -14,6 +14,7 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/internal/need"
 	"vserver/internal/networld"
 )
 
@@ -80,6 +81,55 @@ func TestRefused(t *testing.T) {
 		t.Errorf("%v, hint %q", err, fault.HintOf(err))
 	}
 	must(t, errors.Join(down(8), down(9)))
+}
+
+// TestPeer: an address with a peer is there with it, the host reaches the peer by the link, and
+// all of it goes again.
+func TestPeer(t *testing.T) {
+	ground(t)
+	before := state(t)
+	w := want(t, 8, "192.0.2.10/24", "203.0.113.11/24 dev eth1 peer 198.51.100.1", "203.0.113.12/32 dev eth1 peer 198.51.102.7/24")
+	up(t, w)
+	must(t, Check(w))
+	list, err := netlink.AddrList(nil, netlink.FAMILY_V4)
+	must(t, err)
+	peers := map[string]string{}
+	for _, a := range list {
+		if a.Peer != nil {
+			peers[a.IP.String()] = a.Peer.String()
+		}
+	}
+	if peers["203.0.113.11"] != "198.51.100.1/32" || peers["203.0.113.12"] != "198.51.102.7/24" {
+		t.Errorf("peers: %v", peers)
+	}
+	for to, from := range map[string]string{"198.51.100.1": "203.0.113.11", "198.51.102.9": "203.0.113.12"} {
+		if got := sourced(t, to); got != from {
+			t.Errorf("%s is reached from %s", to, got)
+		}
+	}
+	must(t, down(8))
+	settled(t)
+	same(t, before)
+}
+
+// TestVLAN: the link of a VLAN is made for an address, once, and stays.
+func TestVLAN(t *testing.T) {
+	need.VM(t) // not every kernel has VLANs
+	ground(t)
+	refused(t, want(t, 8, "203.0.113.11/24 dev eth1.5"), guest.ErrInvalid, "dev eth1.5: no such link")
+	refused(t, want(t, 8, "203.0.113.11/24 dev eth7.5 vlan"), guest.ErrInvalid, "dev eth7: no such link")
+	for range 2 {
+		w := want(t, 8, "203.0.113.11/24 dev eth1.5 vlan", "203.0.113.12/24 dev eth1.5 vlan")
+		up(t, w)
+		must(t, Check(w))
+		has(t, "address 203.0.113.11/24", "address 203.0.113.12/24")
+		l, err := netlink.LinkByName("eth1.5")
+		must(t, err)
+		if v, ok := l.(*netlink.Vlan); !ok || v.VlanId != 5 || v.Attrs().Flags&net.FlagUp == 0 {
+			t.Errorf("%+v", l)
+		}
+		must(t, down(8))
+	}
 }
 
 // TestWorlds: guests of one number in two installations are not taken for each other.

@@ -7,6 +7,8 @@ import (
 	"net/netip"
 	"syscall"
 
+	"github.com/vishvananda/netlink/nl"
+
 	"vserver/fault"
 	"vserver/guest"
 )
@@ -119,4 +121,31 @@ func (c *conn) linkName(index int) (string, error) {
 		return string(name[:len(name)-1]), nil
 	}
 	return "", fmt.Errorf("link %d: %w", index, errors.Join(err, guest.ErrInvalid))
+}
+
+// makeVLAN makes the link of an address if it is not there.
+func (c *conn) makeVLAN(a guest.Address) error {
+	if _, _, err := c.link(a.Dev); err == nil || !errors.Is(err, guest.ErrInvalid) {
+		return err
+	}
+	name, id, _ := a.VLANOf()
+	index, up, err := c.link(name)
+	if err == nil {
+		err = c.raise(spot{index: index, name: name, down: !up})
+	}
+	if err != nil {
+		return err
+	}
+	const size = 16 // of struct ifinfomsg
+	m := c.message(syscall.RTM_NEWLINK, syscall.NLM_F_CREATE|syscall.NLM_F_EXCL|syscall.NLM_F_ACK, make(header, size))
+	m.bytes(syscall.IFLA_IFNAME, append([]byte(a.Dev), 0))
+	m.number(syscall.IFLA_LINK, uint32(index))
+	info := nl.NewRtAttr(syscall.IFLA_LINKINFO, nil)
+	info.AddRtAttr(nl.IFLA_INFO_KIND, []byte("vlan"))
+	info.AddRtAttr(nl.IFLA_INFO_DATA, nil).AddRtAttr(nl.IFLA_VLAN_ID, binary.NativeEndian.AppendUint16(nil, id))
+	m.AddData(info)
+	if err := m.do(); err != nil && !errors.Is(err, syscall.EEXIST) {
+		return fmt.Errorf("dev %s: make: %w", a.Dev, err)
+	}
+	return nil
 }

@@ -174,6 +174,16 @@ func TestInterfaces(t *testing.T) {
 			t.Errorf("%+v", f)
 		}
 	}
+	vlan := read("interfaces/vlandev=", "interfaces/0/ip=192.0.2.1/24", "interfaces/0/dev=eth0.5", "interfaces/1/ip=192.0.2.2/24", "interfaces/1/dev=eth0",
+		"interfaces/2/ip=192.0.2.3/24", "interfaces/2/dev=eth0.6", "interfaces/2/novlandev=", "interfaces/3/ip=192.0.2.4/32", "interfaces/3/dev=ppp0", "interfaces/3/peer=198.51.100.1")
+	got = nil
+	for _, a := range vlan.Spec.Network.Addresses {
+		got = append(got, a.String())
+	}
+	want = []string{"192.0.2.1/24 dev eth0.5 vlan", "192.0.2.2/24 dev eth0", "192.0.2.3/24 dev eth0.6", "192.0.2.4/32 dev ppp0 peer 198.51.100.1"}
+	if !slices.Equal(got, want) || len(vlan.Problems()) > 0 {
+		t.Errorf("%q, want %q; %v", got, want, vlan.Problems())
+	}
 	if p := read("interfaces/0/ip=192.0.2.1").Problems(); len(p) != 1 || !strings.Contains(p.Error(), "/etc/vservers/web1/interfaces/0/dev: No device specified") {
 		t.Errorf("neither dev nor nodev: %v", p)
 	}

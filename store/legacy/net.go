@@ -72,6 +72,8 @@ func (r *reader) iface(dir string) {
 			a.Broadcast = bcast
 		}
 		a.Name = r.label(dir, a)
+		a.Peer, _ = r.line(dir + "/peer")
+		a.VLAN = r.vlan(dir, a)
 	}
 	r.set(Finding{Key: dir + "/ip", Value: ip, To: "network.addresses"}, func(s *guest.Spec) {
 		if s.Network.Mode == guest.NetShared {
@@ -82,7 +84,7 @@ func (r *reader) iface(dir string) {
 
 // tellIface tells of the files beside ip.
 func (r *reader) tellIface(dir string) {
-	for _, name := range []string{"dev", "prefix", "mask", "bcast", "nodev"} {
+	for _, name := range []string{"dev", "prefix", "mask", "bcast", "nodev", "peer"} {
 		if value, ok := r.line(dir + "/" + name); ok {
 			r.tell(Finding{Key: dir + "/" + name, Value: value, Fate: Same, To: "network.addresses"})
 		}
@@ -160,6 +162,24 @@ func (r *reader) label(dir string, a guest.Address) string {
 	return ""
 }
 
+// vlan tells whether the link of an address is made if need be: what is said nearest counts,
+// and a link that is no VLAN's by its name has to be there.
+func (r *reader) vlan(dir string, a guest.Address) bool {
+	if _, _, is := a.VLANOf(); !is {
+		return false
+	}
+	for _, at := range []string{dir, path.Dir(dir)} {
+		if r.has(at + "/novlandev") {
+			return false
+		}
+		if r.has(at + "/vlandev") {
+			return true
+		}
+	}
+	_, all := r.preset("interfaces/vlandev")
+	return all
+}
+
 // ifaceRest tells of what an interface, or all of them, cannot have.
 func (r *reader) ifaceRest(dir string) {
 	const tun = "network.mode: private with network.ncaps: [tun_create], where the guest makes its own; or one made on the host by a script initialize"
@@ -169,10 +189,8 @@ func (r *reader) ifaceRest(dir string) {
 	}{
 		{[]string{"scope"}, Finding{Fate: Passed, Why: "was read and never used"}},
 		{[]string{"novlandev"}, Finding{Fate: Passed, Why: "no VLAN device is made"}},
-		{[]string{"vlandev"}, Finding{Fate: Refused, Why: "links of the host are not made for guests",
-			Instead: "the host's network configuration, or ip link add link eth0 name eth0.5 type vlan id 5 in a script initialize"}},
+		{[]string{"vlandev"}, Finding{Fate: Near, To: "network.addresses", Why: "the link is made when it is missing, and stays when the guest stops"}},
 		{[]string{"tun", "tap", "nocsum", "shared", "uid", "gid", "linktype"}, Finding{Fate: Refused, Why: "links of the host are not made for guests", Instead: tun}},
-		{[]string{"peer"}, Finding{Fate: Refused, Why: "an address has no peer", Instead: "ip addr add ADDRESS peer PEER dev DEV in a script initialize, with nodev"}},
 		{[]string{"down"}, Finding{Fate: Passed, Why: "links of the host are not set up or down"}},
 		{[]string{"indirect", "mac", "extip", "only_ip"}, Finding{Fate: Refused, Why: "was never finished", Instead: "network.mode: private"}},
 	} {
