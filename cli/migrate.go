@@ -14,8 +14,9 @@ import (
 )
 
 type migrateFlags struct {
-	dry, chown, all bool
-	start           string // with all: which guests; a mark, all, or none
+	dry, chown, all, link bool
+
+	start string // with all: which guests; a mark, all, or none
 }
 
 func newMigrate(t *tool) *cobra.Command {
@@ -31,6 +32,10 @@ them. With --chown they are given ids of the guest's own for good, which file sy
 need that cannot show other ids, and which makes set-user-ID programs among them
 harmless on the host. That takes a look at every file; it can be interrupted, and goes
 on when it is called again.
+
+With --link a link to the directory that is kept stays in its place, for scripts that look
+at /etc/vservers/NAME/context, run, vdir and the like. They find what was there then, and
+in what run leads to the number of a guest that runs; what is written there has no effect.
 
 With --all a whole host is taken over: every directory in /etc/vservers that has a vdir.
 There is a line for each guest, with the keys that are not the same, and one for all of
@@ -55,6 +60,7 @@ vserver migrate --all --start`,
 		})
 	c.Flags().BoolVarP(&f.dry, "dry-run", "n", false, "show the spec and the steps, and take none")
 	c.Flags().BoolVar(&f.chown, "chown", false, "give the guest's files its own ids")
+	c.Flags().BoolVar(&f.link, "link", false, "leave a link in the place of the directory")
 	c.Flags().BoolVar(&f.all, "all", false, "all guests of Linux-VServer's directory")
 	c.Flags().StringVar(&f.start, "start", "", "with --all: start those of a `MARK`, or all")
 	c.Flags().Lookup("start").NoOptDefVal = "default"
@@ -67,7 +73,7 @@ func (t *tool) toSpec(ctx context.Context, f migrateFlags, args []string) error 
 	if err != nil {
 		return err
 	}
-	o := host.MigrateOptions{DryRun: f.dry, Chown: f.chown}
+	o := host.MigrateOptions{DryRun: f.dry, Chown: f.chown, Link: f.link}
 	if !t.json {
 		o.Progress = t.err
 	}

@@ -35,7 +35,7 @@ func (t *tool) takeOver(ctx context.Context, f migrateFlags) error {
 	list := map[guest.Name]*takenOver{}
 	var wrong error
 	for _, n := range old { // one after the other: each takes its number from what all others have
-		m, err := host.Migrate(ctx, t.host, n, host.MigrateOptions{DryRun: f.dry, Chown: f.chown})
+		m, err := host.Migrate(ctx, t.host, n, host.MigrateOptions{DryRun: f.dry, Chown: f.chown, Link: f.link})
 		list[n] = taken(n, m, err)
 		if err == nil && !t.json {
 			fmt.Fprintln(t.out, list[n].line(f.dry))

@@ -36,16 +36,35 @@ func Old(path string) bool {
 // Migrated is where the directory of a guest is kept that has a spec now. No guest can have
 // that directory's name.
 func Migrated(d guest.Dirs, n guest.Name) string {
-	return filepath.Join(d.Config, ".migrated", string(n))
+	return filepath.Join(d.Config, aside, string(n))
 }
 
 // oldDir is the directory that stands in place of the spec at path.
 func oldDir(path string) string { return strings.TrimSuffix(path, suffix) }
 
-// old tells whether dir is such a directory: one without a vdir is no guest.
+// old tells whether dir is such a directory: one without a vdir is no guest, and neither is
+// what Keep leaves.
 func old(dir string) bool {
 	_, err := os.Lstat(filepath.Join(dir, "vdir"))
-	return err == nil
+	return err == nil && !kept(dir)
+}
+
+// aside is where directories are kept that are no guests any more, below that of the specs.
+const aside = ".migrated"
+
+// Keep leaves a link at the place of the directory of a guest that has a spec now, for scripts
+// that look there. No guest is read by it.
+func Keep(d guest.Dirs, n guest.Name) error {
+	at := filepath.Join(d.Config, string(n))
+	if kept(at) {
+		return nil
+	}
+	return os.Symlink(filepath.Join(aside, string(n)), at)
+}
+
+func kept(dir string) bool {
+	to, err := os.Readlink(dir)
+	return err == nil && to == filepath.Join(aside, filepath.Base(dir))
 }
 
 // gone is what vdir is called in a directory that is being removed: without vdir it is no
@@ -56,6 +75,9 @@ const gone = ".vdir-removed"
 // it are not followed.
 func removeOld(path string) error {
 	dir := oldDir(path)
+	if kept(dir) {
+		return os.Remove(dir)
+	}
 	err := os.Rename(filepath.Join(dir, "vdir"), filepath.Join(dir, gone))
 	if errors.Is(err, fs.ErrNotExist) || errors.Is(err, syscall.ENOTDIR) {
 		if _, err = os.Lstat(filepath.Join(dir, gone)); err != nil {

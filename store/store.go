@@ -92,7 +92,8 @@ func Names(dir string) ([]guest.Name, error) {
 	names := make([]guest.Name, 0, len(entries))
 	for _, e := range entries {
 		base, ok := strings.CutSuffix(e.Name(), suffix)
-		if ok == e.IsDir() || !ok && !old(filepath.Join(dir, e.Name())) {
+		// A directory of Linux-VServer's may be elsewhere, and a link lead there.
+		if ok && e.IsDir() || !ok && (!e.IsDir() && e.Type() != fs.ModeSymlink || !old(filepath.Join(dir, e.Name()))) {
 			continue
 		}
 		if n, err := guest.ParseName(base); err == nil {

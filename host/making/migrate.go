@@ -31,6 +31,8 @@ type MigrateOptions struct {
 	// Chown gives the guest's files its own ids, so that its mount need not shift them. It
 	// can be interrupted, and goes on when it is called again.
 	Chown bool
+	// Link leaves a link at the directory's place to where it is kept.
+	Link bool
 	// Progress gets a line for each thing that is done; nil discards them.
 	Progress io.Writer
 }
@@ -105,6 +107,7 @@ func (m *migration) plan() (out Migration, err error) {
 			return out, err
 		}
 	case m.aged: // the spec was written, and then something came between
+	case m.o.Link && m.kept():
 	case !m.o.Chown || spec.Root.Kind != guest.RootDir:
 		return out, fault.Hint(fmt.Errorf("has a spec already, and no directory of Linux-VServer's: %w", guest.ErrExists),
 			"vserver "+string(m.n)+" config")
@@ -173,6 +176,9 @@ func (m *migration) steps() (list []step.Step) {
 	if m.aged {
 		list = append(list, step.Step{Name: "move " + directory(m.dirs, m.n) + " to " + store.Migrated(m.dirs, m.n), Do: m.setAside})
 	}
+	if m.o.Link {
+		list = append(list, step.Step{Name: "link " + directory(m.dirs, m.n) + " to it", Do: func(context.Context) error { return store.Keep(m.dirs, m.n) }})
+	}
 	if m.o.Chown && m.tree() != "" {
 		list = append(list,
 			step.Step{Name: fmt.Sprintf("give the files of %s ids from %d", m.tree(), m.base()), Do: m.chown},
@@ -191,6 +197,12 @@ func (m *migration) setAside(context.Context) error {
 		err = fault.Hint(err, "mv "+store.Migrated(m.dirs, m.n)+" "+store.Migrated(m.dirs, m.n)+".old")
 	}
 	return err
+}
+
+// kept tells whether there is a directory aside.
+func (m *migration) kept() bool {
+	there, err := file.Exists(store.Migrated(m.dirs, m.n))
+	return err == nil && there
 }
 
 // tree is the directory of the guest's files, "" for a guest over shared trees.
