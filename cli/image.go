@@ -31,8 +31,9 @@ name says. A new one without a version gets the day's.
   list                    the images, and who uses them
   show IMAGE              all that is known of one
   build NAME              make one, by debootstrap or another --method
-  import NAME SOURCE      make one from a tar archive, an OCI image or one of
-                          a registry, or with --guest from a guest
+  import NAME SOURCE      make one from a tar archive (- is standard input),
+                          an OCI image or one of a registry, or with --guest
+                          from a guest
   tag IMAGE NAME[@WORD]   make a word mean this image from now on
   untag NAME[@WORD]       make it mean nothing
   export IMAGE            write one as a tar archive, packed for --output

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,8 +54,36 @@ func (t *tool) imageImport(ctx context.Context, f imageFlags, args []string) err
 		return t.imageTake(ctx, f, args[0], host.GuestFiles(t.host, n, ""))
 	}
 	from := image.Meant(args[1])
+	if args[1] == "-" {
+		if isTerminal(t.in) {
+			return usageHint("vserver image import "+args[0]+" FILE", "an archive from a terminal")
+		}
+		in, err := spooled(t.in)
+		if err != nil {
+			return err
+		}
+		defer in.Close()
+		from = image.From{Path: "standard input", File: in}
+	}
 	from.Arch = f.arch
 	return t.imageTake(ctx, f, args[0], build.Template(from))
+}
+
+// spooled keeps a stream in a file without a name, since archives are read twice.
+func spooled(in io.Reader) (*os.File, error) {
+	dir := cmp.Or(os.Getenv("TMPDIR"), "/var/tmp") // /tmp may be memory
+	f, err := os.CreateTemp(dir, "vserver-*")
+	if err != nil {
+		return nil, err
+	}
+	err = os.Remove(f.Name())
+	if err == nil {
+		_, err = io.Copy(f, in)
+	}
+	if err != nil {
+		return nil, errors.Join(err, f.Close())
+	}
+	return f, nil
 }
 
 // imageTake makes an image and says how it is called.

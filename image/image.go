@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"path"
 	"path/filepath"
@@ -35,6 +36,9 @@ type From struct {
 	// archive that `docker save` or `skopeo copy … oci-archive:` made; or a directory with
 	// an OCI image layout.
 	Path string
+	// File is such an archive that is open already, and begins at its start; Path says
+	// only what it is called then.
+	File io.ReaderAt
 	// Ref is an image of a registry, as debian:bookworm or registry.example/app@sha256:….
 	Ref string
 	// Arch is the machine that an image of several is taken for, by the Go language's
@@ -80,12 +84,10 @@ func (t *Image) ID(ctx context.Context) (word, id string, err error) {
 		id, err = t.digest(ctx)
 		return path.Base(t.Ref), id, err
 	}
-	st, err := os.Stat(t.Path)
-	if err != nil {
-		return "", "", err
-	}
 	word = filepath.Base(filepath.Clean(t.Path))
-	if st.IsDir() {
+	if is, err := t.isDir(); err != nil {
+		return "", "", err
+	} else if is {
 		d, err := file.OpenDir(t.Path)
 		if err != nil {
 			return "", "", err
@@ -97,7 +99,7 @@ func (t *Image) ID(ctx context.Context) (word, id string, err error) {
 		}
 		return word, m.digest, err
 	}
-	f, err := openArchive(t.Path)
+	f, err := t.open()
 	if err != nil {
 		return "", "", err
 	}
@@ -107,6 +109,23 @@ func (t *Image) ID(ctx context.Context) (word, id string, err error) {
 	word, _, _ = strings.Cut(word, ".tar")
 	t.sum = hex.EncodeToString(h.Sum(nil))
 	return word, t.sum, err
+}
+
+// isDir tells whether it is a directory, with an OCI layout.
+func (t *Image) isDir() (bool, error) {
+	if t.File != nil {
+		return false, nil
+	}
+	st, err := os.Stat(t.Path)
+	return err == nil && st.IsDir(), err
+}
+
+// open opens an archive at its start.
+func (t *Image) open() (io.ReadCloser, error) {
+	if t.File != nil {
+		return io.NopCloser(io.NewSectionReader(t.File, 0, math.MaxInt64)), nil
+	}
+	return openArchive(t.Path)
 }
 
 // openArchive opens a regular file; for a fifo nobody waits.
@@ -166,7 +185,7 @@ func (t *Image) Unpack(ctx context.Context, dir string, say func(string, ...any)
 	u := archive.New(root)
 	if t.Ref != "" {
 		err = t.pull(ctx, u, dir, say)
-	} else if st, serr := os.Stat(t.Path); serr == nil && st.IsDir() {
+	} else if is, serr := t.isDir(); serr == nil && is {
 		err = t.layoutDir(ctx, u, t.Path, "", say)
 	} else {
 		err = t.archive(ctx, u, dir, say)
@@ -179,7 +198,7 @@ func (t *Image) Unpack(ctx context.Context, dir string, say func(string, ...any)
 
 // archive unpacks a file.
 func (t *Image) archive(ctx context.Context, u *archive.Unpacker, dir string, say func(string, ...any)) error {
-	f, err := openArchive(t.Path)
+	f, err := t.open()
 	if err != nil {
 		return err
 	}
