@@ -43,7 +43,7 @@ func Plain(name string) string {
 
 // Resolve gives the full name of the image that a word means: the image called so; else
 // the one that a tag called so is on; and for a plain name the newest version for this
-// machine. ErrNoImage when there is none.
+// machine, or without one for another. ErrNoImage when there is none.
 func (p *Pool) Resolve(word string) (string, error) {
 	if err := CheckName(word); err != nil {
 		return "", err
@@ -62,7 +62,8 @@ func (p *Pool) Resolve(word string) (string, error) {
 	return "", fmt.Errorf("image %s: %w", word, ErrNoImage)
 }
 
-// newest gives the version of a plain name that was made last.
+// newest gives the version of a plain name that was made last: of those for this machine, if
+// there are such.
 func (p *Pool) newest(plain string) (name string, err error) {
 	entries, err := os.ReadDir(filepath.Join(p.dir, "images"))
 	if errors.Is(err, fs.ErrNotExist) {
@@ -74,7 +75,8 @@ func (p *Pool) newest(plain string) (name string, err error) {
 			continue
 		}
 		im := Image{e.Name(), p.Meta(e.Name())}
-		if native(im.Arch) && (last.Name == "" || im.Newer(last)) {
+		ours, better := native(im.Arch), native(last.Arch)
+		if last.Name == "" || ours && !better || ours == better && im.Newer(last) {
 			last = im
 		}
 	}

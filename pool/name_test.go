@@ -44,8 +44,9 @@ func TestCheckName(t *testing.T) {
 }
 
 func TestResolve(t *testing.T) {
-	p := made(t, "d@2", "d@1", "d@9 "+map[bool]string{true: "s390x", false: "mips"}[runtime.GOARCH != "s390x"], "plain", "dd@7")
-	for word, want := range map[string]string{"d": "d@1", "d@2": "d@2", "plain": "plain", "dd": "dd@7", "d@9": "d@9", "nope": "", "d@3": "", "d@": ""} {
+	other := " " + map[bool]string{true: "s390x", false: "mips"}[runtime.GOARCH != "s390x"]
+	p := made(t, "d@2", "d@1", "d@9"+other, "plain", "dd@7", "o@1"+other, "o@3"+other, "e@3"+other, "e@1", "e@2"+other)
+	for word, want := range map[string]string{"d": "d@1", "d@2": "d@2", "plain": "plain", "dd": "dd@7", "d@9": "d@9", "o": "o@3", "e": "e@1", "nope": "", "d@3": "", "d@": ""} {
 		if got, err := p.Resolve(word); got != want || (err == nil) != (want != "") {
 			t.Errorf("%s: %q, %v; want %q", word, got, err, want)
 		}

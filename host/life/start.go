@@ -334,8 +334,16 @@ func (r *Run) release(context.Context) error {
 	if err == nil && r.viewed != nil {
 		err = r.viewed.Confirm()
 	}
-	if errors.Is(err, syscall.ENOENT) && r.spec.Init.Style == guest.InitPlain {
+	return r.hintInit(err)
+}
+
+// hintInit says why an init cannot be executed.
+func (r *Run) hintInit(err error) error {
+	switch {
+	case errors.Is(err, syscall.ENOENT) && r.spec.Init.Style == guest.InitPlain:
 		return fault.Hint(err, "the guest has no "+r.plan.Init.Argv[0]+"; see init.command and init.style in `vserver "+string(r.name)+" config`")
+	case errors.Is(err, syscall.ENOEXEC):
+		return fault.Hint(err, "no program of this machine's, as `vserver image show` tells; on a host with qemu-user-static and binfmt_misc others run too")
 	}
 	return err
 }
