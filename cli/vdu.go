@@ -13,8 +13,8 @@ func newVdu(t *tool) *cobra.Command {
 	c := command("vdu [NAME...] [OPTION...]", `
 Tells what guests' files take of the disk: PRIVATE is what would be free without the
 guest, SHARED what it has in common with images and other guests beneath its own layer,
-APPARENT what a copy of all of it would take. Without a name, all guests. Blocks that
-are shared by reflinks count as the guest's own.`, `
+APPARENT the sizes of all its files, holes counted. Without a name, all guests. Blocks
+that are shared by reflinks count as the guest's own.`, `
 vserver vdu
 vserver web1 vdu
 vserver vdu --json`,

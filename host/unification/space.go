@@ -29,7 +29,7 @@ type Space struct {
 	// Shared is what it has in common with others beneath its own layer, files of images
 	// by their contents.
 	Shared int64 `json:"shared"`
-	// Apparent is the contents of all that is in its layers, as a copy of them would take.
+	// Apparent is the sizes of all files in its layers, holes counted.
 	Apparent int64 `json:"apparent"`
 }
 
