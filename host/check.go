@@ -57,6 +57,9 @@ func (h *Host) Check() (*Report, error) {
 func (r *Report) Err() error {
 	var names []string
 	for _, f := range r.Features.Missing() {
+		if f.Untried {
+			return untried(f.Found)
+		}
 		names = append(names, f.Name)
 	}
 	if len(names) == 0 {
@@ -64,6 +67,12 @@ func (r *Report) Err() error {
 	}
 	return fmt.Errorf("%s: %w", strings.Join(names, ", "), guest.ErrUnsupported)
 }
+
+// untried says why it is not known whether guests can be run.
+type untried string
+
+func (u untried) Error() string { return string(u) }
+func (untried) Unwrap() error   { return guest.ErrUnsupported }
 
 // Fix sets the settings that are too low, as far as that can be done from
 // here, now and for each boot to come. What could not be set is in Change.Err.

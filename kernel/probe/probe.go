@@ -11,7 +11,9 @@
 package probe
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"slices"
@@ -36,6 +38,9 @@ type Result struct {
 	Brings   string `json:"brings"`          // the version, option or setting that brings it
 	Lost     string `json:"lost"`            // what does not work without
 	Required bool   `json:"required"`        // no guest can be run safely without
+	// Untried says that it could not be looked for, since nothing can be written where guests'
+	// files are to lie.
+	Untried bool `json:"untried,omitempty"`
 }
 
 // Facts are the results for all features, in an order fit for reading. They are a
@@ -95,6 +100,9 @@ func Host(o Options) Facts {
 			if err != nil {
 				r.Found = text(err)
 			}
+			if full := (noPlace{}); errors.As(err, &full) && r.State == No {
+				r.Untried, r.Brings = true, "a place for guests' files that can be written to"
+			}
 		}
 		facts = append(facts, r)
 	}
@@ -103,6 +111,22 @@ func Host(o Options) Facts {
 
 // errRoot is the answer to a question that only root may ask.
 var errRoot = errors.New("ask as root")
+
+// noPlace is why nothing can be written where guests' files are to lie.
+type noPlace struct {
+	dir string
+	err error
+}
+
+func (e noPlace) Error() string {
+	why := e.err
+	if at := (*fs.PathError)(nil); errors.As(why, &at) {
+		why = at.Err
+	}
+	return fmt.Sprintf("write in %s: %v", cmp.Or(e.dir, os.TempDir()), why)
+}
+
+func (e noPlace) Unwrap() error { return e.err }
 
 func stateOf(err error) State {
 	switch {

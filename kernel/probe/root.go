@@ -212,7 +212,7 @@ func overlay(dir string, userns int, join layering) (err error) {
 	}
 	at, err := os.MkdirTemp(dir, ".probe-")
 	if err != nil {
-		return err
+		return noPlace{dir, err}
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(at)) }()
 	for _, name := range []string{"lower", "upper", "work"} {
