@@ -133,7 +133,7 @@ func startAside(dirs guest.Dirs, n guest.Name) error {
 // aside runs vserverd in a role about a guest, and waits for its end.
 func aside(dirs guest.Dirs, role string, n guest.Name, words ...string) (*os.ProcessState, error) {
 	args := slices.Concat(proto.Args(dirs, role), []string{string(n)}, words)
-	p, err := os.StartProcess("/proc/self/exe", args, &os.ProcAttr{
+	p, err := os.StartProcess(program(), args, &os.ProcAttr{
 		Dir: "/", Env: proto.Environ(), Files: []*os.File{nil, os.Stderr, os.Stderr},
 	})
 	if err != nil {
