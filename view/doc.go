@@ -44,7 +44,7 @@
 // change, and for the text when one of them is another (no FOPEN_DIRECT_IO, but
 // FUSE_AUTO_INVAL_DATA). Files are opened and closed without us. So top(1), which opens
 // /proc/uptime three times each time it looks, asks six questions and not twenty. The files
-// of a control group stay open from the first look on: to open one costs more than to read it.
+// of a control group, and the host's /proc/meminfo, stay open from the first look on: to open one costs more than to read it.
 //
 // Processors: those that the guest's cpuset allows, the first so many of them as its
 // share of time comes to, rounded up. They keep their numbers, so that taskset(1) means

@@ -132,11 +132,15 @@ func (m *Machine) meminfo() ([]byte, error) {
 	if now.Sub(m.mem.at) < Fresh && now.After(m.mem.at) {
 		return m.mem.is, nil
 	}
-	is, err := os.ReadFile("/proc/meminfo")
-	if err == nil {
-		m.mem = text{is, now}
+	n, err := syscall.Pread(m.memory, m.room[:], 0)
+	for err == syscall.EINTR {
+		n, err = syscall.Pread(m.memory, m.room[:], 0)
 	}
-	return is, err
+	if err != nil {
+		return nil, os.NewSyscallError("pread /proc/meminfo", err)
+	}
+	m.mem = text{bytes.Clone(m.room[:n]), now}
+	return m.mem.is, nil
 }
 
 // uptime is how long the host has been up, with the time that it slept.
