@@ -2,6 +2,7 @@ package legacy
 
 import (
 	"math"
+	"path"
 	"strconv"
 	"strings"
 
@@ -153,7 +154,8 @@ func (r *reader) cgroup() {
 	if r.has("nocgroup") {
 		return
 	}
-	for _, name := range []string{"memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.max", "cpu.shares", "cpu.weight", "cpuset.cpus", "cpuset.mems", "pids.max", "blkio.weight", "io.weight"} {
+	for _, name := range []string{"memory.limit_in_bytes", "memory.memsw.limit_in_bytes", "memory.max", "memory.soft_limit_in_bytes", "memory.high",
+		"memory.low", "memory.min", "cpu.shares", "cpu.weight", "cpu.cfs_period_us", "cpu.cfs_quota_us", "cpu.max", "cpuset.cpus", "cpuset.mems", "pids.max", "blkio.weight", "io.weight"} {
 		if text, ok := r.preset("cgroup/" + name); ok {
 			r.group(Finding{Key: ".defaults/cgroup/" + name, Value: first(text)}, name)
 		}
@@ -184,6 +186,8 @@ func (r *reader) group(f Finding, name string) {
 		r.share(f, "limits.cpu_shares", func(s *guest.Spec, n float64) { s.Limits.CPUShares = weight(n, 1024) })
 	case "cpu.weight":
 		r.share(f, "limits.cpu_shares", func(s *guest.Spec, n float64) { s.Limits.CPUShares = weight(n, 100) })
+	case "cpu.cfs_quota_us", "cpu.cfs_period_us", "cpu.max":
+		r.quota(f, name)
 	case "cpuset.cpus":
 		r.cpusetKey(f, "cpus")
 	case "cpuset.mems":
@@ -200,7 +204,7 @@ func (r *reader) group(f Finding, name string) {
 		r.tell(f)
 	default:
 		f.Fate, f.Why = Refused, "is not passed on to the control group"
-		f.Instead = "limits, as doc/config.md lists them; cpu.cfs_quota_us limits.cpus, blkio.throttle limits.io.devices"
+		f.Instead = "limits, as doc/config.md lists them; blkio.throttle: limits.io.devices"
 		r.tell(f)
 	}
 }
@@ -234,4 +238,44 @@ func (r *reader) share(f Finding, to string, put func(*guest.Spec, float64)) {
 		return
 	}
 	r.set(f, func(s *guest.Spec) { put(s, n) })
+}
+
+// quota reads what a guest may have of the processors: microseconds in a period of so many.
+func (r *reader) quota(f Finding, name string) {
+	words := strings.Fields(f.Value)
+	period := "100000"
+	switch {
+	case name == "cpu.cfs_period_us":
+		f.Fate, f.To, f.Why = Same, "limits.cpus", "the period of cpu.cfs_quota_us"
+		r.tell(f)
+		return
+	case name == "cpu.max" && len(words) > 1:
+		period, words = words[1], words[:1]
+	case name == "cpu.cfs_quota_us":
+		beside := path.Join(path.Dir(f.Key), "cpu.cfs_period_us")
+		text, ok := r.content(beside)
+		if strings.HasPrefix(f.Key, ".defaults/") {
+			text, ok = r.preset("cgroup/cpu.cfs_period_us")
+		}
+		if ok {
+			period = first(text)
+		}
+	}
+	if len(words) == 1 && (words[0] == "max" || words[0] == "-1") {
+		f.Fate, f.Why = Passed, "no limit"
+		r.tell(f)
+		return
+	}
+	each, err := strconv.ParseUint(period, 10, 32)
+	quota := uint64(0)
+	if len(words) == 1 {
+		quota, _ = strconv.ParseUint(words[0], 10, 32)
+	}
+	if err != nil || each == 0 || quota == 0 {
+		f.Fate, f.Why = Wrong, "want microseconds"
+		r.tell(f)
+		return
+	}
+	f.To = "limits.cpus"
+	r.set(f, func(s *guest.Spec) { s.Limits.CPUs = float64(quota) / float64(each) })
 }

@@ -122,7 +122,14 @@ func TestKeys(t *testing.T) {
 		{"ncapabilities=^12", "ncapabilities:1", Same, func(s *guest.Spec) any { return s.Network.NCaps[0] }, "multicast"},
 		{"cgroup/memory.limit_in_bytes=512M", "cgroup/memory.limit_in_bytes", Same, func(s *guest.Spec) any { return s.Limits.Memory }, guest.Bytes(512 << 20)},
 		{"cgroup/cpu.shares=512", "cgroup/cpu.shares", Same, func(s *guest.Spec) any { return s.Limits.CPUShares }, 50},
+		{"cgroup/cpu.cfs_quota_us=150000", "cgroup/cpu.cfs_quota_us", Same, func(s *guest.Spec) any { return s.Limits.CPUs }, 1.5},
+		{"cgroup/cpu.cfs_quota_us=-1", "cgroup/cpu.cfs_quota_us", Passed, func(s *guest.Spec) any { return s.Limits.CPUs }, 0.0},
+		{"cgroup/cpu.cfs_quota_us=much", "cgroup/cpu.cfs_quota_us", Wrong, nil, nil},
+		{"cgroup/cpu.max=25000 50000", "cgroup/cpu.max", Same, func(s *guest.Spec) any { return s.Limits.CPUs }, 0.5},
+		{"cgroup/cpu.max=max 100000", "cgroup/cpu.max", Passed, func(s *guest.Spec) any { return s.Limits.CPUs }, 0.0},
 		{"cgroup/devices.allow=a", "cgroup/devices.allow", Refused, nil, nil},
+		{"cgroup/memory.soft_limit_in_bytes=64M", "cgroup/memory.soft_limit_in_bytes", Same, func(s *guest.Spec) any { return s.Limits.MemorySoft }, guest.Bytes(64 << 20)},
+		{"cgroup/memory.low=64M", "cgroup/memory.low", Same, func(s *guest.Spec) any { return s.Limits.MemoryLow }, guest.Bytes(64 << 20)},
 		{"spaces/net=", "spaces/net", Same, func(s *guest.Spec) any { return s.Network.Mode }, guest.NetPrivate},
 		{"spaces/pid=web2", "spaces/pid", Refused, nil, nil},
 		{"nonamespace=", "nonamespace", Refused, nil, nil},
@@ -246,6 +253,12 @@ func TestDefaults(t *testing.T) {
 	g := read(".defaults/shell=/bin/ksh", ".defaults/apps/init/environment=PATH=/opt/bin", ".defaults/cgroup/cpu.shares=2048")
 	if s := g.Spec; s.Shell != "/bin/ksh" || s.Init.Environment["PATH"] != "/opt/bin" || s.Limits.CPUShares != 200 {
 		t.Errorf("%+v", s)
+	}
+	if g := read(".defaults/cgroup/cpu.cfs_quota_us=50000", ".defaults/cgroup/cpu.cfs_period_us=200000"); g.Spec.Limits.CPUs != 0.25 {
+		t.Errorf("%v", g.Spec.Limits.CPUs)
+	}
+	if g := read("cgroup/cpu.cfs_quota_us=50000", "cgroup/cpu.cfs_period_us=200000", ".defaults/cgroup/cpu.cfs_period_us=1000000"); g.Spec.Limits.CPUs != 0.25 {
+		t.Errorf("%v", g.Spec.Limits.CPUs)
 	}
 	if g := read(".defaults/cgroup/cpu.shares=2048", "cgroup/pids.max=9"); g.Spec.Limits.CPUShares != 0 || g.Spec.Limits.Pids != 9 {
 		t.Errorf("a guest with groups of its own: %+v", g.Spec.Limits)
