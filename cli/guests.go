@@ -43,7 +43,7 @@ func (t *tool) pick(s selection, words []string) ([]guest.Name, error) {
 	if !s.several() {
 		return t.names(words)
 	}
-	if len(words) > 0 || t.subject != "" {
+	if len(words) > 0 || t.subject != "" || s.all && len(s.marks) > 0 {
 		return nil, usagef("either names, or --all or --mark")
 	}
 	all, err := t.host.Names()
