@@ -160,20 +160,26 @@ func (t *text) kind4(yes, no string) {
 //	    may connect as well; what the program asked for is noted. With a port Lookup
 //	    steers there what comes for any address of the guest.
 //	UDP: the wildcard where the guest may get groups and broadcasts, which reach no
-//	    other socket. Else as TCP, without a port too: one that is connected later leaves
+//	    other socket; Steer enters it, as the kernel does not know whose of those at a port
+//	    is who an address is asked for. Else as TCP, without a port too: one that is connected later leaves
 //	    by the address that it is bound to, or by one of the host's.
 func (t *text) wild4(set string) {
 	one := t.label("one")
 	t.flag(SingleIP, one)
 	t.load(r1, ctx, saType)
 	t.is(r1, syscall.SOCK_STREAM, one)
-	t.flag(Multicast|Broadcast, set)
+	t.flag(Multicast|Broadcast, one+"open")
 	t.load(r2, ctx, saPort)
 	t.isnt(r2, 0, one)
 	t.load(r1, entry, entryV4+8)
 	t.is(r1, 0, one)
 	t.put(fp, stackNote, noteWild|noteFirst|noteSteer)
 	t.jump(one + "noted")
+	t.here(one + "open")
+	t.load(r2, ctx, saPort)
+	t.is(r2, 0, set)
+	t.put(fp, stackNote, noteOpen)
+	t.jump(set)
 	t.here(one)
 	t.put(fp, stackNote, noteWild|noteFirst)
 	t.here(one + "noted")
@@ -209,6 +215,7 @@ func (t *text) wild6() {
 	t.put(fp, stackNote, noteWild|noteSix)
 	t.jump(six)
 	t.here(udp)
+	t.put(fp, stackNote, noteOpen|noteSix)
 	t.flag(Multicast|Broadcast, "port")
 	t.put(fp, stackNote, noteWild|noteSix)
 	t.load8(r1, entry, entryV6)
@@ -331,7 +338,7 @@ func postBind(p Parts, family int32) []ebpf.Instruction {
 // steered goes to event when Steer is to enter a socket that is not parked, under the port
 // that was asked for, or that the kernel has found, else to pass.
 func (t *text) steered() {
-	t.masked(r1, flags, noteWild)
+	t.masked(r1, flags, noteWild|noteOpen)
 	t.is(r1, 0, "pass")
 	t.load(r1, entry, noteAsked)
 	t.isnt(r1, 0, "event")

@@ -132,7 +132,7 @@ func Release(p Parts) []ebpf.Instruction {
 	t.here("known")
 	t.forget(entry)
 	t.add(ebpf.JumpIf(flags, ebpf.Any, noteBound, "bound"))
-	t.add(ebpf.JumpIf(flags, ebpf.Any, noteWild, "left"))
+	t.add(ebpf.JumpIf(flags, ebpf.Any, noteWild|noteOpen, "left"))
 	t.jump("pass")
 	t.here("bound")
 	t.load8(r1, fp, stackID)

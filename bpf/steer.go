@@ -3,7 +3,7 @@ package bpf
 import "vserver/kernel/ebpf"
 
 // Steer is called for every socket of UDP in the namespace of who reads the iterator.
-// One that wanted the wildcard, and got an address, and one that is parked, are entered
+// One that wanted the wildcard, and got an address or is not alone there, and one that is parked, are entered
 // into the map of listeners, so that Lookup finds them:
 //
 //	if the socket's note says so, and has a port:
@@ -22,7 +22,7 @@ func Steer(p Parts) []ebpf.Instruction {
 	t.null(r0, "shut")
 	t.mov(entry, r0) // the note
 	t.load(flags, entry, noteFlags)
-	t.add(ebpf.JumpIf(flags, ebpf.Any, noteParked, "parked"), ebpf.JumpIf(flags, ebpf.Any, noteWild, "asked"))
+	t.add(ebpf.JumpIf(flags, ebpf.Any, noteParked, "parked"), ebpf.JumpIf(flags, ebpf.Any, noteWild|noteOpen, "asked"))
 	t.jump("shut")
 	t.here("parked")
 	t.masked(r1, flags, noteBound|noteDatagram)
@@ -34,7 +34,7 @@ func Steer(p Parts) []ebpf.Instruction {
 	t.put(fp, stackKey+28, protocolUDP)
 	t.load8(r1, entry, noteID)
 	t.store8(fp, stackKey, r1)
-	t.add(ebpf.JumpIf(flags, ebpf.Any, noteWild, "wild"))
+	t.add(ebpf.JumpIf(flags, ebpf.Any, noteWild|noteOpen, "wild"))
 	for i := int16(0); i < 16; i += 8 {
 		t.load8(r1, entry, noteAddress+i)
 		t.store8(fp, stackKey+8+i, r1)

@@ -43,10 +43,10 @@ type Tasks struct {
 //	           -> u16 hidden port (network order), u16 0, u32 sockets bound to it, of
 //	           these u32 to the wildcard of IPv4 or both, u32 to IPv4 addresses but the
 //	           first, u32 to the wildcard of IPv6 or both, u32 to IPv6 addresses; and for each
-//	           hidden port the like with noteParked, of which only that it is there is read
+//	           hidden port the like with noteParked, of which u32 ports asked for is read
 //	listeners  u64 id, 16 bytes address or zeros, u16 port (network order), u16 slot,
-//	           u32 protocol -> listening socket of TCP, socket of UDP that is parked or
-//	           bound to one address in place of the wildcard
+//	           u32 protocol -> listening socket of TCP, socket of UDP that is parked, or bound
+//	           to one address in place of the wildcard, or to that at a port that others have
 //	events     something happened that Steer is for
 //	bound      as listeners, with slot 0 -> u64 sockets of UDP that are bound there; those
 //	           at a wildcard have zeros for the address
@@ -108,6 +108,7 @@ const (
 	noteSteer                // the kernel has found its port, and Steer is for it all the same
 	noteLate                 // the kernel finds its port when it connects or listens; see late
 	noteSpoken               // not parked, where others were that answers may still be led to
+	noteOpen                 // of UDP, at the wildcard and a port that others may be at, too
 )
 
 // Offsets in a socket's note.
@@ -134,8 +135,7 @@ const (
 	portAt6     = 20 // those with noteAt6
 )
 
-// ManifestSize is the size of the one value of the map manifest, in which the tool
-// notes what belongs together.
+// ManifestSize is the size of the value of the map manifest: the tool's notes of what belongs together.
 const ManifestSize = 256
 
 // Steering is the offset in the manifest of a u32 that is not 0 when there are sockets

@@ -3,6 +3,7 @@ package shared
 import (
 	"net/netip"
 	"testing"
+	"time"
 
 	"vserver/internal/agent"
 	"vserver/internal/networld"
@@ -83,4 +84,45 @@ func TestClientOfHostSteered(t *testing.T) {
 		a send v 203.0.113.9:40002 five 203.0.113.9
 		host recv c = five 203.0.113.9*
 	`)
+}
+
+// Guests that may join groups are at the wildcard of one port with others: what is sent to an
+// address of one is for it, and for the next of its sockets when the first is closed.
+func TestSharedPort(t *testing.T) {
+	a, b := guestContext("127.0.8.1", "192.0.2.10/24", "2001:db8:1::10/64"), guestContext("127.0.9.1", "192.0.2.11/24", "2001:db8:1::11/64")
+	for i, c := range []*Context{a, b} {
+		c.Lback6 = netip.AddrFrom16([16]byte{0xfd, 0x76, 15: byte(10 + i)})
+		c.Multicast, c.Broadcast = true, true
+	}
+	set, agents, _ := stage(t, map[string]*Context{"a": a, "b": b})
+	for _, who := range []string{"a", "b"} {
+		agent.Play(t, agents, who+" udp4 s\n"+who+" set s 1 2 1\n"+who+" bind s 0.0.0.0:5353")
+		agent.Play(t, agents, who+" udp6 x\n"+who+" set x 1 2 1\n"+who+" set x 41 26 1\n"+who+" bind x [::]:5353")
+	}
+	agent.Play(t, agents, "host udp4 d\nhost udp6 e")
+	steering(t, set)
+	awaits(t, agents, "a", "d", "192.0.2.10:5353")
+	awaits(t, agents, "b", "d", "192.0.2.11:5353")
+	agent.Play(t, agents, `
+		host send d 192.0.2.10:5353 one
+		host send d 192.0.2.11:5353 two
+		a recv s = one 192.0.2.*
+		a recv s = EAGAIN
+		b recv s = two 192.0.2.*
+		b recv s = EAGAIN
+		host send e [2001:db8:1::10]:5353 three
+		host send e [2001:db8:1::11]:5353 four
+		a recv x = three *
+		b recv x = four *
+		a udp4 r
+		a set r 1 2 1
+		a bind r 0.0.0.0:5353
+		a close s
+	`)
+	for end := time.Now().Add(20 * time.Second); agents["a"].Do("recv r") == "EAGAIN"; {
+		agents["host"].Do("send d 192.0.2.10:5353 five")
+		if time.Now().After(end) {
+			t.Fatal("the next socket gets nothing")
+		}
+	}
 }
