@@ -357,6 +357,8 @@ func TestCheckAgain(t *testing.T) {
 		{[]string{"network.addresses=[203.0.113.7/24]", "network.gateway=[203.0.113.9]"}, nil, ""},
 		{[]string{"network.gateway=[192.0.2.1]"}, guest.ErrInvalid, "gateway 192.0.2.1: is on no link"},
 		{[]string{"network.addresses=[203.0.113.7/24]", "network.gateway=[198.51.100.1]"}, guest.ErrInvalid, "gateway 198.51.100.1: is on no link"},
+		{[]string{"network.addresses=[203.0.113.7/24 dev eth0.7 vlan]", "network.gateway=[203.0.113.9]"}, nil, ""},
+		{[]string{"network.addresses=[198.51.100.10/24 dev eth0.7 vlan]", "network.gateway=[198.51.100.1]"}, nil, ""},
 		{[]string{"network.addresses=[203.0.113.1/24]", "network.gateway="}, guest.ErrBusy, "address 203.0.113.1/24: is there already"},
 		{[]string{"network.addresses=[198.51.100.10/24 nodev]"}, guest.ErrInvalid, "nodev, but the host has it not"},
 		{[]string{"network.addresses=[198.51.100.10/24 dev eth7]"}, guest.ErrInvalid, "dev eth7: no such link"},

@@ -23,19 +23,7 @@ func (c *code) checks(p Policy, more extra) func(verdict) label {
 	cores := c.loaded(low(0), c.jump(unix.BPF_JEQ, unix.PR_SCHED_CORE, c.ret(errno(unix.EINVAL)), yes))
 	keys := c.loaded(high(2), c.jump(unix.BPF_JEQ, 0, yes, no))
 	keys = c.loaded(low(2), c.jump(unix.BPF_JEQ, 0, keys, no))
-	ioctls := c.oneOf(p.requests(), no, yes)
-	if !p.Links {
-		ioctls = c.jump(unix.BPF_JGE, unix.SIOCGIFBR, c.oneOf(loading(), no, yes), ioctls)
-	}
-	if p.Notify {
-		ioctls = c.interfaces(ioctls, no)
-	}
-	if !more.flags {
-		// Those above are older than the parts of a request's number: all are small.
-		const written = 1 << 30 // _IOC_WRITE
-		ioctls = c.jump(unix.BPF_JGE, written, c.oneOf(attributes(), c.ret(errno(unix.EOPNOTSUPP)), yes), ioctls)
-	}
-	ioctls = c.loaded(low(1), ioctls)
+	ioctls := c.ioctls(p, more, yes, no)
 	return func(v verdict) label {
 		switch v {
 		case allow:
@@ -143,6 +131,23 @@ func (c *code) personality(yes, no label) label {
 	)
 	others := c.jump(unix.BPF_JSET, query&^(linux32|uname26|noRandom|limit3GB), no, yes)
 	return c.loaded(low(0), c.jump(unix.BPF_JEQ, query, yes, others))
+}
+
+// ioctls writes the check of ioctl(2).
+func (c *code) ioctls(p Policy, more extra, yes, no label) label {
+	l := c.oneOf(p.requests(), no, yes)
+	if !p.Links {
+		l = c.jump(unix.BPF_JGE, unix.SIOCGIFBR, c.oneOf(loading(), no, yes), l)
+	}
+	if p.Notify {
+		l = c.interfaces(l, no)
+	}
+	if !more.flags {
+		// Those above are older than the parts of a request's number: all are small.
+		const written = 1 << 30 // _IOC_WRITE
+		l = c.jump(unix.BPF_JGE, written, c.oneOf(attributes(), c.ret(errno(unix.EOPNOTSUPP)), yes), l)
+	}
+	return c.loaded(low(1), l)
 }
 
 // siocoutqnsd is SIOCOUTQNSD of linux/sockios.h.

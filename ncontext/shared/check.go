@@ -1,9 +1,11 @@
 package shared
 
 import (
+	"errors"
 	"net/netip"
 	"os"
 	"strings"
+	"syscall"
 
 	"vserver/guest"
 )
@@ -38,7 +40,7 @@ func Check(w Want) error {
 		case a.NoDev:
 			at[i], err = c.present(a)
 		default:
-			at[i], err = c.place(a)
+			at[i], err = c.planned(a)
 		}
 		if err == nil && a.Addr().Is6() && !a.NoDev && sealed(at[i].name) {
 			err = at[i].lacksIPv6(a)
@@ -78,7 +80,7 @@ func Addresses(w World, xid guest.XID) ([]netip.Addr, error) {
 func (c *conn) anew(a guest.Address, h held) (s spot, err error) {
 	s = spot{index: h.index, name: a.Dev, prefix: a.Linked()}
 	if a.Dev != "" {
-		s.index, _, err = c.link(a.Dev)
+		s.index, _, err = c.beneath(a)
 	} else {
 		s.name, err = c.linkName(h.index)
 	}
@@ -86,6 +88,34 @@ func (c *conn) anew(a guest.Address, h held) (s spot, err error) {
 		s.prefix = netip.PrefixFrom(a.Addr(), a.Addr().BitLen())
 	}
 	return s, err
+}
+
+// planned is place, for an address whose link is yet to be made as well.
+func (c *conn) planned(a guest.Address) (spot, error) {
+	if !a.VLAN {
+		return c.place(a)
+	}
+	index, made, err := c.beneath(a)
+	if err != nil || !made {
+		return c.place(a)
+	}
+	way, err := c.way(a.Addr())
+	if err == nil && way.kind == syscall.RTN_LOCAL {
+		err = c.there(a)
+	}
+	return spot{index: index, name: a.Dev, prefix: a.Linked()}, err
+}
+
+// beneath gives the number of the link that an address names or, if that is a VLAN to be made, of
+// the one beneath.
+func (c *conn) beneath(a guest.Address) (index int, made bool, err error) {
+	index, _, err = c.link(a.Dev)
+	if !a.VLAN || !errors.Is(err, guest.ErrInvalid) {
+		return index, false, err
+	}
+	over, _, _ := a.VLANOf()
+	index, _, err = c.link(over)
+	return index, err == nil, err
 }
 
 // sealed tells whether a link has no IPv6.
