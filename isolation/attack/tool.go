@@ -3,6 +3,7 @@ package attack
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"syscall"
@@ -47,7 +48,7 @@ func opened(pid string) (string, error) {
 	for _, e := range list {
 		to, err := os.Readlink(dir + e.Name())
 		if err != nil || slices.Contains([]string{"0", "1", "2"}, e.Name()) || strings.HasPrefix(to, "anon_inode:") ||
-			strings.HasPrefix(to, "/proc/") {
+			strings.HasPrefix(to, "/proc/") || strings.HasPrefix(to, "/sys/fs/cgroup/") && filepath.Base(to) == "cpu.max" { // Go's, of its own group
 			continue
 		}
 		return e.Name() + " is " + to, nil

@@ -20,7 +20,7 @@ func (c *code) checks(p Policy, more extra) func(verdict) label {
 		unshares = c.loaded(low(0), c.jump(unix.BPF_JSET, p.namespaces()|unix.CLONE_NEWTIME, no, yes))
 	}
 	personalities := c.personality(yes, no)
-	cores := c.loaded(low(0), c.jump(unix.BPF_JEQ, unix.PR_SCHED_CORE, c.ret(errno(unix.EINVAL)), yes))
+	cores := c.cores(yes)
 	keys := c.loaded(high(2), c.jump(unix.BPF_JEQ, 0, yes, no))
 	keys = c.loaded(low(2), c.jump(unix.BPF_JEQ, 0, keys, no))
 	ioctls := c.ioctls(p, more, yes, no)
@@ -41,8 +41,6 @@ func (c *code) checks(p Policy, more extra) func(verdict) label {
 		case personality:
 			return personalities
 		case prctl:
-			// PR_SCHED_CORE: what has a core to itself leaves the other threads of that idle,
-			// which no limit of processor time counts.
 			return cores
 		case requestKey:
 			// Only a search of the keys that are there: callout information would have
@@ -116,6 +114,12 @@ func (c *code) sockets(p Policy, more extra, yes label) label {
 	f = c.oneOf([]uint32{unix.AF_INET, unix.AF_INET6}, inet, f)
 	f = c.jump(unix.BPF_JEQ, unix.AF_UNIX, yes, f)
 	return c.loaded(low(0), f)
+}
+
+// cores writes the check of prctl(2): PR_SCHED_CORE is not there. What has a core to itself
+// leaves the other threads of that idle, which no limit of processor time counts.
+func (c *code) cores(yes label) label {
+	return c.loaded(low(0), c.jump(unix.BPF_JEQ, unix.PR_SCHED_CORE, c.ret(errno(unix.EINVAL)), yes))
 }
 
 // personality writes the check of personality(2): 0, an old kernel's version, 32-bit
