@@ -48,12 +48,12 @@ func Mount(ctx context.Context, d guest.Dirs, n guest.Name, dir string, writable
 	return state.Locked(d, n, state.Patience, func() error {
 		m := &mounting{dirs: d, name: n, view: state.View{Dir: at, Writable: writable}, fd: -1}
 		defer m.Close()
+		if err := m.look(); err != nil {
+			return err
+		}
 		// The lower of two mounts at one place could not be taken away.
 		if _, taken, err := mount.Top(at); err != nil || taken {
 			return errors.Join(err, fmt.Errorf("%s: something is mounted there", at))
-		}
-		if err := m.look(); err != nil {
-			return err
 		}
 		return step.Run(ctx, "mount", []step.Step{
 			{Name: "note it", Do: func(context.Context) error { return state.NoteView(d, n, m.view) }, Undo: func() error { return state.ForgetView(d, n) }},

@@ -30,7 +30,7 @@ func priorities() []Attack {
 		}),
 		c("be nicer than allowed", func(*Ground) (string, error) { return "", unix.Setpriority(unix.PRIO_PROCESS, 0, -20) }),
 		c("read and write before all others", call(unix.SYS_IOPRIO_SET, 1, 0, 1<<13)),
-		Attack{"C", 39, "have a core to itself", call(unix.SYS_PRCTL, unix.PR_SCHED_CORE, unix.PR_SCHED_CORE_CREATE), denied(syscall.EINVAL), nil},
+		{"C", 39, "have a core to itself", call(unix.SYS_PRCTL, unix.PR_SCHED_CORE, unix.PR_SCHED_CORE_CREATE), denied(syscall.EINVAL), nil},
 		c("be nicer as a session", func(*Ground) (string, error) { return "", put("/proc/self/autogroup", "-10") }),
 		c("have memory before all others", call(unix.SYS_PRCTL, unix.PR_SET_IO_FLUSHER, 1)),
 		c("have a pipe beyond the host's bound", func(*Ground) (string, error) {
