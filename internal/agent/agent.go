@@ -25,7 +25,7 @@ func Be() {
 	if os.Getenv(variable) == "" {
 		return
 	}
-	a := &agent{sockets: map[string]int{}}
+	a := &agent{sockets: map[string]int{}, many: map[string][]int{}}
 	in := bufio.NewScanner(os.Stdin)
 	for in.Scan() {
 		fmt.Println(a.do(strings.Fields(in.Text())))
@@ -33,8 +33,11 @@ func Be() {
 	os.Exit(0)
 }
 
-// agent has sockets by name.
-type agent struct{ sockets map[string]int }
+// agent has sockets by name, and many of one name.
+type agent struct {
+	sockets map[string]int
+	many    map[string][]int
+}
 
 // do obeys a command and answers with what came of it: a word, or an errno's name.
 func (a *agent) do(words []string) string {
@@ -70,6 +73,8 @@ func (a *agent) try(w []string) (string, error) {
 		return "ok", unix.Bind(fd, a.suit(fd, sa))
 	case "unix":
 		return "ok", a.unix(w[1:])
+	case "many", "none":
+		return a.several(w)
 	case "listen":
 		return "ok", unix.Listen(fd, 8)
 	case "connect":

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"vserver/internal/agent"
 )
 
@@ -116,4 +118,33 @@ func heldAt(t *testing.T, table, address string) string {
 	}
 	t.Fatalf("nobody holds %s:\n%s", address, b)
 	return ""
+}
+
+// The table that hidden ports are in is shared by all guests: however many one asks for, there is
+// room for another's, and what it gives back it may have again.
+func TestHiddenMost(t *testing.T) {
+	var files unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		t.Fatal(err)
+	}
+	files.Cur, files.Max = 10000, max(files.Max, 10000)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &files); err != nil { // the agents inherit it
+		t.Fatal(err)
+	}
+	_, agents, _ := stage(t, map[string]*Context{
+		"a": guestContext("127.0.8.1", "192.0.2.10/24", "192.0.2.11/24"),
+		"b": guestContext("127.0.9.1", "192.0.2.12/24", "192.0.2.13/24"),
+	})
+	agent.Play(t, agents, `
+		a many m 0.0.0.0:2000 9000 = 8192
+		a tcp4 s
+		a bind s 0.0.0.0:80 = EADDRINUSE
+		b tcp4 s
+		b bind s 0.0.0.0:80
+		b listen s
+		a none m
+		a bind s 0.0.0.0:80
+		a listen s
+		a many m 0.0.0.0:2000 9000 = 8191
+	`)
 }
