@@ -129,8 +129,9 @@ func (h Host) Open(path string) (*Group, error) { return h.Unified.Open(path) }
 func (h Host) Remove(path string) error { return h.Unified.Remove(path) }
 
 // Create makes the group at path, parents included, and opens it. A group that is
-// there already is opened. Nobody else looks into the parents that it makes in a hierarchy
-// of v1: a guest that is in no group there may mount all of it.
+// there already is opened. Nobody else lists the parents that it makes in a hierarchy of
+// v1: a guest that is in no group there may mount all of it. The kernel passes them for a
+// guest that mounts its own.
 func (m Hierarchy) Create(path string) (*Group, error) {
 	root, err := m.root(path)
 	if err != nil {
@@ -139,7 +140,7 @@ func (m Hierarchy) Create(path string) (*Group, error) {
 	defer unix.Close(root)
 	above := uint32(0o755)
 	if !m.V2 {
-		above = 0o700
+		above = 0o711
 	}
 	err = mkdirAll(root, path, 0o755, above)
 	if err != nil {
