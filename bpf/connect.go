@@ -239,10 +239,7 @@ func (t *text) udp4() {
 // the context, which is to see that one as the sender of answers.
 func (t *text) looped() {
 	none := t.label("unnoted")
-	t.load8(r2, ctx, saSock)
-	t.null(r2, none)
-	t.note(1)
-	t.null(r0, none)
+	t.noteOf(1, none)
 	t.load(r1, r0, noteFlags)
 	t.add(ebpf.Or(r1, noteLooped))
 	t.store(r0, noteFlags, r1)

@@ -114,10 +114,7 @@ func (t *text) recall4() {
 // change was is from before anything was looked up.
 func (t *text) keep4() {
 	t.store(fp, stackSaved, r5)
-	t.load8(r2, ctx, saSock)
-	t.null(r2, "pass")
-	t.note(0)
-	t.null(r0, "pass")
+	t.noteOf(0, "pass")
 	t.load8(r1, r0, noteID)
 	t.load8(r2, fp, stackID)
 	t.add(ebpf.JumpIfReg(r1, ebpf.Differs, r2, "pass"))
@@ -272,10 +269,7 @@ func Named6(p Parts) []ebpf.Instruction {
 // asked puts back what the socket's note says.
 func (t *text) asked(wildcard func()) {
 	port, done := t.label("port"), t.label("asked")
-	t.load8(r2, ctx, saSock)
-	t.null(r2, done)
-	t.note(0)
-	t.null(r0, done)
+	t.noteOf(0, done)
 	t.load(r1, r0, 8)
 	t.load(r2, r0, 12)
 	t.add(ebpf.JumpIf(r1, ebpf.Any, noteParked, port))
@@ -302,10 +296,7 @@ func (t *text) wasLooped() {
 	looped := t.label("looped")
 	t.manifest(r1, Looping)
 	t.is(r1, 0, "pass")
-	t.load8(r2, ctx, saSock)
-	t.null(r2, "pass")
-	t.note(0)
-	t.null(r0, "pass")
+	t.noteOf(0, "pass")
 	t.load(r1, r0, noteFlags)
 	t.add(ebpf.JumpIf(r1, ebpf.Any, noteLooped, looped))
 	t.jump("pass")

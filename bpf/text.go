@@ -365,15 +365,6 @@ func (t *text) chase(offsets ...int32) {
 	}
 }
 
-// note is r0 = the socket's note, or 0; one is made if create says so. The socket is
-// in r2.
-func (t *text) note(create int32) {
-	t.add(ebpf.Map(r1, t.Notes)...)
-	t.set(r3, 0)
-	t.set(r4, create)
-	t.call(ebpf.SkStorageGet)
-}
-
 // net is a number in network order, as the machine has it.
 func net(n uint32) int32 {
 	var b [4]byte

@@ -188,10 +188,7 @@ func (c *conn) place(a guest.Address) (spot, error) {
 		if s.index, up, err = c.link(a.Dev); err != nil {
 			return spot{}, err
 		}
-		s.name, s.prefix, s.down = a.Dev, a.Linked(), !up
-		if s.index == loopback { // lo takes all of a prefix for its own
-			s.prefix = netip.PrefixFrom(a.Addr(), a.Addr().BitLen())
-		}
+		s.name, s.prefix, s.down = a.Dev, linkedAt(s.index, a), !up
 	case way.onlink():
 		if s.name, err = c.linkName(way.index); err != nil {
 			return spot{}, err
@@ -200,6 +197,14 @@ func (c *conn) place(a guest.Address) (spot, error) {
 	}
 	s.connected = way.onlink() && way.index == s.index && way.metric>>24 != protocol
 	return s, nil
+}
+
+// linkedAt is the prefix that a link has by an address: lo takes all of one for its own.
+func linkedAt(index int, a guest.Address) netip.Prefix {
+	if index == loopback {
+		return netip.PrefixFrom(a.Addr(), a.Addr().BitLen())
+	}
+	return a.Linked()
 }
 
 // routed tells whether the prefix needs a route of its own: IPv4's come with the

@@ -78,15 +78,13 @@ func Addresses(w World, xid guest.XID) ([]netip.Addr, error) {
 // anew is where an address goes that is the guest's now: to the link that it names, or to
 // where it is.
 func (c *conn) anew(a guest.Address, h held) (s spot, err error) {
-	s = spot{index: h.index, name: a.Dev, prefix: a.Linked()}
+	s = spot{index: h.index, name: a.Dev}
 	if a.Dev != "" {
 		s.index, _, err = c.beneath(a)
 	} else {
 		s.name, err = c.linkName(h.index)
 	}
-	if s.index == loopback {
-		s.prefix = netip.PrefixFrom(a.Addr(), a.Addr().BitLen())
-	}
+	s.prefix = linkedAt(s.index, a)
 	return s, err
 }
 

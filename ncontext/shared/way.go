@@ -78,14 +78,13 @@ const rtaVia = 18
 
 // link gives the number of a link, and tells whether it is up.
 func (c *conn) link(name string) (index int, up bool, err error) {
-	const size = 16 // of struct ifinfomsg
-	m := c.message(syscall.RTM_GETLINK, 0, make(header, size))
+	m := c.message(syscall.RTM_GETLINK, 0, make(header, syscall.SizeofIfInfomsg))
 	m.bytes(syscall.IFLA_IFNAME, append([]byte(name), 0))
 	list, err := m.Execute(syscall.NETLINK_ROUTE, syscall.RTM_NEWLINK)
 	if errors.Is(err, syscall.ENODEV) {
 		return 0, false, fault.Hint(fmt.Errorf("dev %s: no such link: %w", name, guest.ErrInvalid), "`ip link show` lists them")
 	}
-	if err != nil || len(list) == 0 || len(list[0]) < size {
+	if err != nil || len(list) == 0 || len(list[0]) < syscall.SizeofIfInfomsg {
 		return 0, false, fmt.Errorf("dev %s: %w", name, errors.Join(err, guest.ErrInvalid))
 	}
 	return int(binary.NativeEndian.Uint32(list[0][4:])), binary.NativeEndian.Uint32(list[0][8:])&syscall.IFF_UP != 0, nil
@@ -96,8 +95,7 @@ func (c *conn) raise(s spot) error {
 	if !s.down {
 		return nil
 	}
-	const size = 16 // of struct ifinfomsg
-	h := make(header, size)
+	h := make(header, syscall.SizeofIfInfomsg)
 	binary.NativeEndian.PutUint32(h[4:], uint32(s.index))
 	binary.NativeEndian.PutUint32(h[8:], syscall.IFF_UP)
 	binary.NativeEndian.PutUint32(h[12:], syscall.IFF_UP)
@@ -109,14 +107,13 @@ func (c *conn) raise(s spot) error {
 
 // linkName gives the name of a link.
 func (c *conn) linkName(index int) (string, error) {
-	const size = 16 // of struct ifinfomsg
-	h := make(header, size)
+	h := make(header, syscall.SizeofIfInfomsg)
 	binary.NativeEndian.PutUint32(h[4:], uint32(index))
 	list, err := c.message(syscall.RTM_GETLINK, 0, h).Execute(syscall.NETLINK_ROUTE, syscall.RTM_NEWLINK)
-	if err != nil || len(list) == 0 || len(list[0]) < size {
+	if err != nil || len(list) == 0 || len(list[0]) < syscall.SizeofIfInfomsg {
 		return "", fmt.Errorf("link %d: %w", index, errors.Join(err, guest.ErrInvalid))
 	}
-	attrs, err := attributes(list[0][size:])
+	attrs, err := attributes(list[0][syscall.SizeofIfInfomsg:])
 	if name := attrs[syscall.IFLA_IFNAME]; err == nil && len(name) > 1 {
 		return string(name[:len(name)-1]), nil
 	}
@@ -136,8 +133,7 @@ func (c *conn) makeVLAN(a guest.Address) error {
 	if err != nil {
 		return err
 	}
-	const size = 16 // of struct ifinfomsg
-	m := c.message(syscall.RTM_NEWLINK, syscall.NLM_F_CREATE|syscall.NLM_F_EXCL|syscall.NLM_F_ACK, make(header, size))
+	m := c.message(syscall.RTM_NEWLINK, syscall.NLM_F_CREATE|syscall.NLM_F_EXCL|syscall.NLM_F_ACK, make(header, syscall.SizeofIfInfomsg))
 	m.bytes(syscall.IFLA_IFNAME, append([]byte(a.Dev), 0))
 	m.number(syscall.IFLA_LINK, uint32(index))
 	info := nl.NewRtAttr(syscall.IFLA_LINKINFO, nil)
