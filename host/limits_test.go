@@ -11,9 +11,12 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/host/state"
+	"vserver/internal/need"
 	"vserver/kernel/cgroup"
 )
 
@@ -163,6 +166,29 @@ func TestCeilingWithoutUserNamespace(t *testing.T) {
 	}
 	if pids, err := g.Procs(); err != nil || len(pids) == 0 {
 		t.Errorf("processes %v, %v", pids, err)
+	}
+}
+
+// Without a user namespace the guest's root owns the files of its limits, also of those that
+// come while it runs. It cannot write to them, whoever mounted the groups.
+func TestOwnLimits(t *testing.T) {
+	need.VM(t)
+	for _, how := range []string{"nsdelegate", ""} {
+		t.Run(how, func(t *testing.T) {
+			if err := unix.Mount("", "/sys/fs/cgroup", "", unix.MS_REMOUNT, how); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { unix.Mount("", "/sys/fs/cgroup", "", unix.MS_REMOUNT, "nsdelegate") })
+			w := newWorld(t)
+			w.start(w.guest("web1", func(s *guest.Spec) { s.Userns = guest.UsernsNone }))
+			w.limited("web2", guest.Limits{CPUs: 1, CPUSet: "0", Memory: 64 << 20})
+			if _, err := w.Set("web1", []string{"limits.cpus=0.5", "limits.memory=32MiB", "limits.cpuset=0"}); err != nil {
+				t.Fatal(err)
+			}
+			for file, want := range map[string]string{"cpu.max": "50000 100000", "memory.max": "33554432", "cpuset.cpus": "0"} {
+				w.tries("web1", "+grep -qx '"+want+"' /sys/fs/cgroup/"+file, "-echo "+want+" > /sys/fs/cgroup/"+file)
+			}
+		})
 	}
 }
 

@@ -21,8 +21,13 @@ var (
 	maskedDirs = []string{"/sys/devices/virtual/powercap", "/sys/kernel/debug", "/sys/kernel/tracing"}
 	readOnly   = []string{"/proc/bus", "/proc/fs", "/proc/irq"}
 	// The limits of the guest's own group, which its root could lift: it owns the files.
-	ownLimits = []string{"cgroup.max.descendants", "cgroup.max.depth", "pids.max", "cpu.max", "cpu.weight", "cpuset.cpus", "cpuset.mems",
-		"memory.max", "memory.high", "memory.low", "memory.min", "memory.swap.max", "memory.zswap.max", "io.max", "io.weight", "io.latency"}
+	ownLimits = []string{"cgroup.max.descendants", "cgroup.max.depth", "pids.max",
+		"cpu.max", "cpu.max.burst", "cpu.weight", "cpu.weight.nice", "cpu.idle", "cpu.uclamp.min", "cpu.uclamp.max",
+		"cpuset.cpus", "cpuset.cpus.exclusive", "cpuset.cpus.partition", "cpuset.mems",
+		"memory.max", "memory.high", "memory.low", "memory.min", "memory.oom.group", "memory.swap.high", "memory.swap.max",
+		"memory.zswap.max", "memory.zswap.writeback", "io.max", "io.weight", "io.bfq.weight", "io.latency", "io.prio.class",
+		"hugetlb.64KB.max", "hugetlb.64KB.rsvd.max", "hugetlb.2MB.max", "hugetlb.2MB.rsvd.max", "hugetlb.32MB.max",
+		"hugetlb.32MB.rsvd.max", "hugetlb.1GB.max", "hugetlb.1GB.rsvd.max", "misc.max", "rdma.max", "dmem.low", "dmem.max", "dmem.min"}
 )
 
 func (s *Start) mask(t *spawn.Table) {
@@ -49,6 +54,9 @@ func (s *Start) maskMore(t *spawn.Table) {
 	t.Cover(rootfs.Empty, maskedDirs...)
 	for _, r := range readOnly {
 		t.BindIfThere(r, r, mount.ReadOnly)
+	}
+	if s.OwnLimits {
+		return
 	}
 	for _, l := range ownLimits {
 		t.BindIfThere("/sys/fs/cgroup/"+l, "/sys/fs/cgroup/"+l, mount.ReadOnly)

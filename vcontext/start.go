@@ -20,6 +20,7 @@ type Start struct {
 	Userns      bool
 	Nesting     bool
 	OwnNet      bool   // a network namespace of its own
+	OwnLimits   bool   // the kernel keeps the guest from the limits of its group (cgroups-v2, nsdelegate)
 	Base        uint32 // host id of the guest's root
 	Hostname    string
 	Pids        int            // ceiling of processes; 0 for none

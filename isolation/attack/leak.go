@@ -1,7 +1,6 @@
 package attack
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -155,22 +154,9 @@ func words(g *Ground, path string) (string, error) {
 	return "", errNothing
 }
 
-// ownGroup opens the limits of the guest's own group for writing, and changes none.
+// ownGroup writes to the limits of the guest's own group what stands in them.
 func ownGroup(*Ground) (string, error) {
-	return fresh("cgroup2", func(dir string) (string, error) {
-		err := errNothing
-		for _, name := range []string{"cpu.max", "cpu.max.burst", "cpu.weight", "cpu.weight.nice", "cpu.idle", "cpuset.cpus", "cpuset.mems",
-			"memory.max", "memory.high", "memory.low", "memory.min", "memory.swap.max", "memory.zswap.max", "memory.oom.group", "pids.max",
-			"io.max", "io.weight", "io.bfq.weight", "io.latency", "hugetlb.2MB.max", "cgroup.max.descendants", "cgroup.max.depth"} {
-			switch e := opening(dir+"/"+name, os.O_WRONLY); {
-			case e == nil:
-				return name, nil
-			case !errors.Is(e, fs.ErrNotExist):
-				err = e
-			}
-		}
-		return "", err
-	})
+	return fresh("cgroup2", liftIn)
 }
 
 // oldGroups looks for names in the hierarchies of version 1, as far as they can be mounted.

@@ -1,7 +1,9 @@
 package attack
 
 import (
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"slices"
@@ -85,16 +87,23 @@ func inherited(*Ground) (string, error) {
 	return "", errNothing
 }
 
-// liftLimit opens the files that hold the guest's limits for writing.
-func liftLimit(*Ground) (string, error) {
-	last := error(errNothing)
-	for _, name := range []string{"cgroup.max.descendants", "cgroup.max.depth", "pids.max", "memory.max", "memory.high", "cpu.max"} {
-		f, err := os.OpenFile("/sys/fs/cgroup/"+name, os.O_WRONLY, 0)
-		if err == nil {
-			f.Close()
+// groupLimits are files that hold limits of a group.
+var groupLimits = []string{"cpu.max", "cpu.max.burst", "cpu.weight", "cpu.weight.nice", "cpu.idle", "cpuset.cpus", "cpuset.mems",
+	"memory.max", "memory.high", "memory.low", "memory.min", "memory.swap.max", "memory.zswap.max", "pids.max",
+	"io.max", "io.weight", "io.bfq.weight", "io.latency", "hugetlb.2MB.max", "cgroup.max.descendants", "cgroup.max.depth"}
+
+func liftLimit(*Ground) (string, error) { return liftIn("/sys/fs/cgroup") }
+
+// liftIn writes to the limits of the group at dir what stands in them.
+func liftIn(dir string) (string, error) {
+	last := errNothing
+	for _, name := range groupLimits {
+		switch err := rewrite(dir + "/" + name); {
+		case err == nil:
 			return name, nil
+		case !errors.Is(err, fs.ErrNotExist):
+			last = err
 		}
-		last = err
 	}
 	return "", last
 }

@@ -41,6 +41,8 @@ type Hierarchy struct {
 	Controllers []string
 	// V2 tells the unified hierarchy from the older ones.
 	V2 bool
+
+	options []string // of v2, when the mount table was read
 }
 
 // Host is where the hierarchies of this host are. It holds no descriptor and may be
@@ -115,6 +117,21 @@ func (h Host) Legacy(controllers ...string) ([]Hierarchy, error) {
 		}
 	}
 	return found, nil
+}
+
+// Options gives the options that the v2 hierarchy is mounted with (cgroups-v2, Mount options),
+// by the mount table.
+func (h Host) Options() ([]string, error) {
+	all, err := mounted()
+	if err != nil {
+		return nil, err
+	}
+	for _, m := range all {
+		if m.V2 && m.Mount == h.Unified.Mount {
+			return m.options, nil
+		}
+	}
+	return nil, fmt.Errorf("%s: not in the mount table", h.Unified.Mount)
 }
 
 // Create makes the group at path below the v2 mount, parents included, and opens it.

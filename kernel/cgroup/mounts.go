@@ -45,7 +45,9 @@ func parseMount(line string) (Hierarchy, bool) {
 	h := Hierarchy{Mount: unescape(left[4])}
 	switch right[0] {
 	case "2":
-		h.V2 = true
+		h.V2, h.options = true, strings.Split(left[5]+","+right[2], ",")
+		slices.Sort(h.options)
+		h.options = slices.Compact(h.options)
 	case "":
 		h.Controllers = slices.DeleteFunc(strings.Split(right[2], ","), notController)
 	default:

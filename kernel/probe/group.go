@@ -43,7 +43,12 @@ func groups() []feature {
 			Gives:  "a process changes its group at once, as the systemd of a guest has it do for each service",
 			Brings: "Linux 6.0; mount -o remount with these options and favordynmods, for each boot cgroup_favordynmods=true on the kernel's command line (Linux 6.7)",
 			Lost:   "each service of a guest with systemd starts 5 to 20 ms later"},
-			favorDynmods},
+			mountedWith("favordynmods")},
+		{Result{Name: "cgroup-nsdelegate",
+			Gives:  "a guest without a user namespace cannot lift its limits by its own group",
+			Brings: "Linux 4.13; mount -o remount with these options and nsdelegate",
+			Lost:   "every controller is enabled for such a guest when it starts, and its limits are covered: it starts later"},
+			mountedWith("nsdelegate")},
 	}
 	for _, c := range []struct{ name, gives, lost string }{
 		{"memory", "limits.memory", "limits.memory is refused"},
@@ -75,29 +80,20 @@ func cgroupV2(*ground) (string, error) {
 	return "at " + cg.Unified.Mount, err
 }
 
-// favorDynmods finds out whether a move to another group has to wait for a grace period of
-// the kernel's (cgroups-v2, Mount options). A remount must name all the options there are.
-func favorDynmods(*ground) (string, error) {
-	const option = "favordynmods"
-	cg, err := cgroup.Find()
-	if err != nil {
+// mountedWith finds out whether the hierarchy has an option. A remount must name all that
+// it has.
+func mountedWith(option string) func(*ground) (string, error) {
+	return func(*ground) (string, error) {
+		cg, err := cgroup.Find()
+		if err != nil {
+			return "", err
+		}
+		has, err := cg.Options()
+		if err == nil && !slices.Contains(has, option) {
+			err = fmt.Errorf("%s: %s", cg.Unified.Mount, strings.Join(has, ","))
+		}
 		return "", err
 	}
-	table, err := os.ReadFile("/proc/thread-self/mounts")
-	if err != nil {
-		return "", err
-	}
-	for line := range strings.Lines(string(table)) {
-		f := strings.Fields(line)
-		if len(f) < 4 || f[1] != cg.Unified.Mount || f[2] != "cgroup2" {
-			continue
-		}
-		if slices.Contains(strings.Split(f[3], ","), option) {
-			return "", nil
-		}
-		return "", fmt.Errorf("%s: %s", cg.Unified.Mount, f[3])
-	}
-	return "", fmt.Errorf("%s: not in the mount table", cg.Unified.Mount)
 }
 
 func cloneIntoCgroup(g *ground) (string, error) {
