@@ -23,7 +23,7 @@ short - cgroup2 x rw
 		{Mount: "/sys/fs/cgroup/cpu,cpuacct", Controllers: []string{"cpu", "cpuacct"}},
 		{Mount: "/mnt/a b", Controllers: []string{"memory"}},
 		{Mount: "/sys/fs/cgroup/systemd", Controllers: []string{}},
-		{Mount: "/sys/fs/cgroup/unified", V2: true},
+		{Mount: "/sys/fs/cgroup/unified", V2: true, options: []string{"memory_recursiveprot", "nsdelegate", "relatime", "rw"}},
 	}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v", got, err)
