@@ -1,6 +1,8 @@
 package cli
 
 import (
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -52,6 +54,7 @@ func parses(t *tool, words []string) error {
 	}
 	c := e.construct(t)
 	c.RunE = func(*cobra.Command, []string) error { return nil }
+	c.SetHelpFunc(func(*cobra.Command, []string) {})
 	c.SetArgs(args)
 	return c.Execute()
 }
@@ -93,4 +96,35 @@ func commandsIn(line string) (all [][]string) {
 	}
 	end()
 	return slices.Clip(all)
+}
+
+// So can every command of the documents.
+func TestDocumentedCommands(t *testing.T) {
+	files, err := filepath.Glob("../doc/*.md")
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, file := range append(files, "../README.md") {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if filepath.Base(file) == "cli.md" { // made of the pages
+			continue
+		}
+		block := false
+		for line := range strings.Lines(string(text)) {
+			if strings.HasPrefix(line, "```") {
+				block = !block
+			}
+			if !block && !strings.HasPrefix(line, "    ") {
+				continue
+			}
+			for _, words := range commandsIn(strings.TrimLeft(line, " #$")) {
+				if err := parses(aTool(t), words); err != nil {
+					t.Errorf("%s: %s\t%v", file, line, err)
+				}
+			}
+		}
+	}
 }
