@@ -223,6 +223,13 @@ func TestReadyLimited(t *testing.T) {
 	if !w.begunEarly(n) {
 		t.Error("a new limit spoiled what was ready")
 	}
+	g := w.group(n)
+	if err := errors.Join(g.Freeze(true), g.Freeze(false)); err != nil {
+		t.Fatal(err)
+	}
+	if !w.begunEarly(n) {
+		t.Error("nor is it when the guest stood still")
+	}
 	out, _ := w.program("", string(n), "exec", "sh", "-c", "i=0; while [ $i -lt 60 ]; do sleep 5 & i=$((i+1)); done; echo all")
 	if strings.Contains(string(out), "all") && !strings.Contains(string(out), "fork") {
 		t.Errorf("60 processes where 40 may be: %s", out)
