@@ -14,6 +14,7 @@ import (
 	"vserver/guest"
 	"vserver/host"
 	"vserver/image"
+	"vserver/kernel/solo"
 )
 
 type buildFlags struct {
@@ -143,6 +144,9 @@ func (t *tool) makeBy(ctx context.Context, f buildFlags, method string, n guest.
 		if o.Furnish, err = t.furnish(f, method, n); err != nil {
 			return err
 		}
+	}
+	if src.Image == "" {
+		solo.Over() // others are at work as well
 	}
 	return t.host.Build(ctx, n, spec, src, o)
 }

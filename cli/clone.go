@@ -40,7 +40,9 @@ vserver web1 clone web2 --snapshot before-upgrade`,
 	fl.StringVarP(&left, "exclude-from", "X", "", "`FILE` with an exclude list, as of vserver hashify: files that the new guest does not get")
 	fl.StringArrayVar(&f.keys, "ssh-key", nil, "`FILE` with public keys that may log in as root (repeatable)")
 	fl.StringVar(&f.password, "root-password-file", "", "`FILE` with root's password, or a hash of it by crypt(3)")
-	f.wishes.flags(c)
+	if !t.optionless { // a twentieth of a clone
+		f.wishes.flags(c)
+	}
 	t.completeSnapshotFlag(c, "snapshot")
 	return c
 }

@@ -36,6 +36,7 @@ type tool struct {
 	json    bool   // --json was given
 	jobs    int    // how many guests are worked on at once; 0 is parallel
 
+	optionless  bool // no word is an option, so nobody needs their list
 	interrupted bool // by a signal, and did not come to its end therefore
 
 	host    *host.Host
@@ -111,14 +112,16 @@ func (t *tool) run(ctx context.Context, args []string) error {
 	if t.subject == "" && len(words) > 0 && !strings.HasPrefix(words[0], "-") && (t.verb == "exec" || t.verb == "suexec") {
 		t.subject, words = words[0], words[1:] // so that options may follow the name here too
 	}
+	t.optionless = !slices.ContainsFunc(words, func(w string) bool { return strings.HasPrefix(w, "-") })
 	c := e.construct(t)
 	c.SetArgs(append([]string{}, words...)) // nil would be os.Args to cobra
 	return c.ExecuteContext(ctx)
 }
 
-// brief tells the verbs that wait for the kernel rather than compute.
+// brief tells the verbs that wait for the kernel rather than compute. What of them does
+// compute, or does several things at once, has solo.Over called by itself.
 func brief(verb string) bool {
-	return slices.Contains([]string{"start", "stop", "exec", "suexec", "running", "version"}, verb)
+	return slices.Contains([]string{"start", "stop", "exec", "suexec", "running", "version", "build", "create", "clone", "snapshot", "rollback"}, verb)
 }
 
 // Names are the names that the program answers to as a verb, besides its own.

@@ -22,7 +22,7 @@ func (id Identity) Expect(r, seen *layer.Root) error {
 	}
 	id.KeepAccounts, id.RootPassword = kept, ""
 	asSeen := func(r *layer.Root) error { return id.asSeen(r, seen) }
-	for _, part := range []func(*layer.Root) error{Strip, id.files, id.ApplyName, id.ApplyResolver, asSeen, id.root, logins, Masks} {
+	for _, part := range []func(*layer.Root) error{Strip, id.files, id.ApplyName, id.ApplyResolver, asSeen, id.root, logins} {
 		if err := part(r); err != nil && !notThere(err) {
 			return err
 		}

@@ -39,13 +39,13 @@ type Identity struct {
 	Files map[string]string
 }
 
-// Apply writes everything, for a new guest.
+// Apply writes everything, for a new guest. Masks is for the tree that it lies over.
 func (id Identity) Apply(r *layer.Root) error {
 	renewed, made := hostKeys(r)
 	renewed = append(renewed, "etc/machine-id")
 	old := func(r *layer.Root) error { return strip(r, renewed) }
 	for _, part := range []func(*layer.Root) error{
-		old, id.files, id.ApplyName, id.ApplyResolver, machineID, id.root, id.keys, logins, Masks, made,
+		old, id.files, id.ApplyName, id.ApplyResolver, machineID, id.root, id.keys, logins, made,
 	} {
 		if err := part(r); err != nil {
 			return fmt.Errorf("identity: %w", err)

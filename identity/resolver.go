@@ -98,5 +98,9 @@ func (r Resolver) String() string {
 
 // ApplyResolver writes the resolv.conf, in place of a symbolic link too.
 func (id Identity) ApplyResolver(r *layer.Root) error {
-	return r.Write("etc/resolv.conf", []byte(id.Resolver.String()), 0o644, 0, 0)
+	text := id.Resolver.String()
+	if was, err := read(r, "etc/resolv.conf"); err != nil || was == text {
+		return err
+	}
+	return r.Write("etc/resolv.conf", []byte(text), 0o644, 0, 0)
 }

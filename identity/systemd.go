@@ -38,8 +38,9 @@ func machines() []string {
 	}
 }
 
-// Masks masks what a guest has no use for of systemd's generators and units. In the tree
-// of an image it is done once for all guests upon it.
+// Masks masks what a guest has no use for of systemd's generators and units. It is done
+// once, in the tree of an image, for all guests upon it: to look there for what may have
+// come since takes a twentieth of a clone.
 func Masks(r *layer.Root) error {
 	if err := mask(r, "systemd/system-generators", pointless()); err != nil {
 		return err

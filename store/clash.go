@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"vserver/guest"
+	"vserver/kernel/solo"
 )
 
 // Entry is a guest's spec, or why it cannot be read.
@@ -31,7 +32,10 @@ func All(dir string) ([]Entry, error) {
 // load reads the specs of these names.
 func load(dir string, names []guest.Name) []Entry {
 	entries := make([]Entry, len(names))
-	workers := min(runtime.GOMAXPROCS(0), 8, (len(names)+15)/16) // a thread is not worth less than 16 files
+	workers := min(runtime.NumCPU(), 8, (len(names)+15)/16) // a thread is not worth less than 16 files
+	if workers > 1 {
+		solo.Over()
+	}
 	var wg sync.WaitGroup
 	for w := range workers {
 		wg.Go(func() {

@@ -14,6 +14,7 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/kernel/file"
 )
 
 // Record is a number that was given to a guest, with its range of ids. It outlives
@@ -225,19 +226,32 @@ func recordsFile(d guest.Dirs) string { return filepath.Join(d.Data, "ids") }
 
 // Records gives the numbers that were given out and not released, by number.
 func Records(d guest.Dirs) ([]Record, error) {
+	records, _, err := readRecords(d)
+	return records, err
+}
+
+// readRecords is Records, and tells whether a line can be added to what is there. A last
+// line that has no end is of a power cut while it was written: nothing was made by it.
+func readRecords(d guest.Dirs) (records []Record, whole bool, err error) {
 	path := recordsFile(d)
 	text, err := os.ReadFile(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, false, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
-	records, err := parseRecords(string(text))
+	lines := text[:bytes.LastIndexByte(text, '\n')+1]
+	records, err = parseRecords(string(lines))
 	if err != nil {
-		return nil, fmt.Errorf("%s:%w", path, err)
+		return nil, false, fmt.Errorf("%s:%w", path, err)
 	}
-	return records, nil
+	byNumber(records)
+	return records, len(lines) > 0 && len(lines) == len(text), nil
+}
+
+func byNumber(records []Record) {
+	slices.SortStableFunc(records, func(a, b Record) int { return int(a.XID) - int(b.XID) })
 }
 
 // parseRecords reads lines of number, id base and name.
@@ -267,7 +281,7 @@ func parseRecords(text string) ([]Record, error) {
 	return records, nil
 }
 
-// changeRecords rewrites the records under their lock.
+// changeRecords changes the records under their lock.
 func changeRecords(d guest.Dirs, change func([]Record) ([]Record, error)) error {
 	if err := os.MkdirAll(d.Data, 0o700); err != nil {
 		return err
@@ -277,7 +291,7 @@ func changeRecords(d guest.Dirs, change func([]Record) ([]Record, error)) error 
 		return err
 	}
 	defer lock.Release()
-	old, err := Records(d)
+	old, whole, err := readRecords(d)
 	if err != nil {
 		return err
 	}
@@ -285,11 +299,37 @@ func changeRecords(d guest.Dirs, change func([]Record) ([]Record, error)) error 
 	if err != nil || slices.Equal(old, records) {
 		return err
 	}
-	slices.SortStableFunc(records, func(a, b Record) int { return int(a.XID) - int(b.XID) })
+	if had := len(old); whole && len(records) > had && slices.Equal(old, records[:had]) {
+		return addRecords(d, records[had:])
+	}
+	byNumber(records)
+	const head = "# Numbers given to guests: xid, id base, name. A line stays until the guest's files are gone.\n"
+	return replace(recordsFile(d), []byte(head+linesOf(records)), 0o600, false)
+}
+
+func linesOf(records []Record) string {
 	var text strings.Builder
-	text.WriteString("# Numbers given to guests: xid, id base, name. A line stays until the guest's files are gone.\n")
 	for _, r := range records {
 		fmt.Fprintln(&text, r.XID, r.IDBase, r.Name)
 	}
-	return replace(recordsFile(d), []byte(text.String()), 0o600, false)
+	return text.String()
+}
+
+// addRecords puts lines behind those that are there, or none. It is what each new guest
+// does: a file in the place of the other one takes three times as long.
+func addRecords(d guest.Dirs, records []Record) error {
+	f, err := os.OpenFile(recordsFile(d), os.O_WRONLY|os.O_APPEND, 0)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err == nil {
+		if _, err = f.WriteString(linesOf(records)); err == nil {
+			err = file.Settle(f)
+		}
+		if err != nil {
+			err = errors.Join(err, f.Truncate(info.Size()))
+		}
+	}
+	return errors.Join(err, f.Close())
 }

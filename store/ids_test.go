@@ -162,7 +162,7 @@ func TestRecords(t *testing.T) {
 		t.Fatal(err)
 	}
 	for text, want := range map[string]string{
-		"8 524288 a\n# b\n\n9 0 b": "",
+		"8 524288 a\n# b\n\n9 0 b\n": "",
 		"8 524288\n":               ":1: want a number",
 		"# x\n8 524289 a\n":        ":2: id base 524289",
 		"8 4294967296 a\n":         ":1: strconv",
@@ -179,6 +179,45 @@ func TestRecords(t *testing.T) {
 	write(t, recordsFile(d), "1 524288 a\n")
 	if err := Reserve(d, "a", &guest.Spec{}); err == nil {
 		t.Error("a number was given out without knowing which are free")
+	}
+}
+
+// TestRecordsAdded has a number added behind the others, and what a power cut left of a line
+// overwritten.
+func TestRecordsAdded(t *testing.T) {
+	d := world(t)
+	add := func(n guest.Name, want guest.XID) {
+		t.Helper()
+		var spec guest.Spec
+		if err := Reserve(d, n, &spec); err != nil || spec.XID != want {
+			t.Fatalf("%s: %d, %v, want %d", n, spec.XID, err, want)
+		}
+	}
+	add("c", 8)
+	before, err := os.Stat(recordsFile(d))
+	if err != nil {
+		t.Fatal(err)
+	}
+	add("b", 9)
+	if after, err := os.Stat(recordsFile(d)); err != nil || !os.SameFile(before, after) {
+		t.Errorf("another file in its place: %v", err)
+	}
+	for _, left := range []string{"10 65", "10 655360 d", "\x00\x00\x00"} {
+		text, err := os.ReadFile(recordsFile(d))
+		if err != nil {
+			t.Fatal(err)
+		}
+		write(t, recordsFile(d), string(text)+left)
+		if records, err := Records(d); err != nil || len(records) != 2 {
+			t.Errorf("%q: %v, %v", left, records, err)
+		}
+		add("a", 10)
+		if records, err := Records(d); err != nil || len(records) != 3 || records[2].Name != "a" {
+			t.Errorf("%q, then a: %v, %v", left, records, err)
+		}
+		if err := Release(d, "a"); err != nil {
+			t.Fatal(err)
+		}
 	}
 }
 
