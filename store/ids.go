@@ -80,9 +80,16 @@ func newSurvey(d guest.Dirs, records []Record) (s survey, err error) {
 // one sees that without parsing it: to parse those of a hundred guests takes 15 ms.
 func told(path string, r Record) bool {
 	text, err := Read(path)
-	has := func(words string) bool { return bytes.Contains(text, []byte(words)) }
-	return err == nil && r.IDBase == r.XID.IDBase() && !has("idbase") && !has("userns") &&
-		(has(fmt.Sprintf("\nxid: %d\n", r.XID)) || bytes.HasPrefix(text, fmt.Appendf(nil, "xid: %d\n", r.XID)))
+	has := func(key string, value any) bool {
+		line := fmt.Appendf(nil, "\n%s: %d\n", key, value)
+		return bytes.Contains(text, line) || bytes.HasPrefix(text, line[1:])
+	}
+	bases := 0
+	if r.IDBase != r.XID.IDBase() {
+		bases = 1
+	}
+	return err == nil && bytes.Count(text, []byte("idbase")) == bases && (bases == 0 || has("idbase", r.IDBase)) &&
+		!bytes.Contains(text, []byte("userns")) && has("xid", r.XID)
 }
 
 // give gives guest n its number and range, and adds them to the records.

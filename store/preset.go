@@ -3,6 +3,8 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -19,6 +21,18 @@ func Preset(d guest.Dirs, key string) (string, error) {
 		return "", nil
 	}
 	return string(text), err
+}
+
+// PresetFiles are the names of those that Preset has for "files/NAME".
+func PresetFiles(d guest.Dirs) (names []string, err error) {
+	entries, err := os.ReadDir(presetFile(d, "files"))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	for _, e := range entries {
+		names = append(names, e.Name())
+	}
+	return names, err
 }
 
 func presetFile(d guest.Dirs, key string) string { return filepath.Join(d.Config, ".defaults", key) }

@@ -353,7 +353,11 @@ func (b *builder) identify(context.Context) error {
 // them.
 func Presets(d guest.Dirs) (map[string]string, error) {
 	out := map[string]string{}
-	for _, name := range []string{"hosts", "nsswitch.conf", "krb5.conf", "krb.conf", "krb.realms", "ldap.conf", "localtime"} {
+	names, err := store.PresetFiles(d)
+	for _, name := range names {
+		if !slices.Contains([]string{"hosts", "nsswitch.conf", "krb5.conf", "krb.conf", "krb.realms", "ldap.conf", "localtime"}, name) {
+			continue
+		}
 		text, err := store.Preset(d, "files/"+name)
 		if err != nil {
 			return nil, err
@@ -362,7 +366,7 @@ func Presets(d guest.Dirs) (map[string]string, error) {
 			out[name] = text
 		}
 	}
-	return out, nil
+	return out, err
 }
 
 func (b *builder) place(context.Context) error {

@@ -87,14 +87,14 @@ func (b *builder) clone(ctx context.Context, from guest.Name, change func(*guest
 	spec.Root.Unplace()
 	b.spec = &spec
 	b.fill = func(ctx context.Context) error {
-		return files.HintFull(b.cloned(ctx, from, shot), d.Data)
+		return files.HintFull(b.cloned(ctx, from, old, shot), d.Data)
 	}
 	return step.Run(ctx, "build", b.steps())
 }
 
-// cloned has the guest lie on the layers of another, or of a snapshot of it. A plain root
-// is copied from the layer.
-func (b *builder) cloned(ctx context.Context, from guest.Name, shot stack.Snapshot) error {
+// cloned has the guest lie on the layers of another, whose spec is old, or of a snapshot of
+// it. A plain root is copied from the layer.
+func (b *builder) cloned(ctx context.Context, from guest.Name, old *guest.Spec, shot stack.Snapshot) error {
 	release, err := stack.Hold(b.dirs) // until they are in the list of this one
 	if err != nil {
 		return err
@@ -120,7 +120,7 @@ func (b *builder) cloned(ctx context.Context, from guest.Name, shot stack.Snapsh
 	if b.full.Root.Kind == guest.RootDir {
 		return b.copied(ctx, from)
 	}
-	if err := snapshot.Layers(ctx, b.dirs, from, take); err != nil {
+	if err := snapshot.Layers(ctx, b.dirs, from, old, take); err != nil {
 		return fmt.Errorf("from %s: %w", from, err)
 	}
 	return nil

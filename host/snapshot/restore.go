@@ -32,7 +32,7 @@ func Restore(ctx context.Context, d guest.Dirs, n guest.Name, name string) (s st
 			return err
 		}
 		defer t.release()
-		if err := life.Halted(d, n); err != nil {
+		if err := t.halted(); err != nil {
 			return err
 		}
 		if s, err = choose(d.Guest(n), name); err != nil {
@@ -56,7 +56,7 @@ func Become(ctx context.Context, d guest.Dirs, n guest.Name, op string, bring []
 			return err
 		}
 		defer t.release()
-		if err := life.Halted(d, n); err != nil {
+		if err := t.halted(); err != nil {
 			return err
 		}
 		if err := t.fits(*s); err != nil {
@@ -64,6 +64,14 @@ func Become(ctx context.Context, d guest.Dirs, n guest.Name, op string, bring []
 		}
 		return t.become(ctx, op, bring, s)
 	})
+}
+
+// halted refuses a guest that runs; start has seen to one that does not.
+func (t *taking) halted() error {
+	if t.running {
+		return life.Halted(t.dirs, t.n)
+	}
+	return nil
 }
 
 func (t *taking) become(ctx context.Context, op string, bring []step.Step, s *stack.Snapshot) error {

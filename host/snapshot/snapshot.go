@@ -106,6 +106,11 @@ func start(d guest.Dirs, n guest.Name) (*taking, error) {
 	if err != nil {
 		return nil, err
 	}
+	return startAs(d, n, spec)
+}
+
+// startAs is start by a guest's spec.
+func startAs(d guest.Dirs, n guest.Name, spec *guest.Spec) (*taking, error) {
 	if spec.Root.Path != "" || spec.Root.IDMap {
 		return nil, fault.Hint(fmt.Errorf("snapshots need files in %s with the guest's own ids (root.path, root.idmap): %w", d.Guest(n), guest.ErrUnsupported),
 			"`vserver "+string(n)+" clone NEW` makes a guest of that kind")

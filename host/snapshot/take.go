@@ -207,10 +207,10 @@ func settle(layer string) error {
 	return file.SyncAll(dir)
 }
 
-// Layers gives layers that are what guest n, which is locked, is now, to list; its own
-// files become one of them when there are any. Hold is held.
-func Layers(ctx context.Context, d guest.Dirs, n guest.Name, list func([]stack.Layer) error) error {
-	t, err := start(d, n)
+// Layers gives layers that are what guest n, which is locked and has this spec, is now, to
+// list; its own files become one of them when there are any. Hold is held.
+func Layers(ctx context.Context, d guest.Dirs, n guest.Name, spec *guest.Spec, list func([]stack.Layer) error) error {
+	t, err := startAs(d, n, spec)
 	if err != nil {
 		return err
 	}
