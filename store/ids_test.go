@@ -163,11 +163,11 @@ func TestRecords(t *testing.T) {
 	}
 	for text, want := range map[string]string{
 		"8 524288 a\n# b\n\n9 0 b\n": "",
-		"8 524288\n":               ":1: want a number",
-		"# x\n8 524289 a\n":        ":2: id base 524289",
-		"8 4294967296 a\n":         ":1: strconv",
-		"1 524288 a\n":             `:1: xid "1"`,
-		"8 524288 ../a\n":          `:1: name "../a"`,
+		"8 524288\n":                 ":1: want a number",
+		"# x\n8 524289 a\n":          ":2: id base 524289",
+		"8 4294967296 a\n":           ":1: strconv",
+		"1 524288 a\n":               `:1: xid "1"`,
+		"8 524288 ../a\n":            `:1: name "../a"`,
 	} {
 		write(t, recordsFile(d), text)
 		records, err := Records(d)

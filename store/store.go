@@ -107,18 +107,36 @@ func Names(dir string) ([]guest.Name, error) {
 // Write puts the spec at path as a commented text of what differs from the
 // defaults. A spec that is there is replaced with its comments; settings.Set keeps them.
 func Write(path string, spec *guest.Spec) error {
+	return put(path, spec, true)
+}
+
+// WriteAhead is Write, but the spec need not be on the disk before Land has been called:
+// where the file system has order, so that what is done meanwhile goes there with it.
+func WriteAhead(path string, spec *guest.Spec) error { return put(path, spec, false) }
+
+func put(path string, spec *guest.Spec, last bool) error {
 	text := settings.Render(guest.Name(strings.TrimSuffix(filepath.Base(path), suffix)), spec)
 	if _, err := settings.Parse(path, text); err != nil {
 		return err
 	}
-	return WriteText(path, text)
+	return writeText(path, text, last)
+}
+
+// Land has a spec that WriteAhead wrote on the disk.
+func Land(path string) error {
+	if real, err := filepath.EvalSymlinks(path); err == nil {
+		path = real
+	}
+	return syncDir(filepath.Dir(path))
 }
 
 // WriteText puts the text of a spec at path atomically: after a crash or a power
 // cut there is the old text or the new one. A file that was there keeps its mode; a
 // new one is 0600, since an environment may hold secrets. A symbolic link stays
 // one. It does not check the text.
-func WriteText(path string, text []byte) error {
+func WriteText(path string, text []byte) error { return writeText(path, text, true) }
+
+func writeText(path string, text []byte, last bool) error {
 	if real, err := filepath.EvalSymlinks(path); err == nil {
 		path = real
 	}
@@ -126,7 +144,7 @@ func WriteText(path string, text []byte) error {
 	if info, err := os.Stat(path); err == nil {
 		mode = info.Mode().Perm()
 	}
-	return replace(path, text, mode, true)
+	return replace(path, text, mode, last)
 }
 
 // replace writes a file beside path and renames it over it, its content on disk before.

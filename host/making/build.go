@@ -59,6 +59,7 @@ type builder struct {
 	release func()                      // of the image
 	made    bool                        // an image, in whose place others may have to go
 	kept    bool                        // the files are where Keep leaves them
+	ordered bool                        // all of it goes to the disk with what is done last
 	placed  *placing                    // nil for files that are made here
 	bare    *file.Dir                   // the mark of a guest to be furnished, see furnish.go
 }
@@ -384,12 +385,16 @@ func (b *builder) write(context.Context) error {
 	if err := errors.Join(sized.Land(b.dirs.Guest(b.n)), b.settle(d)); err != nil {
 		return err
 	}
-	return files.HintFull(store.Write(b.dirs.Spec(b.n), b.spec), b.dirs.Config)
+	write := store.Write
+	if b.ordered {
+		write = store.WriteAhead
+	}
+	return files.HintFull(write(b.dirs.Spec(b.n), b.spec), b.dirs.Config)
 }
 
-// settle has the files on the disk, or about to be there with the spec: it is the last to
-// change, so the one fsync of its directory takes all with it where they are on one file
-// system that has order.
+// settle has the files on the disk, or about to be there with the spec: the one fsync of its
+// directory, when nothing is left to do, takes all with it where they are on one file system
+// that has order. To remove the mark behind that fsync takes as long as half of one.
 func (b *builder) settle(d *file.Dir) error {
 	if b.placed != nil || b.full.Root.Kind == guest.RootDir || !file.Ordered(d) {
 		return file.SyncAll(d)
@@ -401,6 +406,7 @@ func (b *builder) settle(d *file.Dir) error {
 	if conf, err := os.Stat(b.dirs.Config); err != nil || !file.SameDevice(own, conf) {
 		return file.SyncAll(d) // or nobody has made the other one yet
 	}
+	b.ordered = true
 	return file.Land(d)
 }
 
@@ -411,6 +417,9 @@ func (b *builder) finish(context.Context) error {
 	}
 	if b.made {
 		err = errors.Join(err, prune(b.dirs))
+	}
+	if b.ordered {
+		err = errors.Join(err, store.Land(b.dirs.Spec(b.n)))
 	}
 	return err
 }
