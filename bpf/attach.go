@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"strconv"
+	"strings"
 	"syscall"
 
 	"vserver/guest"
@@ -147,6 +148,103 @@ func SteerHook() (ebpf.Hook, error) {
 	const tracing, iterator = 26, 28 // BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER
 	number, err := types.Func("bpf_iter_udp")
 	return ebpf.Hook{Type: tracing, Attach: iterator, Target: number}, err
+}
+
+// CountRefusals attaches Refused to each of Refusals that the running kernel lets be
+// watched, for groups at this level, for as long as anybody holds the descriptors: the map
+// and the attachments. names are the ceilings that are counted. The error is
+// guest.ErrUnsupported where there is none.
+func CountRefusals(level int32) (counts int, attached []int, names []string, err error) {
+	types, err := btf.Kernel()
+	if err != nil {
+		return -1, nil, nil, fmt.Errorf("kernel types: %w: %w", err, guest.ErrUnsupported)
+	}
+	counts, err = ebpf.NewMap(ebpf.MapSpec{Name: refusedMap, Kind: ebpf.Hash, Key: idSize, Value: refusedSize, Entries: 65536})
+	if err != nil {
+		return -1, nil, nil, err
+	}
+	var refused error
+	for _, r := range Refusals() {
+		link, err := r.watch(types, counts, level)
+		if err != nil {
+			refused = err
+			continue
+		}
+		attached, names = append(attached, link), append(names, r.counted()...)
+	}
+	if len(attached) == 0 {
+		syscall.Close(counts)
+		return -1, nil, nil, fmt.Errorf("%w: %w", refused, guest.ErrUnsupported)
+	}
+	return counts, attached, names, nil
+}
+
+// OpenRefused opens the counts of CountRefusals by the number of their map.
+func OpenRefused(id uint32) (fd int, err error) {
+	fd, err = ebpf.OpenMap(id)
+	if err != nil {
+		return -1, err
+	}
+	if name, value, err := ebpf.DescribeMap(fd); err != nil || name != refusedMap || value != refusedSize {
+		syscall.Close(fd)
+		return -1, errors.Join(err, fs.ErrNotExist)
+	}
+	return fd, nil
+}
+
+// ReadRefused gives the counts of a group, in the order of guest.Ceilings.
+func ReadRefused(counts int, group uint64) (hits [ceilings]uint64) {
+	b := make([]byte, refusedSize)
+	if err := ebpf.Get(counts, binary.NativeEndian.AppendUint64(nil, group), b); err == nil {
+		for i := range hits {
+			hits[i] = binary.NativeEndian.Uint64(b[8*i:])
+		}
+	}
+	return hits
+}
+
+// RefusedGroups gives the groups of which there are counts.
+func RefusedGroups(counts int) (groups []uint64, err error) {
+	var key []byte
+	for next := make([]byte, idSize); ; key = next {
+		if err = ebpf.Next(counts, key, next); errors.Is(err, fs.ErrNotExist) {
+			return groups, nil
+		}
+		if err != nil {
+			return nil, err
+		}
+		groups = append(groups, binary.NativeEndian.Uint64(next))
+	}
+}
+
+// ForgetRefused drops the counts of a group.
+func ForgetRefused(counts int, group uint64) error {
+	err := ebpf.Delete(counts, binary.NativeEndian.AppendUint64(nil, group))
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// watch attaches Refused to the function.
+func (r Refusal) watch(types *btf.Types, counts int, level int32) (link int, err error) {
+	const tracing, exit = 26, 25 // BPF_PROG_TYPE_TRACING, BPF_TRACE_FEXIT
+	number, err := types.Func(r.Function)
+	if err != nil {
+		return -1, err
+	}
+	values := make([]int32, len(r.Names))
+	for i, name := range r.Names {
+		if values[i], err = types.Enumerator(r.Prefix + strings.ToUpper(name)); err != nil {
+			return -1, err
+		}
+	}
+	prog, err := ebpf.LoadProgram(ebpf.Hook{Type: tracing, Attach: exit, Target: number}, refusedMap, r.Refused(counts, level, values))
+	if err != nil {
+		return -1, err
+	}
+	defer syscall.Close(prog)
+	return ebpf.Link(0, prog, exit)
 }
 
 // field is where to note the offset of a field.

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"net/netip"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -172,6 +173,12 @@ func poolLines(list []guest.Pool) (lines []string) {
 			amount = func(n int64) string { return strings.TrimSpace(statMem(uint64(n))) }
 			fallthrough
 		default:
+			if slices.Contains(guest.CeilingNames(), p.Name) && p.Name != "cgroups" { // what is had of it is not told
+				if p.Max > 0 {
+					line += ", " + amount(p.Max) + " at most"
+				}
+				break
+			}
 			line += " " + amount(p.Used)
 			if p.Max > 0 {
 				line += " of " + amount(p.Max)

@@ -131,6 +131,7 @@ func (w *worker) forget(g *watched) {
 	if w.notes != nil {
 		w.notes.Forget(g.InitPID)
 	}
+	w.sweepRefused()
 	w.unkeep(g.kept())
 	w.unkeep(g.keptConsole())
 	syscall.Close(g.pidfd)

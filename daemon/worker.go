@@ -18,6 +18,7 @@ import (
 	"vserver/daemon/views"
 	"vserver/guest"
 	"vserver/host/reclaim"
+	"vserver/limit/count"
 	"vserver/quota"
 )
 
@@ -93,6 +94,7 @@ type worker struct {
 	views    views.Set
 	calls    calls.Set
 	notes    *bpf.Notes // nil while it is not, or cannot be, attached
+	refused  int        // the counts of ceilings that were reached; negative while there are none
 	buf      []byte     // for a client's message
 
 	guests    map[guest.Name]*watched
@@ -121,7 +123,7 @@ const (
 )
 
 func newWorker(dirs guest.Dirs, a acts, say func(string, ...any), s store) *worker {
-	return &worker{dirs: dirs, acts: a, say: say, store: s, listener: -1,
+	return &worker{dirs: dirs, acts: a, say: say, store: s, listener: -1, refused: -1,
 		buf:    make([]byte, proto.MaxMessage),
 		guests: map[guest.Name]*watched{}, due: map[guest.Name]*due{},
 		fails: map[guest.Name]int{}, clients: map[*client]bool{}}
@@ -149,6 +151,9 @@ func (w *worker) run(files map[string]int) (end bool, err error) {
 	if w.notes == nil {
 		w.job(w.attachNotes)
 	}
+	if w.refused < 0 {
+		w.loop.After(refusedPause, func() { w.job(w.countRefused) })
+	}
 	if w.listen, err = w.loop.Add(w.listener, loop.Readable, w.accept); err != nil {
 		return false, err
 	}
@@ -160,6 +165,11 @@ func (w *worker) run(files map[string]int) (end bool, err error) {
 	for !w.over && !w.renew {
 		if err := w.loop.Turn(); err != nil {
 			return false, err
+		}
+	}
+	if w.over && w.refused >= 0 {
+		if err := count.Silence(w.dirs); err != nil {
+			w.say("%v", err)
 		}
 	}
 	if w.over && w.acts.Prune != nil {
@@ -196,6 +206,9 @@ func (w *worker) open(files map[string]int) error {
 	b, ok2 := files[keptAttached]
 	if ok1 && ok2 {
 		w.notes = &bpf.Notes{Map: a, Attached: b}
+	}
+	if fd, ok := files[keptRefused]; ok {
+		w.refused = fd
 	}
 	return nil
 }

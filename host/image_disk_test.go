@@ -68,11 +68,18 @@ func TestImage(t *testing.T) {
 	w := imaged(t)
 	n := w.guest("web1", nil)
 	w.start(n)
-	w.sh(n, "echo before >/kept; rm /etc/passwd; ln /kept /twin; chown 1000 /kept")
+	w.sh(n, "echo before >/kept; rm /etc/passwd; ln /kept /twin; chown 1000 /kept; dd if=/dev/zero of=/large bs=1M count=24 2>/dev/null")
 	if _, err := w.Set(n, []string{"limits.disk=64M"}); !errors.Is(err, guest.ErrRunning) || fault.HintOf(err) == "" {
 		t.Errorf("files moved while it runs: %v", err)
 	}
 	w.stop(n)
+	_, err := w.Set(n, []string{"limits.disk=16M"})
+	if !errors.Is(err, syscall.ENOSPC) || strings.Contains(err.Error(), "/proc/") || !strings.Contains(fault.HintOf(err), "limits.disk") {
+		t.Errorf("more files than room: %v; %s", err, fault.HintOf(err))
+	}
+	if err := os.Remove(filepath.Join(w.Dirs.Guest(n), "upper/large")); err != nil {
+		t.Error(err)
+	}
 	w.set(n, "limits.disk=64M")
 	w.start(n)
 	if out, code := w.sh(n, "cat /twin && ! test -e /etc/passwd && stat -c %u%h /kept"); code != 0 || out != "before\n10002\n" {

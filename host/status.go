@@ -93,7 +93,7 @@ func (h *Host) status(cg cgroup.Host, n guest.Name, whole bool) condition {
 		st.XID, st.Hostname = spec.XID, spec.Hostname
 		st.Mode, st.Addresses = spec.Network.Mode, spec.Network.Prefixes()
 	}
-	h.life(cg, &st, whole)
+	h.life(cg, &st, spec, whole)
 	if !whole {
 		return st
 	}
@@ -112,7 +112,7 @@ func (h *Host) status(cg cgroup.Host, n guest.Name, whole bool) condition {
 }
 
 // life fills in what the kernel says of the guest.
-func (h *Host) life(cg cgroup.Host, st *condition, whole bool) {
+func (h *Host) life(cg cgroup.Host, st *condition, spec *guest.Spec, whole bool) {
 	g, err := cg.Open(h.Dirs.Group(st.Name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return
@@ -142,6 +142,7 @@ func (h *Host) life(cg cgroup.Host, st *condition, whole bool) {
 	st.Addresses = (&guest.Network{Addresses: was.Addrs}).Prefixes()
 	if whole {
 		h.network(st, g, was)
+		st.Limits = count.Ceilings(h.Dirs, g, was.Userns, spec, st.Limits)
 	}
 }
 

@@ -2,8 +2,10 @@ package disk
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
+	"syscall"
 
 	"vserver/fault"
 	"vserver/guest"
@@ -45,7 +47,7 @@ func settle(d guest.Dirs, n guest.Name, spec *guest.Spec, a *quota.Area) error {
 		for _, own := range files.Own(spec.Root) {
 			c := layer.Copy{Shift: layer.Shift{From: spec.FirstID(), To: spec.FirstID()}, Devices: true}
 			if err := c.Paths(ctx, filepath.Join(dir, own), filepath.Join(at, own)); err != nil {
-				return err
+				return tooSmall(err, n, spec.Limits.Disk, filepath.Join(dir, own))
 			}
 		}
 		return nil
@@ -54,4 +56,14 @@ func settle(d guest.Dirs, n guest.Name, spec *guest.Spec, a *quota.Area) error {
 		return err
 	}
 	return sized.Sweep(dir)
+}
+
+// tooSmall says of a copy into an image, whose path is nobody's to look at, that there was no
+// room for it.
+func tooSmall(err error, n guest.Name, size guest.Bytes, from string) error {
+	if !errors.Is(err, syscall.ENOSPC) {
+		return err
+	}
+	return fault.Hint(fmt.Errorf("limits.disk: its files do not fit into an image of %s: %w", size, syscall.ENOSPC),
+		"vserver "+string(n)+" set limits.disk=SIZE with more than `du -sh "+from+"` says")
 }

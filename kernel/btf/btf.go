@@ -154,6 +154,24 @@ func (t *Types) Func(name string) (uint32, error) {
 	return 0, fmt.Errorf("func %s: %w", name, syscall.ENOENT)
 }
 
+// Enumerator gives the value of a constant of one of the kernel's enums. The error is ENOENT
+// when it has none of this name.
+func (t *Types) Enumerator(name string) (int32, error) {
+	for number := range t.at {
+		at := t.at[number]
+		info := word(t.types, at+4)
+		if number == 0 || info>>24&0x1f != kindEnum {
+			continue
+		}
+		for i := range info & 0xffff {
+			if e := at + typeSize + 8*i; t.is(word(t.types, e), name) {
+				return int32(word(t.types, e+4)), nil
+			}
+		}
+	}
+	return 0, fmt.Errorf("enumerator %s: %w", name, syscall.ENOENT)
+}
+
 func (t *Types) isStruct(number int, name string) bool {
 	at := t.at[number]
 	return word(t.types, at+4)>>24&0x1f == kindStruct && t.is(word(t.types, at), name)

@@ -56,6 +56,12 @@ func TestFields(t *testing.T) {
 	if n, err := types.Size("outer"); n != 16 || err != nil {
 		t.Errorf("outer has %d bytes, %v", n, err)
 	}
+	if n, err := types.Enumerator("b"); n != 2 || err != nil {
+		t.Errorf("b is %d, %v", n, err)
+	}
+	if _, err := types.Enumerator("deep"); !errors.Is(err, syscall.ENOENT) {
+		t.Errorf("a field as an enumerator: %v", err)
+	}
 	if _, err := types.Size("none"); !errors.Is(err, syscall.ENOENT) {
 		t.Errorf("size of nothing: %v", err)
 	}
@@ -91,6 +97,7 @@ func FuzzParse(f *testing.F) {
 		types.Field("outer", "deep")
 		types.Field("", "a")
 		types.Size("outer")
+		types.Enumerator("b")
 	})
 }
 

@@ -67,7 +67,7 @@ func access(op string, cmd uintptr, fd int, key, value []byte, flags uint64) err
 type Hook struct {
 	Type   uint32 // BPF_PROG_TYPE_*
 	Attach uint32 // BPF_CGROUP_*, BPF_SK_LOOKUP; 0 for those that have none
-	Target uint32 // for BPF_TRACE_ITER: the number of the iterator's function in BTF
+	Target uint32 // of a function in BTF: an iterator's, or the one to be watched
 }
 
 // LoadRawTracepoint loads a program for a raw tracepoint, as LoadProgram does.

@@ -28,6 +28,7 @@ const (
 	SkAssign                Helper = 124
 	RingBufferOutput        Helper = 130
 	RingBufferQuery         Helper = 134
+	FuncRet                 Helper = 184
 	SetRetval               Helper = 187
 )
 
@@ -76,6 +77,8 @@ func (h Helper) String() string {
 		return "ringbuf_output"
 	case RingBufferQuery:
 		return "ringbuf_query"
+	case FuncRet:
+		return "get_func_ret"
 	case SetRetval:
 		return "set_retval"
 	}

@@ -142,12 +142,28 @@ func byID(what string, cmd uintptr, id uint32) (int, error) {
 
 // IDOfMap gives the number by which OpenMap finds it.
 func IDOfMap(fd int) (id uint32, err error) {
-	info := struct{ kind, id uint32 }{}
+	info, err := describeMap(fd)
+	return info.id, err
+}
+
+// DescribeMap gives a map's name, of which the kernel keeps 15 bytes, and the size of its
+// values.
+func DescribeMap(fd int) (name string, value int, err error) {
+	info, err := describeMap(fd)
+	return unix.ByteSliceToString(info.name[:]), int(info.value), err
+}
+
+type mapInfo struct {
+	kind, id, key, value, entries, flags uint32
+	name                                 [maxName + 1]byte
+}
+
+func describeMap(fd int) (info mapInfo, err error) {
+	told := new(mapInfo)
 	attr := struct {
 		fd, size uint32
 		info     uint64
-	}{uint32(fd), uint32(unsafe.Sizeof(info)), fixed(uintptr(unsafe.Pointer(&info)))}
+	}{uint32(fd), uint32(unsafe.Sizeof(*told)), fixed(uintptr(unsafe.Pointer(told)))}
 	_, err = call("describe map", unix.BPF_OBJ_GET_INFO_BY_FD, unsafe.Pointer(&attr), unsafe.Sizeof(attr))
-	runtime.KeepAlive(&info)
-	return info.id, err
+	return *told, err
 }
