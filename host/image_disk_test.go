@@ -184,9 +184,9 @@ func TestImageHashified(t *testing.T) {
 	w := imaged(t)
 	ctx := t.Context()
 	for _, n := range []guest.Name{"web1", "web2"} {
-		w.set(w.guest(n, nil), "limits.disk=64M")
+		w.set(w.guest(n, nil), "limits.disk=32M")
 		w.start(n)
-		w.sh(n, "mkdir -p /opt/app && yes | head -c 30000000 >/opt/app/big && chmod 4755 /opt/app/big && touch -d 2020-01-01 /opt/app/big && echo an own file of mine >/etc/own")
+		w.sh(n, "mkdir -p /opt/app && yes | head -c 12000000 >/opt/app/big && chmod 4755 /opt/app/big && touch -d 2020-01-01 /opt/app/big && echo an own file of mine >/etc/own")
 		if h, err := Hashify(ctx, w.Host, n, HashifyOptions{}); err != nil || h.Way != unification.Deferred {
 			t.Errorf("%s while it runs: %+v %v", n, h, err)
 		}
@@ -198,11 +198,11 @@ func TestImageHashified(t *testing.T) {
 		if n == "web2" && h.Report.Same == 0 && h.Report.Joined == 0 {
 			t.Errorf("nothing in common: %+v", h.Report)
 		}
-		if got := w.taken(n); got > 20*mebi {
+		if got := w.taken(n); got > 10*mebi {
 			t.Errorf("%s: its image takes %v", n, got)
 		}
 		w.start(n)
-		if out, _ := w.sh(n, "stat -c %a%s /opt/app/big; cat /etc/own; yes | head -c 40000000 >/more"); !strings.HasPrefix(out, "475530000000\n") || !strings.HasSuffix(out, "\nan own file of mine\n") {
+		if out, _ := w.sh(n, "stat -c %a%s /opt/app/big; cat /etc/own; yes | head -c 18000000 >/more"); !strings.HasPrefix(out, "475512000000\n") || !strings.HasSuffix(out, "\nan own file of mine\n") {
 			t.Errorf("%s has %q", n, out)
 		}
 		w.stop(n)
@@ -211,7 +211,7 @@ func TestImageHashified(t *testing.T) {
 		t.Errorf("no room to come back: %v", err)
 	}
 	w.start("web2")
-	if out, _ := w.sh("web2", "stat -c %a%s /opt/app/big; rm /more"); out != "475530000000\n" {
+	if out, _ := w.sh("web2", "stat -c %a%s /opt/app/big; rm /more"); out != "475512000000\n" {
 		t.Errorf("then it has %q", out)
 	}
 	w.stop("web2")
@@ -219,7 +219,7 @@ func TestImageHashified(t *testing.T) {
 		t.Errorf("back: %+v %v", u, err)
 	}
 	w.start("web2")
-	if out, _ := w.sh("web2", "stat -c %a%s%u /opt/app/big"); out != "4755300000000\n" || w.taken("web2") < 20*mebi {
+	if out, _ := w.sh("web2", "stat -c %a%s%u /opt/app/big"); out != "4755120000000\n" || w.taken("web2") < 10*mebi {
 		t.Errorf("back: %q, and its image takes %v", out, w.taken("web2"))
 	}
 	w.stop("web2")
