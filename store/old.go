@@ -67,6 +67,23 @@ func kept(dir string) bool {
 	return err == nil && to == filepath.Join(aside, filepath.Base(dir))
 }
 
+// Redepend has the guest that is such a directory, in place of the spec at path, depend on
+// guest now where it depended on was. The other lines stay.
+func Redepend(path string, was, now guest.Name) error {
+	list := filepath.Join(oldDir(path), "apps", "init", "depends")
+	text, err := os.ReadFile(list)
+	if err != nil {
+		return err
+	}
+	lines := strings.SplitAfter(string(text), "\n")
+	for i, line := range lines {
+		if strings.TrimSpace(line) == string(was) {
+			lines[i] = strings.Replace(line, string(was), string(now), 1)
+		}
+	}
+	return WriteText(list, []byte(strings.Join(lines, "")))
+}
+
 // gone is what vdir is called in a directory that is being removed: without vdir it is no
 // guest's any more.
 const gone = ".vdir-removed"

@@ -142,8 +142,8 @@ func (r renamer) spec(context.Context) error {
 	return store.Rename(r.dirs.Spec(r.old), r.dirs.Spec(r.new))
 }
 
-// depends puts the new name in the place of the old one in boot.depends of others,
-// whose comments stay. A spec that cannot be read is somebody's to mend.
+// depends puts the new name in the place of the old one in boot.depends of others, or in
+// the directory that such a one is, whose comments stay. A spec that cannot be read is somebody's to mend.
 func (r renamer) depends(context.Context) error {
 	all, err := store.All(r.dirs.Config)
 	if err != nil {
@@ -154,6 +154,12 @@ func (r renamer) depends(context.Context) error {
 			continue
 		}
 		path := r.dirs.Spec(e.Name)
+		if store.Old(path) {
+			if err := store.Redepend(path, r.old, r.new); err != nil {
+				return err
+			}
+			continue
+		}
 		text, err := store.Read(path)
 		if err != nil {
 			return err
