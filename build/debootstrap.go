@@ -31,6 +31,9 @@ type DebootstrapOptions struct {
 	// Keyring checks the archive; "" is the tool's own. An archive is never taken
 	// unchecked.
 	Keyring string
+	// Script is the file with the steps of the installation, or the name of one of
+	// debootstrap's own; "" is the one that it has for the suite.
+	Script string
 	// Etc is the host's /etc, read for the mirror; "" is /etc.
 	Etc string
 }
@@ -56,8 +59,13 @@ func Debootstrap(o DebootstrapOptions) Source {
 		Method: "debootstrap", Text: text,
 		Name: func(context.Context) (string, error) {
 			s, err := o.settle()
-			return imageName([]string{s.Suite, s.Variant}, "debootstrap 3", s.Suite, s.Variant, s.Mirror,
-				strings.Join(s.Packages, ","), s.Keyring, runtime.GOARCH), err
+			decides := []string{"debootstrap 3", s.Suite, s.Variant, s.Mirror, strings.Join(s.Packages, ","), s.Keyring, runtime.GOARCH}
+			if err == nil && s.Script != "" {
+				var text []byte
+				text, err = os.ReadFile(s.Script)
+				decides = append(decides, string(text))
+			}
+			return imageName([]string{s.Suite, s.Variant}, decides...), err
 		},
 		Fill: func(ctx context.Context, dir string, p Progress) error {
 			s, err := o.settle()
@@ -99,7 +107,12 @@ func (o DebootstrapOptions) settle() (DebootstrapOptions, error) {
 			return o, fmt.Errorf("%s %q: no name of one: %w", w.what, w.value, guest.ErrInvalid)
 		}
 	}
-	if err := knownSuite(suites, o.Suite); err != nil {
+	if o.Script == "" {
+		err = knownSuite(suites, o.Suite)
+	} else {
+		o.Script, err = script(o.Script)
+	}
+	if err != nil {
 		return o, err
 	}
 	packages := slices.Clone(usual)
@@ -120,6 +133,21 @@ func (o DebootstrapOptions) settle() (DebootstrapOptions, error) {
 
 // suites is where debootstrap has a script for each suite that it can install.
 const suites = "/usr/share/debootstrap/scripts"
+
+// script gives the path of a script.
+func script(name string) (string, error) {
+	path, err := filepath.Abs(name)
+	if !strings.Contains(name, "/") {
+		path = filepath.Join(suites, name)
+	}
+	if err == nil {
+		_, err = os.Stat(path)
+	}
+	if err != nil {
+		return "", fault.Hint(fmt.Errorf("script: %w", err), "ls "+suites)
+	}
+	return path, nil
+}
 
 // knownSuite refuses a suite that debootstrap does not know. Without debootstrap all are
 // known: that it is missing is told later.
@@ -150,9 +178,13 @@ func (o DebootstrapOptions) fill(ctx context.Context, dir string, p Progress) er
 	if o.Keyring != "" {
 		args = append(args, "--keyring="+o.Keyring)
 	}
+	args = append(args, o.Suite, dir, o.Mirror)
+	if o.Script != "" {
+		args = append(args, o.Script)
+	}
 	p.Say("install %s (%s) from %s", o.Suite, o.Variant, o.Mirror)
 	t := tool{
-		name: "debootstrap", pkg: "debootstrap", args: append(args, o.Suite, dir, o.Mirror),
+		name: "debootstrap", pkg: "debootstrap", args: args,
 		// An image is written to the disk as a whole when it is done.
 		env: []string{"DEBIAN_FRONTEND=noninteractive", "DPKG_FORCE=unsafe-io"}, line: phases(p),
 	}

@@ -121,6 +121,35 @@ func TestDebootstrapOptions(t *testing.T) {
 	}
 }
 
+// TestDebootstrapScript: a script is the last word of the command, and by its text another
+// image is made.
+func TestDebootstrapScript(t *testing.T) {
+	need.Root(t)
+	fakeTool(t, "debootstrap", `for last; do :; done; echo "E: $last"; exit 1`)
+	at := filepath.Join(t.TempDir(), "lenny")
+	o := DebootstrapOptions{Suite: "lenny", Mirror: "http://m/", Script: at}
+	if _, err := o.settle(); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("no such script: %v", err)
+	}
+	var names []string
+	for _, text := range []string{"one", "two"} {
+		if err := os.WriteFile(at, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		n, err := Debootstrap(o).Name(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		names = append(names, n)
+	}
+	if names[0] == names[1] {
+		t.Errorf("one name for two scripts: %s", names[0])
+	}
+	if _, _, err := fill(t, Debootstrap(o)); err == nil || err.Error() != "debootstrap: E: "+at {
+		t.Errorf("%v", err)
+	}
+}
+
 func TestKnownSuite(t *testing.T) {
 	dir := t.TempDir()
 	if err := knownSuite(filepath.Join(dir, "none"), "any"); err != nil {

@@ -130,8 +130,8 @@ func (t *tool) makeBy(ctx context.Context, f buildFlags, method string, n guest.
 	if err == nil {
 		err = t.presetMounts(spec)
 	}
-	if err == nil && method == "debootstrap" && f.mirror == "" {
-		f.mirror, err = t.presetMirror(f.debian)
+	if err == nil && method == "debootstrap" {
+		err = t.presetDebootstrap(&f)
 	}
 	if err != nil {
 		return err
@@ -212,7 +212,7 @@ func (t *tool) source(f buildFlags, method string) (build.Source, error) {
 			return lacks("--debian SUITE")
 		}
 		return build.Debootstrap(build.DebootstrapOptions{
-			Suite: f.debian, Mirror: f.mirror, Variant: f.variant, Packages: f.packages, Etc: t.host.Dirs.Etc,
+			Suite: f.debian, Mirror: f.mirror, Variant: f.variant, Packages: f.packages, Script: f.old.script, Etc: t.host.Dirs.Etc,
 		}), nil
 	case "template":
 		if f.template == "" {

@@ -27,6 +27,7 @@ type oldBuild struct {
 	virtCPU, force           bool
 	style                    string // of the init
 	lock                     string // taken: each guest has a lock
+	script                   string // of debootstrap
 	left                     string // exclude list of what the guest does not get
 	asked                    *pflag.FlagSet
 }
@@ -210,7 +211,11 @@ func (f *buildFlags) methodOptions(words []string) error {
 	fl.StringVarP(&dist, "dist", "d", "", "")
 	fl.StringVarP(&f.mirror, "mirror", "m", f.mirror, "")
 	fl.StringVarP(&f.template, "template", "t", f.template, "")
-	fl.StringVarP(&f.from, "source", "s", f.from, "")
+	if f.method == "debootstrap" {
+		fl.StringVarP(&f.old.script, "script", "s", "", "")
+	} else {
+		fl.StringVarP(&f.from, "source", "s", f.from, "")
+	}
 	fl.StringVarP(&f.old.left, "exclude-from", "X", "", "")
 	fl.Bool("pkgmgmt", false, "")
 	fl.Bool("nodevsanity", false, "")

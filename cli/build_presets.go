@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -78,13 +79,45 @@ func (t *tool) presetMounts(spec *guest.Spec) error {
 	return nil
 }
 
-// presetMirror is where a suite comes from when nobody says it.
-func (t *tool) presetMirror(suite string) (string, error) {
-	for _, key := range []string{".distributions/" + suite + "/debootstrap.mirror", ".defaults/apps/debootstrap/mirror"} {
+// presetDebootstrap takes of .distributions and .defaults what nobody says of an installation
+// by debootstrap: where the suite comes from, by which script, and further options.
+func (t *tool) presetDebootstrap(f *buildFlags) error {
+	for _, p := range []struct {
+		name string
+		to   *string
+	}{{"mirror", &f.mirror}, {"script", &f.old.script}} {
+		if *p.to != "" {
+			continue
+		}
+		_, text, err := t.presetOf(f.debian, p.name)
+		if err != nil {
+			return err
+		}
+		*p.to = text
+	}
+	file, text, err := t.presetOf(f.debian, "options")
+	if err != nil || text == "" {
+		return err
+	}
+	own := *f
+	own.method = "debootstrap"
+	if err := own.further(strings.Fields(text)); err != nil {
+		return fmt.Errorf("%s: %w", file, err)
+	}
+	if f.variant == "" {
+		f.variant = own.variant
+	}
+	f.packages = own.packages
+	return nil
+}
+
+// presetOf is what a suite has for debootstrap, or else the host, and its file.
+func (t *tool) presetOf(suite, name string) (file, text string, err error) {
+	for _, key := range []string{".distributions/" + suite + "/debootstrap." + name, ".defaults/apps/debootstrap/" + name} {
 		text, err := store.Preset(t.host.Dirs, "../"+key)
 		if text = strings.TrimSpace(text); err != nil || text != "" {
-			return text, err
+			return filepath.Join(t.host.Dirs.Config, key), text, err
 		}
 	}
-	return "", nil
+	return "", "", nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"slices"
 	"strconv"
@@ -11,7 +12,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"vserver/fault"
 	"vserver/guest"
 	"vserver/host"
 	"vserver/ncontext/lone"
@@ -32,7 +32,7 @@ vserver naddress --set --nid 100 --ip 192.0.2.11 --ip 2001:db8::11`,
 	fl.StringArrayVar(&f.ips, "ip", nil, "`ADDRESS[/LENGTH]` of this host, or the name of a link for its address (repeatable)")
 	fl.StringVar(&f.lback, "lback", "", "`ADDRESS` that is its 127.0.0.1")
 	fl.StringVar(&f.bcast, "bcast", "", "let it send broadcasts; the `ADDRESS` is taken for Linux-VServer's sake")
-	fl.StringArrayVar(&f.masks, "mask", nil, "not supported: `NETWORK/MASK`")
+	fl.StringArrayVar(&f.masks, "mask", nil, "all addresses of `NETWORK/LENGTH`, or /MASK, that this host has (repeatable)")
 	fl.StringArrayVar(&f.ranges, "range", nil, "all of `FIRST-LAST[/LENGTH]` that this host has (repeatable)")
 	return c
 }
@@ -82,9 +82,6 @@ func (t *tool) subjectOf(f contextFlags) (*lone.Context, guest.Name, error) {
 }
 
 func (t *tool) naddress(f contextFlags, args []string) error {
-	if len(f.masks) > 0 {
-		return coded{fault.Hint(fmt.Errorf("--mask: whole networks cannot be had: %w", guest.ErrUnsupported), "vserver naddress --range FIRST-LAST has all addresses of the host among them"), exitUnsupported}
-	}
 	addresses := hostAddresses
 	if f.remove {
 		addresses = anyAddresses
@@ -95,6 +92,13 @@ func (t *tool) naddress(f contextFlags, args []string) error {
 	}
 	for _, r := range f.ranges {
 		more, err := span4(r)
+		if err != nil {
+			return err
+		}
+		list = append(list, more...)
+	}
+	for _, m := range f.masks {
+		more, err := within(m)
 		if err != nil {
 			return err
 		}
@@ -226,6 +230,29 @@ func span4(word string) (out []netip.Prefix, err error) {
 			return nil, usagef("--range %q: more than %d addresses", word, maxRange)
 		}
 		if p, err := known(a); err == nil {
+			out = append(out, p)
+		}
+	}
+	return out, nil
+}
+
+// within gives the addresses of NETWORK/LENGTH or NETWORK/MASK that this host has.
+func within(word string) (out []netip.Prefix, err error) {
+	text, length, _ := strings.Cut(word, "/")
+	a, err := netip.ParseAddr(text)
+	bits := 0
+	if err == nil {
+		bits, err = prefixLength(a, length)
+	}
+	if err != nil {
+		return nil, usagef("--mask %q: want NETWORK/LENGTH or NETWORK/MASK", word)
+	}
+	list, err := net.InterfaceAddrs()
+	if err != nil {
+		return nil, err
+	}
+	for _, x := range list {
+		if p, err := netip.ParsePrefix(x.String()); err == nil && netip.PrefixFrom(a, bits).Contains(p.Addr()) {
 			out = append(out, p)
 		}
 	}

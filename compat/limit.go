@@ -189,7 +189,7 @@ func (c *call) limit(s subject, b *bounds, follows bool) error {
 		switch {
 		case err != nil:
 			return err
-		case some != nil && (s.guest != "" || s.alone != nil):
+		case some != nil && (s.guest != "" || s.alone != nil && name != "nsock"):
 			changes = append(changes, some...)
 			continue
 		}
@@ -233,6 +233,18 @@ func (c *call) grouped(name string, b bound, l *guest.Limits) (changes []string,
 		}
 		l.Pids = int(min(*b[hard], maxPids))
 		changes = append(changes, "limits.pids="+strconv.Itoa(l.Pids))
+	case "nsock":
+		if b[hard] == nil {
+			return nil, lacking("--nsock: has a hard limit alone", "-H")
+		}
+		n := *b[hard]
+		switch n {
+		case 0:
+			return nil, lacking("--nsock 0: 0 is no limit", "network.mode: none, for a guest without sockets of the host's network")
+		case infinite:
+			n = 0
+		}
+		changes = append(changes, "network.sockets="+strconv.FormatUint(n, 10))
 	case "rss", "anon":
 		for kind, to := range map[int]struct {
 			key string
@@ -266,7 +278,7 @@ func own(name string) string {
 func insteadOf(name string) string {
 	switch name {
 	case "nsock":
-		return "network.sockets of a guest's spec"
+		return "`vlimit --xid GUEST --nsock N`: a guest has such a limit, by network.sockets"
 	case "shmem", "semary", "nsems":
 		return "rights.sysctls of a guest's spec, as kernel.shmall: 262144"
 	}
@@ -309,7 +321,11 @@ func (c *call) limits(s subject, b *bounds) error {
 	}{
 		{5, [3]int64{int64(l.MemoryReserved / page), int64(l.MemorySoft / page), int64(l.Memory / page)}},
 		{6, [3]int64{-1, -1, int64(l.Pids)}},
+		{16, [3]int64{-1, -1, c.sockets(s)}},
 	} {
+		if r.values == [3]int64{-1, -1, -1} {
+			continue
+		}
 		name := strings.ToUpper(resources()[r.number])
 		if b.numbers {
 			name = strconv.Itoa(r.number)
@@ -330,6 +346,24 @@ func (c *call) limits(s subject, b *bounds) error {
 		fmt.Fprintf(c.out, "%-10s  %-18s  %-18s  %s\n", name, words[lowest], words[soft], words[hard])
 	}
 	return nil
+}
+
+// sockets is how many sockets a guest may have, 0 for no limit; -1 for who is none, or has a
+// network of its own.
+func (c *call) sockets(s subject) int64 {
+	if s.guest == "" {
+		return -1
+	}
+	st, err := c.host.Status(s.guest)
+	if err != nil || st.Net == nil || st.Mode != guest.NetShared {
+		return -1
+	}
+	for _, p := range st.Net.Limits {
+		if p.Name == "sockets" {
+			return p.Max
+		}
+	}
+	return 0
 }
 
 func (b *bounds) text(n int64) string {

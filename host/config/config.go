@@ -219,6 +219,15 @@ func follow(d guest.Dirs, n guest.Name, old *guest.Spec, c *Change) error {
 			return err
 		}
 	}
+	if running && slices.ContainsFunc(c.Paths, counted) {
+		spec, err := state.Load(d, n)
+		if err == nil {
+			err = network.Bound(d, n, &spec.Network)
+		}
+		if err != nil {
+			return err
+		}
+	}
 	named := func(path string) bool { return path == "hostname" || strings.HasPrefix(path, "network.") }
 	there, err := file.Exists(d.Guest(n))
 	if err != nil || !there || !slices.ContainsFunc(c.Paths, named) {
@@ -232,7 +241,7 @@ func follow(d guest.Dirs, n guest.Name, old *guest.Spec, c *Change) error {
 
 // live tells whether a setting is read when it is needed, and not at the start only.
 func live(path string) bool {
-	if sized(path) || limited(path) || path == ceilingsPath || filtered(path) || righted(path) {
+	if sized(path) || limited(path) || path == ceilingsPath || filtered(path) || righted(path) || counted(path) {
 		return true
 	}
 	switch path {

@@ -7,6 +7,7 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/host/network"
 	"vserver/host/state"
 	"vserver/store/settings"
 )
@@ -35,7 +36,7 @@ func Lend(d guest.Dirs, n guest.Name, changes []string) error {
 	if err != nil {
 		return err
 	}
-	if i := slices.IndexFunc(paths, func(p string) bool { return !limited(p) }); i >= 0 {
+	if i := slices.IndexFunc(paths, func(p string) bool { return !limited(p) && !counted(p) }); i >= 0 {
 		return fault.Hint(fmt.Errorf("%s: cannot be changed while it runs: %w", paths[i], guest.ErrUnsupported),
 			"vserver "+string(n)+" set "+paths[i]+"=VALUE is for its next start")
 	}
@@ -44,6 +45,9 @@ func Lend(d guest.Dirs, n guest.Name, changes []string) error {
 		return err
 	}
 	wait, err := relimit(d, n, old, now, paths)
+	if err == nil && slices.ContainsFunc(paths, counted) {
+		err = network.Bound(d, n, &now.Network)
+	}
 	if err == nil && len(wait) > 0 {
 		err = fmt.Errorf("%s: cannot be raised while it runs: %w", wait[0], guest.ErrUnsupported)
 	}

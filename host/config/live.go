@@ -34,6 +34,10 @@ func filtered(path string) bool {
 	return false
 }
 
+// counted tells the settings that a running guest gets at once, by the programs of its
+// network.
+func counted(path string) bool { return path == "network.sockets" || path == "network.connections" }
+
 // relimit gives a guest that runs the limits of a spec, if one of these paths is among
 // them, and says which of them it gets only when it is started again. Either all hold
 // afterwards or, with an error that names the one which cannot be had, those of old, which

@@ -128,6 +128,9 @@ func change(d guest.Dirs, n guest.Name, change func([]guest.Address) ([]guest.Ad
 	if err != nil {
 		return err
 	}
+	if err := g.bounded(); err != nil {
+		return err
+	}
 	g.Spec.Network.Addresses = list
 	if problems := g.Spec.Validate(); len(problems) > 0 {
 		return problems[0]
@@ -163,6 +166,39 @@ func (g *Guest) again() error {
 	}
 	c.Cgroup = st.Ino
 	_, err := ncontext.Enclose(c)
+	return err
+}
+
+// Bound gives a guest that runs, in mode shared, as many sockets and connections as a network
+// says. Those that it has count from when they are bounded for the first time.
+func Bound(d guest.Dirs, n guest.Name, to *guest.Network) error {
+	g, err := left(d, n)
+	if err != nil || g.Spec.Network.Mode != guest.NetShared {
+		return err
+	}
+	g.Spec.Network.Sockets, g.Spec.Network.Conns = to.Sockets, to.Conns
+	return g.again()
+}
+
+// bounded has the guest keep what bounds its sockets and connections now, which may be lent.
+func (g *Guest) bounded() error {
+	var st syscall.Stat_t
+	if err := syscall.Stat(g.groupPath(), &st); err != nil {
+		return &fs.PathError{Op: "stat", Path: g.groupPath(), Err: err}
+	}
+	set, err := shared.Find(g.Dirs)
+	if errors.Is(err, guest.ErrNotFound) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer set.Close()
+	now, err := set.Stats(st.Ino)
+	if errors.Is(err, guest.ErrNotFound) {
+		return nil
+	}
+	g.Spec.Network.Sockets, g.Spec.Network.Conns = int(now.MaxSockets), int(now.MaxConnections)
 	return err
 }
 
