@@ -72,6 +72,10 @@ func besides(name string) [][2]string {
 		return [][2]string{{"context", "40001"}}
 	case name == "apps/init/cmd.start-sync":
 		return [][2]string{{"apps/init/sync", ""}}
+	case dir == "cgroup" && strings.Contains(file, "burst"):
+		return [][2]string{{"cgroup/cpu.cfs_quota_us", "50000"}}
+	case name == "cgroup/memory.swap.max":
+		return [][2]string{{"cgroup/memory.max", "512M"}}
 	case dir == "ionice":
 		return [][2]string{{"ionice/class", "2"}}
 	}

@@ -22,8 +22,12 @@ const (
 )
 
 // Number gives the number "MAJOR:MINOR" of the disk that the block device at path is, or
-// is a partition of: cgroups bound whole disks alone.
+// is a partition of: cgroups bound whole disks alone. A path /dev/block/MAJOR:MINOR, as udev
+// has them, is the number itself, be it there or not.
 func Number(path string) (string, error) {
+	if number, ok := strings.CutPrefix(path, "/dev/block/"); ok {
+		return whole(number)
+	}
 	var st unix.Stat_t
 	var err error
 	for err = unix.EINTR; err == unix.EINTR; {
@@ -36,7 +40,11 @@ func Number(path string) (string, error) {
 		return "", fmt.Errorf("%s: is no block device: %w", path, guest.ErrInvalid)
 	}
 	dev := uint64(st.Rdev)
-	number := fmt.Sprintf("%d:%d", unix.Major(dev), unix.Minor(dev))
+	return whole(fmt.Sprintf("%d:%d", unix.Major(dev), unix.Minor(dev)))
+}
+
+// whole gives the number of the disk that a number is of.
+func whole(number string) (string, error) {
 	dir, err := filepath.EvalSymlinks(filepath.Join(byNumber, number))
 	if err != nil {
 		return "", err

@@ -46,6 +46,9 @@ func TestNumber(t *testing.T) {
 		if _, err := os.Stat(real + "/partition"); err == nil {
 			t.Errorf("%s: number %s is a partition", path, n)
 		}
+		if again, err := Number("/dev/block/" + n); err != nil || again != n {
+			t.Errorf("/dev/block/%s: %s, %v", n, again, err)
+		}
 	}
 }
 

@@ -50,6 +50,10 @@ func TestCompany(t *testing.T) {
 	if f := find(t, g, "cgroup/memory.memsw.limit_in_bytes"); f.Fate != Same || g.Spec.Limits.Swap != 256<<20 {
 		t.Errorf("%+v, swap %v", f, g.Spec.Limits.Swap)
 	}
+	g = read("cgroup/memory.max=512M", "cgroup/memory.swap.max=64M")
+	if f := find(t, g, "cgroup/memory.swap.max"); f.Fate != Same || g.Spec.Limits.Swap != 64<<20 {
+		t.Errorf("%+v, swap %v", f, g.Spec.Limits.Swap)
+	}
 	g = read("nflags=HIDE_NETIF", "ccapabilities=quota_ctl")
 	if f := find(t, g, "ccapabilities:1"); f.Fate != Refused || len(g.Spec.Rights.Ccaps) > 0 { // and the guest starts
 		t.Errorf("%+v, %v", f, g.Spec.Rights.Ccaps)
@@ -59,14 +63,37 @@ func TestCompany(t *testing.T) {
 	}
 }
 
+// single is a key alone: what becomes of it, and where it goes.
+type single struct {
+	line, key string
+	fate      Fate
+	got       func(*guest.Spec) any
+	want      any
+}
+
+func (c single) check(t *testing.T) {
+	t.Helper()
+	g := read(c.line)
+	f := find(t, g, c.key)
+	if f.Fate != c.fate {
+		t.Errorf("%q: %+v, want %s", c.line, f, c.fate)
+	}
+	if (f.Fate == Near || f.Fate == Refused || f.Fate == Wrong || f.Fate == Unknown || f.Fate == Passed) && f.Why == "" {
+		t.Errorf("%q: no reason", c.line)
+	}
+	if c.got != nil && f.Fate == c.fate {
+		if got := c.got(&g.Spec); got != c.want {
+			t.Errorf("%q: %v, want %v", c.line, got, c.want)
+		}
+	}
+	if wrong := len(g.Problems()) > 0; wrong != (c.fate == Wrong) {
+		t.Errorf("%q: problems %v", c.line, g.Problems())
+	}
+}
+
 // TestKeys reads each key alone: what becomes of it, and where it goes.
 func TestKeys(t *testing.T) {
-	for _, c := range []struct {
-		line, key string
-		fate      Fate
-		got       func(*guest.Spec) any
-		want      any
-	}{
+	for _, c := range []single{
 		{"context=40001", "context", Same, func(s *guest.Spec) any { return s.XID }, guest.XID(40001)},
 		{"context=49153", "context", Near, func(s *guest.Spec) any { return s.XID }, guest.XID(0)},
 		{"context=one", "context", Wrong, nil, nil},
@@ -118,18 +145,7 @@ func TestKeys(t *testing.T) {
 		{"ulimits/nofile.hard=4096", "ulimits/nofile.hard", Same, func(s *guest.Spec) any { return s.Limits.Rlimits["nofile"] }, guest.Rlimit{Soft: 4096, Hard: 4096}},
 		{"schedule=1\n4\n100\n50\n500\n", "schedule", Near, func(s *guest.Spec) any { return s.Limits.TokenBucket.Interval }, 4},
 		{"cpuset/cpus=0-1", "cpuset/cpus", Same, func(s *guest.Spec) any { return s.Limits.CPUSet }, guest.Numbers("0-1")},
-		{"cgroup/memory.memsw.limit_in_bytes=768M", "cgroup/memory.memsw.limit_in_bytes", Refused, func(s *guest.Spec) any { return s.Limits.Swap }, guest.Bytes(0)},
 		{"ncapabilities=^12", "ncapabilities:1", Same, func(s *guest.Spec) any { return s.Network.NCaps[0] }, "multicast"},
-		{"cgroup/memory.limit_in_bytes=512M", "cgroup/memory.limit_in_bytes", Same, func(s *guest.Spec) any { return s.Limits.Memory }, guest.Bytes(512 << 20)},
-		{"cgroup/cpu.shares=512", "cgroup/cpu.shares", Same, func(s *guest.Spec) any { return s.Limits.CPUShares }, 50},
-		{"cgroup/cpu.cfs_quota_us=150000", "cgroup/cpu.cfs_quota_us", Same, func(s *guest.Spec) any { return s.Limits.CPUs }, 1.5},
-		{"cgroup/cpu.cfs_quota_us=-1", "cgroup/cpu.cfs_quota_us", Passed, func(s *guest.Spec) any { return s.Limits.CPUs }, 0.0},
-		{"cgroup/cpu.cfs_quota_us=much", "cgroup/cpu.cfs_quota_us", Wrong, nil, nil},
-		{"cgroup/cpu.max=25000 50000", "cgroup/cpu.max", Same, func(s *guest.Spec) any { return s.Limits.CPUs }, 0.5},
-		{"cgroup/cpu.max=max 100000", "cgroup/cpu.max", Passed, func(s *guest.Spec) any { return s.Limits.CPUs }, 0.0},
-		{"cgroup/devices.allow=a", "cgroup/devices.allow", Refused, nil, nil},
-		{"cgroup/memory.soft_limit_in_bytes=64M", "cgroup/memory.soft_limit_in_bytes", Same, func(s *guest.Spec) any { return s.Limits.MemorySoft }, guest.Bytes(64 << 20)},
-		{"cgroup/memory.low=64M", "cgroup/memory.low", Same, func(s *guest.Spec) any { return s.Limits.MemoryLow }, guest.Bytes(64 << 20)},
 		{"spaces/net=", "spaces/net", Same, func(s *guest.Spec) any { return s.Network.Mode }, guest.NetPrivate},
 		{"spaces/pid=web2", "spaces/pid", Refused, nil, nil},
 		{"nonamespace=", "nonamespace", Refused, nil, nil},
@@ -141,22 +157,7 @@ func TestKeys(t *testing.T) {
 		{"fstab.remote=nas:/x /mnt nfs rw 0 0", "fstab.remote:1", Refused, nil, nil},
 		{"fstab=/dev/vdb /srv ext4 noatime,user 0 0", "fstab:1", Near, nil, nil},
 	} {
-		g := read(c.line)
-		f := find(t, g, c.key)
-		if f.Fate != c.fate {
-			t.Errorf("%q: %+v, want %s", c.line, f, c.fate)
-		}
-		if (f.Fate == Near || f.Fate == Refused || f.Fate == Wrong || f.Fate == Unknown || f.Fate == Passed) && f.Why == "" {
-			t.Errorf("%q: no reason", c.line)
-		}
-		if c.got != nil && f.Fate == c.fate {
-			if got := c.got(&g.Spec); got != c.want {
-				t.Errorf("%q: %v, want %v", c.line, got, c.want)
-			}
-		}
-		if wrong := len(g.Problems()) > 0; wrong != (c.fate == Wrong) {
-			t.Errorf("%q: problems %v", c.line, g.Problems())
-		}
+		c.check(t)
 	}
 }
 
@@ -259,6 +260,12 @@ func TestDefaults(t *testing.T) {
 	}
 	if g := read("cgroup/cpu.cfs_quota_us=50000", "cgroup/cpu.cfs_period_us=200000", ".defaults/cgroup/cpu.cfs_period_us=1000000"); g.Spec.Limits.CPUs != 0.25 {
 		t.Errorf("%v", g.Spec.Limits.CPUs)
+	}
+	if g := read(".defaults/cgroup/devices.allow=c 10:200 rw", ".defaults/cgroup/mnt=/dev/cgroup"); len(g.Spec.Rights.Devices) != 1 || find(t, g, ".defaults/cgroup/mnt").Fate != Passed {
+		t.Errorf("%+v", g.Findings)
+	}
+	if g := read("cgroup/cpu.cfs_quota_us=50000", "cgroup/cpu.cfs_burst_us=20000"); g.Spec.Limits.CPUBurst.String() != "20ms" {
+		t.Errorf("%+v", g.Spec.Limits)
 	}
 	if g := read(".defaults/cgroup/cpu.shares=2048", "cgroup/pids.max=9"); g.Spec.Limits.CPUShares != 0 || g.Spec.Limits.Pids != 9 {
 		t.Errorf("a guest with groups of its own: %+v", g.Spec.Limits)
