@@ -10,11 +10,14 @@ import (
 // Address is an address of a guest and, for a guest in the host's network, how the
 // host comes by it. It is written as one line in the words of ip-address(8):
 //
-//	PREFIX [dev DEV [vlan]] [nodev] [peer ADDRESS[/LENGTH]] [broadcast ADDRESS|+] [scope SCOPE] [name NAME]
+//	PREFIX [dev DEV [vlan | tun|tap [owner UID] [group GID]]] [nodev] [peer ADDRESS[/LENGTH]] [broadcast ADDRESS|+] [scope SCOPE] [name NAME]
 type Address struct {
 	Prefix    netip.Prefix
 	Dev       string // link of the host; "" is the one with the prefix
 	VLAN      bool   // Dev, which is LINK.NUMBER, is made when it is not there
+	Tun       string // Tun or Tap: Dev is made so when it is not there, and goes with the guest
+	Owner     string // id in the guest of the user who may open that link; "" is root, unless there is Group
+	Group     string // likewise of the group
 	NoDev     bool   // the host has the address already, and keeps it
 	Peer      string // the other end of a point-to-point link, "" for none; its length counts, not that of Prefix
 	Broadcast string // an address, or "+" for the prefix's own; "" is "+" where there is one
@@ -52,6 +55,12 @@ func (n *Network) Prefixes() (out []netip.Prefix) {
 	return out
 }
 
+// The links that a program in the guest reads and writes.
+const (
+	Tun = "tun" // packets
+	Tap = "tap" // Ethernet frames
+)
+
 // maxLink is the longest name of a link, or label of an address: IFNAMSIZ less its 0.
 const maxLink = 15
 
@@ -78,6 +87,13 @@ func ParseAddress(line string) (a Address, err error) {
 			*to = true
 			continue
 		}
+		if word == Tun || word == Tap {
+			if a.Tun != "" {
+				return Address{}, fmt.Errorf("%s: is %s already: %w", word, a.Tun, ErrInvalid)
+			}
+			a.Tun = word
+			continue
+		}
 		if i++; i < len(words) {
 			value = words[i]
 		}
@@ -89,9 +105,9 @@ func ParseAddress(line string) (a Address, err error) {
 }
 
 func (a *Address) take(word, value string) error {
-	keys := []string{"dev", "vlan", "nodev", "peer", "broadcast", "scope", "name"}
+	keys := []string{"dev", "vlan", Tun, Tap, "owner", "group", "nodev", "peer", "broadcast", "scope", "name"}
 	to := map[string]*string{"dev": &a.Dev, "peer": &a.Peer, "broadcast": &a.Broadcast, "brd": &a.Broadcast, "scope": &a.Scope,
-		"name": &a.Name, "label": &a.Name}[word]
+		"name": &a.Name, "label": &a.Name, "owner": &a.Owner, "group": &a.Group}[word]
 	switch {
 	case to == nil:
 		if near := Nearest(word, keys); near != "" {
@@ -134,6 +150,14 @@ func (a Address) String() string {
 	if a.VLAN {
 		b.WriteString(" vlan")
 	}
+	if a.Tun != "" {
+		b.WriteString(" " + a.Tun)
+	}
+	for _, w := range []struct{ key, value string }{{"owner", a.Owner}, {"group", a.Group}} {
+		if w.value != "" {
+			b.WriteString(" " + w.key + " " + w.value)
+		}
+	}
 	if a.NoDev {
 		b.WriteString(" nodev")
 	}
@@ -148,6 +172,12 @@ func isVLAN(a Address) bool {
 	return ok
 }
 
+// isID tells an id of the guest's; "" is none.
+func isID(text string) bool {
+	_, err := strconv.ParseUint(text, 10, 16)
+	return text == "" || err == nil
+}
+
 // problem says why a guest cannot have the address so; "" when it can.
 func (a Address) problem() string {
 	if why := addressProblem(a.Prefix); why != "" {
@@ -158,6 +188,10 @@ func (a Address) problem() string {
 		return "dev " + quote(a.Dev) + ": want the name of a link, as eth0"
 	case a.VLAN && !isVLAN(a):
 		return "vlan: want dev LINK.NUMBER, as eth0.5, with a number up to 4094"
+	case a.Tun != "" && (a.Dev == "" || a.VLAN):
+		return a.Tun + ": want dev DEV, as dev " + a.Tun + "0, and no vlan"
+	case (a.Owner != "" || a.Group != "") && (a.Tun == "" || !isID(a.Owner) || !isID(a.Group)):
+		return "owner and group: want numbers up to 65535, of a link that is tun or tap"
 	case a.NoDev && (a.Dev != "" || a.Peer != "" || a.Broadcast != "" || a.Scope != "" || a.Name != ""):
 		return "nodev leaves the host's addresses alone: nothing else can be said with it"
 	case a.Peer != "" && (a.Dev == "" || !a.Addr().Is4() || a.Linked() == a.Prefix || !a.Linked().Addr().Is4()):

@@ -10,7 +10,7 @@ import (
 // Network is what the guest has of the network.
 type Network struct {
 	Mode      NetMode      `yaml:"mode" doc:"shared: the guest's addresses in the host's own network, and nothing else of it. private: own network namespace. host: the host's own network. none: a loopback and nothing else" default:"shared"`
-	Addresses []Address    `yaml:"addresses" doc:"addresses with their prefix length, first the primary one; in shared mode also dev DEV, vlan (DEV, as eth0.5, is made when it is missing, and stays), nodev, peer A, broadcast A, scope S or name N behind it" default:"one of the host's pool; with link bridge or macvlan none"`
+	Addresses []Address    `yaml:"addresses" doc:"addresses with their prefix length, first the primary one; in shared mode also dev DEV, vlan (DEV, as eth0.5, is made when it is missing, and stays), tun or tap (DEV is made when it is missing, goes with the guest, and is for its root, or owner UID and group GID, to open; with ncaps tun_create), nodev, peer A, broadcast A, scope S or name N behind it" default:"one of the host's pool; with link bridge or macvlan none"`
 	Gateway   []netip.Addr `yaml:"gateway" doc:"routers of the guest's own default routes, one for IPv4 and one for IPv6" default:"as the host routes"`
 	Table     uint32       `yaml:"table" doc:"routing table for what the guest sends; its gateway is put there" default:"with a gateway 1000 + xid, else the host's"`
 	Flags     []string     `yaml:"flags" doc:"shared: hide_netif, single_ip or lback_allow added to the default hide_lback and lback_remap, or taken from it with a '!'"`

@@ -118,7 +118,7 @@ func Want(g *Guest) shared.Want {
 	n := g.Spec.Network
 	return shared.Want{
 		World: shared.WorldOf(g.Dirs), XID: g.Spec.XID, Addresses: n.Addresses, Gateway: n.Gateway, Table: n.Table,
-		Groups: g.Base + guest.IDs - 1,
+		Base: g.Base, Groups: g.Base + guest.IDs - 1,
 	}
 }
 

@@ -225,6 +225,16 @@ func Command(t testing.TB, name string) string {
 	return path
 }
 
+// Tun asks for a kernel that makes links of programs.
+func Tun(t testing.TB) {
+	t.Helper()
+	f, err := os.OpenFile("/dev/net/tun", os.O_RDWR, 0)
+	if err == nil {
+		f.Close()
+	}
+	ask(t, "tun", text(err))
+}
+
 // Mirror asks for a way to Debian's archive.
 func Mirror(t testing.TB) {
 	t.Helper()

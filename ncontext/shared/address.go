@@ -50,7 +50,7 @@ func family(a netip.Addr) byte {
 }
 
 // put gives the host an address for a guest, and says where.
-func (c *conn) put(xid guest.XID, a guest.Address) (spot, error) {
+func (c *conn) put(w Want, a guest.Address) (spot, error) {
 	if a.NoDev {
 		return c.present(a)
 	}
@@ -59,15 +59,25 @@ func (c *conn) put(xid guest.XID, a guest.Address) (spot, error) {
 			return spot{}, err
 		}
 	}
+	if a.Tun != "" {
+		if err := c.makeTun(w, a); err != nil {
+			return spot{}, err
+		}
+	}
 	at, err := c.place(a)
 	if err == nil {
 		err = c.raise(at)
 	}
 	if err == nil {
-		err = c.add(xid, a, at)
+		err = c.add(w.XID, a, at)
+	}
+	if err != nil && a.Tun != "" { // by no address it would be found
+		if index, _, none := c.link(a.Dev); none == nil {
+			err = errors.Join(err, c.dropUnused(w.XID, index))
+		}
 	}
 	if err == nil && at.routed() {
-		err = c.addRoute(xid, syscall.RT_TABLE_MAIN, a.Prefix.Masked(), netip.Addr{}, at.index)
+		err = c.addRoute(w.XID, syscall.RT_TABLE_MAIN, a.Prefix.Masked(), netip.Addr{}, at.index)
 	}
 	return at, err
 }
@@ -328,6 +338,9 @@ func (c *conn) takeAll(xid guest.XID) (foreign bool, err error) {
 	for _, a := range list {
 		errs = append(errs, c.drop(xid, a))
 	}
+	for _, index := range links(list) {
+		errs = append(errs, c.dropLink(xid, index))
+	}
 	return foreign, errors.Join(errs...)
 }
 
@@ -339,7 +352,7 @@ func (c *conn) take(xid guest.XID, addr netip.Addr) error {
 	}
 	for _, a := range list {
 		if a.Addr() == addr {
-			return c.drop(xid, a)
+			return errors.Join(c.drop(xid, a), c.dropUnused(xid, a.index))
 		}
 	}
 	return nil

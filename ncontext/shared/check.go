@@ -90,7 +90,7 @@ func (c *conn) anew(a guest.Address, h held) (s spot, err error) {
 
 // planned is place, for an address whose link is yet to be made as well.
 func (c *conn) planned(a guest.Address) (spot, error) {
-	if !a.VLAN {
+	if !a.VLAN && a.Tun == "" {
 		return c.place(a)
 	}
 	index, made, err := c.beneath(a)
@@ -105,9 +105,12 @@ func (c *conn) planned(a guest.Address) (spot, error) {
 }
 
 // beneath gives the number of the link that an address names or, if that is a VLAN to be made, of
-// the one beneath.
+// the one beneath; one that is made of nothing has none yet.
 func (c *conn) beneath(a guest.Address) (index int, made bool, err error) {
 	index, _, err = c.link(a.Dev)
+	if a.Tun != "" && errors.Is(err, guest.ErrInvalid) {
+		return 0, true, nil
+	}
 	if !a.VLAN || !errors.Is(err, guest.ErrInvalid) {
 		return index, false, err
 	}

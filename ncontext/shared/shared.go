@@ -48,6 +48,7 @@ type Want struct {
 	Addresses []guest.Address
 	Gateway   []netip.Addr
 	Table     uint32 // 0: the host's
+	Base      uint32 // the host's number of the guest's root
 	Groups    uint32 // the guest's highest group id on the host, which may ping
 }
 
@@ -64,7 +65,7 @@ func Up(w Want) error {
 	}
 	at := make([]spot, len(w.Addresses))
 	for i, a := range w.Addresses {
-		if at[i], err = c.put(w.XID, a); err != nil {
+		if at[i], err = c.put(w, a); err != nil {
 			return err
 		}
 	}
@@ -96,7 +97,7 @@ func Put(w Want, a guest.Address) error {
 		return err
 	}
 	defer c.close()
-	at, err := c.put(w.XID, a)
+	at, err := c.put(w, a)
 	if err != nil {
 		return err
 	}

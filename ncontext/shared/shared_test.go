@@ -132,6 +132,44 @@ func TestVLAN(t *testing.T) {
 	}
 }
 
+// TestTun: a link for programs of the guest is made for an address, for the guest's ids, and
+// goes with the last of its addresses; one of the host's own stays, another guest's is refused.
+func TestTun(t *testing.T) {
+	need.Tun(t)
+	ground(t)
+	before := state(t)
+	w := want(t, 8, "10.9.0.1/24 dev tun7 tun owner 1000", "10.9.0.2/24 dev tun7 tun", "10.9.1.1/24 dev tap7 tap")
+	w.Base = 1 << 19
+	must(t, Check(w))
+	up(t, w)
+	must(t, Check(w))
+	for name, owner := range map[string]uint32{"tun7": 1<<19 + 1000, "tap7": 1 << 19} {
+		l, err := netlink.LinkByName(name)
+		must(t, err)
+		if v, ok := l.(*netlink.Tuntap); !ok || v.Owner != owner || v.Mode == netlink.TUNTAP_MODE_TAP != (name == "tap7") || v.Attrs().Flags&net.FlagUp == 0 {
+			t.Errorf("%+v", l)
+		}
+	}
+	refused(t, want(t, 9, "10.9.0.3/24 dev tun7 tun"), guest.ErrBusy, "dev tun7: is another guest's")
+	must(t, Take(0, 8, addr("10.9.0.1")))
+	if _, err := netlink.LinkByName("tun7"); err != nil {
+		t.Error(err)
+	}
+	must(t, Take(0, 8, addr("10.9.0.2")))
+	if _, err := netlink.LinkByName("tun7"); err == nil {
+		t.Error("the link of no address is there")
+	}
+	must(t, down(8))
+	same(t, before)
+	must(t, netlink.LinkAdd(&netlink.Tuntap{LinkAttrs: netlink.LinkAttrs{Name: "tun8"}, Mode: netlink.TUNTAP_MODE_TUN}))
+	before = state(t)
+	up(t, want(t, 8, "10.9.0.1/24 dev tun8 tun"))
+	must(t, down(8))
+	if _, err := netlink.LinkByName("tun8"); err != nil {
+		t.Errorf("the host's own: %v", err)
+	}
+}
+
 // TestWorlds: guests of one number in two installations are not taken for each other.
 func TestWorlds(t *testing.T) {
 	ground(t)

@@ -192,6 +192,11 @@ func TestInterfaces(t *testing.T) {
 	if !slices.Equal(got, want) || len(vlan.Problems()) > 0 {
 		t.Errorf("%q, want %q; %v", got, want, vlan.Problems())
 	}
+	tun := read("interfaces/0/ip=10.9.0.1/24", "interfaces/0/dev=tun0", "interfaces/0/tun=", "interfaces/0/uid=1000", "interfaces/1/ip=10.9.1.1/24", "interfaces/1/dev=tap0", "interfaces/1/tap=", "interfaces/1/gid=5")
+	if a := tun.Spec.Network; len(a.Addresses) != 2 || a.Addresses[0].String() != "10.9.0.1/24 dev tun0 tun owner 1000" ||
+		a.Addresses[1].String() != "10.9.1.1/24 dev tap0 tap group 5" || !slices.Equal(a.NCaps, []string{"tun_create"}) {
+		t.Errorf("%+v, %v", a, tun.Problems())
+	}
 	if p := read("interfaces/0/ip=192.0.2.1").Problems(); len(p) != 1 || !strings.Contains(p.Error(), "/etc/vservers/web1/interfaces/0/dev: No device specified") {
 		t.Errorf("neither dev nor nodev: %v", p)
 	}

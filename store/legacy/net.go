@@ -74,10 +74,14 @@ func (r *reader) iface(dir string) {
 		a.Name = r.label(dir, a)
 		a.Peer, _ = r.line(dir + "/peer")
 		a.VLAN = r.vlan(dir, a)
+		r.tun(dir, &a)
 	}
 	r.set(Finding{Key: dir + "/ip", Value: ip, To: "network.addresses"}, func(s *guest.Spec) {
 		if s.Network.Mode == guest.NetShared {
 			s.Network.Addresses = append(slices.Clone(s.Network.Addresses), a)
+			if a.Tun != "" {
+				s.Network.NCaps = add(s.Network.NCaps, "tun_create")
+			}
 		}
 	})
 }
@@ -180,9 +184,22 @@ func (r *reader) vlan(dir string, a guest.Address) bool {
 	return all
 }
 
+// tun reads whether the link of an address is made for programs in the guest, and for whom.
+func (r *reader) tun(dir string, a *guest.Address) {
+	switch {
+	case r.has(dir + "/tap"):
+		a.Tun = guest.Tap
+	case r.has(dir + "/tun"):
+		a.Tun = guest.Tun
+	default:
+		return
+	}
+	a.Owner, _ = r.line(dir + "/uid")
+	a.Group, _ = r.line(dir + "/gid")
+}
+
 // ifaceRest tells of what an interface, or all of them, cannot have.
 func (r *reader) ifaceRest(dir string) {
-	const tun = "network.mode: private with network.ncaps: [tun_create], where the guest makes its own; or one made on the host by a script initialize"
 	for _, k := range []struct {
 		names []string
 		f     Finding
@@ -190,7 +207,11 @@ func (r *reader) ifaceRest(dir string) {
 		{[]string{"scope"}, Finding{Fate: Passed, Why: "was read and never used"}},
 		{[]string{"novlandev"}, Finding{Fate: Passed, Why: "no VLAN device is made"}},
 		{[]string{"vlandev"}, Finding{Fate: Near, To: "network.addresses", Why: "the link is made when it is missing, and stays when the guest stops"}},
-		{[]string{"tun", "tap", "nocsum", "shared", "uid", "gid", "linktype"}, Finding{Fate: Refused, Why: "links of the host are not made for guests", Instead: tun}},
+		{[]string{"tun", "tap"}, Finding{Fate: Near, To: "network.addresses", Why: "made when it is missing, and taken away with the guest; its root, or uid and gid, may open it. With hide_netif it cannot be seen"}},
+		{[]string{"uid", "gid"}, Finding{Fate: Same, To: "network.addresses"}},
+		{[]string{"shared"}, Finding{Fate: Passed, Why: "a link is one guest's; one that the host makes is used as it is"}},
+		{[]string{"nocsum"}, Finding{Fate: Passed, Why: "no kernel asks for it any more"}},
+		{[]string{"linktype"}, Finding{Fate: Refused, Why: "the type is that of tun or tap", Instead: "a script initialize that makes the link"}},
 		{[]string{"down"}, Finding{Fate: Passed, Why: "links of the host are not set up or down"}},
 		{[]string{"indirect", "mac", "extip", "only_ip"}, Finding{Fate: Refused, Why: "was never finished", Instead: "network.mode: private"}},
 	} {
