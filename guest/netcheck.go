@@ -60,6 +60,12 @@ func (v *validator) shared(n *Network) {
 	if l := n.Lback; l.IsValid() && (!l.Is4() || !l.IsLoopback() || l.As4()[1] == 0 && l.As4()[2] == 0) {
 		v.bad("network.lback", "%s: want an address of 127.0.0.0/8 above 127.0.1.0, as 127.0.8.1", l)
 	}
+	switch {
+	case n.Netns != "" && n.Mode != NetHost:
+		v.bad("network.netns", "%q: wants mode: host", n.Netns)
+	case n.Netns != "" && !word(n.Netns, "._-"):
+		v.bad("network.netns", "%q: want a name as `ip netns list` has them", n.Netns)
+	}
 	own := n.Mode == NetPrivate
 	if n.Mode == "" || n.Mode == NetShared {
 		return

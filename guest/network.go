@@ -26,6 +26,7 @@ type Network struct {
 	Publish   []Publish    `yaml:"publish" doc:"private: ports of the host that lead to the guest, as [HOST:]PORT[-LAST]:[GUEST:]PORT/tcp or /udp with host and guest addresses"`
 	Sockets   int          `yaml:"sockets" doc:"shared: sockets that the guest may have at once; 0 is no limit"`
 	Conns     int          `yaml:"connections" doc:"shared: TCP connections that the guest may have at once; 0 is no limit"`
+	Netns     string       `yaml:"netns" doc:"host: a network namespace of the host's by its name, as ip-netns(8) has them, in the place of its first" default:"the host's first"`
 	DNS       []netip.Addr `yaml:"dns" doc:"name servers for the guest's resolv.conf" default:"the host's"`
 	Search    []string     `yaml:"search" doc:"search list for the guest's resolv.conf" default:"the host's"`
 }

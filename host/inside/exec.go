@@ -227,7 +227,7 @@ func (in *Guest) plan(who account.Account, c Command) (*vcontext.Enter, error) {
 		return nil, err
 	}
 	e := &vcontext.Enter{
-		Pidfd: in.pidfd, Userns: in.Note.Userns, OwnNet: in.Note.OwnNet, OwnTime: in.Note.OwnTime,
+		Pidfd: in.pidfd, Userns: in.Note.Userns, OwnNet: in.Note.OwnNet || in.Note.Mode == guest.NetHost, OwnTime: in.Note.OwnTime,
 		UID: who.UID, GID: who.GID, Groups: who.Groups, Dir: c.Dir, TTY: c.TTY, Rights: rights,
 	}
 	env := map[string]string{"PATH": vcontext.DefaultPath, "HOME": who.Home, "USER": who.Name, "LOGNAME": who.Name,

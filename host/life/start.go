@@ -201,7 +201,10 @@ func (r *Run) clone(context.Context) (err error) {
 		}
 		r.proc = os.NewFile(uintptr(r.plan.Proc), "proc")
 	}
-	r.child, err = spawn.Start(r.plan.Table(), r.plan.Options(r.group.FD()))
+	err = r.inNetns(func() (err error) {
+		r.child, err = spawn.Start(r.plan.Table(), r.plan.Options(r.group.FD()))
+		return err
+	})
 	r.closeJoins()
 	if err != nil {
 		return err
@@ -219,6 +222,20 @@ func (r *Run) clone(context.Context) (err error) {
 		return nil // they are what it waits for
 	}
 	return r.child.Open()
+}
+
+// inNetns does something in the network namespace that the guest shall be born into.
+func (r *Run) inNetns(do func() error) error {
+	name := r.spec.Network.Netns
+	if name == "" {
+		return do()
+	}
+	netns, err := ns.Named(name)
+	if err != nil {
+		return fault.Hint(fmt.Errorf("network.netns: %w", err), "`ip netns add "+name+"` makes it, or a hook pre-start")
+	}
+	defer netns.Close()
+	return ns.Inside(int(netns.Fd()), syscall.CLONE_NEWNET, do)
 }
 
 // abandon ends a child that was not let go. One that runs is ended with its group.

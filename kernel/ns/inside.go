@@ -8,7 +8,7 @@ import (
 )
 
 // Inside calls do in a thread that has joined namespaces (CLONE_NEWIPC, CLONE_NEWNET,
-// CLONE_NEWUTS) of the process behind the pidfd, with the rights that it had before;
+// CLONE_NEWUTS) of the process behind the pidfd, or the one that it is a file of, with the rights that it had before;
 // the thread ends with the call. What do reads and writes below /proc/sys is then of
 // those namespaces.
 func Inside(pidfd, flags int, do func() error) error {

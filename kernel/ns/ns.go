@@ -4,6 +4,7 @@ package ns
 import (
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,6 +13,9 @@ import (
 func Open(pid int, kind string) (*os.File, error) {
 	return os.Open(fmt.Sprintf("/proc/%d/ns/%s", pid, kind))
 }
+
+// Named opens a network namespace of the host's by the name that ip-netns(8) has for it.
+func Named(name string) (*os.File, error) { return os.Open(filepath.Join("/run/netns", name)) }
 
 // MapIDs writes the id maps of the user namespace that process pid is in.
 func MapIDs(pid int, text string) error {

@@ -147,6 +147,10 @@ func TestKeys(t *testing.T) {
 		{"cpuset/cpus=0-1", "cpuset/cpus", Same, func(s *guest.Spec) any { return s.Limits.CPUSet }, guest.Numbers("0-1")},
 		{"ncapabilities=^12", "ncapabilities:1", Same, func(s *guest.Spec) any { return s.Network.NCaps[0] }, "multicast"},
 		{"spaces/net=", "spaces/net", Same, func(s *guest.Spec) any { return s.Network.Mode }, guest.NetPrivate},
+		{"netns/name=dmz", "netns/name", Near, func(s *guest.Spec) any { return string(s.Network.Mode) + " " + s.Network.Netns }, "host dmz"},
+		{"netns/name=../x", "netns/name", Wrong, nil, nil},
+		{"netns/shared=", "netns/shared", Same, nil, nil},
+		{"netns/interfaces/0/host=vs0", "netns/interfaces/0/host", Refused, nil, nil},
 		{"spaces/pid=web2", "spaces/pid", Refused, nil, nil},
 		{"nonamespace=", "nonamespace", Refused, nil, nil},
 		{"contxt=40001", "contxt", Unknown, nil, nil},
@@ -271,6 +275,12 @@ func TestDefaults(t *testing.T) {
 	}
 	if g := read("cgroup/cpu.cfs_quota_us=50000", "cgroup/cpu.cfs_burst_us=20000"); g.Spec.Limits.CPUBurst.String() != "20ms" {
 		t.Errorf("%+v", g.Spec.Limits)
+	}
+	if g := read(".defaults/netns/name=dmz"); g.Spec.Network.Netns != "dmz" {
+		t.Errorf("%+v", g.Spec.Network)
+	}
+	if g := read(".defaults/netns/name=dmz", "nonetns="); g.Spec.Network.Netns != "" {
+		t.Errorf("%+v", g.Spec.Network)
 	}
 	if g := read(".defaults/cgroup/cpu.shares=2048", "cgroup/pids.max=9"); g.Spec.Limits.CPUShares != 0 || g.Spec.Limits.Pids != 9 {
 		t.Errorf("a guest with groups of its own: %+v", g.Spec.Limits)

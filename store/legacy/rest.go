@@ -157,7 +157,7 @@ func (r *reader) spaces() {
 			r.stranger(key)
 			continue
 		case value != "" && value != "0":
-			f.Fate, f.Why, f.Instead = Refused, "a guest does not join another's namespaces", "one guest with both, or network.mode: host for both"
+			f.Fate, f.Why, f.Instead = Refused, "a guest does not join another's namespaces", "one guest with both, or network.netns for both"
 		case name == "net" && value == "0":
 			f.Why = "the network is the host's, by its addresses"
 		case name == "net":
@@ -181,9 +181,32 @@ func (r *reader) spaces() {
 		r.set(Finding{Key: dir + "/setting", Value: setting + " = " + value, To: "rights.sysctls"},
 			func(s *guest.Spec) { s.Rights.Sysctls = with(s.Rights.Sysctls, setting, value) })
 	}
+	r.netns()
+}
+
+// netns reads the network namespace of the host's that the guest is in, its own or else that
+// for all guests.
+func (r *reader) netns() {
+	f := Finding{Key: "netns/name", To: "network.netns", Fate: Near, Why: "it has to be there when the guest is started, and stays", Instead: "a script initialize with `ip netns add NAME`"}
+	name, own := r.line(f.Key)
+	if !own && !r.has("nonetns") {
+		if text, ok := r.preset(f.Key); ok {
+			f.Key, name = ".defaults/"+f.Key, first(text)
+		}
+	}
+	if f.Value = name; name != "" {
+		r.set(f, func(s *guest.Spec) { s.Network = guest.Network{Mode: guest.NetHost, Netns: name} })
+	}
 	for _, key := range r.keys {
-		if strings.HasPrefix(key, "netns/") {
-			r.tell(Finding{Key: key, Fate: Refused, Why: "network namespaces are not made by name", Instead: "network.mode: private with link, bridge or parent"})
+		if r.done[key] || !strings.HasPrefix(key, "netns/") {
+			continue
+		}
+		value, _ := r.line(key)
+		switch {
+		case key == "netns/shared":
+			r.tell(Finding{Key: key, Fate: Same, To: "network.netns", Why: "any number of guests may be in one"})
+		default:
+			r.tell(Finding{Key: key, Value: value, Fate: Refused, Why: "no pair of links is made for the namespace", Instead: "a script initialize with `ip link add HOST type veth peer name GUEST netns NAME`, or network.mode: private"})
 		}
 	}
 }
@@ -213,7 +236,7 @@ func (r *reader) others() {
 		{"noisy", Finding{Fate: Passed, Why: "`vserver NAME start --dry-run` tells every step"}},
 		{"keepfds", Finding{Fate: Refused, Why: "no file of the host's gets into a guest", Instead: "mounts, or a socket in a volume"}},
 		{"nocgroup", Finding{Fate: Same, Why: ".defaults/cgroup is not read"}},
-		{"nonetns", Finding{Fate: Same, Why: ".defaults/netns is never read"}},
+		{"nonetns", Finding{Fate: Same, Why: ".defaults/netns is not read"}},
 		{"legacy", Finding{Fate: Refused, Why: "the form NAME.conf is not read", Instead: "the files of this directory"}},
 		{"hostname", Finding{Fate: Refused, Why: "is of the form NAME.conf", Instead: "uts/nodename"}},
 		{"domainname", Finding{Fate: Refused, Why: "is of the form NAME.conf", Instead: "uts/domainname"}},
