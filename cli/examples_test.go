@@ -15,7 +15,7 @@ import (
 func TestExamples(t *testing.T) {
 	typed := 0
 	for _, e := range table() {
-		for _, line := range e.page(e.construct(aTool(t))).examples {
+		for _, line := range e.page(e.construct(aTool(t))).Examples {
 			for _, words := range commandsIn(line) {
 				if typed++; slices.Equal(words, []string{"vserver", "--version"}) { // asked before any verb
 					continue

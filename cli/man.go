@@ -51,7 +51,7 @@ func (t *tool) man(ctx context.Context, f manFlags, args []string) error {
 		if !ok {
 			return usageHint("vserver man", "no such command: %s", args[0])
 		}
-		text = roff(e.page(e.construct(t)))
+		text = e.page(e.construct(t)).Roff(version)
 	}
 	if !isTerminal(t.out.File) {
 		_, err := t.out.WriteString(text)
@@ -71,7 +71,7 @@ func (t *tool) man(ctx context.Context, f manFlags, args []string) error {
 func (t *tool) writeMan(dir string) error {
 	pages := map[string]string{"vserver.8": t.overviewRoff()}
 	for _, e := range table() {
-		pages["vserver-"+e.name+".8"] = roff(e.page(e.construct(t)))
+		pages["vserver-"+e.name+".8"] = e.page(e.construct(t)).Roff(version)
 	}
 	for _, name := range []string{"vps", "vtop", "vkill", "vwait", "chbind", "ncontext", "naddress", "nattribute", "chcontext", "vcontext", "start-vservers", "stop-vservers", "vhashify", "vunify"} {
 		pages[name+".8"] = ".so man8/vserver-" + toolVerb(name) + ".8\n"
@@ -85,42 +85,13 @@ func (t *tool) writeMan(dir string) error {
 	return nil
 }
 
-// roff writes a page in the language of man(7).
-func roff(p page) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, ".TH VSERVER-%s 8 \"\" \"vserver %s\" \"System administration\"\n", strings.ToUpper(p.name), version)
-	fmt.Fprintf(&b, ".SH NAME\nvserver\\-%s \\- %s\n.SH SYNOPSIS\n.nf\n", p.name, manual.Escape(p.short))
-	for _, u := range p.usage {
-		b.WriteString(manual.Escape(u) + "\n")
-	}
-	b.WriteString(".fi\n")
-	if p.long != "" {
-		b.WriteString(".SH DESCRIPTION\n" + paragraphs(p.long))
-	}
-	for _, s := range p.sections() {
-		fmt.Fprintf(&b, ".SH %s\n", manual.Escape(strings.ToUpper(s.heading())))
-		for _, o := range s.options {
-			fmt.Fprintf(&b, ".TP\n\\fB%s\\fR\n%s\n", manual.Escape(strings.TrimSpace(o.names())), manual.Escape(o.words()))
-		}
-	}
-	if len(p.examples) > 0 {
-		b.WriteString(".SH EXAMPLES\n.nf\n")
-		for _, e := range p.examples {
-			b.WriteString(manual.Escape(e) + "\n")
-		}
-		b.WriteString(".fi\n")
-	}
-	b.WriteString(".SH SEE ALSO\n.BR vserver (8)\n")
-	return b.String()
-}
-
 // overviewRoff is the page vserver(8).
 func (t *tool) overviewRoff() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, ".TH VSERVER 8 \"\" \"vserver %s\" \"System administration\"\n", version)
 	b.WriteString(".SH NAME\nvserver \\- virtual private servers on a stock kernel\n")
 	b.WriteString(".SH SYNOPSIS\n.nf\nvserver VERB NAME... [OPTION...]\nvserver NAME VERB [OPTION...]\n.fi\n")
-	b.WriteString(".SH DESCRIPTION\n" + paragraphs(helpIntro) + ".P\n" + paragraphs(helpOutro))
+	b.WriteString(".SH DESCRIPTION\n" + manual.Paragraphs(helpIntro) + ".P\n" + manual.Paragraphs(helpOutro))
 	group := ""
 	for _, e := range table() {
 		if e.group != group {
@@ -152,24 +123,6 @@ func environment() [][2]string {
 	}
 }
 
-// paragraphs turns plain text into roff: a blank line begins a paragraph, and lines
-// that begin with a blank stay as they are.
-func paragraphs(text string) string {
-	var b strings.Builder
-	for i, p := range strings.Split(text, "\n\n") {
-		if i > 0 {
-			b.WriteString(".P\n")
-		}
-		if strings.HasPrefix(p, " ") {
-			p = ".nf\n" + manual.Escape(p) + "\n.fi"
-		} else {
-			p = manual.Escape(p)
-		}
-		b.WriteString(p + "\n")
-	}
-	return b.String()
-}
-
 // markdown writes all pages as one document, doc/cli.md.
 func (t *tool) markdown() string {
 	var b strings.Builder
@@ -177,7 +130,7 @@ func (t *tool) markdown() string {
 	b.WriteString("```\n" + overview() + "```\n")
 	for _, e := range table() {
 		p := e.page(e.construct(t))
-		fmt.Fprintf(&b, "\n## vserver %s\n\n```\n%s```\n", p.name, helpText(p, true))
+		fmt.Fprintf(&b, "\n## vserver %s\n\n```\n%s```\n", p.Name, p.Help(true))
 	}
 	return b.String()
 }

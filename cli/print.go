@@ -15,6 +15,7 @@ import (
 	"golang.org/x/term"
 
 	"vserver/fault"
+	"vserver/manual"
 )
 
 // output is the standard output.
@@ -69,6 +70,9 @@ func escaped(text []byte) []byte {
 	}
 	return out
 }
+
+// textWidth is how wide a terminal is taken for that does not say it.
+const textWidth = manual.Width
 
 // columns sets rows of words as a table, the columns two blanks apart; the last
 // column is not padded.

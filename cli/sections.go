@@ -5,51 +5,58 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"vserver/manual"
 	"vserver/store/settings"
 )
 
-// section is some options under a title.
-type section struct {
-	title, doc string
-	further    bool // only for those who ask for all
-	options    []option
-}
-
-// heading is the title, and what it is about.
-func (s section) heading() string {
-	if s.doc == "" {
-		return s.title
-	}
-	return "Settings of " + s.title + " (" + s.doc + ")"
-}
-
-// sections are the options of a page: first its own, then the settings that most guests
+// sections are the options of a command: first its own, then the settings that most guests
 // are given, then the others by the section of the spec that they stand in.
-func (p page) sections() []section {
-	list := []section{{title: "Options"}, {title: "Settings most used"}, {title: "guest", doc: "who it is, and how it is kept running", further: true}}
+func sections(c *cobra.Command) []manual.Section {
+	list := []manual.Section{{Title: "Options"}, {Title: "Settings most used"}, {Title: "guest", Doc: "who it is, and how it is kept running", Further: true}}
 	often := oftenSet()
 	for _, k := range settings.Keys() {
 		if k.Section && !strings.Contains(k.Path, ".") {
-			list = append(list, section{title: k.Path, doc: k.Doc, further: true})
+			list = append(list, manual.Section{Title: k.Path, Doc: k.Doc, Further: true})
 		}
 	}
-	for _, o := range p.options {
-		top, _, below := strings.Cut(o.setting, ".")
+	c.Flags().VisitAll(func(f *pflag.Flag) {
+		if f.Hidden {
+			return
+		}
+		o, setting := option(f)
+		top, _, below := strings.Cut(setting, ".")
 		i := 2
 		switch {
-		case o.setting == "":
+		case setting == "":
 			i = 0
-		case slices.Contains(often, o.long):
+		case slices.Contains(often, o.Long):
 			i = 1
 		case below:
-			i = slices.IndexFunc(list, func(s section) bool { return s.title == top })
+			i = slices.IndexFunc(list, func(s manual.Section) bool { return s.Title == top })
 		}
-		list[i].options = append(list[i].options, o)
-	}
-	slices.SortStableFunc(list[1].options, func(a, b option) int {
-		return cmp.Compare(slices.Index(often, a.long), slices.Index(often, b.long))
+		list[i].Options = append(list[i].Options, o)
 	})
-	return slices.DeleteFunc(list, func(s section) bool { return len(s.options) == 0 })
+	slices.SortStableFunc(list[1].Options, func(a, b manual.Option) int {
+		return cmp.Compare(slices.Index(often, a.Long), slices.Index(often, b.Long))
+	})
+	return slices.DeleteFunc(list, func(s manual.Section) bool { return len(s.Options) == 0 })
+}
+
+// option is a flag as a page has it, and the key of a new guest's spec that it is; "" for
+// others.
+func option(f *pflag.Flag) (o manual.Option, setting string) {
+	value, text := pflag.UnquoteUsage(f)
+	o = manual.Option{Short: f.Shorthand, Long: f.Name, Value: value, Text: text}
+	if s, ok := f.Value.(*settingFlag); ok {
+		o.Value, o.Text, setting = valueName(s.key), f.Usage, s.key.Path
+	}
+	if !slices.Contains([]string{"", "false", "0", "[]", "0s"}, f.DefValue) {
+		o.Preset = f.DefValue
+	}
+	return o, setting
 }
 
 // oftenSet are the settings, by their flags, that help shows before all others.

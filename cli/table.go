@@ -132,7 +132,7 @@ func (e entry) construct(t *tool) *cobra.Command {
 	do, full := c.RunE, false
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if full {
-			_, err := t.out.WriteString(helpText(e.page(c), true))
+			_, err := t.out.WriteString(e.page(c).Help(true))
 			return err
 		}
 		ctx, stop := interruptible(c.Context())
@@ -143,7 +143,7 @@ func (e entry) construct(t *tool) *cobra.Command {
 		t.interrupted = err != nil && !answered && ctx.Err() != nil
 		return err
 	}
-	c.SetHelpFunc(func(c *cobra.Command, _ []string) { t.out.WriteString(helpText(e.page(c), false)) })
+	c.SetHelpFunc(func(c *cobra.Command, _ []string) { t.out.WriteString(e.page(c).Help(false)) })
 	c.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
 		said := flagComplaint(err)
 		if near := likelyOption(err, c.Flags()); near != "" {

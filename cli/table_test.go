@@ -17,6 +17,7 @@ import (
 	"vserver/guest"
 	"vserver/host"
 	"vserver/internal/need"
+	"vserver/manual"
 	"vserver/store/settings"
 )
 
@@ -49,23 +50,25 @@ func TestVerbsAreReserved(t *testing.T) {
 func TestPages(t *testing.T) {
 	for _, e := range table() {
 		p := e.page(e.construct(aTool(t)))
-		if p.long == "" || len(p.examples) == 0 || p.short == "" {
+		if p.Long == "" || len(p.Examples) == 0 || p.Short == "" {
 			t.Errorf("%s: text, example or summary is missing", e.name)
 		}
 		if len(e.name) > 14 || strings.HasSuffix(e.short, ".") {
 			t.Errorf("%s: %q does not fit the overview", e.name, e.short)
 		}
-		for line := range strings.Lines(helpText(p, true)) {
-			if len(line) > textWidth+1 && !strings.HasPrefix(line, "  vserver ") {
+		for line := range strings.Lines(p.Help(true)) {
+			if len(line) > manual.Width+1 && !strings.HasPrefix(line, "  vserver ") {
 				t.Errorf("%s: %d columns: %s", e.name, len(line), line)
 			}
 		}
-		for _, o := range p.options {
-			if o.text == "" {
-				t.Errorf("%s --%s: no text", e.name, o.long)
+		for _, s := range p.Sections {
+			for _, o := range s.Options {
+				if o.Text == "" {
+					t.Errorf("%s --%s: no text", e.name, o.Long)
+				}
 			}
 		}
-		for _, x := range p.examples {
+		for _, x := range p.Examples {
 			for _, problem := range wrongCommands("`" + x + "`") {
 				t.Errorf("%s: example %q: %s", e.name, x, problem)
 			}
