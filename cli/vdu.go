@@ -12,9 +12,10 @@ func newVdu(t *tool) *cobra.Command {
 	var s selection
 	c := command("vdu [NAME...] [OPTION...]", `
 Tells what guests' files take of the disk: PRIVATE is what would be free without the
-guest, SHARED what it has in common with images and other guests beneath its own layer,
-APPARENT the sizes of all its files, holes counted. Without a name, all guests. Blocks
-that are shared by reflinks count as the guest's own.`, `
+guest, SHARED what is in the files that it has in common with images and other guests beneath
+its own layer, APPARENT the sizes of all its files, holes counted. PRIVATE is in blocks, of
+which the smallest file takes one. Without a name, all guests. Blocks that are shared by
+reflinks count as the guest's own.`, `
 vserver vdu
 vserver web1 vdu
 vserver vdu --json`,

@@ -112,7 +112,8 @@ func notThere(err error) bool {
 	return errors.Is(err, fs.ErrNotExist) || errors.Is(err, layer.ErrOdd)
 }
 
-// ApplyName writes the host name and puts it into the hosts file.
+// ApplyName writes the host name and puts it into the hosts file. Names of other guests
+// are taken out: they come with its next start.
 func (id Identity) ApplyName(r *layer.Root) error {
 	old, err := read(r, "etc/hostname")
 	if err != nil {
@@ -122,7 +123,7 @@ func (id Identity) ApplyName(r *layer.Root) error {
 	if err != nil {
 		return err
 	}
-	text := hostsFile(hosts, strings.TrimSpace(old), id.Hostname, id.Address)
+	text := hostsFile(names(hosts, nil), strings.TrimSpace(old), id.Hostname, id.Address)
 	if err := r.Write("etc/hostname", []byte(id.Hostname+"\n"), 0o644, 0, 0); err != nil {
 		return err
 	}

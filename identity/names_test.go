@@ -41,6 +41,20 @@ func TestApplyNames(t *testing.T) {
 	}
 }
 
+// A guest of another name is not told of those that ran beside the one that it is like.
+func TestNamesOfAnother(t *testing.T) {
+	r, _ := world(t, map[string]string{"etc/hosts": "127.0.0.1\tlocalhost\n::1\tlocalhost\n", "etc/hostname": "one\n"})
+	if err := ApplyNames(r, []string{"192.0.2.11\tone one.vs", "192.0.2.12\tdb db.vs"}); err != nil {
+		t.Fatal(err)
+	}
+	if err := (Identity{Hostname: "two"}).ApplyName(r); err != nil {
+		t.Fatal(err)
+	}
+	if got, want := text(t, r, "etc/hosts"), "127.0.0.1\tlocalhost\n::1\tlocalhost\n127.0.1.1\ttwo\n"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+}
+
 // FuzzNames: what is not ours stays, whatever a guest has written around it, unless it
 // stands between our own marks.
 func FuzzNames(f *testing.F) {

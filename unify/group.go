@@ -70,7 +70,7 @@ func (w *walk) together(ctx context.Context, root, d *file.Dir, names []string, 
 				return err
 			}
 		}
-		return gone(s.tmp, note)
+		return file.Gone(s.tmp.Unlink(note))
 	})
 	return joined, err
 }

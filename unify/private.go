@@ -246,23 +246,23 @@ func (x *sharer) reflink(ctx context.Context, d *file.Dir, name string, shelf *f
 	}
 	defer tmp.Close()
 	on := strconv.Itoa(os.Getpid()) + "-reflink-" + strconv.FormatUint(nameSum(d.Path(), name), 16)
-	if err := gone(tmp, on); err != nil {
+	if err := file.Gone(tmp.Unlink(on)); err != nil {
 		return false, err
 	}
 	if err := x.cloned(d, name, tmp, on); err != nil {
-		return false, errors.Join(err, gone(tmp, on))
+		return false, errors.Join(err, file.Gone(tmp.Unlink(on)))
 	}
 	if _, err := check(ctx, tmp, on, k); err != nil {
 		if errors.Is(err, errDrift) {
 			err = errChanged
 		}
-		return false, errors.Join(err, gone(tmp, on))
+		return false, errors.Join(err, file.Gone(tmp.Unlink(on)))
 	}
 	err = tmp.Link(on, shelf, generation(k, 0))
 	if there = errors.Is(err, fs.ErrExist); there {
 		err = nil
 	}
-	return there, errors.Join(err, gone(tmp, on))
+	return there, errors.Join(err, file.Gone(tmp.Unlink(on)))
 }
 
 // cloned makes a file with the blocks of another, and all that belongs to it.

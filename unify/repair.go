@@ -128,7 +128,7 @@ func (s *Store) Repair(ctx context.Context, f Finding, places []Place, roots []R
 	}
 	defer tmp.Close()
 	fresh, on := fmt.Sprintf("%d-repair", os.Getpid()), fmt.Sprintf("%d-repair-name", os.Getpid())
-	if err := errors.Join(gone(tmp, fresh), gone(tmp, on)); err != nil {
+	if err := errors.Join(file.Gone(tmp.Unlink(fresh)), file.Gone(tmp.Unlink(on))); err != nil {
 		return err
 	}
 	if err := s.copyOf(ctx, f, roots, tmp, fresh); err != nil {
@@ -136,23 +136,15 @@ func (s *Store) Repair(ctx context.Context, f Finding, places []Place, roots []R
 	}
 	for _, p := range places {
 		if err := replace(tmp, fresh, on, in[p.Tree], p.Path, f); err != nil {
-			return errors.Join(err, gone(tmp, fresh), gone(tmp, on))
+			return errors.Join(err, file.Gone(tmp.Unlink(fresh)), file.Gone(tmp.Unlink(on)))
 		}
 	}
 	shelf, err := s.dir.Dir(string(f.Key[:2]))
 	if err != nil {
-		return errors.Join(err, gone(tmp, fresh))
+		return errors.Join(err, file.Gone(tmp.Unlink(fresh)))
 	}
 	defer shelf.Close()
 	return tmp.Rename(fresh, shelf, path.Base(f.Path))
-}
-
-// gone removes a name that may be there.
-func gone(d *file.Dir, name string) error {
-	if err := d.Unlink(name); !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	return nil
 }
 
 // replace puts a link to a fresh file in the place of the damaged one in a tree. The
@@ -172,7 +164,7 @@ func replace(tmp *file.Dir, fresh, on string, root *file.Dir, at string, f Findi
 			return err
 		}
 		if err := tmp.Rename(on, d, name); err != nil {
-			return errors.Join(err, gone(tmp, on))
+			return errors.Join(err, file.Gone(tmp.Unlink(on)))
 		}
 		return nil
 	})
@@ -228,7 +220,7 @@ func copyFile(ctx context.Context, by layer.Shift, from *file.Dir, name string, 
 		_, err = check(ctx, to, toName, k)
 	}
 	if err != nil {
-		return errors.Join(err, gone(to, toName))
+		return errors.Join(err, file.Gone(to.Unlink(toName)))
 	}
 	return nil
 }

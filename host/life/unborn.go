@@ -2,13 +2,13 @@ package life
 
 import (
 	"errors"
-	"io/fs"
 	"os"
 	"time"
 
 	"vserver/guest"
 	"vserver/host/state"
 	"vserver/kernel/cgroup"
+	"vserver/kernel/file"
 )
 
 // unbornWait bounds the wait for processes that have nothing to do but end.
@@ -36,7 +36,7 @@ func unborn(d guest.Dirs, n guest.Name) (bool, error) {
 	}
 	g, err := cg.Open(d.Group(n))
 	if err != nil {
-		return errors.Is(err, os.ErrNotExist), ignore(err)
+		return errors.Is(err, os.ErrNotExist), file.Gone(err)
 	}
 	defer g.Close()
 	pids, err := g.Procs()
@@ -48,17 +48,9 @@ func unborn(d guest.Dirs, n guest.Name) (bool, error) {
 		if err == nil && executed {
 			return false, nil
 		}
-		if ignore(err) != nil {
+		if file.Gone(err) != nil {
 			return false, err
 		}
 	}
 	return true, nil
-}
-
-// ignore leaves out that something is gone.
-func ignore(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
 }

@@ -26,8 +26,8 @@ type Space struct {
 	// Private is what would be free without the guest: its own layer, and what lies beneath
 	// it for it alone. Blocks that a reflink shares count as the guest's.
 	Private int64 `json:"private"`
-	// Shared is what it has in common with others beneath its own layer, files of images
-	// by their contents.
+	// Shared is what it has in common with others beneath its own layer, by the files'
+	// contents.
 	Shared int64 `json:"shared"`
 	// Apparent is the sizes of all files in its layers, holes counted.
 	Apparent int64 `json:"apparent"`
@@ -116,7 +116,7 @@ func (c *counter) layer(ctx context.Context, l stack.Layer, spec *guest.Spec, s 
 			return err
 		}
 		if len(c.users[l.ID]) > 1 {
-			sum.shared, sum.disk = sum.shared+sum.disk, 0
+			sum.disk, sum.shared = 0, sum.content
 		}
 		s.Private, s.Shared, s.Apparent = s.Private+sum.disk, s.Shared+sum.shared, s.Apparent+sum.size
 	}
@@ -151,10 +151,14 @@ func (c *counter) image(ctx context.Context, lower string) (int64, error) {
 }
 
 // counted is what a tree takes.
-type counted struct{ disk, shared, size int64 }
+type counted struct {
+	disk    int64 // blocks of those that mine says so of, all for nil
+	shared  int64 // contents of the others
+	content int64 // of all, without holes
+	size    int64 // with them
+}
 
-// count adds the files of a tree up, each inode once: to disk those that mine says so of,
-// all for nil.
+// count adds the files of a tree up, each inode once.
 func count(ctx context.Context, path string, mine func(file.Stat) bool) (sum counted, err error) {
 	d, err := file.OpenDir(path)
 	if errors.Is(err, fs.ErrNotExist) {
@@ -174,10 +178,12 @@ func count(ctx context.Context, path string, mine func(file.Stat) bool) (sum cou
 			linked[inode{st.Dev, st.Ino}] = true
 		}
 		sum.size += st.Size
+		content := min(st.Size, st.Disk) // the smallest file takes a block
+		sum.content += content
 		if mine == nil || mine(st) {
 			sum.disk += st.Disk
 		} else {
-			sum.shared += st.Disk
+			sum.shared += content
 		}
 	})
 	return sum, err

@@ -20,6 +20,14 @@ func Forget(path string) error {
 	return err
 }
 
+// Gone makes no error of what is not there.
+func Gone(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
 func absent(path string) bool {
 	there, err := Exists(path)
 	return err == nil && !there

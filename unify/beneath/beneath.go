@@ -25,7 +25,6 @@ package beneath
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"path/filepath"
 	"time"
@@ -92,7 +91,7 @@ const lingers = 5 * time.Second
 func Unused(at string) error {
 	up, err := file.OpenDir(filepath.Join(at, upper)) //house:allow the directory itself is not the guest's
 	if err != nil {
-		return gone(err)
+		return file.Gone(err)
 	}
 	return errors.Join(unused(up), up.Close())
 }
@@ -146,15 +145,7 @@ func leave(f quota.Opened) error {
 	return nil
 }
 
-func (l *Layer) end() error { return gone(l.own.Unlink(mark)) }
-
-// gone makes no error of what is not there.
-func gone(err error) error {
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
-}
+func (l *Layer) end() error { return file.Gone(l.own.Unlink(mark)) }
 
 // shift is what makes ids of the private layer those of the one beneath.
 func (l *Layer) shift() layer.Shift { return layer.Shift{From: l.base} }

@@ -68,7 +68,7 @@ func (u *lifter) entry(ctx context.Context, up, down *file.Dir, name string, dep
 	}
 	above, err := up.Stat(name)
 	there := err == nil
-	if gone(err) != nil {
+	if file.Gone(err) != nil {
 		return err
 	}
 	switch {
@@ -146,7 +146,7 @@ func (u *lifter) file(up, down *file.Dir, name string, st file.Stat) error {
 		err = u.place.Rename(fresh, up, name)
 	}
 	if err != nil {
-		return errors.Join(err, gone(u.place.Unlink(fresh)))
+		return errors.Join(err, file.Gone(u.place.Unlink(fresh)))
 	}
 	u.lifted.Files++
 	u.lifted.Bytes += st.Size

@@ -182,7 +182,7 @@ func (m *mover) meet(at *level) error {
 	}
 	st, err := at.above.down.Stat(at.name)
 	if err != nil {
-		return gone(err)
+		return file.Gone(err)
 	}
 	isDir := st.Type() == file.TypeDir
 	if isDir && !at.opaque {
@@ -344,7 +344,7 @@ func (m *mover) copy(at *level, down *file.Dir, name string) error {
 		err = m.own.Rename(fresh, down, name)
 	}
 	if err != nil {
-		return errors.Join(err, gone(m.own.Unlink(fresh)))
+		return errors.Join(err, file.Gone(m.own.Unlink(fresh)))
 	}
 	return nil
 }
