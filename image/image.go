@@ -39,7 +39,8 @@ type From struct {
 	// File is such an archive that is open already, and begins at its start; Path says
 	// only what it is called then.
 	File io.ReaderAt
-	// Ref is an image of a registry, as debian:bookworm or registry.example/app@sha256:….
+	// Ref is an image of a registry, as debian:bookworm or registry.example/app@sha256:…;
+	// http://registry.lan:5000/app of one that has no https.
 	Ref string
 	// Arch is the machine that an image of several is taken for, by the Go language's
 	// names; "" is this one.
@@ -50,6 +51,9 @@ type From struct {
 
 // Meant tells a path from a reference: a path is what is there, or looks like one.
 func Meant(word string) From {
+	if ref, ok := strings.CutPrefix(word, "docker://"); ok { // as skopeo and podman have it
+		return From{Ref: ref}
+	}
 	_, err := os.Lstat(word)
 	if err == nil || strings.HasPrefix(word, "/") || strings.HasPrefix(word, ".") || strings.HasSuffix(word, ".tar") ||
 		strings.Contains(path.Base(word), ".tar.") {

@@ -187,12 +187,45 @@ func TestRegistry(t *testing.T) {
 	}
 	out, err = unpack(t, From{Ref: strings.TrimSuffix(word, ":v1") + "@" + digest.String()})
 	checkImage(t, out, err)
+	out, err = unpack(t, From{Ref: "http://" + word})
+	checkImage(t, out, err)
+	wrong := strings.TrimSuffix(word, ":v1") + "@sha256:" + strings.Repeat("0", 64)
+	if _, err := unpack(t, From{Ref: wrong}); err == nil || !strings.Contains(err.Error(), "MANIFEST_UNKNOWN") {
+		t.Errorf("another digest: %v", err)
+	}
 	if _, err := unpack(t, From{Ref: word + "-missing"}); err == nil || !strings.Contains(err.Error(), "vserver-image") {
 		t.Errorf("missing image: %v", err)
 	}
 	for _, odd := range []string{"-oProxy", "--help", "a b", "../x", "\n", ""} {
 		if _, err := unpack(t, From{Ref: odd}); err == nil {
 			t.Errorf("reference %q was taken", odd)
+		}
+	}
+}
+
+// What a registry says elsewhere is not fetched for all on the way to see.
+func TestSentElsewhere(t *testing.T) {
+	need.Root(t)
+	r := registry.New(registry.Logger(log.New(io.Discard, "", 0)))
+	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) {
+		if q.Method == http.MethodGet && strings.Contains(q.URL.Path, "/blobs/") {
+			http.Redirect(w, q, "http://192.0.2.1"+q.URL.Path, http.StatusTemporaryRedirect)
+			return
+		}
+		r.ServeHTTP(w, q)
+	}))
+	defer s.Close()
+	word := strings.TrimPrefix(s.URL, "http://") + "/app:v1"
+	ref, err := name.ParseReference(word)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := remote.Write(ref, testImage(t)); err != nil {
+		t.Fatal(err)
+	}
+	for _, word := range []string{word, "http://" + word} {
+		if _, err := unpack(t, From{Ref: word}); err == nil || !strings.Contains(err.Error(), "plain http") {
+			t.Errorf("%s: %v", word, err)
 		}
 	}
 }

@@ -10,6 +10,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"net/http"
+	"net/netip"
+	"strings"
 
 	"github.com/google/go-containerregistry/pkg/authn"
 	"github.com/google/go-containerregistry/pkg/name"
@@ -17,11 +20,11 @@ import (
 	"github.com/google/go-containerregistry/pkg/v1/remote"
 )
 
-// Reference finds the image that ref ("debian:bookworm", "registry.example/app@sha256:…")
-// names for this platform ("linux/amd64", "linux/arm/v7"). login is what Login gave; ""
+// Reference finds the image that ref ("debian:bookworm", "registry.example/app@sha256:…",
+// "http://registry.lan:5000/app:1") names for this platform ("linux/amd64", "linux/arm/v7"). login is what Login gave; ""
 // is nobody.
 func Reference(ctx context.Context, ref, platform string, login []byte) (v1.Image, error) {
-	r, err := name.ParseReference(ref)
+	r, way, err := parse(ref)
 	if err != nil {
 		return nil, err
 	}
@@ -37,14 +40,50 @@ func Reference(ctx context.Context, ref, platform string, login []byte) (v1.Imag
 		}
 		auth = authn.FromConfig(c)
 	}
-	return remote.Image(r, remote.WithContext(ctx), remote.WithPlatform(*p), remote.WithAuth(auth))
+	return remote.Image(r, remote.WithContext(ctx), remote.WithPlatform(*p), remote.WithAuth(auth), remote.WithTransport(way))
+}
+
+// parse reads a reference, and gives the way to its registry. http:// before it asks for one
+// that is not encrypted.
+func parse(ref string) (name.Reference, http.RoundTripper, error) {
+	at, plain := strings.CutPrefix(ref, "http://")
+	if !plain {
+		r, err := name.ParseReference(at)
+		return r, encrypted{}, err
+	}
+	r, err := name.ParseReference(at, name.Insecure)
+	if err != nil {
+		return nil, nil, err
+	}
+	return r, encrypted{but: r.Context().RegistryStr()}, nil
+}
+
+// encrypted refuses what would go to another machine for anybody on the way to read and to
+// change: the library takes registries of private networks for such unasked, and goes where
+// a registry sends it.
+type encrypted struct {
+	but string // host and port that was asked for
+}
+
+// RoundTrip asks a server.
+func (e encrypted) RoundTrip(q *http.Request) (*http.Response, error) {
+	if at := q.URL; at.Scheme != "https" && at.Host != e.but && !here(at.Hostname()) {
+		return nil, fmt.Errorf("plain http, which only http://%s/… asks for", at.Host)
+	}
+	return remote.DefaultTransport.RoundTrip(q)
+}
+
+// here tells whether a host is this machine.
+func here(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
 }
 
 // Login finds by what to log in to the registry of ref, in the places where docker and
 // podman keep that for the calling user: the registry's own entry alone, as JSON. nil is
 // nothing.
 func Login(ctx context.Context, ref string) ([]byte, error) {
-	r, err := name.ParseReference(ref)
+	r, _, err := parse(ref)
 	if err != nil {
 		return nil, err
 	}
