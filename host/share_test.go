@@ -145,12 +145,20 @@ func hasTwo() bool {
 	return err == nil
 }
 
-// The guest's processes begin with the niceness and the priority that were asked for,
-// those that enter it too.
+// The guest's processes begin with the niceness, the priority and the bias that were asked
+// for, those that enter it too.
 func TestNice(t *testing.T) {
 	w := newWorld(t)
-	w.limited("web1", guest.Limits{Nice: 7, IONice: 3 << 13})
+	w.limited("web1", guest.Limits{Nice: 7, IONice: 3 << 13, OOMScoreAdj: 300})
 	if out, code := w.sh("web1", "cut -d' ' -f19 /proc/1/stat /proc/self/stat"); code != 0 || strings.Join(strings.Fields(out), " ") != "7 7" {
 		t.Errorf("niceness %q, exit code %d", out, code)
+	}
+	if out, _ := w.sh("web1", "cat /proc/1/oom_score_adj /proc/self/oom_score_adj"); out != "300\n300\n" {
+		t.Errorf("bias %q", out)
+	}
+	// Others do not get it of who started the one.
+	w.limited("web2", guest.Limits{})
+	if out, _ := w.sh("web2", "cat /proc/1/oom_score_adj /proc/self/oom_score_adj"); out != "0\n0\n" {
+		t.Errorf("bias of the next %q", out)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 	"syscall"
@@ -148,7 +149,7 @@ func (in *Guest) exec(ctx context.Context, c Command) (int, error) {
 	}
 	defer done()
 	err = child.Finish()
-	if lost := taken(); err == nil && lost != nil {
+	if lost := in.settle(child, taken, err == nil); err == nil && lost != nil {
 		child.Kill()
 		child.Wait()
 		return 0, lost
@@ -217,6 +218,27 @@ func (in *Guest) spawn(plan *vcontext.Enter) (*spawn.Child, error) {
 		o.Flags = spawn.NewMount
 	}
 	return spawn.Start(plan.Table(), o)
+}
+
+// settle tells whether the listener of a command was taken, and gives a command that has
+// begun the bias of the guest; one that has ended needs none.
+func (in *Guest) settle(child *spawn.Child, taken func() error, begun bool) error {
+	if err := taken(); err != nil || !begun || in.Note.OOM == 0 {
+		return err
+	}
+	leaf, err := cgroup.OpenExec(in.Group)
+	if err != nil {
+		return err
+	}
+	defer leaf.Close()
+	pid, err := child.Forked()
+	if err != nil {
+		return err
+	}
+	if err = Bias(leaf, pid, in.Note.OOM); errors.Is(err, syscall.ESRCH) || errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
 }
 
 // plan decides how a command runs: with the rights the guest was started with.

@@ -18,7 +18,7 @@ import (
 // takes the next one.
 func (in *Guest) usual(c Command) bool {
 	return len(c.Args) > 0 && len(c.Env) == 0 && c.Dir == "" && c.User == "" && !c.TTY && !c.Tools && !c.Ours && !c.Visit &&
-		c.Signals && in.Note.Userns && !in.Note.Hidden
+		c.Signals && in.Note.Userns && !in.Note.Hidden && in.Note.OOM == 0
 }
 
 // keep has such a command ready for the next time, while this one runs, which has been born.

@@ -205,7 +205,7 @@ func (r *Run) note(pid int, began uint64) *state.Note {
 		OwnTime: r.plan.Offsets != "", Style: r.spec.Init.Style, Rescue: r.rescue, Visit: r.visit,
 		Mode: r.spec.Network.Mode, Addrs: r.spec.Network.Addresses, Env: r.spec.Init.Environment,
 		Rights: r.spec.Rights, Rlimits: r.spec.Limits.Rlimits, Nproc: r.plan.Pids,
-		Nice: r.spec.Limits.Nice, IONice: r.spec.Limits.IONice, Views: r.views,
+		Nice: r.spec.Limits.Nice, OOM: r.spec.Limits.OOMScoreAdj, IONice: r.spec.Limits.IONice, Views: r.views,
 		Images: slices.Collect(maps.Values(r.images)),
 	}
 }

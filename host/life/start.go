@@ -300,11 +300,6 @@ func (r *Run) writeNote(context.Context) error {
 	if err != nil {
 		return err
 	}
-	if adj := r.spec.Limits.OOMScoreAdj; adj != 0 {
-		if err := ns.Write(pid, "oom_score_adj", fmt.Sprint(adj)); err != nil {
-			return err
-		}
-	}
 	if err := r.note(pid, began).Write(state.NotePath(r.dirs, r.name)); err != nil || r.visit {
 		return err
 	}
@@ -344,6 +339,9 @@ func (r *Run) release(context.Context) error {
 	if lost := taken(); err == nil {
 		err = lost
 	}
+	if err == nil {
+		err = r.bias()
+	}
 	go r.proc.Close() // whoever is the last to hold it waits for the kernel
 	if err == nil && r.told != nil {
 		r.complain(r.told.Confirm())
@@ -352,6 +350,15 @@ func (r *Run) release(context.Context) error {
 		err = r.viewed.Confirm()
 	}
 	return r.hintInit(err)
+}
+
+// bias gives the guest what its spec says of a host that runs out of memory.
+func (r *Run) bias() error {
+	pid, err := r.child.Forked()
+	if err != nil {
+		return err
+	}
+	return inside.Bias(r.group, pid, r.spec.Limits.OOMScoreAdj)
 }
 
 // hintInit says why an init cannot be executed.

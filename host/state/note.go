@@ -45,6 +45,7 @@ type Note struct {
 	Rights  guest.Rights
 	Rlimits map[string]guest.Rlimit
 	Nice    int
+	OOM     int // limits.oom_score_adj
 	IONice  guest.IOPrio
 	Views   guest.ViewFlags
 	Images  []string // of the pool that its root lies over, by their full names
@@ -83,6 +84,9 @@ func (n *Note) text() []byte {
 	}
 	if n.Nice != 0 {
 		put("nice", strconv.Itoa(n.Nice))
+	}
+	if n.OOM != 0 {
+		put("oom", strconv.Itoa(n.OOM))
 	}
 	if n.IONice != 0 {
 		put("ionice", n.IONice.String())
@@ -189,6 +193,8 @@ func (n *Note) take(key, value string) (err error) {
 		n.Nproc, err = strconv.Atoi(value)
 	case "nice":
 		n.Nice, err = strconv.Atoi(value)
+	case "oom":
+		n.OOM, err = strconv.Atoi(value)
 	case "ionice":
 		err = n.IONice.UnmarshalText([]byte(value))
 	case "style":
