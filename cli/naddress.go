@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -15,6 +16,7 @@ import (
 	"vserver/guest"
 	"vserver/host"
 	"vserver/ncontext/lone"
+	"vserver/store"
 )
 
 func newNaddress(t *tool) *cobra.Command {
@@ -308,6 +310,9 @@ func (t *tool) setAttributes(f contextFlags, net guest.Network, n guest.Name) er
 	if f.secure {
 		f.ncap = append(f.ncap, "raw_icmp")
 	}
+	if path := t.host.Dirs.Spec(n); store.Old(path) {
+		return t.annex(path, n, map[string][]string{"nflags": f.flag, "ncapabilities": f.ncap})
+	}
 	var changes []string
 	for _, l := range []struct {
 		key        string
@@ -333,6 +338,26 @@ func (t *tool) setAttributes(f contextFlags, net guest.Network, n guest.Name) er
 		fmt.Fprintf(t.err, "%s: %s: %s: from the next start on\n", t.program, n, strings.Join(done.Restart, ", "))
 	}
 	return err
+}
+
+// annex writes words into lists of a guest that is a directory of old, whose spec would be at
+// path.
+func (t *tool) annex(path string, n guest.Name, lists map[string][]string) error {
+	_, err1 := guest.NetFlags(0).Change(lists["nflags"])
+	_, err2 := guest.NetCaps(0).Change(lists["ncapabilities"])
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(lists)) {
+		if len(lists[key]) == 0 {
+			continue
+		}
+		if err := store.Annex(path, key, lists[key], false); err != nil {
+			return err
+		}
+		fmt.Fprintf(t.err, "%s: %s: %s: from the next start on\n", t.program, n, key)
+	}
+	return nil
 }
 
 func (t *tool) attributes(flags guest.NetFlags, caps guest.NetCaps) {

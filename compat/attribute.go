@@ -4,6 +4,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
+	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -14,6 +16,7 @@ import (
 	"vserver/kernel/cgroup"
 	"vserver/kernel/cred"
 	"vserver/kernel/proc"
+	"vserver/store"
 )
 
 type attributes struct {
@@ -196,6 +199,9 @@ func (c *call) change(n guest.Name, a attributes) error {
 	if err != nil {
 		return err
 	}
+	if store.Old(c.host.Dirs.Spec(n)) {
+		return c.annex(n, a)
+	}
 	lists := map[string][]string{
 		"rights.bcaps": spec.Rights.Bcaps, "rights.ccaps": spec.Rights.Ccaps, "rights.flags": spec.Rights.Flags,
 		"view.flags": spec.View.Flags, "network.flags": spec.Network.Flags, "network.ncaps": spec.Network.NCaps,
@@ -234,6 +240,42 @@ func (c *call) change(n guest.Name, a attributes) error {
 		return nil
 	}
 	return c.write(n, changes...)
+}
+
+// annex writes rights into the files of a guest that is a directory of old.
+func (c *call) annex(n guest.Name, a attributes) error {
+	flags := "flags"
+	dir := strings.TrimSuffix(c.host.Dirs.Spec(n), ".yaml")
+	if _, err := os.Stat(filepath.Join(dir, "cflags")); err == nil {
+		flags = "cflags"
+	}
+	for _, l := range []struct {
+		key   string
+		words []string
+		table []guest.Right
+		clear bool
+	}{{"bcapabilities", words(a.bcaps), nil, a.secure}, {"ccapabilities", words(a.ccaps), guest.Ccaps(), a.secure}, {flags, words(a.flag), guest.Flags(), false}} {
+		if l.table == nil {
+			if _, err := guest.Capset(0).Change(l.words); err != nil {
+				return err
+			}
+		}
+		for _, w := range l.words {
+			bare := guest.BareWord(w)
+			known := func(r guest.Right) bool { return r.Name == bare || slices.Contains(r.Aliases, bare) }
+			if l.table != nil && bare[0] != '^' && !slices.ContainsFunc(l.table, known) {
+				return usagef("%s: no such name", w)
+			}
+		}
+		if len(l.words) == 0 && !l.clear {
+			continue
+		}
+		if err := store.Annex(c.host.Dirs.Spec(n), l.key, l.words, l.clear); err != nil {
+			return err
+		}
+		fmt.Fprintf(c.err, "%s: %s: %s: from the next start on\n", c.name, n, filepath.Join(dir, l.key))
+	}
+	return nil
 }
 
 // replace puts a word in the place of one that says the same or its contrary.

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"vserver/guest"
+	"vserver/store"
 )
 
 // newVdevmap gives a guest a device of the host's, or takes it, as its spec says from then
@@ -52,6 +53,13 @@ func (c *call) allow(n guest.Name, device, access string) error {
 	spec, err := c.host.Load(n)
 	if err != nil {
 		return err
+	}
+	if path := c.host.Dirs.Spec(n); store.Old(path) {
+		if err := new(guest.Device).UnmarshalText([]byte(device)); err != nil {
+			return err
+		}
+		fmt.Fprintf(c.err, "%s: %s: apps/vdevmap: from the next start on\n", c.name, n)
+		return store.MapDevice(path, device, strings.Contains(access, "r"), strings.Contains(access, "m"))
 	}
 	list := slices.DeleteFunc(slices.Clone(spec.Rights.Devices), func(d guest.Device) bool { return d.Path == device })
 	words := make([]string, len(list))

@@ -7,6 +7,8 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/host"
+	"vserver/store"
 )
 
 func newVdlimit(c *call) run {
@@ -42,6 +44,9 @@ func newVdlimit(c *call) run {
 		}
 		if len(changes) == 0 {
 			return nil
+		}
+		if store.Old(c.host.Dirs.Spec(s.guest)) { // dlimits/ says what it has from its next start on
+			return host.Lend(c.host, s.guest, changes)
 		}
 		_, err = c.host.Set(s.guest, changes)
 		return err

@@ -84,6 +84,60 @@ func Redepend(path string, was, now guest.Name) error {
 	return WriteText(list, []byte(strings.Join(lines, "")))
 }
 
+// Annex writes words into the list at key of the guest that is such a directory, each on a
+// line of its own and in the place of one that says the same or its contrary. clear takes all
+// others away.
+func Annex(path, key string, words []string, clear bool) error {
+	list := filepath.Join(oldDir(path), key)
+	text, err := os.ReadFile(list)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	var lines []string
+	for line := range strings.Lines(string(text)) {
+		bare := guest.BareWord(strings.TrimSpace(line))
+		same := func(w string) bool { return guest.BareWord(w) == bare }
+		if !clear && !slices.ContainsFunc(words, same) {
+			lines = append(lines, strings.TrimSuffix(line, "\n"))
+		}
+	}
+	lines = append(lines, words...)
+	return WriteText(list, []byte(strings.Join(append(lines, ""), "\n")))
+}
+
+// MapDevice writes what the guest that is such a directory may do with a device into its map;
+// nothing takes it out.
+func MapDevice(path, device string, open, create bool) error {
+	dir := filepath.Join(oldDir(path), "apps", "vdevmap")
+	maps, err := os.ReadDir(dir)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	for _, m := range maps {
+		text, err := os.ReadFile(filepath.Join(dir, m.Name(), "device"))
+		if err == nil && strings.TrimSpace(string(text)) == device {
+			if err := os.RemoveAll(filepath.Join(dir, m.Name())); err != nil {
+				return err
+			}
+		}
+	}
+	files := map[string]bool{"open": open, "create": create, "device": open || create}
+	at := filepath.Join(dir, strings.ReplaceAll(strings.TrimPrefix(device, "/dev/"), "/", "-"))
+	for name, there := range files {
+		text := ""
+		if name == "device" {
+			text = device + "\n"
+		}
+		if !there {
+			continue
+		}
+		if err := WriteText(filepath.Join(at, name), []byte(text)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // gone is what vdir is called in a directory that is being removed: without vdir it is no
 // guest's any more.
 const gone = ".vdir-removed"

@@ -199,6 +199,9 @@ func pinned(d guest.Dirs, n guest.Name, path string, text []byte, spec, old *gue
 // of a guest that runs it is said what has to wait until then.
 func follow(d guest.Dirs, n guest.Name, old *guest.Spec, c *Change) error {
 	running, err := state.Runs(d, n)
+	if err == nil {
+		err = file.Forget(lentPath(d, n))
+	}
 	if err != nil {
 		return err
 	}

@@ -71,6 +71,9 @@ func (r *reader) apps() {
 // helper tells what becomes of a reboot or halt from inside.
 func (r *reader) helper() {
 	const dir = "apps/vshelper"
+	if text, ok := r.preset(dir + "/sync-timeout"); ok && !r.has(dir+"/sync-timeout") {
+		r.timeout(Finding{Key: ".defaults/" + dir + "/sync-timeout", Value: first(text)})
+	}
 	for _, name := range r.below(dir) {
 		key := dir + "/" + name
 		value, _ := r.line(key)
@@ -82,13 +85,7 @@ func (r *reader) helper() {
 				f.Fate, f.Why = Near, "vserverd runs .defaults/apps/vshelper-methods/"+value+" when the guest has ended, not while it ends"
 			}
 		case "sync-timeout":
-			var d guest.Duration
-			if err := d.UnmarshalText([]byte(value)); err != nil {
-				f.Fate, f.Why = Wrong, plain(err)
-				break
-			}
-			f.Fate, f.To = "", "init.stop_timeout"
-			r.set(f, func(s *guest.Spec) { s.Init.StopTimeout = d })
+			r.timeout(f)
 			continue
 		case "disabled", "warning-disabled", "debug":
 			f.Why = "vserverd needs no settings"
@@ -105,6 +102,18 @@ func (r *reader) helper() {
 		}
 		r.tell(f)
 	}
+}
+
+// timeout reads how long a stop waits.
+func (r *reader) timeout(f Finding) {
+	var d guest.Duration
+	if err := d.UnmarshalText([]byte(f.Value)); err != nil {
+		f.Fate, f.Why = Wrong, plain(err)
+		r.tell(f)
+		return
+	}
+	f.Fate, f.To = "", "init.stop_timeout"
+	r.set(f, func(s *guest.Spec) { s.Init.StopTimeout = d })
 }
 
 // device reads an entry of the device map.
