@@ -1,6 +1,8 @@
 package compat
 
 import (
+	"context"
+	"errors"
 	"path/filepath"
 
 	"vserver/guest"
@@ -12,19 +14,34 @@ func newVcopy(c *call) run {
 	dry := c.flags.BoolP("dry-run", "n", false, "tell whether it can be done, and do nothing")
 	c.flags.CountP("verbose", "v", "accepted: a clone shares all files")
 	manually := c.flags.Bool("manually", false, "not supported: paths")
-	strict := c.flags.Bool("strict", false, "not supported: settings that are there already")
+	strict := c.flags.Bool("strict", false, "the new guest has its settings already, and a plain root that is empty")
 	c.flags.BoolP("one-file-system", "x", false, "accepted: a guest's own files are on one")
 	return func(words []string) error {
 		switch {
 		case *manually:
 			return lacking("--manually: files lie in layers, not in trees of their own", "`vserver NEW build -m rsync -- --source DIRECTORY`")
-		case *strict:
-			return lacking("--strict: settings are not there before the guest", "`vserver OLD clone NEW --set KEY=VALUE`")
 		case len(words) != 2:
 			return usagef("want the new guest and the one to copy")
+		case *strict:
+			return c.fill(words[1], words[0], *dry)
 		}
 		return c.cloneTo(words[1], words[0], *dry, nil)
 	}
+}
+
+// fill gives a guest that has settings the files of another.
+func (c *call) fill(from, to string, dry bool) error {
+	old, err1 := guest.ParseName(from)
+	n, err2 := guest.ParseName(to)
+	if err := errors.Join(err1, err2); err != nil {
+		return usage{err}
+	}
+	if dry {
+		_, err1 = c.host.Load(old)
+		_, err2 = c.host.Load(n)
+		return errors.Join(err1, err2)
+	}
+	return host.FillRoot(context.Background(), c.host, old, n)
 }
 
 // newVclone makes a guest like another. The old tool wanted the path of the tree.

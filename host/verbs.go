@@ -107,6 +107,11 @@ func (h *Host) Clone(ctx context.Context, from, n guest.Name, change func(*guest
 	return fault.New(string(n), "", files.HintFull(making.Clone(ctx, h.Dirs, from, n, change, o), h.Dirs.Data))
 }
 
+// FillRoot gives guest n, which has settings and no files yet, the files of another.
+func FillRoot(ctx context.Context, h *Host, from, n guest.Name) error {
+	return fault.New(string(n), "copy", files.HintFull(making.Fill(ctx, h.Dirs, from, n), h.Dirs.Data))
+}
+
 // Delete removes guest n: its spec, its files, its notes, the image that was made for
 // it alone, and its number. It is guest.ErrRunning for a guest that runs, unless forced,
 // and guest.ErrNotFound when there is none.
