@@ -82,6 +82,8 @@ func grounds(t *testing.T, file string) {
 			need.Kernel(t, 6, 3) // of a tmpfs, which the root of a throw-away machine is
 		case "overlay":
 			need.Overlay(t)
+		case "distribution":
+			need.Distribution(t)
 		case "tun":
 			need.Tun(t)
 		case "loop":
