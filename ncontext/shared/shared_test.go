@@ -168,6 +168,7 @@ func TestTun(t *testing.T) {
 	if _, err := netlink.LinkByName("tun8"); err != nil {
 		t.Errorf("the host's own: %v", err)
 	}
+	same(t, before)
 }
 
 // TestWorlds: guests of one number in two installations are not taken for each other.
