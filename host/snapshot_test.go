@@ -162,8 +162,18 @@ func TestKilledSnapshot(t *testing.T) {
 // TestRunningSnapshot takes a snapshot and a clone of a guest that runs, and is killed
 // while the guest is frozen: it runs on.
 func TestRunningSnapshot(t *testing.T) {
+	for _, kind := range []guest.RootKind{guest.RootOverlay, guest.RootDir} {
+		t.Run(string(kind), func(t *testing.T) { runningSnapshot(t, kind) })
+	}
+}
+
+func runningSnapshot(t *testing.T, kind guest.RootKind) {
 	w := newWorld(t)
-	w.guest("web1", nil)
+	spec := &guest.Spec{Root: guest.Root{Kind: kind}, Network: guest.Network{Mode: guest.NetNone},
+		Init: guest.Init{Style: guest.InitCommand, Command: []string{"/bin/sleep", "1000"}}}
+	if err := w.Build(t.Context(), "web1", spec, boxed(t), BuildOptions{}); err != nil {
+		t.Fatal(err)
+	}
 	w.start("web1")
 	w.sh("web1", "echo live >/root/mine; ln /root/mine /root/again")
 	s, err := TakeSnapshot(t.Context(), w.Host, "web1", "live")

@@ -126,9 +126,13 @@ func (b *builder) cloned(ctx context.Context, from guest.Name, old *guest.Spec, 
 	return nil
 }
 
-// copied copies the plain root of a guest, which must be stopped.
+// copied copies the plain root of a guest, which stands still meanwhile if it runs.
 func (b *builder) copied(ctx context.Context, from guest.Name) error {
-	if err := life.Halted(b.dirs, from); err != nil {
+	running, err := state.Runs(b.dirs, from)
+	if err == nil && !running {
+		err = life.Halted(b.dirs, from)
+	}
+	if err != nil {
 		return fmt.Errorf("from %s: %w", from, err)
 	}
 	old, err := state.Load(b.dirs, from)
@@ -142,5 +146,5 @@ func (b *builder) copied(ctx context.Context, from guest.Name) error {
 	tree := old.Root.Tree(b.dirs.Guest(from))
 	b.say.Say("copy %s", tree)
 	c := layer.Copy{Shift: layer.Shift{From: old.TreeID(), To: b.full.FirstID()}, Devices: b.full.Userns == guest.UsernsNone}
-	return c.Paths(ctx, tree, to)
+	return snapshot.Frozen(ctx, b.dirs, from, func() error { return c.Paths(ctx, tree, to) })
 }

@@ -111,6 +111,16 @@ func (t *taking) freeze(context.Context) error {
 	return err
 }
 
+// Frozen calls do while all processes of guest n, if it has any, stand still.
+func Frozen(ctx context.Context, d guest.Dirs, n guest.Name, do func() error) error {
+	t := &taking{dirs: d, n: n}
+	err := t.freeze(ctx)
+	if err == nil {
+		err = do()
+	}
+	return errors.Join(err, t.unfreeze())
+}
+
 func (t *taking) unfreeze() error {
 	if t.thaw == nil {
 		return nil
