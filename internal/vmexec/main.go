@@ -18,6 +18,8 @@
 //	                  the kernels before 6.3 do not map ids on
 //	disk 512          one more empty disk, in MiB: /dev/vdb, then vdc ...
 //	memory 4096       MiB, 2048 if not said
+//	parts 3           the test is run in so many machines, one after the other: who stalls (see
+//	                  run) has less to repeat
 //	cuts 5            how often the machine may end without a word, as by sysrq b, and is
 //	                  booted again upon the same disks: the test begins anew
 //	seconds 900       time until the machine is taken for stuck, 600 if not said
@@ -34,9 +36,11 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"runtime/debug"
 	"slices"
+	"strings"
 )
 
 func main() {
@@ -85,11 +89,44 @@ func host(args []string) (int, error) {
 	if err != nil {
 		return 1, err
 	}
-	m := machine{kernel: k.image, initrd: filepath.Join(work, "initrd"), settings: want}
-	if err := writeImage(m.initrd, self, k, want, args); err != nil {
+	parts, err := divide(args, want.parts)
+	if err != nil {
 		return 1, err
 	}
-	return m.run(work, os.Stdout, os.Stderr)
+	m := machine{kernel: k.image, initrd: filepath.Join(work, "initrd"), settings: want}
+	worst := 0
+	for _, part := range parts {
+		if err := writeImage(m.initrd, self, k, want, part); err != nil {
+			return 1, err
+		}
+		code, err := m.run(work, os.Stdout, os.Stderr)
+		if worst = max(worst, code); err != nil {
+			return worst, err
+		}
+	}
+	return worst, nil
+}
+
+// divide gives the command lines of so many parts of a test, of about as many tests each. One
+// that says itself which tests to run is not divided.
+func divide(args []string, parts int) ([][]string, error) {
+	chosen := func(a string) bool { return strings.HasPrefix(a, "-test.run=") || strings.HasPrefix(a, "-test.skip=") }
+	if parts < 2 || slices.ContainsFunc(args, chosen) {
+		return [][]string{args}, nil
+	}
+	list, err := exec.Command(args[0], "-test.list=.").Output()
+	if err != nil {
+		return nil, fmt.Errorf("%s -test.list: %w", args[0], err)
+	}
+	names := make([][]string, parts)
+	for i, name := range strings.Fields(string(list)) {
+		names[i%parts] = append(names[i%parts], name)
+	}
+	var all [][]string
+	for _, n := range names {
+		all = append(all, append(slices.Clone(args), "-test.run=^("+strings.Join(n, "|")+")$"))
+	}
+	return all, nil
 }
 
 // static tells whether this program runs where there is nothing else.

@@ -19,6 +19,7 @@ type settings struct {
 	disks    []int64 // bytes
 	onDisk   []string
 	memory   int // MiB
+	parts    int
 	cuts     int
 	patience time.Duration
 }
@@ -80,12 +81,14 @@ func (s *settings) set(word, value string) error {
 		s.disks = append(s.disks, int64(n)<<20)
 	case "memory":
 		s.memory = n
+	case "parts":
+		s.parts = n
 	case "cuts":
 		s.cuts = n
 	case "seconds":
 		s.patience = time.Duration(n) * time.Second
 	default:
-		return fmt.Errorf("%s: want module, program, ondisk, disk, memory, cuts or seconds", word)
+		return fmt.Errorf("%s: want module, program, ondisk, disk, memory, parts, cuts or seconds", word)
 	}
 	return nil
 }

@@ -17,8 +17,8 @@ import (
 func TestMain(m *testing.M) { need.Main(m) }
 
 func TestSettings(t *testing.T) {
-	got, err := parseSettings(strings.NewReader("# what we want\n\nmodule xfs\nmodule btrfs\nprogram rsync\nondisk /usr\ndisk 64\nmemory 512\nseconds 7\ncuts 2\n"))
-	want := settings{modules: []string{"xfs", "btrfs"}, programs: []string{"rsync"}, onDisk: []string{"/usr"}, disks: []int64{64 << 20}, memory: 512, cuts: 2, patience: 7 * time.Second}
+	got, err := parseSettings(strings.NewReader("# what we want\n\nmodule xfs\nmodule btrfs\nprogram rsync\nondisk /usr\ndisk 64\nmemory 512\nseconds 7\nparts 3\ncuts 2\n"))
+	want := settings{modules: []string{"xfs", "btrfs"}, programs: []string{"rsync"}, onDisk: []string{"/usr"}, disks: []int64{64 << 20}, memory: 512, parts: 3, cuts: 2, patience: 7 * time.Second}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
@@ -27,7 +27,7 @@ func TestSettings(t *testing.T) {
 		"module a b":       "1: want a word and a value",
 		"\nmemory lots":    "2: memory lots: want a positive number",
 		"disk 0":           "1: disk 0: want a positive number",
-		"colour 3":         "1: colour: want module, program, ondisk, disk, memory, cuts or seconds",
+		"colour 3":         "1: colour: want module, program, ondisk, disk, memory, parts, cuts or seconds",
 		"#\n#\nseconds -1": "3: seconds -1: want a positive number",
 	} {
 		if _, err := parseSettings(strings.NewReader(text)); err == nil || err.Error() != want {
@@ -36,6 +36,37 @@ func TestSettings(t *testing.T) {
 	}
 	if _, err := readSettings("testdata/no-such-file"); err != nil {
 		t.Errorf("no file: %v", err)
+	}
+}
+
+// TestDivide sees all tests of this package in one part or another, once.
+func TestDivide(t *testing.T) {
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts, err := divide([]string{self, "-test.v"}, 3)
+	if err != nil || len(parts) != 3 {
+		t.Fatal(parts, err)
+	}
+	all := map[string]int{}
+	for _, p := range parts {
+		run, ok := strings.CutPrefix(p[len(p)-1], "-test.run=^(")
+		if !ok || len(p) != 3 {
+			t.Fatalf("%q", p)
+		}
+		for name := range strings.SplitSeq(strings.TrimSuffix(run, ")$"), "|") {
+			all[name]++
+		}
+	}
+	for _, name := range []string{"TestDivide", "TestArchive", "TestMachine"} {
+		if all[name] != 1 {
+			t.Errorf("%s: %d times", name, all[name])
+		}
+	}
+	chosen := []string{self, "-test.run=^TestArchive$"}
+	if parts, err := divide(chosen, 3); err != nil || !reflect.DeepEqual(parts, [][]string{chosen}) {
+		t.Errorf("%q, %v", parts, err)
 	}
 }
 
