@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"vserver/internal/need"
+	"vserver/internal/vmexec/cpio"
 )
 
 // job is what the machine's init is told.
@@ -56,11 +57,11 @@ func writeImage(path, self string, k kernel, want settings, args []string) error
 	}
 	defer f.Close()
 	buffer := bufio.NewWriterSize(f, 1<<20)
-	a := newArchive(buffer)
+	a := cpio.New(buffer)
 
-	a.file("init", self)
+	a.File("init", self)
 	skeleton(a)
-	a.file(inRoot("/sbin/modprobe"), self)
+	a.File(inRoot("/sbin/modprobe"), self)
 	if err := addModules(a, k, append(slices.Concat(eager(), lazy()), want.modules...)); err != nil {
 		return err
 	}
@@ -69,8 +70,8 @@ func writeImage(path, self string, k kernel, want settings, args []string) error
 	}
 	j := job{Env: environment(), Modules: append(eager(), want.modules...), OnDisk: want.onDisk}
 	if own := os.Getenv(need.BinaryVar); own != "" {
-		a.file(newRoot+vserverPath, own)
-		a.file(newRoot+vserverPath+"-image", own+"-image")
+		a.File(newRoot+vserverPath, own)
+		a.File(newRoot+vserverPath+"-image", own+"-image")
 		j.Env = append(j.Env, need.BinaryVar+"="+vserverPath)
 	}
 	if j.Args, j.Dir, err = addTest(a, args); err != nil {
@@ -80,8 +81,8 @@ func writeImage(path, self string, k kernel, want settings, args []string) error
 	if err != nil {
 		return err
 	}
-	a.data(jobFile, 0o644, string(text))
-	if err := a.close(); err != nil {
+	a.Data(jobFile, 0o644, string(text))
+	if err := a.Close(); err != nil {
 		return err
 	}
 	return buffer.Flush()
@@ -100,13 +101,13 @@ func inRoot(path string) string {
 }
 
 // skeleton adds the directories and files that every Linux has.
-func skeleton(a *archive) {
+func skeleton(a *cpio.Archive) {
 	for _, d := range merged() {
-		a.dir(newRoot + "/usr/" + d)
-		a.link(newRoot+"/"+d, "usr/"+d)
+		a.Dir(newRoot + "/usr/" + d)
+		a.Link(newRoot+"/"+d, "usr/"+d)
 	}
 	for _, d := range []string{"etc", "proc", "sys", "dev", "run", "tmp", "root", "var/lib", "var/log", "mnt", "home"} {
-		a.dir(newRoot + "/" + d)
+		a.Dir(newRoot + "/" + d)
 	}
 	for name, text := range map[string]string{
 		"passwd":     "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/nonexistent:/bin/false\n",
@@ -116,12 +117,12 @@ func skeleton(a *archive) {
 		"os-release": "ID=throwaway\nNAME=\"a machine for one test\"\n",
 		"fstab":      "",
 	} {
-		a.data(newRoot+"/etc/"+name, 0o644, text)
+		a.Data(newRoot+"/etc/"+name, 0o644, text)
 	}
 }
 
 // addModules adds the modules and the table by which they are found.
-func addModules(a *archive, k kernel, names []string) error {
+func addModules(a *cpio.Archive, k kernel, names []string) error {
 	set, err := findModules(k.modules)
 	if err != nil {
 		return err
@@ -131,16 +132,16 @@ func addModules(a *archive, k kernel, names []string) error {
 		return err
 	}
 	for _, m := range modules {
-		a.data(inRoot(moduleDir)+"/"+m.name+".ko", 0o644, string(m.data))
+		a.Data(inRoot(moduleDir)+"/"+m.name+".ko", 0o644, string(m.data))
 	}
-	a.data(inRoot(moduleDir)+"/table", 0o644, moduleTable(modules))
+	a.Data(inRoot(moduleDir)+"/table", 0o644, moduleTable(modules))
 	return nil
 }
 
 // addPrograms adds programs of this host, each under its own path, and busybox under
 // the names that are left. Who calls a busybox applet by another name is refused, so
 // the shell is a real one.
-func addPrograms(a *archive, names []string) error {
+func addPrograms(a *cpio.Archive, names []string) error {
 	for _, name := range names {
 		path, err := exec.LookPath(name)
 		if err != nil {
@@ -154,13 +155,13 @@ func addPrograms(a *archive, names []string) error {
 	if err != nil {
 		return err
 	}
-	a.file(inRoot("/bin/busybox"), path)
+	a.File(inRoot("/bin/busybox"), path)
 	list, err := exec.Command(path, "--list-full").Output()
 	if err != nil {
 		return fmt.Errorf("%s --list-full: %w", path, err)
 	}
 	for name := range strings.FieldsSeq(string(list)) {
-		a.link(inRoot("/"+name), "/bin/busybox")
+		a.Link(inRoot("/"+name), "/bin/busybox")
 	}
 	return nil
 }
@@ -181,12 +182,12 @@ func environment() []string {
 // addTest adds the test binary and the module's source, and gives the command line
 // and the directory of the test in the machine. The file that go test would have the
 // test write for its cache has no place there.
-func addTest(a *archive, args []string) (out []string, dir string, err error) {
+func addTest(a *cpio.Archive, args []string) (out []string, dir string, err error) {
 	binary, err := filepath.Abs(args[0])
 	if err != nil {
 		return nil, "", err
 	}
-	a.file(newRoot+testBinary, binary)
+	a.File(newRoot+testBinary, binary)
 	if err := addLibraries(a, binary); err != nil {
 		return nil, "", err
 	}
@@ -205,7 +206,7 @@ func addTest(a *archive, args []string) (out []string, dir string, err error) {
 		case d.IsDir() && rel != "." && (strings.HasPrefix(d.Name(), ".") || rel == "bin" || rel == "dist"):
 			return fs.SkipDir
 		case d.Type().IsRegular():
-			a.file(newRoot+sourceDir+"/"+rel, path)
+			a.File(newRoot+sourceDir+"/"+rel, path)
 		}
 		return nil
 	})

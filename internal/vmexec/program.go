@@ -6,22 +6,24 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"vserver/internal/vmexec/cpio"
 )
 
 // addProgram adds a program of this host, where it is, with the libraries it is
 // linked to. A script comes without its interpreter.
-func addProgram(a *archive, path string) error {
+func addProgram(a *cpio.Archive, path string) error {
 	real, err := filepath.EvalSymlinks(path)
 	if err != nil {
 		return err
 	}
-	a.file(inRoot(path), real)
+	a.File(inRoot(path), real)
 	return addLibraries(a, real)
 }
 
 // addLibraries adds the dynamic linker of a program and all libraries it names, and
 // those that these name. A static program has none.
-func addLibraries(a *archive, path string) error {
+func addLibraries(a *cpio.Archive, path string) error {
 	f, err := elf.Open(path)
 	if err != nil {
 		return nil // a script
@@ -36,7 +38,7 @@ func addLibraries(a *archive, path string) error {
 			return fmt.Errorf("%s: read its linker's name: %w", path, err)
 		}
 		name := strings.TrimRight(string(linker), "\x00")
-		a.file(inRoot(name), name)
+		a.File(inRoot(name), name)
 	}
 	names, err := f.ImportedLibraries()
 	if err != nil {
@@ -47,8 +49,8 @@ func addLibraries(a *archive, path string) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", path, err)
 		}
-		if !a.have[inRoot(at)] {
-			a.file(inRoot(at), at)
+		if !a.Has(inRoot(at)) {
+			a.File(inRoot(at), at)
 			if err := addLibraries(a, at); err != nil {
 				return err
 			}

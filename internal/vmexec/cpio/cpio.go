@@ -1,4 +1,5 @@
-package main
+// Package cpio writes archives of the form newc, which the kernel unpacks as its first root.
+package cpio
 
 import (
 	"fmt"
@@ -8,18 +9,19 @@ import (
 	"strings"
 )
 
-// archive writes a cpio archive of the form newc, which the kernel unpacks as its
-// first root (Documentation/driver-api/early-userspace/buffer-format.rst). Parents
-// are made on the way; a name that is there already is left as it is.
-type archive struct {
+// Archive is one on its way (Documentation/driver-api/early-userspace/buffer-format.rst).
+// Parents are made as they are needed; a name that is there already is left as it is. The
+// first error is that of Close.
+type Archive struct {
 	w    io.Writer
 	at   int64 // bytes written
 	have map[string]bool
 	err  error // the first one; afterwards nothing is written
 }
 
-func newArchive(w io.Writer) *archive {
-	return &archive{w: w, have: map[string]bool{"": true, ".": true}}
+// New begins an archive.
+func New(w io.Writer) *Archive {
+	return &Archive{w: w, have: map[string]bool{"": true, ".": true}}
 }
 
 // Types of files in a mode, stat(2).
@@ -29,21 +31,21 @@ const (
 	modeLink = 0o120000
 )
 
-// dir adds a directory.
-func (a *archive) dir(name string) { a.add(name, modeDir|0o755, 0, nil) }
+// Dir adds a directory.
+func (a *Archive) Dir(name string) { a.add(name, modeDir|0o755, 0, nil) }
 
-// data adds a file with this content.
-func (a *archive) data(name string, perm int, text string) {
+// Data adds a file with this content.
+func (a *Archive) Data(name string, perm int, text string) {
 	a.add(name, modeFile|perm, int64(len(text)), strings.NewReader(text))
 }
 
-// link adds a symbolic link.
-func (a *archive) link(name, target string) {
+// Link adds a symbolic link.
+func (a *Archive) Link(name, target string) {
 	a.add(name, modeLink|0o777, int64(len(target)), strings.NewReader(target))
 }
 
-// file adds a copy of the host's file, with its permissions.
-func (a *archive) file(name, source string) {
+// File adds a copy of the host's file, with its permissions.
+func (a *Archive) File(name, source string) {
 	f, err := os.Open(source)
 	if err != nil {
 		a.fail(err)
@@ -58,14 +60,17 @@ func (a *archive) file(name, source string) {
 	a.add(name, modeFile|int(info.Mode().Perm()), info.Size(), f)
 }
 
+// Has tells whether there is something of that name.
+func (a *Archive) Has(name string) bool { return a.have[name] }
+
 // add writes one entry.
-func (a *archive) add(name string, mode int, size int64, content io.Reader) {
+func (a *Archive) add(name string, mode int, size int64, content io.Reader) {
 	name = strings.TrimPrefix(path.Clean("/"+name), "/")
 	if a.err != nil || a.have[name] {
 		return
 	}
 	a.have[name] = true
-	a.dir(path.Dir(name))
+	a.Dir(path.Dir(name))
 	a.header(name, mode, size)
 	if content != nil {
 		n, err := io.Copy(a, io.LimitReader(content, size))
@@ -80,7 +85,7 @@ func (a *archive) add(name string, mode int, size int64, content io.Reader) {
 }
 
 // header writes the fixed part: thirteen numbers in hexadecimal, then the name.
-func (a *archive) header(name string, mode int, size int64) {
+func (a *Archive) header(name string, mode int, size int64) {
 	ino, nlink := len(a.have), 1
 	fmt.Fprintf(a, "070701%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%08x%s\x00",
 		ino, mode, 0, 0, nlink, 0, size, 0, 0, 0, 0, len(name)+1, 0, name)
@@ -88,14 +93,14 @@ func (a *archive) header(name string, mode int, size int64) {
 }
 
 // pad fills up to a multiple of four bytes.
-func (a *archive) pad() {
+func (a *Archive) pad() {
 	if n := a.at % 4; n != 0 {
 		a.Write(make([]byte, 4-n))
 	}
 }
 
 // Write passes bytes on and counts them.
-func (a *archive) Write(b []byte) (int, error) {
+func (a *Archive) Write(b []byte) (int, error) {
 	if a.err != nil {
 		return 0, a.err
 	}
@@ -105,14 +110,14 @@ func (a *archive) Write(b []byte) (int, error) {
 	return n, err
 }
 
-func (a *archive) fail(err error) {
+func (a *Archive) fail(err error) {
 	if a.err == nil {
 		a.err = err
 	}
 }
 
-// close writes the trailer and gives the first error of all.
-func (a *archive) close() error {
+// Close writes the trailer and gives the first error of all.
+func (a *Archive) Close() error {
 	a.header("TRAILER!!!", 0, 0)
 	return a.err
 }
