@@ -47,7 +47,7 @@ const visitWait = 2 * time.Second
 
 // Exec runs a command in a guest as inside.Exec does: in one that is stopped by a visit.
 func Exec(ctx context.Context, d guest.Dirs, n guest.Name, c inside.Command) (code int, err error) {
-	for end := time.Now().Add(visitWait); ; time.Sleep(time.Millisecond) {
+	for end := (time.Time{}); ; time.Sleep(time.Millisecond) {
 		c.Visit = false
 		if code, err = inside.Exec(ctx, d, n, c); !errors.Is(err, guest.ErrStopped) {
 			return code, err
@@ -57,7 +57,10 @@ func Exec(ctx context.Context, d guest.Dirs, n guest.Name, c inside.Command) (co
 			code, err = inside.Exec(ctx, d, n, c)
 			return err
 		})
-		// It may have been started between the two looks.
+		// It may have been started between the two looks, by somebody who took long.
+		if end.IsZero() {
+			end = time.Now().Add(visitWait)
+		}
 		if !errors.Is(err, guest.ErrRunning) || time.Now().After(end) {
 			return code, err
 		}
