@@ -104,7 +104,7 @@ func TestVisitStarted(t *testing.T) {
 		t.Fatal(err)
 	}
 	go func() {
-		time.Sleep(200 * time.Millisecond) // else the command may come when the guest runs: that is easy
+		time.Sleep(2200 * time.Millisecond) // a slow start; and else the command may come when the guest runs: that is easy
 		gate.Close()
 	}()
 	read, write, err := os.Pipe()
