@@ -12,6 +12,7 @@ import (
 	"vserver/guest"
 	"vserver/kernel/btf"
 	"vserver/kernel/ebpf"
+	"vserver/kernel/file"
 )
 
 // Watched is how many processes can be watched at once.
@@ -219,11 +220,7 @@ func RefusedGroups(counts int) (groups []uint64, err error) {
 
 // ForgetRefused drops the counts of a group.
 func ForgetRefused(counts int, group uint64) error {
-	err := ebpf.Delete(counts, binary.NativeEndian.AppendUint64(nil, group))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	return err
+	return file.Gone(ebpf.Delete(counts, binary.NativeEndian.AppendUint64(nil, group)))
 }
 
 // watch attaches Refused to the function.

@@ -142,7 +142,7 @@ func (h *Host) life(cg cgroup.Host, st *condition, spec *guest.Spec, whole bool)
 	st.Addresses = (&guest.Network{Addresses: was.Addrs}).Prefixes()
 	if whole {
 		h.network(st, g, was)
-		st.Limits = count.Ceilings(h.Dirs, g, was.Userns, spec, st.Limits)
+		st.Limits = count.Ceilings(h.Dirs, g, was.Userns, func() *guest.Spec { return spec }, st.Limits)
 	}
 }
 

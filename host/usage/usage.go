@@ -221,7 +221,7 @@ func (s *scan) usage(d *proc.Dir, g *cgroup.Group, at place, pids []int, up time
 		if u.Net = network.Used(s.net, d, g, was); u.Net != nil {
 			u.Limits = append(u.Limits, u.Net.Limits...)
 		}
-		spec, _ := state.Load(s.dirs, at.name)
+		spec := sync.OnceValue(func() *guest.Spec { spec, _ := state.Load(s.dirs, at.name); return spec })
 		u.Limits = count.Ceilings(s.dirs, g, was.Userns, spec, u.Limits)
 	}
 	return u, nil

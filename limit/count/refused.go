@@ -43,8 +43,8 @@ func Silence(d guest.Dirs) error { return file.Forget(noted(d)) }
 
 // Ceilings adds to all how often the guest whose group is g ran against its ceilings, where
 // that is counted. userns says that it has a user namespace of its own, which holds most of
-// them; spec is nil when it is not known.
-func Ceilings(d guest.Dirs, g *cgroup.Group, userns bool, spec *guest.Spec, all []guest.Pool) []guest.Pool {
+// them; spec gives its spec, nil when it is not known, and is asked only where hits are counted.
+func Ceilings(d guest.Dirs, g *cgroup.Group, userns bool, spec func() *guest.Spec, all []guest.Pool) []guest.Pool {
 	text, err := os.ReadFile(noted(d))
 	if err != nil {
 		return all
@@ -70,7 +70,7 @@ func Ceilings(d guest.Dirs, g *cgroup.Group, userns bool, spec *guest.Spec, all 
 		}
 		if at := slices.IndexFunc(all, func(p guest.Pool) bool { return p.Name == name }); at >= 0 {
 			all[at].Hits = &hits[i]
-		} else if most := most(name, userns, spec); most > 0 || hits[i] > 0 {
+		} else if most := most(name, userns, spec()); most > 0 || hits[i] > 0 {
 			all = append(all, guest.Pool{Name: name, Max: most, Hits: &hits[i]})
 		}
 	}
