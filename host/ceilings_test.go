@@ -60,6 +60,22 @@ func TestCeilingsOfRunningGuest(t *testing.T) {
 	}
 }
 
+// Locked memory of System V is bounded in bytes, for all users of a guest together.
+func TestMemlockCeiling(t *testing.T) {
+	w := newWorld(t)
+	w.instances()
+	n := w.guest("locks", func(s *guest.Spec) { s.Limits.Ceilings = map[string]int{"memlock": 256 << 10} })
+	w.start(n)
+	for _, c := range []struct{ user, want string }{{"", "4 cannot allocate memory"}, {"7", "0 cannot allocate memory"}} {
+		if out, _ := w.run(n, Command{Args: []string{instances, "exhaust", "memlock"}, User: c.user}); out != c.want {
+			t.Errorf("user %q locked %q of 64 KiB", c.user, out)
+		}
+	}
+	if out, _ := w.sh(n, "grep 'Max locked' /proc/1/limits"); !strings.Contains(out, " 262144  ") {
+		t.Errorf("limits of the init: %s", out)
+	}
+}
+
 // A guest whose init has gone deeper into user namespaces does not escape its ceilings.
 func TestCeilingsOfDeepGuest(t *testing.T) {
 	w := newWorld(t)

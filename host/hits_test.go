@@ -1,6 +1,7 @@
 package host
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -71,6 +72,68 @@ func TestCeilingHits(t *testing.T) {
 	}
 	w.stop("web1")
 	eventually(t, "no counts of what is gone", func() bool { return len(w.refused()) == 0 })
+}
+
+// The others are counted too. What counts from the next start is told as it is until then.
+func TestAllCeilingHits(t *testing.T) {
+	w := effects(t, guest.Limits{Ceilings: map[string]int{"sigpending": 20, "msgqueue": 40000, "memlock": 256 << 10}})
+	w.instances()
+	w.guest("nest", func(s *guest.Spec) {
+		s.Rights.Nesting, s.Limits.Ceilings = true, map[string]int{"user_namespaces": 1}
+	})
+	w.start("nest")
+	const again, files, memory, space = "resource temporarily unavailable", "too many open files", "cannot allocate memory", "no space left on device"
+	list := []struct {
+		name      string
+		most, has int // -1: as many as were not in use
+		why       string
+	}{
+		{"sigpending", 20, -1, again}, {"msgqueue", 40000, 4, files}, {"memlock", 256 << 10, 4, memory},
+		{"inotify_watches", 5, 5, space}, {"fanotify_groups", 5, 5, files}, {"fanotify_marks", 5, 5, space},
+		// The guest's own namespace is one of them.
+		{"mnt_namespaces", 3, 2, space}, {"pid_namespaces", 3, 2, space}, {"uts_namespaces", 3, 2, space},
+		{"ipc_namespaces", 3, 2, space}, {"cgroup_namespaces", 3, 2, space}, {"time_namespaces", 3, 2, space},
+	}
+	for _, c := range list[3:] {
+		w.set("web1", "limits.ceilings."+c.name+"="+strconv.Itoa(c.most))
+	}
+	if _, err := w.Set("web1", []string{"limits.ceilings.msgqueue=50000", "limits.ceilings.net_namespaces=7"}); err != nil {
+		t.Fatal(err)
+	}
+	pool := func(n guest.Name, name string) guest.Pool {
+		st, err := w.Status(n)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range st.Limits {
+			if p.Name == name && p.Hits != nil {
+				return p
+			}
+		}
+		return guest.Pool{Hits: new(uint64)}
+	}
+	eventually(t, "counted", func() bool { return pool("web1", "msgqueue").Max == 40000 })
+	for _, c := range list {
+		if p := pool("web1", c.name); p.Max != int64(c.most) || *p.Hits != 0 {
+			t.Errorf("%s before: %d of %d", c.name, *p.Hits, p.Max)
+		}
+		out, _ := w.sh("web1", instances+" exhaust "+c.name)
+		if want := fmt.Sprint(c.has, " ", c.why); out != want && !(c.has < 0 && strings.HasSuffix(out, c.why)) {
+			t.Errorf("%s: had %s, want %s", c.name, out, want)
+		}
+		if p := pool("web1", c.name); *p.Hits != 1 && !(c.has < 0 && *p.Hits > 1) {
+			t.Errorf("%s: %d hits", c.name, *p.Hits)
+		}
+	}
+	if p := pool("web1", "net_namespaces"); p.Max != 7 || *p.Hits != 0 {
+		t.Errorf("net_namespaces: %d hits of %d", *p.Hits, p.Max)
+	}
+	if out, code := w.sh("nest", "unshare -U true"); code == 0 || !strings.Contains(strings.ToLower(out), space) {
+		t.Errorf("another user namespace: exit code %d, %s", code, out)
+	}
+	if p := pool("nest", "user_namespaces"); p.Max != 1 || *p.Hits != 1 {
+		t.Errorf("user_namespaces: %d hits of %d", *p.Hits, p.Max)
+	}
 }
 
 // refused are the groups of which vserverd has counts.

@@ -33,7 +33,9 @@ func (h *Host) Status(n guest.Name) (guest.Status, error) {
 	if err != nil {
 		return guest.Status{}, fault.New(string(n), "status", err)
 	}
-	st := h.status(cg, n, true)
+	hits := count.OpenRefused(h.Dirs)
+	defer hits.Close()
+	st := h.status(asked{cg, hits, true}, n)
 	if errors.Is(st.err, guest.ErrNotFound) && st.State == guest.Broken {
 		return guest.Status{}, fault.New(string(n), "status", guest.ErrNotFound)
 	}
@@ -63,13 +65,18 @@ func (h *Host) List(whole bool) ([]guest.Status, error) {
 	if err != nil {
 		return nil, err
 	}
+	by := asked{cg: cg, whole: whole}
+	if whole {
+		by.hits = count.OpenRefused(h.Dirs)
+		defer by.hits.Close()
+	}
 	out := make([]guest.Status, len(names))
 	var all sync.WaitGroup
 	const workers = 4
 	for w := range workers {
 		all.Go(func() {
 			for i := w; i < len(names); i += workers {
-				out[i] = h.status(cg, names[i], whole).Status
+				out[i] = h.status(by, names[i]).Status
 			}
 		})
 	}
@@ -78,13 +85,20 @@ func (h *Host) List(whole bool) ([]guest.Status, error) {
 	return slices.DeleteFunc(out, func(s guest.Status) bool { return s.State == "" }), nil
 }
 
+// asked is what is asked for a status.
+type asked struct {
+	cg    cgroup.Host
+	hits  *count.Refused
+	whole bool // see List
+}
+
 // condition is a status with the error that made the guest broken.
 type condition struct {
 	guest.Status
 	err error
 }
 
-func (h *Host) status(cg cgroup.Host, n guest.Name, whole bool) condition {
+func (h *Host) status(by asked, n guest.Name) condition {
 	st := condition{Status: guest.Status{Name: n, State: guest.Stopped}}
 	spec, err := h.Load(n)
 	if err != nil {
@@ -93,8 +107,8 @@ func (h *Host) status(cg cgroup.Host, n guest.Name, whole bool) condition {
 		st.XID, st.Hostname = spec.XID, spec.Hostname
 		st.Mode, st.Addresses = spec.Network.Mode, spec.Network.Prefixes()
 	}
-	h.life(cg, &st, spec, whole)
-	if !whole {
+	h.life(by, &st)
+	if !by.whole {
 		return st
 	}
 	if st.State != guest.Stopped && st.Problem == "" && spec != nil {
@@ -112,8 +126,8 @@ func (h *Host) status(cg cgroup.Host, n guest.Name, whole bool) condition {
 }
 
 // life fills in what the kernel says of the guest.
-func (h *Host) life(cg cgroup.Host, st *condition, spec *guest.Spec, whole bool) {
-	g, err := cg.Open(h.Dirs.Group(st.Name))
+func (h *Host) life(by asked, st *condition) {
+	g, err := by.cg.Open(h.Dirs.Group(st.Name))
 	if errors.Is(err, fs.ErrNotExist) {
 		return
 	}
@@ -125,12 +139,12 @@ func (h *Host) life(cg cgroup.Host, st *condition, spec *guest.Spec, whole bool)
 	if full, err := g.Populated(); err != nil || !full {
 		return
 	}
-	st.State, st.Cgroup = guest.Running, filepath.Join(cg.Unified.Mount, h.Dirs.Group(st.Name))
+	st.State, st.Cgroup = guest.Running, filepath.Join(by.cg.Unified.Mount, h.Dirs.Group(st.Name))
 	if frozen, err := g.Frozen(); err == nil && frozen {
 		st.State = guest.Frozen
 	}
-	if whole {
-		h.use(cg, g, st)
+	if by.whole {
+		h.use(by.cg, g, st)
 	}
 	was, err := state.ReadNote(h.Dirs, st.Name)
 	if err != nil || was == nil {
@@ -140,9 +154,9 @@ func (h *Host) life(cg cgroup.Host, st *condition, spec *guest.Spec, whole bool)
 	st.XID, st.InitPID, st.Started = was.XID, was.PID, was.Started
 	st.UptimeS = time.Since(was.Started).Seconds()
 	st.Addresses = (&guest.Network{Addresses: was.Addrs}).Prefixes()
-	if whole {
+	if by.whole {
 		h.network(st, g, was)
-		st.Limits = count.Ceilings(h.Dirs, g, was.Userns, func() *guest.Spec { return spec }, st.Limits)
+		st.Limits = by.hits.Ceilings(g, was.Userns, was.Rights.Nesting, was.Ceilings, st.Limits)
 	}
 }
 

@@ -51,35 +51,45 @@ func Nproc(cg cgroup.Host, l guest.Limits) (uint64, guest.Limits) {
 	return guest.DefaultPids, l
 }
 
+// Prepared are the limits of a guest that starts: each is worked out once, for the groups
+// that it joins before anything else and for its own.
+type Prepared struct {
+	cg    cgroup.Host
+	path  string
+	set   []setting
+	below []value
+}
+
 // Prepare makes what the limits of a guest need of cgroup v1: a group in each hierarchy
 // that holds one, with its values. It gives descriptors of the files into which the
 // process that becomes the guest's first must write "0", to be held by them; the caller
 // closes these. A limit of zero is none. The error is guest.ErrUnsupported when the host
 // cannot hold one of them.
-func Prepare(cg cgroup.Host, path string, l guest.Limits) (joins []int, err error) {
+func Prepare(cg cgroup.Host, path string, l guest.Limits) (p Prepared, joins []int, err error) {
 	all, err := settings(l)
+	p = Prepared{cg: cg, path: path, set: all.set, below: subgroups(l)}
 	if err != nil || len(all.set) == 0 {
-		return nil, err
+		return p, nil, err
 	}
 	have, err := cg.Controllers()
 	if err != nil {
-		return nil, err
+		return p, nil, err
 	}
 	c := &change{cg: cg, path: path}
 	defer c.close()
-	old := slices.DeleteFunc(all.set, func(s setting) bool { return slices.Contains(have, s.controller) })
+	old := slices.DeleteFunc(slices.Clone(all.set), func(s setting) bool { return slices.Contains(have, s.controller) })
 	if _, err := c.legacy(old, func() ([]int, error) { return nil, nil }); err != nil {
-		return nil, err
+		return p, nil, err
 	}
 	for _, g := range c.old {
 		fd, err := g.Tasks()
 		if err != nil {
 			CloseJoins(joins)
-			return nil, err
+			return p, nil, err
 		}
 		joins = append(joins, fd)
 	}
-	return joins, nil
+	return p, joins, nil
 }
 
 // CloseJoins closes what Prepare gave.
@@ -89,27 +99,23 @@ func CloseJoins(joins []int) {
 	}
 }
 
-// Apply sets the limits of the guest whose group at path has just been made, but for
-// those that Prepare has set. The error is guest.ErrUnsupported when the host cannot hold
+// Apply sets the limits of the guest in its own group, which has just been made: those
+// that Prepare has not set. The error is guest.ErrUnsupported when the host cannot hold
 // one of them.
-func Apply(cg cgroup.Host, path string, l guest.Limits) error {
-	g, err := cg.Open(path)
+func (p Prepared) Apply() error {
+	g, err := p.cg.Open(p.path)
 	if err != nil {
 		return err
 	}
 	defer g.Close()
-	for _, v := range subgroups(l) {
+	for _, v := range p.below {
 		if err := g.Write(v.file, v.text); err != nil {
 			return err
 		}
 	}
-	all, err := settings(l)
-	if err != nil {
-		return err
-	}
-	c := &change{cg: cg, path: path, g: g}
+	c := &change{cg: p.cg, path: p.path, g: g}
 	defer c.close()
-	_, err = c.unified(all.set)
+	_, err = c.unified(p.set)
 	return err
 }
 

@@ -113,12 +113,12 @@ func (g *ground) legacy(controller string) string {
 
 func (g *ground) apply(l guest.Limits, pid int) {
 	g.Helper()
-	joins, err := Prepare(g.host, g.path, l)
+	p, joins, err := Prepare(g.host, g.path, l)
 	if err != nil {
 		g.Fatal(err)
 	}
 	defer CloseJoins(joins)
-	if err := Apply(g.host, g.path, l); err != nil {
+	if err := p.Apply(); err != nil {
 		g.Fatal(err)
 	}
 	for _, fd := range joins {

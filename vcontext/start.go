@@ -3,6 +3,7 @@ package vcontext
 import (
 	"fmt"
 	"math"
+	"os"
 	"slices"
 	"strconv"
 
@@ -94,6 +95,7 @@ func (s *Start) Table() *spawn.Table {
 	t := &spawn.Table{}
 	s.Rights.order(t)
 	s.namespaces(t)
+	s.unlock(t)
 	// What needs nothing from the parent comes first: it makes the layers meanwhile.
 	t.Keyring()
 	t.Hostname(s.Hostname)
@@ -206,13 +208,30 @@ func (s *Start) outside(t *spawn.Table) {
 func (s *Start) rlimits(t *spawn.Table) {
 	for _, c := range guest.Ceilings() {
 		limit, rlimit := guest.RlimitNumber(c.Name)
-		if n := s.ceiling(c); n != 0 && rlimit && !c.Shared {
-			t.Rlimit(c.Name, limit, uint64(n), uint64(n))
+		n := uint64(s.ceiling(c))
+		switch {
+		case n == 0, !rlimit, c.Shared:
+		case c.Name == memlock:
+			// The kernel takes these bytes for pages, which it counts: user_shm_lock.
+			t.Rlimit(c.Name, limit, max(n/uint64(os.Getpagesize()), 1), n)
+		default:
+			t.Rlimit(c.Name, limit, n, n)
 		}
 	}
 	if s.Pids > 0 {
 		nproc, _ := guest.RlimitNumber("nproc")
 		t.Rlimit("nproc", nproc, uint64(s.Pids), uint64(s.Pids))
+	}
+}
+
+// memlock is the ceiling that processes have otherwise than their user namespace.
+const memlock = "memlock"
+
+// unlock gives the first process the bytes of what rlimits took for pages.
+func (s *Start) unlock(t *spawn.Table) {
+	if n := uint64(s.Ceilings[memlock]); n != 0 && s.Userns {
+		limit, _ := guest.RlimitNumber(memlock)
+		t.Rlimit(memlock, limit, n, n)
 	}
 }
 

@@ -3,6 +3,7 @@ package config
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"syscall"
 
@@ -24,23 +25,25 @@ const ceilingsPath = "limits.ceilings"
 // user namespace holds; those of control groups come with the other limits. It says which
 // the guest gets only when it is started again. With an error all are as they were; old is
 // nil when nobody knows how.
-func receil(was *state.Note, old, spec *guest.Spec) (wait []string, err error) {
+func receil(d guest.Dirs, n guest.Name, was *state.Note, old, spec *guest.Spec) (wait []string, err error) {
 	from := old
 	if from == nil {
 		from = new(guest.Spec)
 	}
-	var names []string
+	var names, got []string
 	terminals := false
 	for _, c := range guest.Ceilings() {
-		n := spec.Limits.Ceilings[c.Name]
+		most := spec.Limits.Ceilings[c.Name]
 		switch {
-		case n == from.Limits.Ceilings[c.Name]:
-		case was == nil, !c.Live(), c.Name == "user_namespaces" && n > 1 && !was.Rights.Nesting:
+		case most == from.Limits.Ceilings[c.Name]:
+		case was == nil, !c.Live(), c.Name == "user_namespaces" && most > 1 && !was.Rights.Nesting:
 			wait = append(wait, ceilingsPath+"."+c.Name)
-		case c.Name == "ptys":
-			terminals = true
-		case !c.Shared:
-			names = append(names, c.Name)
+		default:
+			got = append(got, c.Name)
+			terminals = terminals || c.Name == "ptys"
+			if !c.Shared {
+				names = append(names, c.Name)
+			}
 		}
 	}
 	if terminals {
@@ -48,24 +51,38 @@ func receil(was *state.Note, old, spec *guest.Spec) (wait []string, err error) {
 			return nil, fmt.Errorf("%s.ptys: %w", ceilingsPath, err)
 		}
 	}
-	if len(names) == 0 {
+	if err = reraise(was, spec, names); err == nil && len(got) > 0 {
+		now := maps.Clone(was.Ceilings)
+		for _, name := range got {
+			now[name] = spec.Limits.Ceilings[name] // 0: the default
+		}
+		next := *was
+		next.Ceilings = now
+		err = next.Replace(state.NotePath(d, n))
+	}
+	if err == nil {
 		return wait, nil
+	}
+	if old != nil {
+		reraise(was, old, names) // comes as far as that did
+		if terminals {
+			wire(was, old)
+		}
+	}
+	return nil, fmt.Errorf("%s: %w", ceilingsPath, err)
+}
+
+// reraise sets the ceilings of these names in the outer user namespace of a guest.
+func reraise(was *state.Note, spec *guest.Spec, names []string) error {
+	if len(names) == 0 {
+		return nil
 	}
 	userns, err := outermost(was)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer userns.Close()
-	if err := raise(userns, was, spec, names); err != nil {
-		if old != nil {
-			raise(userns, was, old, names) // comes as far as that did
-			if terminals {
-				wire(was, old)
-			}
-		}
-		return nil, fmt.Errorf("%s: %w", ceilingsPath, err)
-	}
-	return wait, nil
+	return raise(userns, was, spec, names)
 }
 
 // wire gives a guest that runs the number of terminals of a spec.

@@ -72,13 +72,13 @@ func relimit(d guest.Dirs, n guest.Name, old, spec *guest.Spec, paths []string) 
 	if !ceilings {
 		return wait, limit.Change(cg, d.Group(n), l)
 	}
-	more, err := receil(was, old, spec)
+	more, err := receil(d, n, was, old, spec)
 	if err != nil {
 		return nil, err
 	}
 	if err := limit.Change(cg, d.Group(n), l); err != nil {
 		if old != nil {
-			_, back := receil(was, spec, old)
+			_, back := receil(d, n, was, spec, old)
 			err = errors.Join(err, back)
 		}
 		return nil, err

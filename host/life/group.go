@@ -21,7 +21,7 @@ func (r *Run) makeGroup(context.Context) (err error) {
 	if err := r.lend(); err != nil {
 		return err
 	}
-	if r.plan.Joins, err = limit.Prepare(r.cg, r.dirs.Group(r.name), r.limits); err == nil && r.spec.Rights.Cgroup1 {
+	if r.bounds, r.plan.Joins, err = limit.Prepare(r.cg, r.dirs.Group(r.name), r.limits); err == nil && r.spec.Rights.Cgroup1 {
 		r.plan.Elder, err = elder.Join(r.dirs, r.name, r.plan.Base)
 	}
 	return err
@@ -68,5 +68,5 @@ func (r *Run) setLimits(context.Context) error {
 	if err := balance.Admit(r.dirs, r.cg, r.name, &r.limits); err != nil {
 		return err
 	}
-	return limit.Apply(r.cg, r.dirs.Group(r.name), r.limits)
+	return r.bounds.Apply()
 }

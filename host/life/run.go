@@ -49,6 +49,7 @@ type Run struct {
 	mounts  []rootfs.Mount
 	volumes []rootfs.Volume
 	limits  guest.Limits // those that control groups hold
+	bounds  limit.Prepared
 	views   guest.ViewFlags
 	net     *network.Guest
 
@@ -204,7 +205,7 @@ func (r *Run) note(pid int, began uint64) *state.Note {
 		XID: r.spec.XID, Base: r.plan.Base, Userns: r.plan.Userns, OwnNet: r.plan.OwnNet, Hidden: r.spec.Network.Hidden(),
 		OwnTime: r.plan.Offsets != "", Style: r.spec.Init.Style, Rescue: r.rescue, Visit: r.visit,
 		Mode: r.spec.Network.Mode, Addrs: r.spec.Network.Addresses, Env: r.spec.Init.Environment,
-		Rights: r.spec.Rights, Rlimits: r.spec.Limits.Rlimits, Nproc: r.plan.Pids,
+		Rights: r.spec.Rights, Rlimits: r.spec.Limits.Rlimits, Ceilings: r.spec.Limits.Ceilings, Nproc: r.plan.Pids,
 		Nice: r.spec.Limits.Nice, OOM: r.spec.Limits.OOMScoreAdj, IONice: r.spec.Limits.IONice, Views: r.views,
 		Images: slices.Collect(maps.Values(r.images)),
 	}

@@ -30,26 +30,27 @@ type Note struct {
 	Stopping bool // a stop was asked for: its end is no accident
 
 	// What the guest was started with, whatever its spec says by now.
-	XID     guest.XID
-	Base    uint32
-	Userns  bool
-	OwnNet  bool
-	Hidden  bool // its sockets are handed in
-	OwnTime bool
-	Rescue  bool // its init is another than its spec's
-	Visit   bool // it has none, and is there for a command alone
-	Style   guest.InitStyle
-	Mode    guest.NetMode
-	Addrs   []guest.Address // as they are now; in private mode none of a lease
-	Env     map[string]string
-	Rights  guest.Rights
-	Rlimits map[string]guest.Rlimit
-	Nice    int
-	OOM     int // limits.oom_score_adj
-	IONice  guest.IOPrio
-	Views   guest.ViewFlags
-	Images  []string // of the pool that its root lies over, by their full names
-	Nproc   int      // ceiling of its user namespace's processes, which stays; 0 for none
+	XID      guest.XID
+	Base     uint32
+	Userns   bool
+	OwnNet   bool
+	Hidden   bool // its sockets are handed in
+	OwnTime  bool
+	Rescue   bool // its init is another than its spec's
+	Visit    bool // it has none, and is there for a command alone
+	Style    guest.InitStyle
+	Mode     guest.NetMode
+	Addrs    []guest.Address // as they are now; in private mode none of a lease
+	Env      map[string]string
+	Rights   guest.Rights
+	Rlimits  map[string]guest.Rlimit
+	Nice     int
+	OOM      int // limits.oom_score_adj
+	IONice   guest.IOPrio
+	Views    guest.ViewFlags
+	Images   []string       // of the pool that its root lies over, by their full names
+	Ceilings map[string]int // those that it has by name, as they are now
+	Nproc    int            // ceiling of its user namespace's processes, which stays; 0 for none
 }
 
 func (n *Note) text() []byte {
@@ -94,6 +95,9 @@ func (n *Note) text() []byte {
 	for k, v := range n.Rlimits {
 		limit, _ := v.MarshalText() // never fails
 		put("rlimit", k+"="+string(limit))
+	}
+	for k, v := range n.Ceilings {
+		put("ceiling", k+"="+strconv.Itoa(v))
 	}
 	return b
 }
@@ -155,7 +159,7 @@ func (n *Note) flags() []flag {
 // parseNote reads what text wrote. Keys it does not know are another version's, and
 // no reason not to stop a guest.
 func parseNote(text string) (*Note, error) {
-	n := &Note{Env: map[string]string{}, Rlimits: map[string]guest.Rlimit{}}
+	n := &Note{Env: map[string]string{}, Rlimits: map[string]guest.Rlimit{}, Ceilings: map[string]int{}}
 	if err := eachLine(text, n.take); err != nil {
 		return nil, err
 	}
@@ -209,19 +213,29 @@ func (n *Note) take(key, value string) (err error) {
 		n.Rights.Seccomp = guest.Seccomp(value)
 	case "image":
 		n.Images = append(n.Images, value)
-	case "env":
-		k, v, _ := strings.Cut(value, "=")
-		n.Env[k] = v
-	case "rlimit":
-		k, v, _ := strings.Cut(value, "=")
-		var limit guest.Rlimit
-		err = limit.UnmarshalText([]byte(v))
-		n.Rlimits[k] = limit
+	case "env", "rlimit", "ceiling":
+		err = n.pair(key, value)
 	default:
 		flags := n.flags()
 		if i := slices.IndexFunc(flags, func(f flag) bool { return f.key == key }); i >= 0 {
 			*flags[i].value, err = strconv.ParseBool(value)
 		}
+	}
+	return err
+}
+
+// pair takes one of what has a name and a value.
+func (n *Note) pair(key, pair string) (err error) {
+	k, v, _ := strings.Cut(pair, "=")
+	switch key {
+	case "env":
+		n.Env[k] = v
+	case "rlimit":
+		var limit guest.Rlimit
+		err = limit.UnmarshalText([]byte(v))
+		n.Rlimits[k] = limit
+	case "ceiling":
+		n.Ceilings[k], err = strconv.Atoi(v)
 	}
 	return err
 }

@@ -64,7 +64,9 @@ type scan struct {
 	dirs guest.Dirs
 	cg   cgroup.Host
 	old  []cgroup.Hierarchy // that of the v1 memory controller, if any
-	net  *ncontext.Usage    // only for Usage
+	// Only for Usage.
+	net  *ncontext.Usage
+	hits *count.Refused
 }
 
 func newScan(d guest.Dirs) (*scan, error) {
@@ -173,6 +175,8 @@ func All(d guest.Dirs) ([]Usage, error) {
 		return nil, err
 	}
 	defer s.net.Close()
+	s.hits = count.OpenRefused(d)
+	defer s.hits.Close()
 	mine := make(map[int]bool) // processes of guests
 	var lock sync.Mutex
 	all, err := each(s, func(d *proc.Dir, g *cgroup.Group, at place) ([]Usage, error) {
@@ -221,8 +225,7 @@ func (s *scan) usage(d *proc.Dir, g *cgroup.Group, at place, pids []int, up time
 		if u.Net = network.Used(s.net, d, g, was); u.Net != nil {
 			u.Limits = append(u.Limits, u.Net.Limits...)
 		}
-		spec := sync.OnceValue(func() *guest.Spec { spec, _ := state.Load(s.dirs, at.name); return spec })
-		u.Limits = count.Ceilings(s.dirs, g, was.Userns, spec, u.Limits)
+		u.Limits = s.hits.Ceilings(g, was.Userns, was.Rights.Nesting, was.Ceilings, u.Limits)
 	}
 	return u, nil
 }

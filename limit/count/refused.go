@@ -1,6 +1,7 @@
 package count
 
 import (
+	"cmp"
 	"errors"
 	"io/fs"
 	"os"
@@ -41,37 +42,72 @@ func Announce(d guest.Dirs, counts int, names []string) error {
 // Silence takes the note of Announce away.
 func Silence(d guest.Dirs) error { return file.Forget(noted(d)) }
 
-// Ceilings adds to all how often the guest whose group is g ran against its ceilings, where
-// that is counted. userns says that it has a user namespace of its own, which holds most of
-// them; spec gives its spec, nil when it is not known, and is asked only where hits are counted.
-func Ceilings(d guest.Dirs, g *cgroup.Group, userns bool, spec func() *guest.Spec, all []guest.Pool) []guest.Pool {
+// Refused is where hits of ceilings are counted. Nil counts none.
+type Refused struct {
+	counts int
+	names  []string         // in the order of the counts
+	host   map[string]int64 // what those ceilings are that are the host's settings
+}
+
+// OpenRefused gives nil where nobody counts.
+func OpenRefused(d guest.Dirs) *Refused {
 	text, err := os.ReadFile(noted(d))
 	if err != nil {
-		return all
+		return nil
 	}
 	id, names, _ := strings.Cut(string(text), " ")
 	number, err := strconv.ParseUint(id, 10, 32)
 	if err != nil {
-		return all
+		return nil
 	}
 	counts, err := bpf.OpenRefused(uint32(number))
 	if err != nil {
-		return all
+		return nil
 	}
-	defer syscall.Close(counts)
-	var st syscall.Stat_t
-	if err := syscall.Fstat(g.FD(), &st); err != nil {
-		return all
-	}
-	hits := bpf.ReadRefused(counts, st.Ino)
-	for i, name := range strings.Fields(names) {
-		if name == "-" || i >= len(hits) {
+	r := &Refused{counts: counts, names: strings.Fields(names), host: map[string]int64{}}
+	for _, c := range guest.Ceilings() {
+		if c.Host == "" || strings.HasPrefix(c.Host, "RLIMIT_") {
 			continue
 		}
-		if at := slices.IndexFunc(all, func(p guest.Pool) bool { return p.Name == name }); at >= 0 {
+		text, _ := os.ReadFile("/proc/sys/" + strings.ReplaceAll(c.Host, ".", "/"))
+		r.host[c.Name], _ = strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	}
+	return r
+}
+
+// Close closes what OpenRefused gave.
+func (r *Refused) Close() {
+	if r != nil {
+		syscall.Close(r.counts)
+	}
+}
+
+// Ceilings adds to all how often the guest whose group is g ran against its ceilings.
+// userns says that it has a user namespace of its own, which holds most of them; nesting that
+// it may make more; own are the ceilings that it has by name.
+func (r *Refused) Ceilings(g *cgroup.Group, userns, nesting bool, own map[string]int, all []guest.Pool) []guest.Pool {
+	var st syscall.Stat_t
+	if r == nil || syscall.Fstat(g.FD(), &st) != nil {
+		return all
+	}
+	hits := bpf.ReadRefused(r.counts, st.Ino)
+	for i, c := range guest.Ceilings() {
+		if i >= len(r.names) || i >= len(hits) || r.names[i] != c.Name {
+			continue
+		}
+		most := int64(cmp.Or(own[c.Name], c.Default))
+		switch {
+		case !userns && !c.Shared:
+			most = 0
+		case own[c.Name] == 0 && nesting && c.Name == "user_namespaces":
+			most = guest.NestedUsers
+		case most == 0:
+			most = r.host[c.Name]
+		}
+		if at := slices.IndexFunc(all, func(p guest.Pool) bool { return p.Name == c.Name }); at >= 0 {
 			all[at].Hits = &hits[i]
-		} else if most := most(name, userns, spec()); most > 0 || hits[i] > 0 {
-			all = append(all, guest.Pool{Name: name, Max: most, Hits: &hits[i]})
+		} else if most > 0 || hits[i] > 0 {
+			all = append(all, guest.Pool{Name: c.Name, Max: most, Hits: &hits[i]})
 		}
 	}
 	return all
@@ -103,28 +139,4 @@ func Sweep(d guest.Dirs, counts int) error {
 		}
 	}
 	return err
-}
-
-// most is the value of a ceiling; 0 when it is not known, or not the guest's own.
-func most(name string, userns bool, spec *guest.Spec) int64 {
-	at := slices.Index(guest.CeilingNames(), name)
-	if at < 0 || spec == nil {
-		return 0
-	}
-	c := guest.Ceilings()[at]
-	if !userns && !c.Shared {
-		return 0
-	}
-	if name == "user_namespaces" && spec.Rights.Nesting && spec.Limits.Ceilings[name] == 0 {
-		return guest.NestedUsers
-	}
-	if n := spec.Limits.Ceiling(name); n > 0 {
-		return int64(n)
-	}
-	if strings.HasPrefix(c.Host, "RLIMIT_") {
-		return 0
-	}
-	text, _ := os.ReadFile("/proc/sys/" + strings.ReplaceAll(c.Host, ".", "/"))
-	n, _ := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
-	return n
 }

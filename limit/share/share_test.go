@@ -108,9 +108,9 @@ func (w *world) one(l guest.Limits) *cgroup.Group {
 	if err != nil {
 		w.Fatal(err)
 	}
-	joins, err := limit.Prepare(w.host, path, l)
+	p, joins, err := limit.Prepare(w.host, path, l)
 	if err == nil {
-		err = limit.Apply(w.host, path, l)
+		err = p.Apply()
 	}
 	cmd := exec.Command("sh", "-c", "read go; sleep 100 & sleep 100")
 	cmd.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: g.FD()}
