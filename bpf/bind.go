@@ -298,12 +298,16 @@ func postBind(p Parts, family int32) []ebpf.Instruction {
 	t.null(r0, "pass")
 	t.mov(entry, r0) // the note
 	t.load(flags, entry, noteFlags)
+	t.load8(r1, entry, noteID)
+	t.store8(fp, stackID, r1)
 	t.masked(r1, flags, noteParked|noteBound)
 	t.is(r1, noteParked, "parked")
 	t.isnt(r1, 0, "pass")
 	t.load(r1, ctx, skType)
 	t.isnt(r1, syscall.SOCK_DGRAM, "pass")
 	t.know(ctx, entry, family)
+	t.load(r1, entry, notePort)
+	t.is(r1, 0, t.refusal(syscall.EADDRINUSE))
 	t.steered()
 
 	t.here("parked")
@@ -357,7 +361,8 @@ func (t *text) hides() {
 		t.put8(fp, stackBind+i, 0)
 	}
 	t.store(fp, stackBind, addr)
-	t.hide(t.refusal(syscall.EADDRINUSE))
+	t.take(countPorts, t.refusal(syscall.EADDRINUSE))
+	t.hide("full")
 	t.put(fp, stackBind+portSockets, 0)
 	t.stack(r0, stackBind)
 	t.set(r1, 1)
@@ -370,6 +375,8 @@ func (t *text) hides() {
 	entered := t.label("entered")
 	t.is(r0, 0, entered)
 	t.unhide()
+	t.here("full")
+	t.give(countPorts)
 	t.refuse(syscall.EADDRINUSE)
 	t.here(entered)
 }

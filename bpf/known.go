@@ -14,7 +14,7 @@ import (
 // known enters the socket of the context into bound, if it is not there with its port
 // and not parked. The flags of its note are in stackNote then.
 func (t *text) known() {
-	same, done := t.label("same"), t.label("known")
+	same, done, whose := t.label("same"), t.label("known"), t.label("whose")
 	t.put(fp, stackNote, 0)
 	t.load8(addr, ctx, saSock)
 	t.null(addr, done)
@@ -28,6 +28,11 @@ func (t *text) known() {
 	t.store(fp, stackNote, r3)
 	t.add(ebpf.JumpIfReg(r1, ebpf.Equal, r2, same), ebpf.JumpIf(r3, ebpf.Any, noteParked, same))
 	t.load8(r1, fp, stackID)
+	t.load8(r2, flags, noteID)
+	t.add(ebpf.JumpIf(r3, ebpf.Any, noteKnown, whose))
+	t.mov(r2, r1)
+	t.here(whose)
+	t.add(ebpf.JumpIfReg(r1, ebpf.Differs, r2, same)) // another guest's, which has made it known
 	t.store8(flags, noteID, r1)
 	t.know(addr, flags, 0)
 	t.here(same)
@@ -80,13 +85,7 @@ func (t *text) know(sock, note ebpf.Register, family int32) {
 	t.add(ebpf.AtomicAdd(r0, 0, r1, ebpf.DWord))
 	t.jump(entered)
 	t.here(first)
-	t.put8(fp, stackAddr, 1)
-	t.add(ebpf.Map(r1, t.Bound)...)
-	t.stack(r2, stackKey)
-	t.stack(r3, stackAddr)
-	t.set(r4, 1) // BPF_NOEXIST
-	t.call(ebpf.MapUpdate)
-	t.is(r0, 0, entered)
+	t.enterBound(entered)
 	t.put(note, notePort, 0) // it is tried again
 	t.jump(done)
 	t.here(entered)
@@ -95,6 +94,22 @@ func (t *text) know(sock, note ebpf.Register, family int32) {
 	t.store(note, noteFlags, r1)
 	t.direct(note, family)
 	t.here(done)
+}
+
+// enterBound enters the key on the stack, of a first socket, into bound, and goes to entered, or on
+// when that cannot be.
+func (t *text) enterBound(entered string) {
+	full := t.label("full")
+	t.take(countBound, full)
+	t.put8(fp, stackAddr, 1)
+	t.add(ebpf.Map(r1, t.Bound)...)
+	t.stack(r2, stackKey)
+	t.stack(r3, stackAddr)
+	t.set(r4, 1) // BPF_NOEXIST
+	t.call(ebpf.MapUpdate)
+	t.is(r0, 0, entered)
+	t.give(countBound)
+	t.here(full)
 }
 
 // boundKey writes the key of bound to the stack that a note tells.
@@ -113,20 +128,16 @@ func (t *text) boundKey(note ebpf.Register) {
 
 // forget takes the socket with this note out of bound.
 func (t *text) forget(note ebpf.Register) {
-	last, done := t.label("last"), t.label("forgotten")
+	done := t.label("forgotten")
 	t.undirect(note)
 	t.boundKey(note)
 	t.lookup(t.Bound, stackKey)
 	t.null(r0, done)
-	t.load8(r1, r0, 0)
-	t.add(ebpf.JumpIf(r1, ebpf.Below, 2, last))
-	t.set(r1, -1)
-	t.add(ebpf.AtomicAdd(r0, 0, r1, ebpf.DWord))
-	t.jump(done)
-	t.here(last)
+	t.last(0, ebpf.DWord, done)
 	t.add(ebpf.Map(r1, t.Bound)...)
 	t.stack(r2, stackKey)
 	t.call(ebpf.MapDelete)
+	t.give(countBound)
 	t.here(done)
 	t.load(r1, note, noteFlags)
 	t.add(ebpf.And(r1, ^noteKnown))

@@ -79,6 +79,7 @@ func (t *text) promise(none string) {
 		t.put8(fp, stackBind+i, 0)
 	}
 	t.put(fp, stackBind+portSockets, 1)
+	t.take(countPorts, none)
 	for range 3 {
 		t.call(ebpf.Random)
 		t.mov(addr, r0)
@@ -93,6 +94,7 @@ func (t *text) promise(none string) {
 		t.call(ebpf.MapUpdate)
 		t.is(r0, 0, free)
 	}
+	t.give(countPorts)
 	t.jump(none)
 	t.here(free)
 	t.noteOf(0, none)

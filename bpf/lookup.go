@@ -100,15 +100,10 @@ func (t *text) secret() {
 	t.jump("shut")
 }
 
-// mostHidden is how many hidden ports a guest may have: all guests share one table of 65536
-// places, of which each takes two.
-const mostHidden = 8192
-
-// hide counts the hidden port that stackBind begins with as one of the guest's. At another
-// address it may be that of another port already. It goes to full when there is no room, or the
-// guest has as many as it may have.
+// hide notes the hidden port that stackBind begins with. At another address it may be that of
+// another port already. It goes to full when there is no room.
 func (t *text) hide(full string) {
-	first, sum, summed, hidden := t.label("first"), t.label("sum"), t.label("summed"), t.label("hidden")
+	first, hidden := t.label("first"), t.label("hidden")
 	t.secretKey(stackBind)
 	t.call(ebpf.MapLookup)
 	t.null(r0, first)
@@ -117,25 +112,11 @@ func (t *text) hide(full string) {
 	t.jump(hidden)
 	t.here(first)
 	t.put(fp, stackBind+portSockets, 1)
-	t.sumKey()
-	t.call(ebpf.MapLookup)
-	t.null(r0, sum)
-	t.load(r1, r0, portSockets)
-	t.add(ebpf.JumpIf(r1, ebpf.AtLeast, mostHidden, full))
-	t.set(r1, 1)
-	t.add(ebpf.AtomicAdd(r0, portSockets, r1, ebpf.Word))
-	t.jump(summed)
-	t.here(sum)
-	t.sumKey()
-	t.enterPort()
-	t.isnt(r0, 0, full)
-	t.here(summed)
 	t.secretKey(stackBind)
-	t.enterPort()
-	t.is(r0, 0, hidden)
-	t.sumKey()
-	t.discount(full)
-	t.jump(full)
+	t.stack(r3, stackBind)
+	t.set(r4, 0)
+	t.call(ebpf.MapUpdate)
+	t.isnt(r0, 0, full)
 	t.here(hidden)
 }
 
@@ -143,33 +124,12 @@ func (t *text) hide(full string) {
 func (t *text) unhide() {
 	done := t.label("done")
 	t.secretKey(stackBind)
-	t.discount(done)
-	t.sumKey()
-	t.discount(done)
-	t.here(done)
-}
-
-// enterPort makes stackBind the value of the key that r1 and r2 are for.
-func (t *text) enterPort() {
-	t.stack(r3, stackBind)
-	t.set(r4, 0)
-	t.call(ebpf.MapUpdate)
-}
-
-// discount takes one socket from what that key counts. It goes to more unless that was the last,
-// with which the key goes.
-func (t *text) discount(more string) {
-	last := t.label("last")
 	t.call(ebpf.MapLookup)
-	t.null(r0, more)
-	t.load(r1, r0, portSockets)
-	t.add(ebpf.JumpIf(r1, ebpf.Below, 2, last))
-	t.set(r1, -1)
-	t.add(ebpf.AtomicAdd(r0, portSockets, r1, ebpf.Word))
-	t.jump(more)
-	t.here(last)
+	t.null(r0, done)
+	t.last(portSockets, ebpf.Word, done)
 	t.keyOfTuple()
 	t.call(ebpf.MapDelete)
+	t.here(done)
 }
 
 // secretKey is r1 and r2 for a call about the map of ports, with the key of the hidden port that
@@ -182,15 +142,6 @@ func (t *text) secretKey(port int16) {
 	t.load(r1, fp, stackKey+12)
 	t.add(ebpf.Or(r1, noteParked))
 	t.store(fp, stackTuple+12, r1)
-	t.keyOfTuple()
-}
-
-// sumKey is those for the key under which the guest's hidden ports are counted.
-func (t *text) sumKey() {
-	t.load8(r1, fp, stackKey)
-	t.store8(fp, stackTuple, r1)
-	t.put(fp, stackTuple+8, 0)
-	t.put(fp, stackTuple+12, noteParked)
 	t.keyOfTuple()
 }
 

@@ -60,7 +60,7 @@ func (t *text) port(six bool) {
 	t.load(r2, fp, stackNote)
 	t.null(r0, "unnoted")
 	t.load(r3, r0, noteFlags)
-	t.add(ebpf.JumpIf(r3, ebpf.Any, noteBound, t.refusal(syscall.EINVAL))) // it has a port, though connect(AF_UNSPEC) may have taken the hidden one
+	t.others(r3)
 	t.masked(r1, r3, noteCounted|noteKnown|noteNames|noteLate)
 	t.add(ebpf.OrReg(r1, r2))
 	t.store(r0, noteFlags, r1)
@@ -109,6 +109,11 @@ func (t *text) mixed(fine string) {
 // of the socket whose note has these flags.
 func (t *text) countAt(n ebpf.Register) {
 	t.add(ebpf.AtomicAdd(r0, portSockets, n, ebpf.Word))
+	t.countWhere(n)
+}
+
+// countWhere is countAt for where such sockets are, without how many there are.
+func (t *text) countWhere(n ebpf.Register) {
 	for _, c := range []struct {
 		bit int32
 		at  int16

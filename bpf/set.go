@@ -8,11 +8,11 @@ import (
 
 // Version is the number of the programs of network contexts: one more whenever one of
 // them changes, so that a tool knows what it finds from what it would put there.
-const Version = 26
+const Version = 27
 
 // MapsVersion is the number of the maps and what they hold: programs of different ones
 // cannot share them.
-const MapsVersion = 7
+const MapsVersion = 8
 
 // Prefix is what the name of each program begins with, before the version.
 const Prefix = "vs"

@@ -33,6 +33,7 @@ func Steer(p Parts) []ebpf.Instruction {
 	t.store(fp, stackKey+24, r1)
 	t.put(fp, stackKey+28, protocolUDP)
 	t.load8(r1, entry, noteID)
+	t.store8(fp, stackID, r1)
 	t.store8(fp, stackKey, r1)
 	t.add(ebpf.JumpIf(flags, ebpf.Any, noteWild|noteOpen, "wild"))
 	for i := int16(0); i < 16; i += 8 {
@@ -48,16 +49,28 @@ func Steer(p Parts) []ebpf.Instruction {
 	t.here("enter")
 	t.add(ebpf.Load(r1, ctx, int16(t.State), ebpf.Byte))
 	t.is(r1, tcpEstablished, "connected")
+	t.take(countListeners, "shut")
 	t.add(ebpf.Map(r1, t.Listeners)...)
 	t.stack(r2, stackKey)
 	t.mov(r3, ctx)
 	t.set(r4, 1) // BPF_NOEXIST
 	t.call(ebpf.MapUpdate)
-	t.isnt(r0, 0, "shut")
+	t.is(r0, 0, "entered")
+	t.give(countListeners)
+	t.jump("shut")
+	t.here("entered")
+	t.load(r1, entry, noteTimes) // it may be there at another port already, that it had before
+	t.add(ebpf.AddImm(r1, 1))
+	t.store(entry, noteTimes, r1)
 	t.add(ebpf.Or(flags, noteEntered))
 	t.store(entry, noteFlags, flags)
 	t.jump("shut")
+	t.left()
+	return t.end(0)
+}
 
+// left is Steer for a socket that is connected, with the key on the stack: it is taken out.
+func (t *text) left() {
 	t.here("connected")
 	t.masked(r1, flags, noteEntered)
 	t.is(r1, 0, "shut")
@@ -66,6 +79,10 @@ func Steer(p Parts) []ebpf.Instruction {
 	t.add(ebpf.Map(r1, t.Listeners)...)
 	t.stack(r2, stackKey)
 	t.call(ebpf.MapDelete)
+	t.isnt(r0, 0, "shut")
+	t.load(r1, entry, noteTimes)
+	t.add(ebpf.AddImm(r1, -1))
+	t.store(entry, noteTimes, r1)
+	t.give(countListeners)
 	t.event()
-	return t.end(0)
 }

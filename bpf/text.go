@@ -38,7 +38,8 @@ type Tasks struct {
 //	places     PlaceOf(id) -> Account, one for each processor, u64 id: instead of that in
 //	           accounts for the guests that have a place, since an array takes no search
 //	change     u64 that is another after each change of guests; see remember
-//	counts     id -> u32 sockets, u32 refused; u32 connections, u32 refused: how many there are
+//	counts     id -> u32 sockets, u32 refused; u32 connections, u32 refused: how many there are;
+//	           u32 ports, u32 listeners, u32 bound: what the guest has in these; see take
 //	ports      u64 id, u16 port (network order), u16 0, u32 noteDatagram for UDP, 0 for TCP
 //	           -> u16 hidden port (network order), u16 0, u32 sockets bound to it, of
 //	           these u32 to the wildcard of IPv4 or both, u32 to IPv4 addresses but the
@@ -56,7 +57,7 @@ type Tasks struct {
 //	           16 bytes address and u32 port under which bound counts it; of one of UDP that
 //	           is parked the address that it is at; what Sendmsg4 remembers: u32
 //	           destination, u32 source asked for, u32 source chosen, u64 change; u64 what it
-//	           has put into direct
+//	           has put into direct; u32 how often listeners has it
 const (
 	idSize       = 8
 	ownerKey     = 16
@@ -65,12 +66,12 @@ const (
 	accountWords = 11
 	PlaceSize    = AccountSize + 8 // PlaceSize is the size of what the map places holds for one processor
 	Places       = 1024            // Places is how many guests can have one
-	CountSize    = 16              // CountSize is the size of what the map counts holds
+	CountSize    = 28              // CountSize is the size of what the map counts holds
 	portSize     = 16
 	portValue    = 24
 	listenerSize = 32
 	boundSize    = 8
-	socketNote   = 64
+	socketNote   = 72
 	directPlaces = 1 << directBits
 )
 
@@ -124,6 +125,7 @@ const (
 	noteChosen      = 44 // and what it became
 	noteStamp       = 48 // what change was then, 0 for none
 	noteDirect      = 56 // 0 for nothing
+	noteTimes       = 64
 )
 
 // Offsets in a value of ports.
@@ -165,7 +167,7 @@ const (
 
 // Maps are the maps for Parts, in its order.
 func Maps() []ebpf.MapSpec {
-	const guests, sockets = 65536, 65536
+	const guests, sockets = 65536, tableSize
 	return []ebpf.MapSpec{
 		{Name: "vs_manifest", Kind: ebpf.Array, Key: 4, Value: ManifestSize, Entries: 1},
 		{Name: "vs_guests", Kind: ebpf.Hash, Key: idSize, Value: EntrySize, Entries: guests},
@@ -204,6 +206,7 @@ const (
 	stackSaved = -152 // u64
 	stackThen  = -160 // u64: what change was before anything was looked up
 	stackPlace = -168 // u32: a key of places
+	stackAll   = -176 // u64: 0, the id in counts of all guests together
 )
 
 // text is a program in the making.

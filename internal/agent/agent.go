@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -73,7 +74,7 @@ func (a *agent) try(w []string) (string, error) {
 		return "ok", unix.Bind(fd, a.suit(fd, sa))
 	case "unix":
 		return "ok", a.unix(w[1:])
-	case "many", "none":
+	case "many", "datagrams", "listeners", "none", "late":
 		return a.several(w)
 	case "listen":
 		return "ok", unix.Listen(fd, 8)
@@ -160,6 +161,8 @@ func (a *agent) option(fd int, w []string) error {
 	case "join":
 		m := &unix.IPMreq{Multiaddr: netip.MustParseAddr(w[2]).As4()}
 		return unix.SetsockoptIPMreq(fd, unix.IPPROTO_IP, unix.IP_ADD_MEMBERSHIP, m)
+	case "apart": // from whom it is connected to, and from a port that the kernel found
+		return apart(fd)
 	case "close":
 		delete(a.sockets, w[1])
 		return unix.Close(fd)
@@ -237,4 +240,13 @@ func text(sa unix.Sockaddr) string {
 func host(sa unix.Sockaddr) string {
 	s := text(sa)
 	return s[:strings.LastIndex(s, ":")]
+}
+
+func apart(fd int) error {
+	none := make([]byte, unix.SizeofSockaddrInet4) // AF_UNSPEC
+	_, _, errno := unix.Syscall(unix.SYS_CONNECT, uintptr(fd), uintptr(unsafe.Pointer(&none[0])), uintptr(len(none)))
+	if errno != 0 {
+		return errno
+	}
+	return nil
 }

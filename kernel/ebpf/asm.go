@@ -103,6 +103,9 @@ func Add(dst, src Register) Instruction {
 	return Instruction{Op: unix.BPF_ALU64 | unix.BPF_ADD | unix.BPF_X, Dst: dst, Src: src, Text: fmt.Sprintf("%v += %v", dst, src)}
 }
 
+// Sub is dst -= src, on all 64 bits.
+func Sub(dst, src Register) Instruction { return aluReg(unix.BPF_SUB, "-", dst, src) }
+
 // MovImm is dst = imm.
 func MovImm(dst Register, imm int32) Instruction { return alu(unix.BPF_MOV, "", dst, imm) }
 

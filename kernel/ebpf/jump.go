@@ -112,6 +112,14 @@ func AtomicAdd(dst Register, off int16, src Register, size Size) Instruction {
 		Text: fmt.Sprintf("atomic *(%v *)(%v %+d) += %v", size, dst, off, src)}
 }
 
+// AtomicFetch is AtomicAdd, with what was there before in src.
+func AtomicFetch(dst Register, off int16, src Register, size Size) Instruction {
+	i := AtomicAdd(dst, off, src, size)
+	i.Imm |= unix.BPF_FETCH
+	i.Text = fmt.Sprintf("%v = fetched, %s", src, i.Text)
+	return i
+}
+
 // Reached leaves out what is never executed, which the kernel would refuse: programs
 // that are put together of parts have such.
 func Reached(program []Instruction) []Instruction {

@@ -116,6 +116,9 @@ func (s *Set) makeMaps(found bool) (err error) {
 			return err
 		}
 	}
+	if err := ebpf.Insert(s.maps.Counts, id(0), make([]byte, bpf.CountSize)); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err // of all guests together
+	}
 	cpus, err := possibleCPUs()
 	s.manifest = manifest{layout: bpf.MapsVersion, version: bpf.Version, cpus: uint32(cpus), maps: ids}
 	return err
