@@ -128,16 +128,22 @@ func FindTasks() (l Tasks, err error) {
 		return l, err
 	}
 	l.Unix = findSockets(types)
-	return l, find(types, []field{
-		{&l.Cred, "task_struct", "cred"},
-		{&l.Effective, "cred", "cap_effective"},
+	return l, find(types, append(l.groups(),
+		field{&l.Cred, "task_struct", "cred"},
+		field{&l.Effective, "cred", "cap_effective"},
+		field{&l.NodeID, "kernfs_node", "id"},
+		field{&l.State, "sock_common", "skc_state"},
+	))
+}
+
+// groups are the fields that lead from a task to its control groups.
+func (l *Tasks) groups() []field {
+	return []field{
 		{&l.Cgroups, "task_struct", "cgroups"},
 		{&l.Group, "css_set", "dfl_cgrp"},
 		{&l.Ancestors, "cgroup", "ancestors"},
 		{&l.Node, "cgroup", "kn"},
-		{&l.NodeID, "kernfs_node", "id"},
-		{&l.State, "sock_common", "skc_state"},
-	})
+	}
 }
 
 // SteerHook is where Steer is loaded for: the iterator over sockets of UDP.

@@ -41,6 +41,7 @@ func TestRefusedText(t *testing.T) {
 		}
 		text.WriteString(r.Function + "\n" + ebpf.Text(r.Refused(3, 2, values)))
 	}
+	text.WriteString("security_kernel_module_request\n" + ebpf.Text(Modules(Names{Tasks{Cgroups: 100, Group: 200, Ancestors: 300, Node: 50}, 60}, "vserver", 2)))
 	const golden = "testdata/refused.golden"
 	if *update {
 		os.WriteFile(golden, []byte(text.String()), 0o644)

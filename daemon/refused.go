@@ -21,12 +21,34 @@ const refusedPause = 200 * time.Millisecond
 const (
 	keptRefused  = "refused map"
 	keptRefusing = "refused program "
+	keptModules  = "modules program"
 )
+
+// level is how deep the control groups of guests are.
+func (w *worker) level() int32 { return int32(strings.Count(filepath.Clean(w.dirs.Cgroup), "/")) + 2 }
+
+// keepModules has the kernel load no modules of file systems for guests, unless it does. It is a
+// job, as attachNotes is. Check says whether a kernel can.
+func (w *worker) keepModules() {
+	attached, err := bpf.KeepModules(w.dirs.Cgroup, w.level())
+	debug.FreeOSMemory()
+	if errors.Is(err, guest.ErrUnsupported) {
+		return
+	}
+	w.loop.Post(func() {
+		if err == nil {
+			err = w.keep(keptModules, attached)
+		}
+		if err != nil {
+			w.say("guests can have modules of file systems loaded: %v", err)
+		}
+	})
+}
 
 // countRefused has the kernel count how often guests run against their ceilings, unless it
 // does. It is a job, as attachNotes is.
 func (w *worker) countRefused() {
-	counts, attached, names, err := bpf.CountRefusals(int32(strings.Count(filepath.Clean(w.dirs.Cgroup), "/")) + 2)
+	counts, attached, names, err := bpf.CountRefusals(w.level())
 	debug.FreeOSMemory()
 	if errors.Is(err, guest.ErrUnsupported) {
 		return // doc/isolation.md says of which kernels

@@ -154,6 +154,9 @@ func (w *worker) run(files map[string]int) (end bool, err error) {
 	if w.refused < 0 {
 		w.loop.After(refusedPause, func() { w.job(w.countRefused) })
 	}
+	if _, kept := files[keptModules]; !kept {
+		w.loop.After(refusedPause, func() { w.job(w.keepModules) })
+	}
 	if w.listen, err = w.loop.Add(w.listener, loop.Readable, w.accept); err != nil {
 		return false, err
 	}

@@ -24,6 +24,7 @@ const (
 	SkFullsock              Helper = 95
 	SkStorageGet            Helper = 107
 	ProbeReadKernel         Helper = 113
+	ProbeReadKernelStr      Helper = 115
 	CurrentAncestorCgroupID Helper = 123
 	SkAssign                Helper = 124
 	RingBufferOutput        Helper = 130
@@ -69,6 +70,8 @@ func (h Helper) String() string {
 		return "sk_storage_get"
 	case ProbeReadKernel:
 		return "probe_read_kernel"
+	case ProbeReadKernelStr:
+		return "probe_read_kernel_str"
 	case CurrentAncestorCgroupID:
 		return "get_current_ancestor_cgroup_id"
 	case SkAssign:

@@ -11,7 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 
 	"vserver/guest"
+	"vserver/kernel/btf"
 	"vserver/kernel/cred"
+	"vserver/kernel/ebpf"
 )
 
 // rights are the features that take from a guest, and what this process has to give.
@@ -42,6 +44,11 @@ func rights() []feature {
 			Brings: "CONFIG_CGROUP_BPF",
 			Lost:   "guests have a network of their own or none: `network.mode: private`"},
 			bpfPrograms},
+		{Result{Name: "bpf-modules",
+			Gives:  "guests have no modules of file systems loaded by mount(2) with their names",
+			Brings: "CONFIG_FUNCTION_TRACER, CONFIG_DEBUG_INFO_BTF, no lockdown of confidentiality; or sysctl kernel.modules_disabled=1",
+			Lost:   "they can load those that `install NAME /bin/false` in /etc/modprobe.d does not keep out"},
+			bpfModules},
 	}
 }
 
@@ -76,6 +83,30 @@ func capabilities(*ground) (string, error) {
 		return "", fmt.Errorf("without %s", strings.Join(missing.Names(), ", "))
 	}
 	return "all", nil
+}
+
+// bpfModules asks whether a program may stand in for the kernel's question who may have a
+// module loaded.
+func bpfModules(*ground) (string, error) {
+	if _, err := os.Stat("/proc/modules"); errors.Is(err, os.ErrNotExist) {
+		return "a kernel without modules", nil
+	}
+	if sysctl("kernel/modules_disabled") == "1" {
+		return "kernel.modules_disabled", nil
+	}
+	types, err := btf.Kernel()
+	if err != nil {
+		return "", err
+	}
+	hook := ebpf.Hook{Type: unix.BPF_PROG_TYPE_TRACING, Attach: unix.BPF_MODIFY_RETURN}
+	if hook.Target, err = types.Func("security_kernel_module_request"); err != nil {
+		return "", err
+	}
+	fd, err := ebpf.LoadProgram(hook, "probe", []ebpf.Instruction{ebpf.MovImm(ebpf.R0, 0), ebpf.Exit()})
+	if err != nil {
+		return "", err
+	}
+	return "", unix.Close(fd)
 }
 
 // program is a kind of BPF program, with the place it is meant for.
