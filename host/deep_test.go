@@ -36,6 +36,7 @@ func deepen(t *testing.T, h *Host, n guest.Name) {
 // TestDeepImport takes in a guest that lies on more layers than guests get here, then what
 // has changed of it: it is what it was, and the next snapshot makes it as deep as others.
 func TestDeepImport(t *testing.T) {
+	need.Swift(t)
 	need.Root(t)
 	need.Overlay(t)
 	disk := need.Disk(t, "ext4", 128<<20, "")

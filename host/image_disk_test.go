@@ -378,6 +378,7 @@ func TestImageBuilt(t *testing.T) {
 
 // Who is killed at any step of a start or stop leaves no mount and no loop device.
 func TestImageKilled(t *testing.T) {
+	need.Swift(t)
 	w := imaged(t)
 	n := w.guest("web1", nil)
 	w.set(n, "limits.disk=64M")

@@ -113,6 +113,7 @@ func TestKilledDelete(t *testing.T) {
 // TestKilledRename kills renamings after each step; the next command of any guest
 // finishes, and there is one guest, whole.
 func TestKilledRename(t *testing.T) {
+	need.Swift(t)
 	need.Root(t)
 	k := 0
 	for ; ; k++ {

@@ -197,6 +197,7 @@ func TestImportBroken(t *testing.T) {
 // TestKilledImport kills imports after each step. The next command puts right what was
 // left: the guest is whole or was never there.
 func TestKilledImport(t *testing.T) {
+	need.Swift(t)
 	need.Root(t)
 	_, text := exported(t)
 	k := 0
@@ -424,6 +425,7 @@ func TestImportAsks(t *testing.T) {
 // TestSinceChain brings what changed since one snapshot, and then since the next, to another
 // host, where the guest has another number.
 func TestSinceChain(t *testing.T) {
+	need.Swift(t)
 	need.Root(t)
 	for kind, own := range map[guest.RootKind]string{guest.RootOverlay: "upper", guest.RootDir: "root"} {
 		a, b := need.TempDir(t), need.TempDir(t)

@@ -45,6 +45,7 @@ func (w *world) passing(n guest.Name) (out []string) {
 // A guest that swaps directories, links, files and fifos under our hands gets nothing of
 // the host's and changes nothing there.
 func TestCopyHostile(t *testing.T) {
+	need.Swift(t)
 	w := newWorld(t)
 	outside := need.TempDir(t)
 	secret := filepath.Join(outside, "secret")
@@ -260,6 +261,7 @@ func TestCopyFullDisk(t *testing.T) {
 
 // What is copied to a guest counts as the guest's, and its limit holds for us.
 func TestCopyLimit(t *testing.T) {
+	need.Swift(t)
 	w := newWorld(t)
 	w.sized("web1", guest.Limits{Disk: 16 << 20})
 	big := hostFile(t, filepath.Join(need.TempDir(t), "big"), strings.Repeat("x", 24<<20))

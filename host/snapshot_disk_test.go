@@ -104,6 +104,7 @@ func (w *world) snapshot(n guest.Name, name string, running bool) {
 // TestDeepSnapshots takes as many as there may be layers, each with a file of its own and
 // one without the file before, and sees what the guest makes of it.
 func TestDeepSnapshots(t *testing.T) {
+	need.Swift(t)
 	w := newWorld(t)
 	w.guest("web1", nil)
 	for i := range stack.Deepest {

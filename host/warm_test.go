@@ -256,6 +256,7 @@ func copyProgram(t *testing.T, to string) {
 // TestWarmKilled kills the warm process after each step of a start and of a stop: the caller does
 // it all the same.
 func TestWarmKilled(t *testing.T) {
+	need.Swift(t)
 	w := newWorld(t)
 	n := w.guest("web1", nil)
 	for _, op := range []string{"start", "stop"} {
@@ -334,6 +335,7 @@ func (w *world) warmly(p warmth, n guest.Name, words ...string) {
 
 // TestWarmInterrupted: a signal to the program ends what it asked for, and so does its own end.
 func TestWarmInterrupted(t *testing.T) {
+	need.Swift(t)
 	w := newWorld(t)
 	n := w.slow("web1")
 	p := w.warm("")

@@ -278,6 +278,17 @@ func Long(t testing.TB) {
 	ask(t, "time", missing)
 }
 
+// Swift asks for processors that are not emulated: for tests with many rounds whose subject
+// is the same on every kernel that a throw-away machine has. They would take minutes there.
+func Swift(t testing.TB) {
+	t.Helper()
+	missing := ""
+	if InVM() {
+		missing = "emulated processors"
+	}
+	ask(t, "swift", missing)
+}
+
 // text is the error's text, "" for none.
 func text(err error) string {
 	if err == nil {

@@ -75,6 +75,7 @@ func TestGuards(t *testing.T) {
 		{"Command that nobody has", func(t testing.TB) { Command(t, "no-such-program") }, false},
 		{"Go of a stranger", func(t testing.TB) { os.Setenv("GOCACHE", "/nonexistent"); Go(t) }, false},
 		{"Long", Long, !testing.Short()},
+		{"Swift", Swift, !InVM()},
 	} {
 		w := &witness{TB: t}
 		c.guard(w)
