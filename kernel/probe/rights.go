@@ -29,11 +29,11 @@ func rights() []feature {
 			Brings: "Linux 5.0",
 			Lost:   "only allowed or refused"},
 			func(*ground) (string, error) { return "", action(unix.SECCOMP_RET_USER_NOTIF) }},
-		{Result{Name: "landlock",
-			Gives:  "guests with the host's network kept from its abstract sockets",
-			Brings: "CONFIG_SECURITY_LANDLOCK, landlock in boot option lsm=; ABI 6 with Linux 6.12",
-			Lost:   "guests with `network.mode: host` reach those sockets"},
-			landlock},
+		{Result{Name: "abstract-sockets",
+			Gives:  "guests with `network.mode: shared` kept from the host's abstract sockets",
+			Brings: "Linux 6.7, CONFIG_CGROUP_BPF, CONFIG_DEBUG_INFO_BTF",
+			Lost:   "they reach those sockets, but for guests with `network.flags: [hide_netif]` or `network.mode: private`"},
+			abstractSockets},
 		{Result{Name: "capabilities",
 			Gives:  "everything that a start does and a spec can ask for",
 			Brings: "a host process that nobody took them from",
@@ -58,20 +58,15 @@ func action(a uint32) error {
 	return call(unix.SYS_SECCOMP, getActionAvail, 0, uintptr(unsafe.Pointer(&a)))
 }
 
-func landlock(*ground) (string, error) {
-	const version = 1 // LANDLOCK_CREATE_RULESET_VERSION
-	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, version)
-	switch errno {
-	case 0:
-		const scoped = 6
-		if abi < scoped {
-			return "", fmt.Errorf("ABI %d", abi)
-		}
-		return fmt.Sprintf("ABI %d", abi), nil
-	case unix.EOPNOTSUPP:
-		return "", errors.New("not in boot option lsm=")
+func abstractSockets(*ground) (string, error) {
+	if os.Geteuid() != 0 {
+		return "", errRoot
 	}
-	return "", errno
+	if _, err := os.Stat("/sys/kernel/btf/vmlinux"); err != nil {
+		return "", err
+	}
+	const connect = 49 // BPF_CGROUP_UNIX_CONNECT
+	return "", program{"", unix.BPF_PROG_TYPE_CGROUP_SOCK_ADDR, connect}.load()
 }
 
 func capabilities(*ground) (string, error) {
