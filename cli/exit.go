@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -142,16 +141,27 @@ func (t *tool) report(err error) int {
 	if t.interrupted {
 		return exitInterrupted
 	}
-	return t.ofTool(exitCode(err))
+	return t.ofTool(err)
 }
 
-// ofTool is an exit code as an old tool had it.
-func (t *tool) ofTool(code int) int {
-	switch {
-	case t.program == "vkill" && code != exitDone:
+// ofTool is the exit code that err ends an old tool with. Where 2 was an answer of the
+// tool's, or none that it gave, wrong usage is what it was.
+func (t *tool) ofTool(err error) int {
+	code := exitCode(err)
+	if t.program == "vkill" {
+		return min(code, exitFailed)
+	}
+	var u usage
+	if !errors.As(err, &u) || code != exitUsage {
+		return code
+	}
+	switch t.program {
+	case "naddress", "nattribute", "ncontext", "vcontext":
+		return exitContext
+	case "vwait":
+		return waitError
+	case "start-vservers", "stop-vservers", "vhashify", "vunify":
 		return exitFailed
-	case code == exitUsage && slices.Contains([]string{"naddress", "nattribute", "ncontext", "vcontext"}, t.program):
-		return 255
 	}
 	return code
 }

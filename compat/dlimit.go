@@ -105,7 +105,7 @@ func (c *call) showDisk(s subject, places []string) error {
 		return err
 	}
 	if st.Disk == nil {
-		return fault.Hint(fmt.Errorf("%s: nothing counts its files: %w", s.guest, guest.ErrUnsupported), "doc/limits.md tells which file systems can")
+		return fault.Hint(fmt.Errorf("%s: nothing counts its files: %w", s.guest, guest.ErrUnsupported), "files that were copied here are counted after `vserver "+string(s.guest)+" quota adopt`; doc/limits.md tells which file systems can")
 	}
 	total := func(n int64) int64 {
 		if n == 0 {

@@ -276,7 +276,7 @@ func TestDefaults(t *testing.T) {
 	if g := read("cgroup/cpu.cfs_quota_us=50000", "cgroup/cpu.cfs_burst_us=20000"); g.Spec.Limits.CPUBurst.String() != "20ms" {
 		t.Errorf("%+v", g.Spec.Limits)
 	}
-	for want, lines := range map[string][]string{"45s": {".defaults/apps/vshelper/sync-timeout=45"}, "1m0s": {".defaults/apps/vshelper/sync-timeout=45", "apps/vshelper/sync-timeout=60"}} {
+	for want, lines := range map[string][]string{"30s": nil, "45s": {".defaults/apps/vshelper/sync-timeout=45"}, "1m0s": {".defaults/apps/vshelper/sync-timeout=45", "apps/vshelper/sync-timeout=60"}} {
 		if g := read(lines...); g.Spec.Init.StopTimeout.String() != want {
 			t.Errorf("%q: %+v", lines, g.Spec.Init)
 		}

@@ -5,6 +5,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"vserver/guest"
 )
@@ -68,9 +69,13 @@ func (r *reader) apps() {
 	}
 }
 
+// stopTimeout is how long a stop waited that no sync-timeout told.
+const stopTimeout = guest.Duration(30 * time.Second)
+
 // helper tells what becomes of a reboot or halt from inside.
 func (r *reader) helper() {
 	const dir = "apps/vshelper"
+	r.guest.Spec.Init.StopTimeout = stopTimeout
 	if text, ok := r.preset(dir + "/sync-timeout"); ok && !r.has(dir+"/sync-timeout") {
 		r.timeout(Finding{Key: ".defaults/" + dir + "/sync-timeout", Value: first(text)})
 	}
