@@ -124,8 +124,14 @@ func change(d guest.Dirs, n guest.Name, edit func(path string, text []byte) ([]b
 	if c.Restart, err = relimit(d, n, old, spec, c.Paths); err != nil {
 		return c, errors.Join(err, unsize(d, n, &c, old))
 	}
-	if err := files.HintFull(store.WriteText(path, after), d.Config); err != nil {
+	wait, back, err := reprocessed(d, n, spec, c.Paths)
+	if err != nil {
 		err = errors.Join(err, unlimit(d, n, old, spec, c.Paths))
+		return c, errors.Join(err, unsize(d, n, &c, old))
+	}
+	c.Restart = append(c.Restart, wait...)
+	if err := files.HintFull(store.WriteText(path, after), d.Config); err != nil {
+		err = errors.Join(err, back(), unlimit(d, n, old, spec, c.Paths))
 		return c, errors.Join(err, unsize(d, n, &c, old))
 	}
 	return c, follow(d, n, old, &c)
@@ -244,7 +250,7 @@ func follow(d guest.Dirs, n guest.Name, old *guest.Spec, c *Change) error {
 
 // live tells whether a setting is read when it is needed, and not at the start only.
 func live(path string) bool {
-	if sized(path) || limited(path) || path == ceilingsPath || filtered(path) || righted(path) || counted(path) {
+	if sized(path) || limited(path) || processed(path) || path == ceilingsPath || filtered(path) || righted(path) || counted(path) {
 		return true
 	}
 	switch path {

@@ -1,0 +1,52 @@
+package host
+
+import (
+	"errors"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+
+	"vserver/guest"
+	"vserver/internal/need"
+)
+
+// What each process has is changed while the guest runs, of those that are there and of
+// those that come, or nothing of it is.
+func TestLimitsOfProcesses(t *testing.T) {
+	w := newWorld(t)
+	need.Resources(t)
+	w.limited("web1", guest.Limits{Rlimits: map[string]guest.Rlimit{"nofile": {Soft: 100, Hard: 200}, "core": {Hard: 5000}}})
+	w.must("web1", "ulimit -Sn 30; sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >/own; (sleep 1000 </dev/null >/dev/null 2>&1 & echo $! >/other)")
+	const look = `for p in 1 $(cat /own) $(cat /other) self; do
+		awk '/Max open files/ { printf "%s:%s ", $4, $5 } /Max core file size/ { printf "%s:%s ", $5, $6 }' /proc/$p/limits
+		echo $(awk '{ print $19 }' /proc/$p/stat) $(ionice -p $p 2>/dev/null || ionice) $(cat /proc/$p/oom_score_adj)
+	done`
+	has := func(want ...string) {
+		t.Helper()
+		out, _ := w.sh("web1", look)
+		if got := strings.Split(strings.TrimSpace(out), "\n"); !slices.Equal(got, want) {
+			t.Errorf("have\n%s\nwant\n%s", out, strings.Join(want, "\n"))
+		}
+	}
+	has("0:5000 100:200 0 none: prio 0 0", "0:5000 30:200 0 none: prio 0 0", "0:5000 30:200 0 none: prio 0 0", "0:5000 100:200 0 none: prio 0 0")
+	w.set("web1", "limits.rlimits.nofile=50:150", "limits.rlimits.core=100:8000", "limits.nice=5", "limits.ionice=idle", "limits.oom_score_adj=300")
+	now := []string{"100:8000 50:150 5 idle 300", "100:8000 30:150 5 idle 300", "100:8000 30:150 5 idle 300", "100:8000 50:150 5 idle 300"}
+	has(now...)
+	_, err := w.Set("web1", []string{"limits.nice=3", "limits.rlimits.nofile=4000000000:4000000000", "limits.oom_score_adj=10"})
+	if !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), "limits.rlimits.nofile") {
+		t.Errorf("more files than the kernel has: %v", err)
+	}
+	has(now...)
+	if spec, err := w.Load("web1"); err != nil || spec.Limits.Nice != 5 || spec.Limits.Rlimits["nofile"].Hard != 150 {
+		t.Errorf("%+v, %v", spec.Limits, err)
+	}
+	c, err := w.Set("web1", []string{"limits.rlimits.core=", "limits.nice=", "limits.ionice=", "limits.oom_score_adj="})
+	if err != nil || !slices.Equal(c.Restart, []string{"limits.rlimits.core"}) {
+		t.Errorf("waits for %v, %v", c.Restart, err)
+	}
+	for i, line := range now {
+		now[i] = strings.Replace(line, "5 idle 300", "0 none: prio 0 0", 1)
+	}
+	has(now...)
+}
