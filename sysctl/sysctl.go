@@ -60,7 +60,7 @@ func table(l Load) []least {
 		{"kernel.pty.max", max(4096, 1024+64*n), "terminals of all guests together"},
 		{"kernel.keys.maxkeys", 2000, "keys of each user; systemd makes some for every service"},
 		{"kernel.keys.maxbytes", 2_000_000, "bytes of the keys of each user"},
-		{"fs.file-max", 65536 + 8192*n, "open files of all guests together"},
+		{"fs.file-max", 1 << 40, "open files of all guests together, of which one could take all; at 240 bytes each of its own memory it then cannot (as systemd has it)"},
 		{"fs.nr_open", 1 << 20, "open files that a process may ask for; databases want many"},
 		{"fs.aio-max-nr", 1 << 28, "asynchronous requests of all guests together, for those with rights.syscalls: [io_setup], of which one could take all; at 64 bytes each of its own memory it then cannot"},
 		{"fs.inotify.max_user_instances", 1024, "counted for each guest; systemd takes about ten, and so does each container inside"},
