@@ -46,6 +46,7 @@ func Bind4(p Parts) []ebpf.Instruction {
 	t := write(p)
 	t.guest("shut")
 	t.put(fp, stackNote, 0)
+	t.inside(false)
 	t.load(addr, ctx, saAddr4)
 	t.bind4(saAddr4)
 	t.port(false)
@@ -58,6 +59,7 @@ func Bind6(p Parts) []ebpf.Instruction {
 	t.guest("shut")
 	t.put(fp, stackNote, 0)
 	t.copyIn(saAddr6)
+	t.inside(true)
 	t.mapped("mapped")
 	t.load8(r1, fp, stackAddr)
 	t.load8(r2, fp, stackAddr+8)
@@ -160,7 +162,7 @@ func (t *text) kind4(yes, no string) {
 //	    may connect as well; what the program asked for is noted. With a port Lookup
 //	    steers there what comes for any address of the guest.
 //	UDP: the wildcard where the guest may get groups and broadcasts, which reach no
-//	    other socket; Steer enters it, as the kernel does not know whose of those at a port
+//	    other socket, and it asks for a port; Steer enters it, as the kernel does not know whose of those at a port
 //	    is who an address is asked for. Else as TCP, without a port too: one that is connected later leaves
 //	    by the address that it is bound to, or by one of the host's.
 func (t *text) wild4(set string) {
@@ -168,18 +170,18 @@ func (t *text) wild4(set string) {
 	t.flag(SingleIP, one)
 	t.load(r1, ctx, saType)
 	t.is(r1, syscall.SOCK_STREAM, one)
-	t.flag(Multicast|Broadcast, one+"open")
 	t.load(r2, ctx, saPort)
-	t.isnt(r2, 0, one)
+	t.is(r2, 0, one+"found")
+	t.flag(Multicast|Broadcast, one+"open")
+	t.jump(one)
+	t.here(one + "open")
+	t.put(fp, stackNote, noteOpen)
+	t.jump(set)
+	t.here(one + "found")
 	t.load(r1, entry, entryV4+8)
 	t.is(r1, 0, one)
 	t.put(fp, stackNote, noteWild|noteFirst|noteSteer)
 	t.jump(one + "noted")
-	t.here(one + "open")
-	t.load(r2, ctx, saPort)
-	t.is(r2, 0, set)
-	t.put(fp, stackNote, noteOpen)
-	t.jump(set)
 	t.here(one)
 	t.put(fp, stackNote, noteWild|noteFirst)
 	t.here(one + "noted")
@@ -260,7 +262,6 @@ func (t *text) found6(six, alone, both string) {
 	t.alone6(saSock, alone)
 	t.promise("port")
 	t.here(datagram)
-	t.flag(Multicast|Broadcast, "port")
 	t.alone6(saSock, several)
 	t.load8(r1, entry, entryV6)
 	t.set(r2, 0)

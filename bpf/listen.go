@@ -22,6 +22,7 @@ func (t *text) listener() {
 	t.note(1)
 	t.null(r0, "pass")
 	t.mov(entry, r0)
+	t.unlisted()
 	t.load(flags, entry, noteFlags)
 	t.listed()
 	t.add(ebpf.JumpIf(flags, ebpf.Any, noteParked, port))

@@ -169,7 +169,7 @@ func Release(p Parts) []ebpf.Instruction {
 	return t.end(1)
 }
 
-// refused are options that no guest may set: those that name a device of the host's,
+// refused are options that no guest may set: those that name a device of the host's (but see inward),
 // that lift the rule whose address is whose, that take what all guests share (flow
 // labels of IPv6), protocols on top of TCP that the kernel had holes in, what has
 // datagrams go to the host's IPsec, and what has packets go to other addresses than those
@@ -193,13 +193,14 @@ func groups() map[int32][]int32 {
 }
 
 // Setsockopt is setsockopt(2): EPERM for what refused lists, and for groups without
-// Multicast. The option's value is not looked at, so the kernel need not copy it back.
+// Multicast. But for late and inward the option's value is not looked at, so the kernel need not copy it back.
 func Setsockopt(p Parts) []ebpf.Instruction {
 	const level, name, length = 24, 28, 32 // in struct bpf_sockopt
 	t := write(p)
 	t.guest("shut")
 	t.names(level, name)
 	t.late(level, name, length)
+	t.inward(level, name, length)
 	t.load(r1, ctx, level)
 	t.load(r2, ctx, name)
 	for _, l := range []int32{solSocket, solIP, solIPv6, solTCP, solUDP} {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net/netip"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -25,6 +26,7 @@ type cell struct {
 	family int
 	kind   int // of the socket; ICMP is SOCK_RAW here
 	mapped bool
+	link   bool // it is bound to lo before
 	op     string
 	target place
 }
@@ -64,18 +66,22 @@ func (p *prober) matrix(in io.Reader) {
 // cells lists the matrix.
 func (p *prober) cells() (out []cell) {
 	add := func(op string, kinds ...int) {
+		op, link := strings.CutPrefix(op, "link ")
 		for _, version := range []string{"4", "6", "mapped"} {
 			for _, kind := range kinds {
 				if kind == unix.SOCK_RAW && version == "mapped" {
 					continue // a ping socket has no mapped addresses
 				}
 				for _, t := range p.targets(version) {
-					c := cell{family: unix.AF_INET, kind: kind, mapped: version == "mapped", op: op, target: t}
+					c := cell{family: unix.AF_INET, kind: kind, mapped: version == "mapped", link: link, op: op, target: t}
 					if version != "4" {
 						c.family = unix.AF_INET6
 					}
 					name := map[int]string{unix.SOCK_STREAM: "tcp", unix.SOCK_DGRAM: "udp", unix.SOCK_RAW: "icmp"}[kind]
 					c.name = op + "/" + version + "/" + name + "/" + t.whose
+					if link {
+						c.name = "link " + c.name
+					}
 					out = append(out, c)
 				}
 			}
@@ -91,6 +97,9 @@ func (p *prober) cells() (out []cell) {
 	add("dissolve", unix.SOCK_DGRAM)
 	add("cmsg", unix.SOCK_DGRAM, unix.SOCK_RAW)
 	add("connected cmsg", unix.SOCK_DGRAM)
+	for _, op := range []string{"link bind", "link reuse", "link connect", "link sendto", "link cmsg"} {
+		add(op, unix.SOCK_STREAM, unix.SOCK_DGRAM)
+	}
 	for _, kind := range kinds() {
 		for _, f := range families() {
 			out = append(out, cell{op: "auto", family: f, kind: kind, name: "auto/" + version(f) + "/" + transport(kind) + "/none"})
@@ -175,6 +184,9 @@ func (c *cell) make() (int, error) {
 		return -1, err
 	}
 	option(fd, unix.SOL_SOCKET, unix.SO_BROADCAST, 1)
+	if c.link {
+		option(fd, unix.SOL_SOCKET, unix.SO_BINDTOIFINDEX, 1)
+	}
 	switch c.op {
 	case "freebind":
 		option(fd, unix.IPPROTO_IP, unix.IP_FREEBIND, 1)
