@@ -166,11 +166,27 @@ func (t *tool) ncontext(f contextFlags, args []string) error {
 		defer x.close()
 		return t.runContext(x, f, args)
 	}
-	err := t.newContext(f, lone.Config{Flags: guest.DefaultNetFlags}, args)
+	err := t.unused(f.nid)
+	if err == nil {
+		err = t.newContext(f, lone.Config{Flags: guest.DefaultNetFlags}, args)
+	}
 	if f.silentExist && errors.Is(err, guest.ErrExists) {
 		return code(exitContextExists)
 	}
 	return err
+}
+
+// unused refuses the number of a network context that is there, a guest's too.
+func (t *tool) unused(nid string) error {
+	if nid == "" {
+		return nil
+	}
+	x, err := t.joined(nid)
+	if err != nil {
+		return nil
+	}
+	x.close()
+	return fmt.Errorf("network context %s: %w", nid, guest.ErrExists)
 }
 
 // newContext makes a context, runs the command in it and ends it.

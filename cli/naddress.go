@@ -150,9 +150,6 @@ func (t *tool) change(f contextFlags, list []netip.Prefix, c *lone.Config) (err 
 		c.Caps |= guest.Broadcast
 	}
 	had := c.Addresses
-	in := func(l []netip.Prefix, p netip.Prefix) bool {
-		return slices.ContainsFunc(l, func(q netip.Prefix) bool { return q.Addr() == p.Addr() })
-	}
 	switch {
 	case f.add:
 		c.Addresses = slices.Clone(had)
@@ -181,6 +178,11 @@ func (t *tool) change(f contextFlags, list []netip.Prefix, c *lone.Config) (err 
 	return nil
 }
 
+// in tells whether an address is in a list, with whatever length.
+func in(l []netip.Prefix, p netip.Prefix) bool {
+	return slices.ContainsFunc(l, func(q netip.Prefix) bool { return q.Addr() == p.Addr() })
+}
+
 func (t *tool) tell(f contextFlags, what string, p netip.Prefix) {
 	if !f.silent {
 		fmt.Fprintln(t.out, what, p.Addr())
@@ -203,12 +205,12 @@ func (t *tool) changeGuest(f contextFlags, n guest.Name, list []netip.Prefix) er
 	}
 	var errs []error
 	for _, p := range now.Addresses {
-		if !slices.Contains(old.Addresses, p) {
+		if !in(old.Addresses, p) {
 			errs = append(errs, t.host.NetAdd(n, guest.Address{Prefix: p, NoDev: true}, host.NetOptions{}))
 		}
 	}
 	for _, p := range old.Addresses {
-		if !slices.Contains(now.Addresses, p) {
+		if !in(now.Addresses, p) {
 			errs = append(errs, t.host.NetDel(n, p.Addr(), host.NetOptions{}))
 		}
 	}

@@ -101,7 +101,7 @@ func (f *Farewell) ask(ctx context.Context) error {
 			}
 			return err
 		}
-		err := f.askBy(ctx, w)
+		err := f.askBy(ctx, in, w)
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
 		}
@@ -115,17 +115,13 @@ func (f *Farewell) ask(ctx context.Context) error {
 
 // askBy has a command of the guest's do it, and comes back when that was executed. One
 // that hangs ends with the guest.
-func (f *Farewell) askBy(ctx context.Context, w way) error {
+func (f *Farewell) askBy(ctx context.Context, in *inside.Guest, w way) error {
 	cmd := w.command
 	begun, ended := make(chan struct{}), make(chan error, 1)
+	log := printed(in)
 	go func() {
-		null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
-		if err != nil {
-			ended <- err
-			return
-		}
-		defer null.Close()
-		c := inside.Command{Args: cmd, Env: w.env, Stdin: null, Stdout: null, Stderr: null, Ours: true, Begun: func() { close(begun) }}
+		defer log.Close()
+		c := inside.Command{Args: cmd, Env: w.env, Stdout: log, Stderr: log, Ours: true, Begun: func() { close(begun) }}
 		code, err := inside.Exec(ctx, f.Dirs, f.Name, c)
 		if err == nil && code != 0 {
 			err = fmt.Errorf("%q ended with code %d", strings.Join(cmd, " "), code)
@@ -146,6 +142,28 @@ func (f *Farewell) askBy(ctx context.Context, w way) error {
 			return err
 		}
 	}
+}
+
+// printed opens the pipe that the guest's init prints to, so that what its scripts say of
+// a stop is kept with what they said of the start; nil when there is none, or nobody who
+// keeps it.
+func printed(in *inside.Guest) *os.File {
+	path := fmt.Sprintf("/proc/%d/fd/1", in.Note.PID)
+	if info, err := os.Stat(path); err != nil || info.Mode()&fs.ModeNamedPipe == 0 {
+		return nil
+	}
+	fd, err := syscall.Open(path, syscall.O_WRONLY|syscall.O_NONBLOCK|syscall.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	log := os.NewFile(uintptr(fd), path)
+	info, err := log.Stat()
+	ended, gone := in.Ended() // else it may be another process's
+	if err != nil || info.Mode()&fs.ModeNamedPipe == 0 || gone != nil || ended || syscall.SetNonblock(fd, false) != nil {
+		log.Close()
+		return nil
+	}
+	return log
 }
 
 // An init that has just begun does not listen yet: systemd loses what it is sent

@@ -106,7 +106,7 @@ func oldFiles(n string) []oldFile {
 	case "sysv1":
 		return append(list,
 			oldFile{"context", "40002\n"}, oldFile{"/var/run/daemon.pid", "12\n"}, oldFile{"apps/init/killseq", "15\n1\n9\n"},
-			oldFile{"/etc/rc.d/rc", "#!/bin/sh\necho rc $1 $PREVLEVEL $RUNLEVEL >>/root/rc.log\ncase $1 in 3) sleep 1000 & ;; 6) kill -TERM -1;; esac\nexit 0\n"})
+			oldFile{"/etc/rc.d/rc", "#!/bin/sh\necho rc $1 $PREVLEVEL $RUNLEVEL >>/root/rc.log\necho services of level $1\ncase $1 in 3) sleep 1000 & ;; 6) kill -TERM -1;; esac\nexit 0\n"})
 	case "cmd1":
 		return append(list, oldFile{"apps/init/style", "\n"}, oldFile{"apps/init/sync", ""},
 			oldFile{"apps/init/cmd.prepare", "/bin/sh\n-c\necho prepare $PWD >&2\n"},
