@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/internal/need"
 )
@@ -49,4 +50,14 @@ func TestLimitsOfProcesses(t *testing.T) {
 		now[i] = strings.Replace(line, "5 idle 300", "0 none: prio 0 0", 1)
 	}
 	has(now...)
+}
+
+// A guest that shall be spared more than its host's own processes is refused with the
+// reason, where root cannot have that.
+func TestSparedGuest(t *testing.T) {
+	w := newWorld(t)
+	n := w.guest("web1", func(s *guest.Spec) { s.Limits.OOMScoreAdj = -500 })
+	if _, err := w.Start(t.Context(), n, StartOptions{Output: t.Output()}); err != nil && fault.HintOf(err) == "" {
+		t.Errorf("without a hint: %v", err)
+	}
 }

@@ -83,6 +83,13 @@ func reprocessed(d guest.Dirs, n guest.Name, spec *guest.Spec, paths []string) (
 		{"limits.nice", was.Nice, l.Nice, true, proc.Niceness},
 		{"limits.ionice", int(was.IONice), int(l.IONice), true, proc.Priority},
 	}, func(n number) bool { return n.from == n.to })
+	for i, n := range c.numbers {
+		if n.from == 0 { // as its starter had it
+			if c.numbers[i].from, err = n.set(was.PID, nil); err != nil {
+				return nil, undo, fmt.Errorf("%s: %w", n.name, err)
+			}
+		}
+	}
 	if err = c.all(d, n); err == nil {
 		err = next.Replace(state.NotePath(d, n))
 		c.undo = append(c.undo, func() error { return was.Replace(state.NotePath(d, n)) })

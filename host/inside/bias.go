@@ -1,10 +1,13 @@
 package inside
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"strconv"
 	"strings"
 
+	"vserver/fault"
 	"vserver/kernel/cgroup"
 	"vserver/kernel/ns"
 )
@@ -17,7 +20,9 @@ func Bias(g *cgroup.Group, pid, adj int) error {
 	if adj == 0 {
 		return nil
 	}
-	if err := ns.Write(pid, file, strconv.Itoa(adj)); err != nil {
+	if err := ns.Write(pid, file, strconv.Itoa(adj)); errors.Is(err, fs.ErrPermission) {
+		return fault.Hint(err, "root of this host lacks CAP_SYS_RESOURCE, as in a container: limits.oom_score_adj of 0 or more")
+	} else if err != nil {
 		return err
 	}
 	ours, err := os.ReadFile("/proc/self/" + file)

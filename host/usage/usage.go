@@ -26,7 +26,7 @@ type Seconds time.Duration
 
 // MarshalJSON writes the seconds, to the microsecond.
 func (s Seconds) MarshalJSON() ([]byte, error) {
-	return strconv.AppendFloat(nil, time.Duration(s).Round(time.Microsecond).Seconds(), 'f', -1, 64), nil
+	return strconv.AppendFloat(nil, float64(time.Duration(s).Round(time.Microsecond).Microseconds())/1e6, 'f', -1, 64), nil
 }
 
 // Usage is what a guest, or the host itself, uses of the machine.

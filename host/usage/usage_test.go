@@ -56,6 +56,12 @@ func groups(t testing.TB, names ...guest.Name) (guest.Dirs, map[guest.Name]int) 
 	return d, pids
 }
 
+func TestSeconds(t *testing.T) {
+	if b, err := Seconds(1610165400).MarshalJSON(); err != nil || string(b) != "1.610165" {
+		t.Errorf("%s, %v", b, err)
+	}
+}
+
 func TestUsage(t *testing.T) {
 	d, pids := groups(t, "web1", "db1")
 	all, err := All(d)
