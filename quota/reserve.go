@@ -65,13 +65,13 @@ func Fits(r Room, reserve guest.Bytes, who Claim, running []Claim) error {
 	left := r.Free - reserve
 	for _, c := range append([]Claim{who}, running...) {
 		if c.Limit == 0 {
-			return fault.Hint(fmt.Errorf("guest %s has no limits.disk, and %v of the disk are reserved: %w", c.Name, reserve, guest.ErrInvalid),
+			return fault.Hint(fmt.Errorf("guest %s has no limits.disk, and %v of the disk are reserved: %w", c.Name, megabytes(reserve), guest.ErrInvalid),
 				"vserver "+string(c.Name)+" set limits.disk=10G")
 		}
 		left -= max(c.Limit-c.Used, 0)
 	}
 	if left < 0 {
-		return fault.Hint(fmt.Errorf("limits.disk: %v more than the disk has for guests beside its reserve of %v: %w", megabytes(-left), reserve, syscall.ENOSPC),
+		return fault.Hint(fmt.Errorf("limits.disk: %v more than the disk has for guests beside its reserve of %v: %w", megabytes(-left), megabytes(reserve), syscall.ENOSPC),
 			"lower limits.disk of this guest or of one that runs; see doc/limits.md for the reserve")
 	}
 	return nil

@@ -3,6 +3,7 @@ package quota
 import (
 	"errors"
 	"runtime"
+	"strings"
 	"syscall"
 	"testing"
 
@@ -56,5 +57,8 @@ func TestFits(t *testing.T) {
 		if err := Fits(room, c.reserve, c.who, c.running); !errors.Is(err, c.want) || c.want == nil && err != nil {
 			t.Errorf("%+v: %v", c, err)
 		}
+	}
+	if err := Fits(room, 13527658700, Claim{"web1", 0, 0}, nil); err == nil || !strings.Contains(err.Error(), "and 12901M of") {
+		t.Errorf("a part of the disk: %v", err)
 	}
 }
