@@ -27,8 +27,7 @@ func (r *reader) schedule() {
 		if i < len(list) {
 			v, err := strconv.Atoi(list[i])
 			if err != nil {
-				f.Fate, f.Why = Wrong, "line "+strconv.Itoa(i+1)+": want a number"
-				r.tell(f)
+				r.wrong(f, "line "+strconv.Itoa(i+1)+": want a number")
 				return
 			}
 			n[i] = v
@@ -70,8 +69,7 @@ func (r *reader) sched() {
 		case to != nil:
 			n, err := strconv.Atoi(value)
 			if err != nil || n < 0 {
-				f.Fate, f.Why = Wrong, "want a number"
-				r.tell(f)
+				r.wrong(f, "want a number")
 				continue
 			}
 			*to = n
@@ -89,8 +87,7 @@ func (r *reader) sched() {
 	}
 	if b.FillRate == 0 && b.Interval == 0 && len(told) > 0 {
 		for _, f := range told {
-			f.Fate, f.Why = Passed, "no fill-rate and no interval: no bucket"
-			r.tell(f)
+			r.pass(f, "no fill-rate and no interval: no bucket")
 		}
 		return
 	}
@@ -121,14 +118,12 @@ func (r *reader) cpusetKey(f Finding, name string) {
 		f.To = "limits.mems"
 		r.set(f, func(s *guest.Spec) { s.Limits.Mems = numbers })
 	case "name":
-		f.Fate, f.Why = Passed, "the guest's control group has its name"
-		r.tell(f)
+		r.pass(f, "the guest's control group has its name")
 	case "virtualized":
 		f.Fate, f.To, f.Why = Near, "view.flags", "virt_cpu shows the guest's processors"
 		r.tell(f)
 	case "nocreate":
-		f.Fate, f.Why = Refused, "a guest has its own control group"
-		r.tell(f)
+		r.refuse(f, "a guest has its own control group", "")
 	case "cpu_exclusive", "cpus_exclusive", "mem_exclusive", "mems_exclusive":
 		f.Fate, f.Why, f.Instead = Refused, "nothing keeps the host's own processes off the guest's processors", "limits.cpuset of the other guests, CPUAffinity= of systemd"
 		if f.Value == "0" {

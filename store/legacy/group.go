@@ -76,24 +76,6 @@ func (r *reader) group(f Finding, name, text string) {
 	}
 }
 
-// pass tells of a file that means nothing more.
-func (r *reader) pass(f Finding, why string) {
-	f.Fate, f.Why = Passed, why
-	r.tell(f)
-}
-
-// refuse tells of a file that cannot be honoured.
-func (r *reader) refuse(f Finding, why, instead string) {
-	f.Fate, f.Why, f.Instead = Refused, why, instead
-	r.tell(f)
-}
-
-// wrong tells of a file that cannot be right.
-func (r *reader) wrong(f Finding, why string) {
-	f.Fate, f.Why = Wrong, why
-	r.tell(f)
-}
-
 // memoryGroup reads what is of memory.
 func (r *reader) memoryGroup(f Finding, name, _ string) bool {
 	if rest, ok := strings.CutPrefix(name, "hugetlb."); ok {
@@ -287,11 +269,9 @@ func (r *reader) size(f Finding, to string, put func(*guest.Spec, guest.Bytes)) 
 	var b guest.Bytes
 	switch err := b.UnmarshalText([]byte(f.Value)); {
 	case f.Value == "-1" || f.Value == "max":
-		f.Fate, f.Why = Passed, "no limit"
-		r.tell(f)
+		r.pass(f, "no limit")
 	case err != nil:
-		f.Fate, f.Why = Wrong, plain(err)
-		r.tell(f)
+		r.wrong(f, plain(err))
 	default:
 		r.set(f, func(s *guest.Spec) { put(s, b) })
 	}
@@ -302,8 +282,7 @@ func (r *reader) share(f Finding, to string, put func(*guest.Spec, float64)) {
 	f.To = to
 	n, err := strconv.ParseFloat(f.Value, 64)
 	if err != nil || !(n >= 0 && n <= 1e9) {
-		f.Fate, f.Why = Wrong, "want a number"
-		r.tell(f)
+		r.wrong(f, "want a number")
 		return
 	}
 	r.set(f, func(s *guest.Spec) { put(s, n) })
@@ -331,8 +310,7 @@ func (r *reader) quota(f Finding, name string) {
 		}
 	}
 	if len(words) == 1 && (words[0] == "max" || words[0] == "-1") {
-		f.Fate, f.Why = Passed, "no limit"
-		r.tell(f)
+		r.pass(f, "no limit")
 		return
 	}
 	each, err := strconv.ParseUint(period, 10, 32)
@@ -341,8 +319,7 @@ func (r *reader) quota(f Finding, name string) {
 		quota, _ = strconv.ParseUint(words[0], 10, 32)
 	}
 	if err != nil || each == 0 || quota == 0 {
-		f.Fate, f.Why = Wrong, "want microseconds"
-		r.tell(f)
+		r.wrong(f, "want microseconds")
 		return
 	}
 	f.To = "limits.cpus"

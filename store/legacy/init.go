@@ -35,8 +35,7 @@ func (r *reader) init() {
 	if known {
 		r.set(f, func(s *guest.Spec) { s.Init = init })
 	} else {
-		f.Fate, f.Why = Wrong, "unknown init style; want sysv, plain, minit, gentoo, openrc or arch"
-		r.tell(f)
+		r.wrong(f, "unknown init style; want sysv, plain, minit, gentoo, openrc or arch")
 	}
 	r.commands(style)
 	r.environment()
@@ -229,8 +228,7 @@ func (r *reader) initRest() {
 func (r *reader) killseq(list []string) {
 	f := Finding{Key: initDir + "killseq", Value: strings.Join(list, " "), To: "init.kill_sequence"}
 	if _, err := guest.ParseKills(list); err != nil {
-		f.Fate, f.Why = Wrong, plain(err)
-		r.tell(f)
+		r.wrong(f, plain(err))
 		return
 	}
 	r.set(f, func(s *guest.Spec) { s.Init.KillSequence = list })

@@ -169,8 +169,7 @@ func (r *reader) memory(b *bound) {
 			continue
 		}
 		if n == guest.Unlimited {
-			f.Fate, f.Why = Passed, "no limit"
-			r.tell(f)
+			r.pass(f, "no limit")
 			continue
 		}
 		_, kind, _ := strings.Cut(path.Base(key), ".")
@@ -273,14 +272,11 @@ func (r *reader) dlimit(dir string, covers bool) {
 		f := Finding{Key: key, Value: text, To: k.to}
 		switch {
 		case err != nil:
-			f.Fate, f.Why = Wrong, err.Error()
-			r.tell(f)
+			r.wrong(f, err.Error())
 		case !covers:
-			f.Fate, f.Why = Refused, "the guest's tree is not there"
-			r.tell(f)
+			r.refuse(f, "the guest's tree is not there", "")
 		case n == guest.Unlimited:
-			f.Fate, f.Why = Passed, "no limit"
-			r.tell(f)
+			r.pass(f, "no limit")
 		default:
 			r.set(f, func(s *guest.Spec) { k.put(s, min(n, 1<<50)) })
 		}

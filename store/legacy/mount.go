@@ -36,8 +36,7 @@ func Fstab(text string) ([]guest.Mount, Problems) {
 func (r *reader) mount(f Finding, line string) {
 	m, err := guest.ParseMount(line)
 	if err != nil {
-		f.Fate, f.Why = Wrong, plain(err)
-		r.tell(f)
+		r.wrong(f, plain(err))
 		return
 	}
 	m.Target = path.Clean("/" + m.Target)

@@ -154,11 +154,9 @@ func (r *reader) label(dir string, a guest.Address) string {
 	switch f := (Finding{Key: dir + "/name", Value: name, Fate: Same, To: "network.addresses"}); {
 	case !ok || name == "":
 	case a.Addr().Is6():
-		f.Fate, f.Why = Passed, "an IPv6 address has no label"
-		r.tell(f)
+		r.pass(f, "an IPv6 address has no label")
 	case len(a.Dev)+1+len(name) > most:
-		f.Fate, f.Why, f.Instead = Refused, "DEV:NAME has to fit in 15 characters", "a shorter name"
-		r.tell(f)
+		r.refuse(f, "DEV:NAME has to fit in 15 characters", "a shorter name")
 	default:
 		r.tell(f)
 		return name

@@ -158,6 +158,24 @@ func (r *reader) tell(f Finding) {
 	r.guest.Findings = append(r.guest.Findings, f)
 }
 
+// pass tells of a file that means nothing more.
+func (r *reader) pass(f Finding, why string) {
+	f.Fate, f.Why = Passed, why
+	r.tell(f)
+}
+
+// refuse tells of a file that cannot be honoured.
+func (r *reader) refuse(f Finding, why, instead string) {
+	f.Fate, f.Why, f.Instead = Refused, why, instead
+	r.tell(f)
+}
+
+// wrong tells of a file that cannot be right.
+func (r *reader) wrong(f Finding, why string) {
+	f.Fate, f.Why = Wrong, why
+	r.tell(f)
+}
+
 // oneLine makes text fit for a terminal.
 func oneLine(s string) string {
 	if !utf8.ValidString(s) {

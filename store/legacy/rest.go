@@ -113,8 +113,7 @@ func (r *reader) helper() {
 func (r *reader) timeout(f Finding) {
 	var d guest.Duration
 	if err := d.UnmarshalText([]byte(f.Value)); err != nil {
-		f.Fate, f.Why = Wrong, plain(err)
-		r.tell(f)
+		r.wrong(f, plain(err))
 		return
 	}
 	f.Fate, f.To = "", "init.stop_timeout"

@@ -18,8 +18,7 @@ func (r *reader) rights() {
 	r.words("bcapabilities", r.bcap)
 	r.words("ccapabilities", r.ccap)
 	r.words("capabilities", func(f Finding, _ string) {
-		f.Fate, f.Why, f.Instead = Refused, "was read by kernels before 2.6", "bcapabilities"
-		r.tell(f)
+		r.refuse(f, "was read by kernels before 2.6", "bcapabilities")
 	})
 	r.words("umask", r.unshares)
 }
@@ -54,8 +53,7 @@ func (r *reader) flag(f Finding, word string) {
 	not := (len(word)-len(bare))%2 == 1
 	right, err := guest.FindFlag(bare)
 	if err != nil {
-		f.Fate, f.Why = Wrong, plain(err)
-		r.tell(f)
+		r.wrong(f, plain(err))
 		return
 	}
 	f.Value = word
@@ -127,8 +125,7 @@ func (r *reader) ccap(f Finding, word string) {
 	right, err := guest.FindCcap(bare)
 	switch {
 	case err != nil:
-		f.Fate, f.Why = Wrong, plain(err)
-		r.tell(f)
+		r.wrong(f, plain(err))
 	case right.Name == "raw_icmp":
 		f.To = "network.ncaps"
 		r.set(f, func(s *guest.Spec) { s.Network.NCaps = add(s.Network.NCaps, negated(not, "raw_icmp")) })
@@ -147,8 +144,7 @@ func (r *reader) unshares(f Finding, word string) {
 	bare := strings.ToLower(strings.TrimPrefix(strings.TrimLeft(word, "!~"), "clone_"))
 	switch {
 	case !slices.Contains(known, bare) && !strings.HasPrefix(bare, "^"):
-		f.Fate, f.Why = Wrong, guest.WantOneOf(word, known).Error()
-		r.tell(f)
+		r.wrong(f, guest.WantOneOf(word, known).Error())
 	case bare == "newuser" && bare == word:
 		f.To = "rights.nesting"
 		r.set(f, func(s *guest.Spec) { s.Rights.Nesting = true })
