@@ -76,7 +76,7 @@ architecture they do not apply.
 | right | call | what is done |
 |---|---|---|
 | bcap ` + "`mknod`" + ` | mknod(2), mknodat(2) of devices | harmless nodes and those of rights.devices: see Devices |
-| ccap ` + "`set_rlimit`" + ` | setrlimit(2), prlimit(2) | a process that has bcap sys_resource raises a hard limit of its own, to at most what the guest's init has (limits.rlimits). Without the right a limit that was lowered stays low. Limits of other processes, nice and rtprio are the kernel's to judge, and so not raised |
+| ccap ` + "`set_rlimit`" + ` | setrlimit(2), prlimit(2) | a process that has bcap sys_resource raises a hard limit of its own, to at most what the guest's init has (limits.rlimits), where root of the host has CAP_SYS_RESOURCE. Without the right a limit that was lowered stays low. Limits of other processes, nice and rtprio are the kernel's to judge, and so not raised |
 | ccap ` + "`quota_ctl`" + ` | quotactl(2), quotactl_fd(2) | Q_GETQUOTA, Q_GETNEXTQUOTA and Q_SETQUOTA (limits of blocks and inodes) of users and groups, by the guest's ids, of the guest's own files, whatever device is named. Who has bcap sys_admin may do all of it, others ask for their own. ESRCH where the file system has no such quotas; ` + "`vserver NAME quota`" + ` shows and sets the same from outside |
 | view flags | sysinfo(2), sched_getaffinity(2) | the guest's machine: doc/view.md |
 
