@@ -1,10 +1,12 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"strings"
 
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/host"
 	"vserver/store/legacy"
@@ -26,6 +28,10 @@ func (t *tool) explain(args []string) error {
 		return err
 	}
 	g, err := host.Explain(t.host, n)
+	if errors.Is(err, guest.ErrNotFound) && host.Exists(t.host, n) {
+		return fault.New(string(n), "config", fault.Hint(errors.New("--explain: it has a spec, and no directory of Linux-VServer's"),
+			"vserver "+string(n)+" config"))
+	}
 	if err != nil {
 		return t.about(n, err)
 	}
