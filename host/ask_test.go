@@ -71,7 +71,7 @@ func TestStopTellsWhatItWaitsFor(t *testing.T) {
 	if err := w.Stop(t.Context(), n, StopOptions{Output: &said, Timeout: 10 * time.Millisecond}); err != nil {
 		t.Fatal(err)
 	}
-	if !strings.Contains(said.String(), "still running after 10ms, killing it") {
+	if !strings.Contains(said.String(), "still running after 10ms, killing it: ") || !strings.Contains(said.String(), "sleep") {
 		t.Errorf("said %q", said.String())
 	}
 }

@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/host/inside"
 	"vserver/host/state"
@@ -232,7 +233,7 @@ func (f *Farewell) Await(ctx context.Context) error {
 		f.answer()
 		elapsed = time.Since(f.since)
 		if elapsed >= f.Limit {
-			f.Say(fmt.Errorf("still running after %v, killing it", f.Limit))
+			f.Say(fmt.Errorf("still running after %v, killing it: %s", f.Limit, left(g)))
 			return nil
 		}
 		if f.Waiting != nil {
@@ -252,6 +253,17 @@ func (f *Farewell) answer() {
 		}
 	default:
 	}
+}
+
+// left names, in a line, some of the processes that a guest still has. The guest chose
+// these words.
+func left(g *cgroup.Group) string {
+	const most = 10
+	list, _ := names(g)
+	if len(list) > most {
+		list = append(list[:most], "...")
+	}
+	return fault.Plain(strings.Join(list, ", "))
 }
 
 // names gives the names of a group's processes, each once, and how many there are.
