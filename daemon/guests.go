@@ -80,7 +80,7 @@ func (w *worker) complete(g *watched, s proto.Start, con int) error {
 // watch waits for the end of a guest and reads its console. fresh is false for what
 // the keeper holds already.
 func (w *worker) watch(g *watched, con int, fresh bool) error {
-	g.leave = w.acts.Attend(g.Start, w.say)
+	g.leave = w.acts.Attend(g.Start, w.say, func() { w.loop.Post(w.name) })
 	w.name()
 	w.serve()
 	if old := w.guests[g.Name]; old != nil {

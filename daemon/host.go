@@ -44,8 +44,8 @@ func hostActs(dirs guest.Dirs) acts {
 		Named:   func() error { return network.Named(dirs) },
 		Steer:   func(ctx context.Context) error { return ncontext.Steer(ctx, dirs) },
 		Mend:    func(ctx context.Context, say func(string, ...any)) error { return network.Mend(ctx, dirs, say) },
-		Attend: func(s proto.Start, say func(string, ...any)) func() {
-			return network.Attend(dirs, s.Name, s.InitPID, say)
+		Attend: func(s proto.Start, say func(string, ...any), moved func()) func() {
+			return network.Attend(dirs, s.Name, s.InitPID, say, moved)
 		},
 	}
 }

@@ -47,8 +47,9 @@ type acts struct {
 	Running func(known func(guest.Name) bool) []proto.Start
 	// Reopen gives a new read end of the log pipe of a guest, -1 when it has none.
 	Reopen func(proto.Start) int
-	// Attend looks after the network of a guest until leave is called.
-	Attend func(s proto.Start, say func(format string, args ...any)) (leave func())
+	// Attend looks after the network of a guest until leave is called, and calls moved when its addresses
+	// are others.
+	Attend func(s proto.Start, say func(format string, args ...any), moved func()) (leave func())
 	// Steer serves the sockets of guests in the host's network until ctx ends; it returns
 	// at once when there are no such guests. Nil is nothing.
 	Steer func(ctx context.Context) error

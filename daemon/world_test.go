@@ -36,7 +36,7 @@ func TestMain(m *testing.M) {
 // NAME.start there, and the guests that run have their pid in NAME.pid.
 func testActs(dirs guest.Dirs) acts {
 	return acts{
-		Attend: func(proto.Start, func(string, ...any)) func() { return func() {} },
+		Attend: func(proto.Start, func(string, ...any), func()) func() { return func() {} },
 		Ended: func(n guest.Name, e guest.Exit) error {
 			f, err := os.OpenFile(filepath.Join(dirs.Run, "ended"), os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o600)
 			if err != nil {

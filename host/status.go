@@ -154,8 +154,10 @@ func (h *Host) life(by asked, st *condition) {
 	st.XID, st.InitPID, st.Started = was.XID, was.PID, was.Started
 	st.UptimeS = time.Since(was.Started).Seconds()
 	st.Addresses = (&guest.Network{Addresses: was.Addrs}).Prefixes()
+	leased, problem := network.Lease(h.Dirs, st.Name, was)
+	st.Addresses = append(st.Addresses, leased...)
 	if by.whole {
-		h.network(st, g, was)
+		h.network(st, g, was, problem)
 		st.Limits = by.hits.Ceilings(g, was.Userns, was.Rights.Nesting, was.Ceilings, st.Limits)
 	}
 }
@@ -170,16 +172,14 @@ func (h *Host) use(cg cgroup.Host, g *cgroup.Group, st *condition) {
 	st.Reclaimed = reclaim.Taken(h.Dirs, st.Name)
 }
 
-// network fills in what is told of the network of a guest that runs.
-func (h *Host) network(st *condition, g *cgroup.Group, was *state.Note) {
+// network fills in what is told of the network of a guest that runs, and what is the matter with its lease.
+func (h *Host) network(st *condition, g *cgroup.Group, was *state.Note, lease string) {
 	var err error
 	if st.Net, err = network.Status(h.Dirs, g, st.Cgroup, was); err != nil {
 		st.Problem = "network: " + err.Error()
 	}
-	leased, problem := network.Lease(h.Dirs, st.Name, was)
-	st.Addresses = append(st.Addresses, leased...)
-	if problem != "" && st.Problem == "" {
-		st.Problem = "network: " + problem
+	if lease != "" && st.Problem == "" {
+		st.Problem = "network: " + lease
 	}
 	if st.Net != nil {
 		st.Limits = append(st.Limits, st.Net.Limits...)

@@ -32,6 +32,6 @@ func Lease(dirs guest.Dirs, n guest.Name, netns func() (*os.File, error)) (now [
 // What goes wrong is said, and tried again.
 func Attend(ctx context.Context, g *Guest, say func(format string, args ...any)) {
 	if g.Spec.Network.Mode == guest.NetPrivate {
-		private.Attend(ctx, private.Guest{Spec: g.Spec, Name: g.Name, Netns: g.Netns, Dirs: g.Dirs, Resolve: g.Resolve}, say)
+		private.Attend(ctx, private.Guest{Spec: g.Spec, Name: g.Name, Netns: g.Netns, Dirs: g.Dirs, Resolve: g.Resolve, Moved: g.Moved}, say)
 	}
 }

@@ -27,6 +27,8 @@ type Guest struct {
 	Others func() []uint64
 	// Resolve is told the name servers that come with a lease, unless it is nil.
 	Resolve func(servers []netip.Addr) error
+	// Moved is told that a lease has given another address, or taken it, unless it is nil.
+	Moved func()
 }
 
 // Up connects the guest to the network: addresses and routes on the host, or the

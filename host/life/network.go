@@ -104,5 +104,5 @@ func (r *Run) attendHere() (stop func()) {
 		mu.Lock()
 		defer mu.Unlock()
 		fmt.Fprintf(r.output, format+"\n", args...)
-	})
+	}, nil)
 }

@@ -18,8 +18,9 @@ import (
 
 // Attend looks after the network of a guest that runs with that init: what its start had
 // no time for, and what needs somebody as long as it runs. It goes on by itself until
-// stop is called, which does not wait. What goes wrong is said.
-func Attend(d guest.Dirs, n guest.Name, pid int, say func(format string, args ...any)) (stop func()) {
+// stop is called, which does not wait. What goes wrong is said; moved, which may be nil, is called when
+// its addresses are others.
+func Attend(d guest.Dirs, n guest.Name, pid int, say func(format string, args ...any), moved func()) (stop func()) {
 	if !ncontext.Attended(d, n) {
 		return func() {}
 	}
@@ -30,7 +31,7 @@ func Attend(d guest.Dirs, n guest.Name, pid int, say func(format string, args ..
 			defer netns.Close()
 			var spec *guest.Spec
 			if spec, err = state.Load(d, n); err == nil {
-				g := &ncontext.Guest{Name: n, Spec: spec, Dirs: d, Netns: int(netns.Fd())}
+				g := &ncontext.Guest{Name: n, Spec: spec, Dirs: d, Netns: int(netns.Fd()), Moved: moved}
 				if n := spec.Network; n.DNS == nil {
 					g.Resolve = func(servers []netip.Addr) error { return resolve(d, g.Name, pid, servers, n.Search) }
 				}

@@ -37,7 +37,7 @@ func Named(d guest.Dirs) error {
 			continue
 		}
 		running[n] = was
-		for _, a := range known(was) {
+		for _, a := range known(d, n, was) {
 			lines = append(lines, fmt.Sprintf("%s\t%s %s.vs", a, n, n))
 		}
 	}
@@ -54,9 +54,13 @@ func Named(d guest.Dirs) error {
 }
 
 // known gives the first address of each family that others reach a guest by.
-func known(was *state.Note) (out []netip.Addr) {
-	var four, six bool
+func known(d guest.Dirs, n guest.Name, was *state.Note) (out []netip.Addr) {
+	all, _ := Lease(d, n, was) // vserverd has said what is the matter with it
 	for _, a := range was.Addrs {
+		all = append(all, a.Prefix)
+	}
+	var four, six bool
+	for _, a := range all {
 		if has := map[bool]*bool{true: &four, false: &six}[a.Addr().Is4()]; !*has {
 			*has = true
 			out = append(out, a.Addr())

@@ -169,6 +169,7 @@ func (t *tenant) take(l *dhcp.Lease) error {
 	if err != nil {
 		return err
 	}
+	had := len(old)
 	if l != nil {
 		seconds := int(time.Until(l.Until) / time.Second)
 		at := &net.IPNet{IP: l.Prefix.Addr().AsSlice(), Mask: net.CIDRMask(l.Prefix.Bits(), 32)}
@@ -182,11 +183,21 @@ func (t *tenant) take(l *dhcp.Lease) error {
 			return fmt.Errorf("guest's address %s: %w", a.IPNet, err)
 		}
 	}
+	if len(now) != had || len(old) > 0 {
+		t.moved()
+	}
 	if l == nil {
 		return nil // the routes went with the address
 	}
 	t.resolve(l.DNS)
 	return t.route(l)
+}
+
+// moved tells that the guest has other addresses than before.
+func (t *tenant) moved() {
+	if t.Moved != nil {
+		t.Moved()
+	}
 }
 
 // resolve tells the guest of other name servers than it has been told of. An address is

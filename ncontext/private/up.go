@@ -24,6 +24,8 @@ type Guest struct {
 	Dirs  guest.Dirs
 	// Resolve is told the name servers of a lease, unless it is nil.
 	Resolve func(servers []netip.Addr) error
+	// Moved is told that a lease has given another address, or taken it, unless it is nil.
+	Moved func()
 }
 
 // Up connects the guest's namespace to the calling thread's as its spec asks. It does
