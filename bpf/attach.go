@@ -146,13 +146,16 @@ func (l *Tasks) groups() []field {
 	}
 }
 
+// tracing is BPF_PROG_TYPE_TRACING: programs at functions of the kernel and at its iterators.
+const tracing = 26
+
 // SteerHook is where Steer is loaded for: the iterator over sockets of UDP.
 func SteerHook() (ebpf.Hook, error) {
 	types, err := btf.Kernel()
 	if err != nil {
 		return ebpf.Hook{}, err
 	}
-	const tracing, iterator = 26, 28 // BPF_PROG_TYPE_TRACING, BPF_TRACE_ITER
+	const iterator = 28 // BPF_TRACE_ITER
 	number, err := types.Func("bpf_iter_udp")
 	return ebpf.Hook{Type: tracing, Attach: iterator, Target: number}, err
 }
@@ -231,7 +234,7 @@ func ForgetRefused(counts int, group uint64) error {
 
 // watch attaches Refused to the function.
 func (r Refusal) watch(types *btf.Types, counts int, level int32) (link int, err error) {
-	const tracing, exit = 26, 25 // BPF_PROG_TYPE_TRACING, BPF_TRACE_FEXIT
+	const exit = 25 // BPF_TRACE_FEXIT
 	number, err := types.Func(r.Function)
 	if err != nil {
 		return -1, err

@@ -115,7 +115,8 @@ func KeepModules(group string, level int32) (attached int, err error) {
 	if err != nil {
 		return -1, fmt.Errorf("%w: %w", err, guest.ErrUnsupported)
 	}
-	hook := ebpf.Hook{Type: 26, Attach: 26, Target: number} // BPF_PROG_TYPE_TRACING, BPF_MODIFY_RETURN
+	const modify = 26 // BPF_MODIFY_RETURN
+	hook := ebpf.Hook{Type: tracing, Attach: modify, Target: number}
 	prog, err := ebpf.LoadProgram(hook, "vserver_modules", Modules(l, path.Base(group), level))
 	if err != nil {
 		return -1, fmt.Errorf("%w: %w", err, guest.ErrUnsupported)

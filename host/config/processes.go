@@ -11,7 +11,6 @@ import (
 	"vserver/fault"
 	"vserver/guest"
 	"vserver/host/state"
-	"vserver/kernel/cgroup"
 	"vserver/kernel/cred"
 	"vserver/kernel/proc"
 	"vserver/spawn/freeze"
@@ -127,11 +126,7 @@ func (c *reprocess) all(d guest.Dirs, n guest.Name) error {
 	if len(c.limits)+len(c.numbers) == 0 {
 		return nil
 	}
-	cg, err := cgroup.Find()
-	if err != nil {
-		return err
-	}
-	g, err := cg.Open(d.Group(n))
+	g, err := groupOf(d, n)
 	if err != nil {
 		return err
 	}

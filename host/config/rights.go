@@ -62,16 +62,21 @@ func rerights(d guest.Dirs, n guest.Name, old *guest.Spec, paths []string) (wait
 }
 
 func redevice(d guest.Dirs, n guest.Name, was *state.Note, old, now *guest.Spec) error {
-	cg, err := cgroup.Find()
-	if err != nil {
-		return err
-	}
-	g, err := cg.Open(d.Group(n))
+	g, err := groupOf(d, n)
 	if err != nil {
 		return err
 	}
 	defer g.Close()
 	return vcontext.ChangeDevices(g, was.PID, was.Base, old.Rights.Devices, now)
+}
+
+// groupOf opens the control group of a guest that runs.
+func groupOf(d guest.Dirs, n guest.Name) (*cgroup.Group, error) {
+	cg, err := cgroup.Find()
+	if err != nil {
+		return nil, err
+	}
+	return cg.Open(d.Group(n))
 }
 
 // Makes gives what tells whether a guest may make nodes of a device, by what its spec
