@@ -261,7 +261,6 @@ func TestCopyFullDisk(t *testing.T) {
 
 // What is copied to a guest counts as the guest's, and its limit holds for us.
 func TestCopyLimit(t *testing.T) {
-	need.Swift(t)
 	w := newWorld(t)
 	w.sized("web1", guest.Limits{Disk: 16 << 20})
 	big := hostFile(t, filepath.Join(need.TempDir(t), "big"), strings.Repeat("x", 24<<20))
