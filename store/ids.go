@@ -238,7 +238,8 @@ func Records(d guest.Dirs) ([]Record, error) {
 }
 
 // readRecords is Records, and tells whether a line can be added to what is there. A last
-// line that has no end is of a power cut while it was written: nothing was made by it.
+// line that has no end is of an editor, and counts; or of a power cut while it was written:
+// then nothing was made by it, and what is no record is passed over.
 func readRecords(d guest.Dirs) (records []Record, whole bool, err error) {
 	path := recordsFile(d)
 	text, err := os.ReadFile(path)
@@ -252,6 +253,9 @@ func readRecords(d guest.Dirs) (records []Record, whole bool, err error) {
 	records, err = parseRecords(string(lines))
 	if err != nil {
 		return nil, false, fmt.Errorf("%s:%w", path, err)
+	}
+	if last, err := parseRecords(string(text[len(lines):])); err == nil {
+		records = append(records, last...)
 	}
 	byNumber(records)
 	return records, len(lines) > 0 && len(lines) == len(text), nil

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -202,7 +203,7 @@ func TestRecordsAdded(t *testing.T) {
 	if after, err := os.Stat(recordsFile(d)); err != nil || !os.SameFile(before, after) {
 		t.Errorf("another file in its place: %v", err)
 	}
-	for _, left := range []string{"10 65", "10 655360 d", "\x00\x00\x00"} {
+	for _, left := range []string{"10 65", "10 655360", "\x00\x00\x00"} {
 		text, err := os.ReadFile(recordsFile(d))
 		if err != nil {
 			t.Fatal(err)
@@ -217,6 +218,26 @@ func TestRecordsAdded(t *testing.T) {
 		}
 		if err := Release(d, "a"); err != nil {
 			t.Fatal(err)
+		}
+	}
+}
+
+// TestRecordsUnended has a record at the end whose line an editor did not end: the files of
+// its guest may be all that is left of it, and are nobody else's.
+func TestRecordsUnended(t *testing.T) {
+	d := world(t)
+	if err := os.Mkdir(d.Data, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{"8 524288 gone", "7 0 b\n8 524288 gone"} {
+		write(t, recordsFile(d), text)
+		var spec guest.Spec
+		if err := Reserve(d, "a", &spec); err != nil || spec.XID != 9 {
+			t.Errorf("%q: %d, %v, want 9", text, spec.XID, err)
+		}
+		records, err := Records(d)
+		if err != nil || !slices.Contains(records, Record{XID: 8, IDBase: 524288, Name: "gone"}) {
+			t.Errorf("%q: with one more: %v, %v", text, records, err)
 		}
 	}
 }
