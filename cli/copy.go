@@ -206,6 +206,8 @@ func (t *tool) ask(ctx context.Context, f sendFlags, to string) (o other, err er
 	return o, nil
 }
 
+const unreachable, noCommand = 255, 127 // ssh(1), sh(1)
+
 // remoteError is what became of a command at the other host, which has said itself what was
 // wrong.
 func (t *tool) remoteError(to string, err error) error {
@@ -213,7 +215,6 @@ func (t *tool) remoteError(to string, err error) error {
 	if !errors.As(err, &exit) {
 		return err
 	}
-	const unreachable, noCommand = 255, 127 // ssh(1), sh(1)
 	switch code := exit.ExitCode(); code {
 	case unreachable:
 		return fault.Hint(fmt.Errorf("%s: cannot be reached by ssh", to), "try `ssh "+to+" vserver version`; --ssh gives options")
@@ -283,6 +284,9 @@ func (t *tool) copyNow(ctx context.Context, f sendFlags, n, name guest.Name, to 
 	werr := c.Wait()
 	var exit *exec.ExitError
 	if errors.As(werr, &exit) && exit.Exited() || err == nil && werr != nil {
+		if exit != nil && exit.ExitCode() == unreachable { // it was reached before
+			return fmt.Errorf("%s: the import was killed there, or the connection lost", to)
+		}
 		return t.remoteError(to, werr) // why it took no more
 	}
 	if err != nil {

@@ -115,10 +115,17 @@ func (c *child) end(err error) error {
 	case werr == nil || err != nil && said == "":
 		return err
 	case errors.As(werr, &exit) && said != "":
-		return fmt.Errorf("%s: %s", c.name, lastLine(said))
+		err := fmt.Errorf("%s: %s", c.name, lastLine(said))
+		if exit.ExitCode() == refused {
+			err = fault.Hint(err, "`docker login` and `podman login` keep logins in ~/.docker/config.json and containers/auth.json; these are read")
+		}
+		return err
 	}
 	return errors.Join(err, fmt.Errorf("%s: %w", c.name, werr))
 }
+
+// refused is the exit code of vserver-image for a registry that wants another login, or any.
+const refused = 77
 
 func lastLine(s string) string { return s[strings.LastIndexByte(s, '\n')+1:] }
 

@@ -158,7 +158,7 @@ func (t *Image) login(ctx context.Context) (io.Reader, error) {
 	}
 	text, err := io.ReadAll(c)
 	if err = c.end(err); err != nil {
-		return nil, fault.Hint(err, "~/.docker/config.json, or the directory $DOCKER_CONFIG, is read for it")
+		return nil, fault.Hint(err, "`docker login` or `podman login` writes it anew")
 	}
 	return bytes.NewReader(text), nil
 }

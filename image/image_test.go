@@ -39,11 +39,11 @@ import (
 // TestMain is vserver-image as well, when it is called by that name.
 func TestMain(m *testing.M) {
 	if os.Args[0] == "vserver-image" {
-		if err := imagetool.Run(context.Background(), os.Args[1:], os.Stdin, os.Stdout); err != nil {
+		err := imagetool.Run(context.Background(), os.Args[1:], os.Stdin, os.Stdout)
+		if err != nil {
 			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
 		}
-		os.Exit(0)
+		os.Exit(imagetool.Code(err))
 	}
 	need.Main(m)
 }
@@ -254,8 +254,9 @@ func TestLogin(t *testing.T) {
 	}
 	dir := t.TempDir()
 	t.Setenv("DOCKER_CONFIG", dir)
-	if _, err := unpack(t, From{Ref: at + "/app:v1"}); err == nil || !strings.Contains(err.Error(), "401") {
-		t.Errorf("without a login: %v", err)
+	if _, err := unpack(t, From{Ref: at + "/app:v1"}); err == nil || !strings.Contains(err.Error(), "401") ||
+		!strings.Contains(fault.HintOf(err), "docker login") {
+		t.Errorf("without a login: %v, hint %q", err, fault.HintOf(err))
 	}
 	// "me:secret", as docker login writes it, beside another registry's.
 	text := `{"auths": {"` + at + `": {"auth": "bWU6c2VjcmV0"}, "other.example": {"auth": "eDp5"}}}`
@@ -267,7 +268,7 @@ func TestLogin(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "config.json"), []byte("{"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := unpack(t, From{Ref: at + "/app:v1"}); err == nil || !strings.Contains(fault.HintOf(err), "config.json") {
+	if _, err := unpack(t, From{Ref: at + "/app:v1"}); err == nil || !strings.Contains(err.Error(), filepath.Join(dir, "config.json")+": ") {
 		t.Errorf("with a broken file: %v", err)
 	}
 }

@@ -36,7 +36,7 @@ func Run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 	case len(args) == 3 && args[0] == "zip":
 		return zip(args[1], args[2], in, out)
 	case len(args) == 2 && args[0] == "login":
-		login, err := registry.Login(ctx, args[1])
+		login, err := registry.Login(args[1])
 		if err == nil {
 			_, err = out.Write(login)
 		}
@@ -60,6 +60,20 @@ func Run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 		return err
 	}
 	return errors.New("usage: vserver-image unzip | zip zstd|gzip LEVEL | login REF | pull REF PLATFORM | digest REF PLATFORM")
+}
+
+// refused is the exit code for a registry that wants another login, or any: sysexits' noperm.
+const refused = 77
+
+// Code is the exit code for what Run gave.
+func Code(err error) int {
+	switch {
+	case err == nil:
+		return 0
+	case registry.Refused(err):
+		return refused
+	}
+	return 1
 }
 
 // zip packs a stream.

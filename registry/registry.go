@@ -8,6 +8,7 @@ import (
 	"archive/tar"
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,6 +19,7 @@ import (
 	"github.com/google/go-containerregistry/pkg/name"
 	v1 "github.com/google/go-containerregistry/pkg/v1"
 	"github.com/google/go-containerregistry/pkg/v1/remote"
+	"github.com/google/go-containerregistry/pkg/v1/remote/transport"
 )
 
 // Reference finds the image that ref ("debian:bookworm", "registry.example/app@sha256:…",
@@ -40,7 +42,46 @@ func Reference(ctx context.Context, ref, platform string, login []byte) (v1.Imag
 		}
 		auth = authn.FromConfig(c)
 	}
-	return remote.Image(r, remote.WithContext(ctx), remote.WithPlatform(*p), remote.WithAuth(auth), remote.WithTransport(way))
+	options := []remote.Option{remote.WithContext(ctx), remote.WithPlatform(*p), remote.WithAuth(auth), remote.WithTransport(way)}
+	d, err := remote.Get(r, options...)
+	if err != nil {
+		return nil, err
+	}
+	img, err := d.Image()
+	if err != nil && d.MediaType.IsIndex() {
+		return nil, among(d, *p, err)
+	}
+	return img, err
+}
+
+// among says for what machines there are images where there is none for p, why being the
+// library's word.
+func among(d *remote.Descriptor, p v1.Platform, why error) error {
+	index, err := d.ImageIndex()
+	if err != nil {
+		return why
+	}
+	m, err := index.IndexManifest()
+	if err != nil {
+		return why
+	}
+	var there []string
+	for _, d := range m.Manifests {
+		switch {
+		case d.Platform == nil:
+		case d.Platform.Satisfies(p):
+			return why
+		default:
+			there = append(there, d.Platform.String())
+		}
+	}
+	return fmt.Errorf("is not for %s, but for %s", p, strings.Join(there, ", "))
+}
+
+// Refused tells whether err is a registry's that wants another login, or any.
+func Refused(err error) bool {
+	var e *transport.Error
+	return errors.As(err, &e) && (e.StatusCode == http.StatusUnauthorized || e.StatusCode == http.StatusForbidden)
 }
 
 // parse reads a reference, and gives the way to its registry. http:// before it asks for one
@@ -77,25 +118,6 @@ func (e encrypted) RoundTrip(q *http.Request) (*http.Response, error) {
 func here(host string) bool {
 	a, err := netip.ParseAddr(host)
 	return host == "localhost" || err == nil && a.IsLoopback()
-}
-
-// Login finds by what to log in to the registry of ref, in the places where docker and
-// podman keep that for the calling user: the registry's own entry alone, as JSON. nil is
-// nothing.
-func Login(ctx context.Context, ref string) ([]byte, error) {
-	r, _, err := parse(ref)
-	if err != nil {
-		return nil, err
-	}
-	found, err := authn.Resolve(ctx, authn.DefaultKeychain, r.Context())
-	if err != nil || found == authn.Anonymous {
-		return nil, err
-	}
-	c, err := authn.Authorization(ctx, found)
-	if err != nil || *c == (authn.AuthConfig{}) {
-		return nil, err
-	}
-	return json.Marshal(c)
 }
 
 // Archive writes an image as a tar archive of the OCI image layout. Digests are checked

@@ -6,7 +6,7 @@
 //	vserver-image digest REF PLATFORM       the image's digest
 //	vserver-image pull REF PLATFORM         the image as an archive of the OCI layout
 //
-//	vserver-image login REF                 what docker's configuration has for its registry
+//	vserver-image login REF                 what docker or podman keep for its registry
 //
 // The last one runs as the caller, whose configuration it reads, and hears nothing of
 // strangers. What it prints is the standard input of digest and pull.
@@ -25,8 +25,9 @@ import (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
-	if err := imagetool.Run(ctx, os.Args[1:], os.Stdin, os.Stdout); err != nil {
+	err := imagetool.Run(ctx, os.Args[1:], os.Stdin, os.Stdout)
+	if err != nil {
 		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
 	}
+	os.Exit(imagetool.Code(err))
 }
