@@ -34,14 +34,30 @@ func (b *bench) storage() (err error) {
 		return err
 	}
 	fmt.Printf("  a clone takes %d KiB\n", kib)
-	interleave(os.Stdout, b.rounds, []row{
-		{"vserver --version", command(b.vserver("--version")...)},
-		{"vserver clone", b.after(b.vserver("clone", "source", "cloned"), b.tool, "delete", "cloned", "--force")},
-		{"vserver snapshot create", b.after(b.vserver("source", "snapshot", "create", "next"), b.tool, "source", "snapshot", "delete", "next")},
-		{"vserver rollback", command(b.vserver("rollback", "source", "first")...)},
-		{"build upon an image, start", b.after(b.shell(`$1 build made --image bench@1 --init command --command /bin/sleep --command inf --network none && $1 start made`),
-			b.tool, "delete", "made", "--force")},
-	})
+	leave, err := b.warm()
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, leave()) }()
+	rows := []row{{"vserver --version", command(b.vserver("--version")...)}}
+	// An option that changes nothing has a command begin without the warm process.
+	for _, way := range []struct{ said, option string }{{"", ""}, {", not warm", "--json=false"}} {
+		with := func(words ...string) []string {
+			if way.option != "" {
+				words = append(words, way.option)
+			}
+			return b.vserver(words...)
+		}
+		rows = append(rows,
+			row{"vserver clone" + way.said, b.after(with("clone", "source", "cloned"), b.tool, "delete", "cloned", "--force")},
+			row{"vserver snapshot create" + way.said, b.after(with("source", "snapshot", "create", "next"), b.tool, "source", "snapshot", "delete", "next")},
+			row{"vserver rollback" + way.said, command(with("rollback", "source", "first")...)},
+			row{"build upon an image, start" + way.said, b.after(b.shell(`$1 build made --image bench@1 --init command --command /bin/sleep --command inf --network none `+way.option+
+				` && $1 start made `+way.option), b.tool, "delete", "made", "--force")},
+			row{"create upon an image" + way.said, b.after(with("create", "made", "--image", "bench@1", "--init", "command", "--command", "/bin/sleep", "--command", "inf", "--network", "none"),
+				b.tool, "delete", "made", "--force")})
+	}
+	interleave(os.Stdout, b.rounds, rows)
 	return nil
 }
 

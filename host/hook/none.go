@@ -1,6 +1,8 @@
 package hook
 
 import (
+	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -10,11 +12,11 @@ import (
 )
 
 // None tells a guest around whose start and end no program of the host's runs for sure: its spec
-// does not even have the word, and nothing is there for all guests, or of the old tools. It costs
-// a few looks, and no spec is parsed.
+// does not even have the word, if there is one, and nothing is there for all guests, or of the
+// old tools. It costs a few looks, and no spec is parsed.
 func None(d guest.Dirs, n guest.Name) bool {
 	text, err := os.ReadFile(d.Spec(n))
-	if err != nil || strings.Contains(string(text), "hooks") {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) || strings.Contains(string(text), "hooks") {
 		return false
 	}
 	for _, path := range []string{string(n), ".migrated/" + string(n), ".defaults/scripts", ".defaults/apps"} {

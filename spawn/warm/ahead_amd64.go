@@ -63,44 +63,6 @@ func ahead(stack unsafe.Pointer) {
 	early.Call(unix.SYS_CLOSE, fd, 0, 0, 0, 0, 0)
 }
 
-// plain tells whether the words are `vserver NAME start|stop|restart`, in either order, with no
-// option but --wait.
-//
-//go:nosplit
-//go:norace
-//go:nocheckptr
-func plain(stack unsafe.Pointer) bool {
-	count, argv := *(*int)(stack), unsafe.Add(stack, early.WordSize)
-	if count < 3 || count > 4 || !early.Is(early.Last(early.Word(argv, 0)), "vserver") {
-		return false
-	}
-	verb, name := early.Word(argv, 1), early.Word(argv, 2)
-	if !served(verb) {
-		verb, name = name, verb
-	}
-	if !served(verb) {
-		return false
-	}
-	if early.Char(name, 0) == '-' || early.Char(name, 0) == '.' {
-		return false
-	}
-	for i := 0; early.Char(name, i) != 0; i++ {
-		if early.Char(name, i) == '/' || i > 255 { // a place
-			return false
-		}
-	}
-	return count == 3 || early.Is(verb, start) && early.Is(early.Word(argv, 3), "--wait")
-}
-
-// served tells whether a word is such a verb.
-//
-//go:nosplit
-//go:norace
-//go:nocheckptr
-func served(word unsafe.Pointer) bool {
-	return early.Is(word, start) || early.Is(word, stop) || early.Is(word, restart)
-}
-
 // environment finds VSERVER_ROOT, "" when there is none. It is not usual when there is more that
 // the program heeds.
 //
@@ -119,7 +81,7 @@ func environment(stack unsafe.Pointer) (root unsafe.Pointer, usual bool) {
 			continue
 		}
 		if early.Behind(text, step.DieVar+"=") != nil || early.Behind(text, "VSERVERD_") != nil || early.Behind(text, "GODEBUG=") != nil || early.Behind(text, "GOMAXPROCS=") != nil ||
-			early.Behind(text, "GOGC=") != nil || early.Behind(text, "GOMEMLIMIT=") != nil || early.Behind(text, "GOTRACEBACK=") != nil {
+			early.Behind(text, "GOGC=") != nil || early.Behind(text, "NO_DEFAULT_OPTS=") != nil || early.Behind(text, "GOMEMLIMIT=") != nil || early.Behind(text, "GOTRACEBACK=") != nil {
 			return root, false
 		}
 		if early.Is(text, "TERM=dumb") && screen() {

@@ -303,16 +303,17 @@ func closeAll(files []int) {
 	}
 }
 
-// plain tells whether words are of those that ahead sends, for a guest that is plain.
+// plain tells whether what the words say, which ahead has found plain, is so for the guest as
+// well. Around what is done to the files of one no programs run.
 func (s *server) plain(words []string) bool {
 	if len(words) < 3 {
 		return false
 	}
-	name := words[1]
-	if slices.Contains([]string{start, stop, restart}, name) {
-		name = words[2]
+	verb, name := words[1], words[2]
+	if !slices.Contains(verbs(), verb) {
+		verb, name = name, verb
 	}
-	return s.work.Plain(name)
+	return slices.Contains([]string{clone, snapshot, rollback}, verb) || s.work.Plain(name)
 }
 
 // give makes the caller's standard files ours.

@@ -1,4 +1,5 @@
-// Package warm has a plain start, stop or restart done by a process that has begun already.
+// Package warm has a plain start, stop or restart, a clone, a snapshot and what else is as
+// short done by a process that has begun already.
 //
 // A third of what `vserver web1 start` takes is no work of its own: the kernel maps the
 // program, Go's runtime starts, packages are initialised, all of it on pages that are touched
@@ -9,7 +10,7 @@
 // the same code: it is the command line's Run, on those words and files.
 //
 // Whenever anything is out of the ordinary the program begins as ever: nobody listens, or is
-// at work for somebody else, or does not answer; there are options, or settings in the
+// at work for somebody else, or does not answer; there are other options than a few, or settings in the
 // environment; the caller is in other namespaces, another root or control groups of cgroup v1
 // than the warm process, has other rights, scheduling or limits that would bind it, or runs
 // another version of the program. Should the warm process die at work, the program begins too,
@@ -46,13 +47,23 @@ const (
 
 // The verbs of such a command.
 const (
-	start   = "start"
-	stop    = "stop"
-	restart = "restart"
+	start    = "start"
+	stop     = "stop"
+	restart  = "restart"
+	clone    = "clone"
+	snapshot = "snapshot"
+	rollback = "rollback"
+	remove   = "delete"
+	build    = "build"
+	create   = "create"
 )
 
+func verbs() []string {
+	return []string{start, stop, restart, clone, snapshot, rollback, remove, build, create}
+}
+
 // maxWords is how many words are sent: what VSERVER_ROOT is, the program's name and the rest.
-const maxWords = 5
+const maxWords = 24
 
 // maxMessage is the longest message to the warm process.
 const maxMessage = 4096
