@@ -1,8 +1,8 @@
 // Package attack tries, as root of a guest, what must not come off: to get out of it, at
 // the kernel behind it, at its neighbours and at what the kernel has one pool of for all.
-// The attacks are a table; each is tried in a process of its own, and what the kernel
-// said is told by a line of JSON. Nothing here harms a machine on which an attack comes
-// off: a setting is written as it stood, a file is opened and not changed.
+// The attacks are a table; each is tried in a process that no attack before it has changed,
+// and what the kernel said is told by a line of JSON. Nothing here harms a machine on which
+// an attack comes off: a setting is written as it stood, a file is opened and not changed.
 //
 // The program is vserver itself under another name, so that no guest needs to have
 // anything for it. What the answers mean for a guest of this or that kind is decided by
@@ -12,6 +12,7 @@
 package attack
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -20,7 +21,8 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
-	"strings"
+	"slices"
+	"strconv"
 	"syscall"
 	"time"
 
@@ -87,14 +89,15 @@ func (o *Outcome) Bad() bool { return o.Verdict != Refused && o.Verdict != Allow
 // errNothing is the answer of an attack that looks for something and finds nothing.
 var errNothing = errors.New("nothing found")
 
-// Table gives all attacks.
-func Table() []Attack {
-	var all []Attack
-	for _, part := range [][]Attack{tools(), settings(), calls(), escapes(), beyond(), sockets(), pools(), unread(), priorities(), leaks(), unmasked()} {
-		all = append(all, part...)
-	}
-	return all
+// Table gives all attacks: first those that leave their process as it was when they are refused.
+func Table() []Attack { return append(gentle(), rough()...) }
+
+func gentle() []Attack {
+	return slices.Concat(tools(), settings(), calls(), beyond(), sockets(), unread(), leaks(), unmasked(), priorities())
 }
+
+// rough are those of many steps, of which the first may come off.
+func rough() []Attack { return slices.Concat(escapes(), pools()) }
 
 // Judge says what an answer means.
 func (a *Attack) Judge(g *Ground, said string, err error) Outcome {
@@ -143,7 +146,7 @@ func full() []syscall.Errno {
 const patience = 60 * time.Second
 
 // Main runs a part of the program with a [Ground] as JSON, and gives the exit code:
-// "all" tries the table, "one" the attack of a name, "hold" takes what it can get of
+// "all" tries the table, "some" what it can of it in one process, "hold" takes what it can get of
 // all pools until its input ends, "take" takes a little of each, "queue" fills sockets, "watch" lies in wait for
 // programs that come into the guest until its input ends, "catch" for what they can be made
 // to be, "handed" tries what its input is good for, a neighbour's pidfd, "hide" goes where the
@@ -151,14 +154,14 @@ const patience = 60 * time.Second
 func Main(args []string, in io.Reader, out io.Writer) int {
 	g := &Ground{}
 	if len(args) < 2 || json.Unmarshal([]byte(args[1]), g) != nil {
-		fmt.Fprintln(out, "usage: "+Name+" all|one|hold|take|queue|watch|catch|handed|hide|pause|nothing GROUND [NAME]")
+		fmt.Fprintln(out, "usage: "+Name+" all|some|hold|take|queue|watch|catch|handed|hide|pause|nothing GROUND [FROM]")
 		return 2
 	}
 	switch args[0] {
 	case "all":
 		return all(args[1], out)
-	case "one":
-		return one(g, args[2], out)
+	case "some":
+		return some(g, args[2], out)
 	case "hold":
 		return hold(in, out)
 	case "take":
@@ -179,42 +182,75 @@ func Main(args []string, in io.Reader, out io.Writer) int {
 	return 0
 }
 
-// all tries the table, each attack by a process of its own.
+// all tries the table by processes that each try some of it.
 func all(ground string, out io.Writer) int {
-	for _, a := range Table() {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
-		c := exec.CommandContext(ctx, "/proc/self/exe", "one", ground, a.Name)
-		c.Args[0] = Name
-		c.WaitDelay = time.Second
-		line, err := c.Output()
-		cancel()
-		if err != nil || len(line) == 0 {
-			why := "ended without a word"
-			if err != nil {
-				why = err.Error()
-			}
-			line, _ = json.Marshal(Outcome{Class: a.Class, Row: a.Row, Name: a.Name, Errno: why, Verdict: Unclear})
+	table := Table()
+	for next := 0; next < len(table); {
+		n, err := begun(ground, next, out)
+		next += n
+		if next == len(table) || n > 0 && err == nil {
+			continue
 		}
-		fmt.Fprintln(out, strings.TrimSpace(string(line)))
+		why := "ended without a word"
+		if err != nil {
+			why = err.Error()
+		}
+		a := table[next]
+		json.NewEncoder(out).Encode(Outcome{Class: a.Class, Row: a.Row, Name: a.Name, Errno: why, Verdict: Unclear})
+		next++
 	}
 	return 0
 }
 
-// one tries one attack.
-func one(g *Ground, name string, out io.Writer) int {
-	for _, a := range Table() {
-		if a.Name != name {
-			continue
-		}
-		runtime.LockOSThread()
+// begun has a process try some of the table, and gives how many it told of.
+func begun(ground string, from int, out io.Writer) (int, error) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	late := time.AfterFunc(patience, cancel)
+	defer late.Stop()
+	told := &lines{out: out, each: func() { late.Reset(patience) }}
+	c := exec.CommandContext(ctx, "/proc/self/exe", "some", ground, strconv.Itoa(from))
+	c.Args[0] = Name
+	c.WaitDelay = time.Second
+	c.Stdout = told
+	err := c.Run()
+	return told.n, err
+}
+
+// lines counts those that go by.
+type lines struct {
+	out  io.Writer
+	n    int
+	each func()
+}
+
+func (l *lines) Write(b []byte) (int, error) {
+	l.each()
+	l.n += bytes.Count(b, []byte("\n"))
+	return l.out.Write(b)
+}
+
+// some tries the table from an attack on until one is not refused, after which this process
+// may not be what it was. Of the rough ones it tries one.
+func some(g *Ground, from string, out io.Writer) int {
+	table := Table()
+	next, err := strconv.Atoi(from)
+	if err != nil || next < 0 || next >= len(table) {
+		return 2
+	}
+	runtime.LockOSThread()
+	for quiet := len(gentle()); ; {
+		a := table[next]
 		said, err := a.Do(g)
 		for errors.Is(err, unix.EINTR) {
 			said, err = a.Do(g)
 		}
-		json.NewEncoder(out).Encode(a.Judge(g, said, err))
-		return 0
+		o := a.Judge(g, said, err)
+		json.NewEncoder(out).Encode(o)
+		if next++; o.Verdict != Refused || next >= quiet {
+			return 0
+		}
 	}
-	return 2
 }
 
 // call makes a system call and says nothing of its result.
