@@ -9,6 +9,7 @@ import (
 
 	"vserver/guest"
 	"vserver/host/life"
+	"vserver/host/making"
 	"vserver/host/state"
 	"vserver/kernel/file"
 	"vserver/pool"
@@ -27,6 +28,10 @@ type trees struct {
 	users  map[string][]guest.Name // who lies over a root, by its name
 	mine   map[guest.Name]bool     // locked: whether no overlay of the guest is there
 	ends   []func()
+}
+
+func treesOf(d guest.Dirs) *trees {
+	return &trees{dirs: d, layers: map[string]string{}, users: map[string][]guest.Name{}, mine: map[guest.Name]bool{}}
 }
 
 func (t *trees) release() (err error) {
@@ -66,6 +71,27 @@ func (t *trees) image(name string, change bool) error {
 	return t.open(name, dir, mine)
 }
 
+// over finds out whose roots lie over which images. It comes when the images are held: who
+// builds a guest upon one uses it meanwhile, and then has a spec.
+func (t *trees) over() error {
+	images, err := making.Images(t.dirs)
+	for _, im := range images {
+		t.users[im.Name] = im.Guests
+	}
+	return err
+}
+
+// busy locks the guests that lie over a tree, and tells whether one of them has an overlay. If
+// none has, none gets one.
+func (t *trees) busy(name string, lock func(guest.Dirs, guest.Name) (func(), error)) (bool, error) {
+	for _, n := range t.users[name] {
+		if err := t.lock(n, lock); err != nil || !t.mine[n] {
+			return true, err
+		}
+	}
+	return false, nil
+}
+
 // beneath adds the layers of guests that may have objects.
 func (t *trees) beneath() error {
 	release, err := stack.Hold(t.dirs) // nobody takes one away
@@ -91,8 +117,8 @@ func (t *trees) beneath() error {
 	return nil
 }
 
-// over gives the guests that lie over places.
-func (t *trees) over(places []unify.Place) (out []guest.Name) {
+// above gives the guests that lie over places.
+func (t *trees) above(places []unify.Place) (out []guest.Name) {
 	for _, p := range places {
 		out = append(out, t.users[p.Tree]...)
 	}
@@ -100,18 +126,20 @@ func (t *trees) over(places []unify.Place) (out []guest.Name) {
 	return slices.Compact(out)
 }
 
-// hold takes the layers that have one of the places for this one alone, as far as none of
+// hold takes the trees that have one of the places for this one alone, as far as none of
 // the guests that lie on them runs: these stay locked. A clone that lies on one needs
 // the lock of a guest that does to be made, so none comes up afterwards.
 func (t *trees) hold(places []unify.Place) error {
 	for _, p := range places {
-		if t.layers[p.Tree] == "" {
-			continue
-		}
-		for _, n := range t.users[p.Tree] {
-			if err := t.lock(n, state.Lock); err != nil {
+		for i, r := range t.roots {
+			if r.Name != p.Tree || t.layers[r.Name] == "" && !r.Held {
+				continue
+			}
+			busy, err := t.busy(r.Name, state.Lock)
+			if err != nil {
 				return err
 			}
+			t.roots[i].Held = !busy
 		}
 	}
 	now, err := stack.Users(t.dirs) // with those that came meanwhile

@@ -2,8 +2,8 @@
 // that these are: package unify does it with trees, this one knows whose trees they are.
 //
 // An image is unified only while no guest runs upon it, since overlay leaves open what
-// happens when a lower layer changes: the image is locked as for its removal. So is a
-// damaged object repaired beneath guests only while none of these runs.
+// happens when a lower layer changes: the image is locked as for its removal, and with it
+// these guests. So is a damaged object repaired beneath guests only while none of these runs.
 package unification
 
 import (
@@ -16,6 +16,7 @@ import (
 
 	"vserver/build"
 	"vserver/guest"
+	"vserver/host/state"
 	"vserver/kernel/file"
 	"vserver/pool"
 	"vserver/unify"
@@ -53,7 +54,7 @@ func Images(ctx context.Context, d guest.Dirs, words []string, o Options) (out [
 	}
 	defer s.Close()
 	for _, name := range names {
-		u, err := one(ctx, p, s, name, o.DryRun, say)
+		u, err := one(ctx, d, s, name, o.DryRun, say)
 		switch {
 		case errors.Is(err, pool.ErrNoImage) && len(words) == 0: // removed meanwhile
 			continue
@@ -86,8 +87,9 @@ func meant(p *pool.Pool, words []string) (names []string, err error) {
 	return names, err
 }
 
-func one(ctx context.Context, p *pool.Pool, s *unify.Store, name string, dry bool, say build.Progress) (Unified, error) {
-	u := Unified{Image: name}
+func one(ctx context.Context, d guest.Dirs, s *unify.Store, name string, dry bool, say build.Progress) (u Unified, err error) {
+	u.Image = name
+	p := pool.Open(d.Pool())
 	hold := p.Hold
 	if dry {
 		hold = p.Use
@@ -101,6 +103,17 @@ func one(ctx context.Context, p *pool.Pool, s *unify.Store, name string, dry boo
 		return u, err
 	}
 	defer release()
+	if !dry {
+		t := treesOf(d)
+		defer func() { err = errors.Join(err, t.release()) }()
+		err := t.over()
+		if err == nil {
+			u.Busy, err = t.busy(name, state.TryLock)
+		}
+		if err != nil || u.Busy {
+			return u, err
+		}
+	}
 	tree, err := p.Tree(name)
 	if err != nil {
 		return u, err

@@ -180,3 +180,49 @@ func TestBeneathGuests(t *testing.T) {
 		t.Errorf("%v, %v", st, err)
 	}
 }
+
+// An image that a guest has beneath its overlay, or whose guest somebody works on, is neither
+// unified nor repaired; and while it is, none of its guests can be started.
+func TestImageBeneathGuest(t *testing.T) {
+	need.Root(t)
+	need.Overlay(t)
+	d, p := made(t, "a", "spare")
+	at, err := p.Tree("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	own := d.Guest("web")
+	for _, dir := range []string{"upper", "work", "root"} {
+		if err := os.MkdirAll(filepath.Join(own, dir), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := os.WriteFile(d.Spec("web"), []byte("xid: 8\nroot: {kind: overlay, lower: [a]}\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	united := func(want bool) {
+		t.Helper()
+		all, err := Images(t.Context(), d, []string{"a"}, Options{})
+		if err != nil || len(all) != 1 || all[0].Busy != want {
+			t.Errorf("%+v, %v; want busy: %v", all, err, want)
+		}
+	}
+	unlock, err := state.Lock(d, "web")
+	if err != nil {
+		t.Fatal(err)
+	}
+	united(true)
+	unlock()
+	united(false)
+	if err := os.Chmod(filepath.Join(at, "f"), 0o666); err != nil {
+		t.Fatal(err)
+	}
+	end := overlaid(t, own, at)
+	if _, bad, err := Verify(t.Context(), d, VerifyOptions{}); err != nil || len(bad) != 1 || !errors.Is(bad[0].Err, unify.ErrHeld) {
+		t.Errorf("beneath an overlay: %+v, %v", bad, err)
+	}
+	end()
+	if _, bad, err := Verify(t.Context(), d, VerifyOptions{}); err != nil || len(bad) != 1 || !bad[0].Repaired {
+		t.Errorf("%+v, %v", bad, err)
+	}
+}

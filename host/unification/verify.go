@@ -1,6 +1,7 @@
 package unification
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io"
@@ -10,9 +11,9 @@ import (
 	"vserver/build"
 	"vserver/guest"
 	"vserver/host/files"
-	"vserver/host/making"
 	"vserver/host/state"
 	"vserver/kernel/file"
+	"vserver/pool"
 	"vserver/unify"
 )
 
@@ -69,19 +70,18 @@ func mend(ctx context.Context, d guest.Dirs, s *unify.Store, found []unify.Findi
 		busy = s.Seize()
 	}
 	change := !dry && busy == nil
-	t := &trees{dirs: d, layers: map[string]string{}, users: map[string][]guest.Name{}, mine: map[guest.Name]bool{}}
+	t := treesOf(d)
 	defer func() { err = errors.Join(err, t.release()) }()
-	images, err := making.Images(d)
+	images, err := pool.Open(d.Pool()).List()
 	if err != nil {
 		return nil, err
 	}
 	for _, im := range images {
-		t.users[im.Name] = im.Guests
 		if err := t.image(im.Name, change); err != nil {
 			return nil, err
 		}
 	}
-	if err := t.beneath(); err != nil {
+	if err := cmp.Or(t.over(), t.beneath()); err != nil {
 		return nil, err
 	}
 	places, err := unify.Places(ctx, t.roots, found)
@@ -92,7 +92,7 @@ func mend(ctx context.Context, d guest.Dirs, s *unify.Store, found []unify.Findi
 		return nil, err
 	}
 	for i, f := range found {
-		bad := Damaged{Finding: f, Places: places[i], Guests: t.over(places[i]), Err: busy}
+		bad := Damaged{Finding: f, Places: places[i], Guests: t.above(places[i]), Err: busy}
 		if change {
 			bad.Err = files.HintFull(s.Repair(ctx, f, bad.Places, t.roots), d.Data)
 			bad.Repaired = bad.Err == nil
