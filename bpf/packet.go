@@ -21,7 +21,8 @@ const loopMark = 0x76736c6f
 
 // Egress is every packet that a socket of a guest sends, whatever hook it passed or
 // did not pass: it is dropped unless its source is the guest's; one to or from a loopback
-// address stays among the guest's own addresses, and one to it bears loopMark. The host
+// address stays among the guest's own addresses, and one to it bears loopMark. What ends a
+// connection is let out from an address that the guest has no more. The host
 // may have put another source into it on the way (NAT, which comes before): then the
 // address counts that the socket is bound to; see bound4. One with a routing header, which
 // sendmsg(2) takes from anybody, is dropped: it is for another than it says.
@@ -129,6 +130,26 @@ func (t *text) header(size int32) {
 	t.add(ebpf.JumpIfReg(r1, ebpf.Above, r3, "drop"))
 }
 
+// reset goes to yes when the packet ends a connection of TCP: one on an address that was
+// taken from the guest is closed, and whom it was with should hear of it. The offsets are
+// those of first.
+func (t *text) reset(protocol, tcpFlags int16, yes string) {
+	const rst = 4
+	no := t.label("goes_on")
+	t.load(r2, ctx, skbData)
+	t.load(r3, ctx, skbDataEnd)
+	t.header(int32(tcpFlags) + 1)
+	t.add(ebpf.Load(r1, r2, protocol, ebpf.Byte))
+	t.isnt(r1, syscall.IPPROTO_TCP, no)
+	if protocol == 9 {
+		t.add(ebpf.Load(r1, r2, 0, ebpf.Byte))
+		t.isnt(r1, 0x45, no) // options
+	}
+	t.add(ebpf.Load(r1, r2, tcpFlags, ebpf.Byte), ebpf.And32(r1, rst))
+	t.isnt(r1, 0, yes)
+	t.here(no)
+}
+
 // first notes on the stack whether the packet in r2 can be the first that its receiver
 // hears of its sender: all but TCP whose header says that it goes on. The protocol and,
 // without options of IP, TCP's flags are at these offsets.
@@ -158,6 +179,7 @@ func (t *text) packet4(out bool) {
 		t.masked(r1, addr, net(0xff000000))
 		t.is(r1, net(0x7f000000), "hosts4")
 		t.bound4("own4")
+		t.reset(9, 20+13, "count")
 	} else {
 		t.kind4("count", "drop")
 		t.masked(r1, addr, net(0xff000000))
@@ -212,6 +234,7 @@ func (t *text) packet6(out bool) {
 	t.loopback6("hosts6")
 	if out {
 		t.bound6("own6")
+		t.reset(6, 40+13, "count")
 	}
 	t.jump("drop")
 

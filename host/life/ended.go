@@ -20,9 +20,9 @@ import (
 	"vserver/vcontext/elder"
 )
 
-// killWait bounds how long killed processes are waited for. They go at once, unless
-// the kernel holds one in the middle of something.
-const killWait = 10 * time.Second
+// killWait bounds how long killed processes are waited for, twice in a stop. They go at
+// once, unless the kernel holds one in the middle of something.
+const killWait = 5 * time.Second
 
 // Ended takes down what a guest left that has ended by itself, and records how. The
 // error is guest.ErrStopped when the end was asked for by a stop, or has been taken
@@ -208,14 +208,8 @@ func removeGroup(d guest.Dirs, cg cgroup.Host, n guest.Name) error {
 		return err
 	}
 	defer g.Close()
-	full, err := g.Occupied()
-	if err != nil {
+	if err := killAll(g); err != nil {
 		return err
-	}
-	if full {
-		if err := killAll(g); err != nil {
-			return err
-		}
 	}
 	if err := errors.Join(limit.Remove(cg, d.Group(n)), elder.Remove(d, n)); err != nil {
 		return err
@@ -223,8 +217,28 @@ func removeGroup(d guest.Dirs, cg cgroup.Host, n guest.Name) error {
 	return g.Remove()
 }
 
+// end kills what runs of the guest. It comes before its network goes, so that whoever it
+// is connected to hears of the end; what is stuck in the kernel does not keep the network.
+func (r *Run) end() error {
+	g, err := r.cg.Open(r.dirs.Group(r.name))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	if err := killAll(g); !errors.Is(err, guest.ErrBusy) {
+		return err
+	}
+	return nil // removeGroup says so
+}
+
 // killAll ends every process of a group and waits for it.
 func killAll(g *cgroup.Group) error {
+	if full, err := g.Occupied(); err != nil || !full {
+		return err
+	}
 	if err := g.Kill(); err != nil {
 		return err
 	}

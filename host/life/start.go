@@ -176,7 +176,7 @@ func (r *Run) steps() []step.Step {
 		list = append(list, step.Step{Name: "tell vserverd", Do: r.tell})
 	}
 	list = append(list, r.tellView()...)
-	return append(list, step.Step{Name: "let it run: " + fmt.Sprint(r.plan.Init.Argv), Do: r.release})
+	return append(list, step.Step{Name: "let it run: " + fmt.Sprint(r.plan.Init.Argv), Do: r.release, Undo: r.end})
 }
 
 func (r *Run) namespaces() string {

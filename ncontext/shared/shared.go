@@ -85,7 +85,13 @@ func Down(w World, xid guest.XID) (foreign bool, err error) {
 		return false, err
 	}
 	defer c.close()
-	err = c.unroute(xid)
+	if orphans() {
+		var list []held
+		if list, err = c.held(xid); err == nil {
+			err = abandon(list)
+		}
+	}
+	err = errors.Join(err, c.unroute(xid))
 	foreign, err2 := c.takeAll(xid)
 	return foreign, errors.Join(err, err2)
 }
