@@ -211,3 +211,24 @@ func TestFullDelete(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Images that are unified where there is no room for an object stay what they are.
+func TestFullUnify(t *testing.T) {
+	w, f := small(t, "size=32M,nr_inodes=1400")
+	w.guest("web1", nil)
+	put(t, w.Host, "web1", "etc/mine", "mine")
+	if _, err := ImportImage(t.Context(), w.Host, "mine@1", GuestFiles(w.Host, "web1", ""), ImportOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	for room := 0; ; room++ {
+		f.leave(room)
+		if _, err := UnifyImages(t.Context(), w.Host, nil, UnifyOptions{}); err == nil {
+			break
+		} else if refused(t, fmt.Sprint("room for ", room), err); t.Failed() {
+			break
+		}
+	}
+	if bad, err := VerifyImages(t.Context(), w.Host, nil, nil); err != nil || len(bad) > 0 {
+		t.Errorf("%+v, %v", bad, err)
+	}
+}

@@ -15,7 +15,6 @@ import (
 	"vserver/host/life"
 	"vserver/host/snapshot"
 	"vserver/host/state"
-	"vserver/layer"
 	"vserver/stack"
 	"vserver/step"
 	"vserver/store"
@@ -145,6 +144,5 @@ func (b *builder) copied(ctx context.Context, from guest.Name) error {
 	}
 	tree := old.Root.Tree(b.dirs.Guest(from))
 	b.say.Say("copy %s", tree)
-	c := layer.Copy{Shift: layer.Shift{From: old.TreeID(), To: b.full.FirstID()}, Devices: b.full.Userns == guest.UsernsNone}
-	return snapshot.Frozen(ctx, b.dirs, from, func() error { return c.Paths(ctx, tree, to) })
+	return snapshot.Frozen(ctx, b.dirs, from, func() error { return copyPlain(ctx, old, tree, &b.full, to) })
 }

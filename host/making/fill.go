@@ -74,8 +74,7 @@ func fill(ctx context.Context, d guest.Dirs, from, n guest.Name) error {
 	}
 	err = parent.Mkdir(beside, 0o755)
 	if err == nil {
-		c := layer.Copy{Shift: layer.Shift{From: specs[0].TreeID(), To: specs[1].TreeID()}, Devices: specs[1].Userns == guest.UsernsNone}
-		err = c.Paths(ctx, specs[0].Root.Tree(d.Guest(from)), filepath.Join(filepath.Dir(tree), beside))
+		err = copyPlain(ctx, specs[0], specs[0].Root.Tree(d.Guest(from)), specs[1], filepath.Join(filepath.Dir(tree), beside))
 	}
 	if err == nil {
 		err = parent.Rename(beside, parent, filepath.Base(tree))
@@ -84,4 +83,10 @@ func fill(ctx context.Context, d guest.Dirs, from, n guest.Name) error {
 		return errors.Join(err, parent.RemoveAll(beside))
 	}
 	return nil
+}
+
+// copyPlain copies the tree of a guest with a plain root to one of another guest.
+func copyPlain(ctx context.Context, of *guest.Spec, tree string, own *guest.Spec, to string) error {
+	c := layer.Copy{Shift: layer.Shift{From: of.TreeID(), To: own.TreeID()}, Devices: own.Userns == guest.UsernsNone}
+	return c.Paths(ctx, tree, to)
 }

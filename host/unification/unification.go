@@ -16,6 +16,7 @@ import (
 
 	"vserver/build"
 	"vserver/guest"
+	"vserver/host/files"
 	"vserver/host/state"
 	"vserver/kernel/file"
 	"vserver/pool"
@@ -50,7 +51,7 @@ func Images(ctx context.Context, d guest.Dirs, words []string, o Options) (out [
 	}
 	s, err := unify.Open(d.Pool())
 	if err != nil {
-		return nil, err
+		return nil, files.HintFull(err, d.Data)
 	}
 	defer s.Close()
 	for _, name := range names {
@@ -59,7 +60,7 @@ func Images(ctx context.Context, d guest.Dirs, words []string, o Options) (out [
 		case errors.Is(err, pool.ErrNoImage) && len(words) == 0: // removed meanwhile
 			continue
 		case err != nil:
-			return out, fmt.Errorf("image %s: %w", name, err)
+			return out, fmt.Errorf("image %s: %w", name, files.HintFull(err, d.Data))
 		}
 		out = append(out, u)
 	}
