@@ -80,7 +80,7 @@ func (t *tool) fleet(ctx context.Context, f fleetFlags, args []string) error {
 		if f.stop {
 			return t.stopOne(ctx, stopFlags{selection: selection{all: true}}, w, n)
 		}
-		return t.startOne(ctx, startFlags{selection: selection{all: true}}, n)
+		return t.startOne(ctx, startFlags{selection: selection{all: true}, silent: true}, n)
 	})
 	return partly(err, len(names))
 }

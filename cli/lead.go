@@ -21,7 +21,13 @@ func ofOld(args []string) ([]string, error) {
 		switch o {
 		case "----insecure":
 			lead = append(lead, "--stopped")
-		case "-s", "--sync", "-v", "--verbose", "--debug", "--defaulttty", "----nonamespace", "--":
+		case "-s", "--sync", "-v", "--verbose", "--debug", "----nonamespace", "--":
+		case "--defaulttty":
+			if slices.ContainsFunc(args[n:min(n+2, len(args))], func(s string) bool {
+				return slices.Contains([]string{"start", "restart", "condrestart"}, s)
+			}) {
+				lead = append(lead, o)
+			}
 		case "--silent":
 			if slices.Contains(args[n:min(n+2, len(args))], "delete") { // no question
 				lead = append(lead, o)

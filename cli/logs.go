@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"io/fs"
-	"path/filepath"
 	"strings"
 
 	"github.com/spf13/cobra"
@@ -69,7 +68,7 @@ func (t *tool) logs(ctx context.Context, f logsFlags, args []string) error {
 
 // logFile is where vserverd writes a guest's console.
 func (t *tool) logFile(n guest.Name) string {
-	return filepath.Join(t.host.Dirs.State(n), "console.log")
+	return t.host.Dirs.Console(n)
 }
 
 // lastLines gives the end of a guest's console log, fit to be printed.

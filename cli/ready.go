@@ -25,14 +25,27 @@ const readyPause = 50 * time.Millisecond
 // everything, and where asked, its sshd has answered. Any other init is ready as
 // soon as it runs.
 func (t *tool) awaitReady(ctx context.Context, n guest.Name, r readiness) error {
-	ctx, cancel := context.WithTimeout(ctx, time.Duration(r.timeout))
+	ctx, cancel := r.within(ctx)
 	defer cancel()
 	err := t.untilBooted(ctx, n)
 	if err == nil && r.ssh {
 		err = t.untilSSH(ctx, n)
 	}
+	return r.late(n, err)
+}
+
+// within bounds a wait for a guest's readiness, if that is wanted.
+func (r readiness) within(ctx context.Context) (context.Context, context.CancelFunc) {
+	if !r.ready {
+		return ctx, func() {}
+	}
+	return context.WithTimeout(ctx, time.Duration(r.timeout))
+}
+
+// late says that the wait was too long, if that is what err says.
+func (r readiness) late(n guest.Name, err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
-		return fault.Hint(fmt.Errorf("not ready after %s", r.timeout), "vserver logs "+string(n))
+		return fault.New(string(n), "start", fault.Hint(fmt.Errorf("not ready after %s", r.timeout), "vserver logs "+string(n)))
 	}
 	return err
 }

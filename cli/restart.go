@@ -14,6 +14,7 @@ type restartFlags struct {
 	stopFlags
 	readiness
 	onlyRunning bool
+	silent      bool
 }
 
 func newRestart(t *tool) *cobra.Command {
@@ -37,6 +38,7 @@ vserver `+verb+` --all --wait-ready`,
 		func(ctx context.Context, args []string) error { return t.restart(ctx, f, args) })
 	f.stopFlags.flags(c)
 	f.readiness.flags(c.Flags())
+	defaultTTY(c, &f.silent)
 	return c
 }
 
@@ -73,7 +75,7 @@ func (t *tool) restart(ctx context.Context, f restartFlags, args []string) error
 	}
 	t.verb = "start" // and none of them runs
 	return join(unread, err, t.inOrder(ctx, again, dependsFirst, func(ctx context.Context, n guest.Name) error {
-		return t.startOne(ctx, startFlags{readiness: f.readiness}, n)
+		return t.startOne(ctx, startFlags{readiness: f.readiness, silent: f.silent || len(again) > 1}, n)
 	}))
 }
 

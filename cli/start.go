@@ -3,6 +3,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"io"
 	"strings"
 	"time"
 
@@ -20,6 +21,7 @@ type startFlags struct {
 	rescue, rescueInit bool
 	rescueCmd          string // of old
 	command            []string
+	silent             bool // what its runlevel scripts print is for its log alone
 }
 
 func newStart(t *tool) *cobra.Command {
@@ -28,10 +30,14 @@ func newStart(t *tool) *cobra.Command {
 Starts guests and comes back when their inits run. A guest that runs already is
 left alone. When a step fails, all steps before it are undone.
 
+A guest of style sysv has no init: the command comes back when its runlevel scripts are
+done. What they print is shown, for one guest, and kept in its log. When they fail the exit
+code is theirs, and what runs then runs on. Interrupted, the command leaves them at work.
+
 With --wait the guest stays in the foreground until it has ended, and the exit
 code is that of its init. With --wait-ready the command comes back when the guest
-is ready for work: when its systemd has started everything. Any other init is ready
-as soon as it runs.
+is ready for work: when its systemd has started everything, or its runlevel scripts are
+done. Any other init is ready as soon as it runs.
 
 Several guests start in parallel; a guest waits for those among them that its
 boot.depends names.
@@ -53,10 +59,18 @@ vserver web1 start --wait --rescue -- /sbin/fsck -n /dev/vdb`,
 	c.Flags().BoolVar(&f.rescueInit, "rescue-init", false, "with --rescue: the command itself is process 1")
 	c.Flags().StringVar(&f.rescueCmd, "rescue-cmd", "", "")
 	c.Flags().Lookup("rescue-cmd").Hidden = true
+	defaultTTY(c, &f.silent)
 	if t.subject != "" { // options behind the first word are the command's
 		c.Flags().SetInterspersed(false)
 	}
 	return c
+}
+
+// defaultTTY adds the option by which the old script had what scripts print elsewhere than on
+// the terminal.
+func defaultTTY(c *cobra.Command, silent *bool) {
+	c.Flags().BoolVar(silent, "defaulttty", false, "")
+	c.Flags().Lookup("defaulttty").Hidden = true
 }
 
 // start starts guests.
@@ -79,6 +93,7 @@ func (t *tool) start(ctx context.Context, f startFlags, args []string) error {
 	if f.wait && len(names) > 1 {
 		return usagef("--wait is for one guest")
 	}
+	f.silent = f.silent || len(names) > 1
 	return join(unread, t.inOrder(ctx, names, dependsFirst, func(ctx context.Context, n guest.Name) error {
 		return t.startOne(ctx, f, n)
 	}))
@@ -107,8 +122,18 @@ func (f *startFlags) rescued(subject string, args []string) (rest []string, err 
 
 // startOne starts one guest. That it runs already is as good.
 func (t *tool) startOne(ctx context.Context, f startFlags, n guest.Name) error {
+	var console io.Writer = t.out
+	switch {
+	case f.silent:
+		console = io.Discard
+	case t.json:
+		console = t.err
+	}
+	ctx, cancel := f.within(ctx)
+	defer cancel()
 	exit, err := t.host.Start(ctx, n, host.StartOptions{
 		Wait: f.wait, Stdout: t.out.File, Stderr: t.err, Output: t.err, Rescue: f.command, RescueInit: f.rescueInit,
+		Console: console,
 	})
 	if errors.Is(err, guest.ErrRunning) && !f.wait {
 		if !f.several() {
@@ -116,9 +141,12 @@ func (t *tool) startOne(ctx context.Context, f startFlags, n guest.Name) error {
 		}
 		err = nil
 	}
+	var scripts *host.ScriptsError
 	switch {
+	case errors.As(err, &scripts) && scripts.Code > 0:
+		return coded{err, scripts.Code}
 	case err != nil:
-		return err
+		return f.late(n, err)
 	case f.wait:
 		return exitOf(exit)
 	case f.ready:

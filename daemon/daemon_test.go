@@ -9,7 +9,6 @@ import (
 	"testing"
 	"time"
 
-	"vserver/daemon/console"
 	"vserver/daemon/logtail"
 	"vserver/daemon/proto"
 	"vserver/guest"
@@ -190,7 +189,7 @@ func TestRotation(t *testing.T) {
 		n := guest.Name("g-" + kind)
 		w.guest(proto.Start{Name: n, Console: kind, LogSize: limit}, "busybox seq 60000; sleep 1000")
 		w.until(func() bool { return strings.HasSuffix(w.log(n), "\n60000\n") })
-		path := console.Path(w.dirs, n)
+		path := w.dirs.Console(n)
 		for _, f := range []string{path, logtail.Rotated(path)} {
 			st, err := os.Stat(f)
 			if err != nil || st.Size() > limit*5/4 || st.Mode().Perm() != 0o600 {
@@ -247,7 +246,7 @@ func TestFlood(t *testing.T) {
 		t.Errorf("another guest waited %v", worst)
 	}
 	for _, kind := range kinds {
-		path := console.Path(w.dirs, guest.Name("flood-"+kind))
+		path := w.dirs.Console(guest.Name("flood-" + kind))
 		size := int64(0)
 		for _, f := range []string{path, logtail.Rotated(path)} {
 			if st, err := os.Stat(f); err == nil { // for a moment, only the older is there

@@ -206,7 +206,7 @@ func (w *world) write(name, text string) {
 // log gives the whole console log of a guest.
 func (w *world) log(n guest.Name) string {
 	var b bytes.Buffer
-	logtail.Copy(w.t.Context(), console.Path(w.dirs, n), &b, logtail.Options{Lines: logtail.All, Raw: true})
+	logtail.Copy(w.t.Context(), w.dirs.Console(n), &b, logtail.Options{Lines: logtail.All, Raw: true})
 	return strings.ReplaceAll(b.String(), "\r\n", "\n")
 }
 

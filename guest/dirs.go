@@ -57,6 +57,9 @@ func (d Dirs) Volumes() string { return filepath.Join(d.Data, "volumes") }
 // State is the directory of a guest's notes, console log and last exit.
 func (d Dirs) State(n Name) string { return filepath.Join(d.Run, StatePlace, string(n)) }
 
+// Console is the file that has what a guest printed to its console.
+func (d Dirs) Console(n Name) string { return filepath.Join(d.State(n), "console.log") }
+
 // AddressPool is the file by which an administrator chooses the prefix that guests in
 // the host's network get an address of when they name none: one line, as 10.118.0.0/16,
 // which it is without the file.

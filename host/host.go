@@ -42,6 +42,8 @@ func Open(dirs guest.Dirs) *Host { return &Host{Dirs: dirs} }
 type (
 	// StartOptions are the ways to start a guest.
 	StartOptions = life.StartOptions
+	// ScriptsError is a start whose runlevel scripts failed.
+	ScriptsError = life.ScriptsError
 	// StopOptions are the ways to stop a guest.
 	StopOptions = life.StopOptions
 	// Waiting is what a stop waits for at a moment.

@@ -22,7 +22,8 @@ import (
 )
 
 // Start starts a guest. It returns when the guest's init runs, with a nil exit; with
-// Wait when the guest has ended, with how. The error is guest.ErrRunning when it runs
+// Wait when the guest has ended, with how; with Console, of a guest of style sysv, when its
+// scripts are done. ScriptsError tells that they failed. The error is guest.ErrRunning when it runs
 // already. What a renaming that was killed left is put right first.
 func (h *Host) Start(ctx context.Context, n guest.Name, o StartOptions) (*guest.Exit, error) {
 	if err := making.Mend(h.Dirs, n); err != nil {
@@ -35,8 +36,7 @@ func (h *Host) Start(ctx context.Context, n guest.Name, o StartOptions) (*guest.
 	defer r.Close()
 	r.Complain(balance.Now(h.Dirs))
 	if !o.Wait {
-		r.Leave()
-		return nil, nil
+		return nil, fault.New(string(n), "start", r.Leave(ctx))
 	}
 	exit, err := r.Wait(ctx)
 	err = errors.Join(err, balance.Now(h.Dirs))

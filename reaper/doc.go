@@ -30,6 +30,10 @@
 // with 127 (not found) or 126. Files 0, 1 and 2 stay open in the reaper as long as it
 // lives; there should be no others.
 //
+// File 4, in mode sysv and when it is open, is an eventfd: once the main child has ended
+// and others are left, its code and 1 are added there, and the file is closed. When nobody
+// is left the reaper's own end tells the code.
+//
 // The main child begins a session; when file 0 is a terminal that nobody controls it
 // becomes the child's controlling terminal. The starter must therefore not take it
 // for pid 1.

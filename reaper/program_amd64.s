@@ -17,7 +17,7 @@ TEXT ·word(SB), NOSPLIT, $0-12
 //	R12 &argv[0]
 //	R13 &argv[i] of the "--"
 //	R14 pid of the main child, 0 when it has ended
-//	R15 1 in mode sysv
+//	R15 1 in mode sysv, 2 when its main child's end has been told
 //	R9  exit code, or an errno
 TEXT program<>(SB), NOSPLIT|NOFRAME, $0-0
 	LEAQ -128(SP), BX
@@ -194,7 +194,7 @@ reap:
 	CMPQ AX, $-10 // ECHILD
 	JEQ  exit
 	TESTQ AX, AX
-	JEQ  wait
+	JEQ  left
 	CMPL AX, R14
 	JNE  reap
 	XORL R14, R14
@@ -210,6 +210,29 @@ exited:
 ended:
 	TESTL R15, R15
 	JNE  reap
+	JMP  exit
+
+	// Others are left. Once the main child has ended, tell.
+left:
+	CMPL R15, $1
+	JNE  wait
+	TESTL R14, R14
+	JNE  wait
+	MOVL $2, R15
+	// write(4, {code + 1, 0}, 8)
+	LEAL 1(R9), AX
+	MOVL AX, 48(BX)
+	MOVL R14, 52(BX)
+	MOVL $1, AX
+	MOVL $4, DI
+	LEAQ 48(BX), SI
+	MOVL $8, DX
+	SYSCALL
+	// close(4)
+	MOVL $3, AX
+	MOVL $4, DI
+	SYSCALL
+	JMP  wait
 exit:
 	// exit_group(code)
 	MOVL $231, AX
@@ -225,6 +248,12 @@ child:
 	XORL DI, DI
 	MOVL $0x540e, SI
 	XORL DX, DX
+	SYSCALL
+	// fcntl(4, F_SETFD, FD_CLOEXEC)
+	MOVL $72, AX
+	MOVL $4, DI
+	MOVL $2, SI
+	MOVL $1, DX
 	SYSCALL
 handed:
 	// fcntl(3, F_SETFD, FD_CLOEXEC)

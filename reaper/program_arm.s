@@ -15,7 +15,7 @@ TEXT ·word(SB), NOSPLIT, $0-8
 // System calls leave all registers but R0 alone. These are kept:
 //	R4  128 bytes below the stack pointer, where no signal handler comes:
 //	    0 a full signal set, 8 zeros (empty set, struct sigaction),
-//	    40 1 in mode sysv, 44 envp, 48 the report, 56 a wait status
+//	    40 1 in mode sysv and 2 when its main child's end has been told, 44 envp, 48 the report, 56 a wait status
 //	R5  &argv[0]
 //	R6  &argv[i] of the "--"
 //	R8  pid of the main child, 0 when it has ended
@@ -179,7 +179,7 @@ reap:
 	CMN  $10, R0 // ECHILD
 	BEQ  exit
 	CMP  $0, R0
-	BEQ  wait
+	BEQ  left
 	CMP  R8, R0
 	BNE  reap
 	MOVW $0, R8
@@ -196,6 +196,31 @@ ended:
 	MOVW 40(R4), R0
 	CMP  $0, R0
 	BNE  reap
+	B    exit
+
+	// Others are left. Once the main child has ended, tell.
+left:
+	MOVW 40(R4), R0
+	CMP  $1, R0
+	BNE  wait
+	CMP  $0, R8
+	BNE  wait
+	MOVW $2, R0
+	MOVW R0, 40(R4)
+	// write(4, {code + 1, 0}, 8)
+	ADD  $1, R9, R0
+	MOVW R0, 48(R4)
+	MOVW R8, 52(R4)
+	MOVW $4, R7
+	MOVW $4, R0
+	ADD  $48, R4, R1
+	MOVW $8, R2
+	SWI  $0
+	// close(4)
+	MOVW $6, R7
+	MOVW $4, R0
+	SWI  $0
+	B    wait
 exit:
 	// exit_group(code)
 	MOVW $248, R7
@@ -212,6 +237,12 @@ child:
 	MOVW $0x5400, R1
 	ORR  $0x0e, R1
 	MOVW $0, R2
+	SWI  $0
+	// fcntl64(4, F_SETFD, FD_CLOEXEC)
+	MOVW $221, R7
+	MOVW $4, R0
+	MOVW $2, R1
+	MOVW $1, R2
 	SWI  $0
 handed:
 	// fcntl64(3, F_SETFD, FD_CLOEXEC)

@@ -17,7 +17,7 @@ TEXT ·word(SB), NOSPLIT, $0-12
 //	R20 &argv[0]
 //	R21 &argv[i] of the "--"
 //	R22 pid of the main child, 0 when it has ended
-//	R23 1 in mode sysv
+//	R23 1 in mode sysv, 2 when its main child's end has been told
 //	R24 exit code, or an errno
 //	R25 envp
 TEXT program<>(SB), NOSPLIT|NOFRAME, $0-0
@@ -167,7 +167,7 @@ reap:
 	SVC
 	CMN  $10, R0 // ECHILD
 	BEQ  exit
-	CBZ  R0, wait
+	CBZ  R0, left
 	CMP  R22, R0
 	BNE  reap
 	MOVD $0, R22
@@ -181,6 +181,27 @@ exited:
 	AND  $0xff, R0, R24
 ended:
 	CBNZ R23, reap
+	B    exit
+
+	// Others are left. Once the main child has ended, tell.
+left:
+	CMP  $1, R23
+	BNE  wait
+	CBNZ R22, wait
+	MOVD $2, R23
+	// write(4, {code + 1, 0}, 8)
+	ADD  $1, R24, R0
+	MOVD R0, 48(R19)
+	MOVD $64, R8
+	MOVD $4, R0
+	ADD  $48, R19, R1
+	MOVD $8, R2
+	SVC
+	// close(4)
+	MOVD $57, R8
+	MOVD $4, R0
+	SVC
+	B    wait
 exit:
 	// exit_group(code)
 	MOVD $94, R8
@@ -196,6 +217,12 @@ child:
 	MOVD $0, R0
 	MOVD $0x540e, R1
 	MOVD $0, R2
+	SVC
+	// fcntl(4, F_SETFD, FD_CLOEXEC)
+	MOVD $25, R8
+	MOVD $4, R0
+	MOVD $2, R1
+	MOVD $1, R2
 	SVC
 handed:
 	// fcntl(3, F_SETFD, FD_CLOEXEC)

@@ -15,6 +15,13 @@ const ReportEntry = 0xffffffff
 // ReportFD is the number of the file that the report goes to.
 const ReportFD = 3
 
+// ScriptsFD is the number of the eventfd by which the end of runlevel scripts is told, and
+// ScriptsTold what is added to their code there: adding 0 would tell nothing.
+const (
+	ScriptsFD   = 4
+	ScriptsTold = 1
+)
+
 // The modes.
 const (
 	Command = "command"

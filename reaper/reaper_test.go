@@ -11,12 +11,14 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
 	"vserver/internal/need"
+	"vserver/kernel/eventfd"
 )
 
 func TestMain(m *testing.M) { need.Main(m) }
@@ -169,6 +171,44 @@ func TestMachines(t *testing.T) {
 			if out.String() != c.out {
 				t.Errorf("%s: %q: output %q, want %q", m.arch, c.args, &out, c.out)
 			}
+		}
+	}
+}
+
+// TestScripts sees the code of scripts told once, when they have ended and somebody is left,
+// and only then.
+func TestScripts(t *testing.T) {
+	need.Root(t)
+	for _, m := range machines(t) {
+		for _, c := range []struct {
+			mode, script string
+			told         string // what file 4 has when the reaper is over
+		}{
+			{"sysv", "sleep 0.2 & exit 5", "6"},
+			{"sysv", "(sleep 0.1; true) & (sleep 0.2; true) & kill -TERM $$", "144"},
+			{"sysv", "sleep 0.2 & exit 0", "1"},
+			{"sysv", "test -e /proc/self/fd/4 && exit 7; sleep 0.2 & exit 5", "6"}, // the child has not got it
+			{"sysv", "exit 5", "0"},
+			{"command", "sleep 0.2 & exit 5", "0"},
+		} {
+			told, err := eventfd.New("told")
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := m.command(c.mode, "--", "/bin/sh", "-c", c.script)
+			null, err := os.Open(os.DevNull)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd.ExtraFiles = []*os.File{null, told}
+			pid1(cmd).Run()
+			null.Close()
+			told.SetReadDeadline(time.Now().Add(10 * time.Millisecond))
+			n, err := eventfd.Wait(told)
+			if got := strconv.FormatUint(n, 10); got != c.told {
+				t.Errorf("%s: %s %q: told %s, %v; want %s", m.arch, c.mode, c.script, got, err, c.told)
+			}
+			told.Close()
 		}
 	}
 }

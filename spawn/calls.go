@@ -350,9 +350,9 @@ func (t *Table) ExecFd(name string, fd int, handed Reg) {
 // away is above all files that a program is handed by number.
 const away = 64
 
-// aside is above the files 0 to 3, all that a guest's init is handed by number. A number
+// aside is above the files 0 to 4, all that a guest's init is handed by number. A number
 // as high as away would have it keep a larger table of files, 2 KiB, for good.
-const aside = 4
+const aside = 5
 
 // Keep gives a file of the parent's a number that no other of the child's takes.
 func (t *Table) Keep(name string, fd int) Reg {
@@ -365,14 +365,24 @@ func (t *Table) KeepGate() {
 	t.call("move the gate", unix.SYS_FCNTL, regGate.arg(), num(unix.F_DUPFD_CLOEXEC), num(aside)).save = int16(regGate)
 }
 
+// Aside moves a file out of the way of those that get numbers of their own, for a HandOn
+// that follows.
+func (t *Table) Aside(what string, f Reg) Reg {
+	return t.saved("move "+what, unix.SYS_FCNTL, f.arg(), num(unix.F_DUPFD_CLOEXEC), num(aside))
+}
+
+// HandOn leaves such a file open over execve as number fd.
+func (t *Table) HandOn(what string, f Reg, fd int) {
+	t.call("hand "+what+" on", unix.SYS_DUP3, f.arg(), num(fd), num(0))
+}
+
 // HandReport leaves the report pipe open over execve as file 3, for a program that
 // goes on with the table's business: eight bytes, 0xffffffff and an errno in the
 // machine's order, tell that it could not execute command. other is moved out of
 // the way first.
 func (t *Table) HandReport(command string, other Reg) Reg {
-	moved := t.saved("move a file", unix.SYS_FCNTL, other.arg(), num(unix.F_DUPFD_CLOEXEC), num(aside))
-	report := t.saved("move the report pipe", unix.SYS_FCNTL, regReport.arg(), num(unix.F_DUPFD_CLOEXEC), num(aside))
-	t.call("hand the report pipe on", unix.SYS_DUP3, report.arg(), num(3), num(0))
+	moved := t.Aside("a file", other)
+	t.HandOn("the report pipe", t.Aside("the report pipe", regReport), 3)
 	t.handed = "exec " + command
 	return moved
 }

@@ -291,26 +291,29 @@ func (c *Child) Wait() (syscall.WaitStatus, error) {
 }
 
 // Reap is Wait for who has more to do than that: no thread waits.
-func (c *Child) Reap() error {
+func (c *Child) Reap() (ws syscall.WaitStatus, err error) {
 	pid, err := c.Forked()
 	if err != nil {
-		return err
+		return 0, err
 	}
 	c.ended = true
 	fd, err := unix.PidfdOpen(pid, unix.PIDFD_NONBLOCK) // 5.10
 	if err != nil {
-		return fmt.Errorf("pidfd_open %d: %w", pid, err)
+		return 0, fmt.Errorf("pidfd_open %d: %w", pid, err)
 	}
 	f := os.NewFile(uintptr(fd), "pidfd")
 	defer f.Close()
 	raw, err := f.SyscallConn()
 	if err != nil {
-		return err
+		return 0, err
 	}
-	return raw.Read(func(uintptr) bool {
-		got, err := syscall.Wait4(pid, nil, syscall.WALL|syscall.WNOHANG, nil)
-		return got != 0 || err != nil && err != syscall.EINTR
+	var failed error
+	err = raw.Read(func(uintptr) bool {
+		var got int
+		got, failed = syscall.Wait4(pid, &ws, syscall.WALL|syscall.WNOHANG, nil)
+		return got != 0 || failed != nil && failed != syscall.EINTR
 	})
+	return ws, errors.Join(err, failed)
 }
 
 func (c *Child) reap(pid int) (ws syscall.WaitStatus, err error) {

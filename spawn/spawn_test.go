@@ -387,17 +387,18 @@ func TestKilledByOthers(t *testing.T) {
 
 // Reap takes a child that has ended, and one that ends later.
 func TestReap(t *testing.T) {
-	for _, script := range []string{"exit 3", "sleep 0.1"} {
+	for _, script := range []string{"exit 3", "sleep 0.1; exit 3"} {
+		var ws syscall.WaitStatus
 		_, c, err := output(t, Options{Cgroup: -1, Share: true}, func(t *Table) {
 			t.ResetSignals()
 			t.CloseOthers()
 			t.Exec([]string{"/bin/sh"}, []string{"sh", "-c", script}, []string{"PATH=/usr/bin:/bin"})
 		})
 		if err == nil {
-			err = c.Reap()
+			ws, err = c.Reap()
 		}
-		if err != nil {
-			t.Fatal(err)
+		if err != nil || ws.ExitStatus() != 3 {
+			t.Fatalf("%s: status %v, %v", script, ws, err)
 		}
 		if _, err := syscall.Wait4(c.pid, nil, syscall.WNOHANG, nil); err != syscall.ECHILD {
 			t.Errorf("%s: left: %v", script, err)

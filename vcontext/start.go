@@ -35,6 +35,7 @@ type Start struct {
 	Places      []Place        // of the mounts that are sent with the first word, or without a user namespace after those of Targets
 	TTY         bool           // the console is a terminal, which the init controls
 	Reaper      bool           // Send brings the reaper's program after the mounts and the console
+	Scripts     int            // number of the eventfd, which Send brings last, by which the reaper tells of their end; 0: none
 	Sealed      bool           // that program only executes the init: see reaper.Exec
 	Joins       []int          // descriptors of files that take the guest into its cgroup v1 limits
 	Elder       int            // the one that takes it into the v1 group of package elder; 0: none
@@ -111,7 +112,7 @@ func (s *Start) Table() *spawn.Table {
 
 	placed, n := s.fetch(t)
 	n += len(s.Targets)
-	files := t.Receive("mounts", n+3+btoi(s.Reaper))
+	files := t.Receive("mounts", n+3+btoi(s.Reaper)+btoi(s.Scripts > 0))
 	mounts, stdio, rest := files[:n], files[n:][:3], files[n+3:]
 	if s.Userns {
 		// Only now: the id map is written when the parent speaks.
@@ -171,7 +172,7 @@ func (s *Start) namespaces(t *spawn.Table) {
 }
 
 // exec gives up what is not kept and executes the init; rest has the reaper's program
-// when there is one.
+// when there is one, and what that tells of scripts by.
 func (s *Start) exec(t *spawn.Table, rest []spawn.Reg) {
 	if s.TTY && (!s.Reaper || s.Sealed) {
 		t.Terminal()
@@ -186,7 +187,14 @@ func (s *Start) exec(t *spawn.Table, rest []spawn.Reg) {
 	if s.Listened {
 		t.KeepGate()
 	}
+	var scripts spawn.Reg
+	if s.Scripts > 0 {
+		scripts = t.Aside("the scripts' end", rest[1])
+	}
 	program := t.HandReport(s.Init.Paths[0], rest[0])
+	if s.Scripts > 0 {
+		t.HandOn("the scripts' end", scripts, s.Scripts)
+	}
 	s.Rights.confine(t, s.Rights.filter, s.UID, s.GID, s.Groups)
 	t.ExecFile("reaper", program, s.Init.Argv, s.Init.Env)
 }

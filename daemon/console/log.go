@@ -32,12 +32,7 @@ func newLog(dirs guest.Dirs, name guest.Name, limit guest.Bytes) *consoleLog {
 	if limit <= 0 {
 		limit = defaultLogSize
 	}
-	return &consoleLog{dirs: dirs, name: name, path: Path(dirs, name), limit: int64(limit)}
-}
-
-// Path is where a guest's console log is.
-func Path(dirs guest.Dirs, name guest.Name) string {
-	return filepath.Join(dirs.State(name), "console.log")
+	return &consoleLog{dirs: dirs, name: name, path: dirs.Console(name), limit: int64(limit)}
 }
 
 // piece is the most that may be read at once for this log: a small log is not

@@ -107,7 +107,7 @@ func TestRecover(t *testing.T) {
 		if err := next.Recover(dirs); err != nil {
 			t.Fatal(err)
 		}
-		if got, err := os.ReadFile(Path(dirs, "web1")); string(got) != "first second" {
+		if got, err := os.ReadFile(dirs.Console("web1")); string(got) != "first second" {
 			t.Errorf("log %q, %v", got, err)
 		}
 	}
@@ -133,7 +133,7 @@ func TestLog(t *testing.T) {
 			t.Errorf("%s: %.40q, %v; want %.40q", path, got, err, want)
 		}
 	}
-	path := Path(dirs, "web1")
+	path := dirs.Console("web1")
 	old := logtail.Rotated(path)
 	full := strings.Repeat("x", 4096)
 	add(full)

@@ -133,27 +133,11 @@ func lastLines(r io.ReaderAt, size int64, lines int) (at int64, found int, err e
 
 // follow writes what is added to the log, of which f (nil: not there yet) is read.
 func follow(ctx context.Context, f *os.File, path string, w io.Writer) error {
-	defer func() { f.Close() }()
+	t := &Tail{path, f}
+	defer t.Close()
 	for {
-		if f != nil {
-			if _, err := io.Copy(w, f); err != nil {
-				return err
-			}
-			if at, err := f.Seek(0, io.SeekCurrent); err == nil && shrunk(f, at) {
-				f.Seek(0, io.SeekStart)
-			}
-		}
-		next, err := newer(f, path)
-		if err != nil {
+		if err := t.Write(w); err != nil {
 			return err
-		}
-		if next != nil {
-			if f != nil {
-				io.Copy(w, f) // what came before the rotation
-				f.Close()
-			}
-			f = next
-			continue
 		}
 		if _, err := os.Stat(filepath.Dir(path)); errors.Is(err, fs.ErrNotExist) {
 			return nil // the guest is deleted
@@ -163,6 +147,51 @@ func follow(ctx context.Context, f *os.File, path string, w io.Writer) error {
 			return nil
 		case <-time.After(pause):
 		}
+	}
+}
+
+// Tail is a place in a log.
+type Tail struct {
+	path string
+	f    *os.File // nil: not there yet
+}
+
+// End is the present end of the log at path, which need not be there. Beyond it is what is
+// added from now on.
+func End(path string) (*Tail, error) {
+	f, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return &Tail{path, nil}, nil
+	}
+	if err == nil {
+		_, err = f.Seek(0, io.SeekEnd)
+	}
+	return &Tail{path, f}, err
+}
+
+// Close releases the log.
+func (t *Tail) Close() { t.f.Close() }
+
+// Write writes what the log has now beyond the place, which goes there.
+func (t *Tail) Write(w io.Writer) error {
+	for {
+		if t.f != nil {
+			if _, err := io.Copy(w, t.f); err != nil {
+				return err
+			}
+			if at, err := t.f.Seek(0, io.SeekCurrent); err == nil && shrunk(t.f, at) {
+				t.f.Seek(0, io.SeekStart)
+			}
+		}
+		next, err := newer(t.f, t.path)
+		if next == nil || err != nil {
+			return err
+		}
+		if t.f != nil {
+			io.Copy(w, t.f) // what came before the rotation
+			t.f.Close()
+		}
+		t.f = next
 	}
 }
 

@@ -6,11 +6,14 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"syscall"
 
 	"vserver/daemon/proto"
+	"vserver/fault"
 	"vserver/guest"
 	"vserver/host/inside"
 	"vserver/host/network"
+	"vserver/kernel/ns"
 	"vserver/step"
 )
 
@@ -105,4 +108,18 @@ func (r *Run) attendHere() (stop func()) {
 		defer mu.Unlock()
 		fmt.Fprintf(r.output, format+"\n", args...)
 	}, nil)
+}
+
+// inNetns does something in the network namespace that the guest shall be born into.
+func (r *Run) inNetns(do func() error) error {
+	name := r.spec.Network.Netns
+	if name == "" {
+		return do()
+	}
+	netns, err := ns.Named(name)
+	if err != nil {
+		return fault.Hint(fmt.Errorf("network.netns: %w", err), "`ip netns add "+name+"` makes it, or a hook pre-start")
+	}
+	defer netns.Close()
+	return ns.Inside(int(netns.Fd()), syscall.CLONE_NEWNET, do)
 }

@@ -17,6 +17,9 @@ type StartOptions struct {
 	Stdout, Stderr *os.File
 	// Output gets what hooks print; nil discards it.
 	Output io.Writer
+	// Console, unless nil, gets what a guest of style sysv prints while its runlevel scripts
+	// run, which the start then waits for.
+	Console io.Writer
 	// Rescue, when not empty, is a command that the guest runs in the place of its init,
 	// by which it is stopped as well: below a process 1 of ours or, with RescueInit, as
 	// process 1. It is not started again when it ends.

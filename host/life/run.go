@@ -66,6 +66,7 @@ type Run struct {
 	view    *view.Mount
 	viewed  *proto.Told // of the view
 	held    held        // of a stop: what it has of the guest's init
+	scripts scripts
 }
 
 // newRun decides everything about the guest's context that can be decided without

@@ -25,7 +25,7 @@ import (
 )
 
 // Start starts a guest, in what of it is done under the guest's lock. It returns when the
-// guest's init runs. The error is guest.ErrRunning when it runs already.
+// guest's init runs; for its runlevel scripts see Run.Leave. The error is guest.ErrRunning when it runs already.
 func Start(ctx context.Context, d guest.Dirs, n guest.Name, o StartOptions) (*Run, error) {
 	// The lock of a guest that is not there should not be left by a slip of the pen.
 	if there, err := store.Exists(d.Spec(n)); err != nil || !there {
@@ -62,6 +62,9 @@ func Start(ctx context.Context, d guest.Dirs, n guest.Name, o StartOptions) (*Ru
 	r.complain(state.ForgetAgain(d, n))
 	if dir := files.Exposed(&r.spec); dir != "" {
 		r.complain(fmt.Errorf("users of the host get at the guest's files, whose ids are the host's: chmod 700 %s", dir))
+	}
+	if r.awaits() {
+		return r, nil
 	}
 	return r, r.complain(r.hooks().Run(ctx, "post-start"))
 }
@@ -108,6 +111,7 @@ func starting(d guest.Dirs, n guest.Name, spec *guest.Spec, o StartOptions) (*Ru
 	if err == nil {
 		r.rescue = len(o.Rescue) > 0
 		r.visited(o.visitor)
+		r.await(&o)
 	}
 	if err == nil {
 		err = r.planVolumes()
@@ -224,20 +228,6 @@ func (r *Run) clone(context.Context) (err error) {
 	return r.child.Open()
 }
 
-// inNetns does something in the network namespace that the guest shall be born into.
-func (r *Run) inNetns(do func() error) error {
-	name := r.spec.Network.Netns
-	if name == "" {
-		return do()
-	}
-	netns, err := ns.Named(name)
-	if err != nil {
-		return fault.Hint(fmt.Errorf("network.netns: %w", err), "`ip netns add "+name+"` makes it, or a hook pre-start")
-	}
-	defer netns.Close()
-	return ns.Inside(int(netns.Fd()), syscall.CLONE_NEWNET, do)
-}
-
 // abandon ends a child that was not let go. One that runs is ended with its group.
 func (r *Run) abandon() error {
 	if r.child != nil {
@@ -325,6 +315,10 @@ func (r *Run) release(context.Context) error {
 		defer syscall.Close(fd)
 		fds = append(fds, fd)
 	}
+	fds, err := r.listen(fds)
+	if err != nil {
+		return err
+	}
 	if err := r.child.Send(fds); err != nil {
 		return err
 	}
@@ -388,6 +382,7 @@ func (r *Run) Close() {
 	if r.pumps != nil {
 		r.pumps.Close()
 	}
+	r.scripts.close()
 	if r.child != nil {
 		r.child.Close()
 	}

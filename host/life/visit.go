@@ -30,7 +30,7 @@ func Visit(ctx context.Context, d guest.Dirs, n guest.Name, output io.Writer, do
 		return err
 	}
 	init, _ := r.child.Forked() // it has
-	r.Leave()
+	r.Leave(ctx)
 	r.Close()
 	defer func() {
 		syscall.Close(ends[0]) // somebody who stops it may have the lock, and wait for its end

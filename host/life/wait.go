@@ -10,9 +10,13 @@ import (
 	"vserver/guest"
 )
 
-// Leave lets the guest run without us.
-func (r *Run) Leave() {
+// Leave lets the guest run without us, when its scripts are done, where those are waited for.
+func (r *Run) Leave(ctx context.Context) error {
+	if r.awaits() {
+		return r.awaitScripts(ctx)
+	}
 	go r.child.Reap() // should we live that long, it must not stay a zombie
+	return nil
 }
 
 // Wait waits until the guest has ended, takes down what is left of it, and gives the

@@ -90,6 +90,8 @@ func grounds(t *testing.T, file string) {
 			need.Loop(t)
 		case "long":
 			need.Long(t)
+		case "swift":
+			need.Swift(t)
 		case "vm":
 			need.VM(t)
 		case "nobody":
