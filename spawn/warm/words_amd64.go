@@ -25,24 +25,26 @@ func plain(stack unsafe.Pointer) bool {
 			return false
 		}
 	}
-	quick := !makes(verb)
+	enough := !makes(verb) && !early.Is(verb, remove) // is said
 	for ; at < count; at++ {
 		word := early.Word(argv, at)
 		switch {
-		case flag(verb, word):
+		case early.Is(verb, start) && early.Is(word, "--wait"):
+		case early.Is(verb, remove) && (early.Is(word, "--force") || early.Is(word, "--yes")):
+			enough = true // nobody is asked
 		case makes(verb) && harmless(word):
-			quick = quick || early.Is(word, "--image")
-			at++ // its value
+			enough = enough || early.Is(word, "--image") // that is as quick as a clone
+			at++                                         // its value
 		case names == 0 || !named(word) || early.Is(verb, snapshot) && looks(word):
 			return false
 		default:
 			names--
 		}
 	}
-	return quick && at == count
+	return enough && at == count
 }
 
-// makes tells whether a verb makes a guest anew. Upon an image that is as quick as a clone.
+// makes tells whether a verb makes a guest anew.
 //
 //go:nosplit
 //go:norace
@@ -88,21 +90,6 @@ func named(word unsafe.Pointer) bool {
 		}
 	}
 	return true
-}
-
-// flag tells whether a word is an option without a value that a verb is served with.
-//
-//go:nosplit
-//go:norace
-//go:nocheckptr
-func flag(verb, word unsafe.Pointer) bool {
-	switch {
-	case early.Is(verb, start):
-		return early.Is(word, "--wait")
-	case early.Is(verb, remove):
-		return early.Is(word, "--force") || early.Is(word, "--yes")
-	}
-	return false
 }
 
 // harmless tells whether a word is an option for a new guest, with a value behind it, that has
