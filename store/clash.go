@@ -91,10 +91,11 @@ func Alone(paths []string) bool {
 	})
 }
 
-// Sole tells that a spec has nothing that Check could find another guest to have: no
-// number of its own yet, no address, no dependency; a host name is a warning at most.
+// Sole tells that a new guest's spec has nothing that Check could find another guest to have:
+// no range of ids that it asked for, no address, no dependency. A host name is a warning at
+// most, and a number Reserve refuses.
 func Sole(s *guest.Spec) bool {
-	return s.XID == 0 && s.IDBase == 0 && len(s.Network.Addresses) == 0 && len(s.Boot.Depends) == 0
+	return s.IDBase == 0 && len(s.Network.Addresses) == 0 && len(s.Boot.Depends) == 0
 }
 
 type checker struct {
