@@ -12,6 +12,7 @@ import (
 
 	"vserver/daemon/proto"
 	"vserver/guest"
+	"vserver/internal/need"
 	"vserver/kernel/cgroup"
 )
 
@@ -242,4 +243,29 @@ func (w *world) supervisors() []int {
 		}
 	}
 	return out
+}
+
+// TestHiddenLink: the link that a guest with hide_netif sees has the number of the host's,
+// by which its programs tell their sockets where to join a group.
+func TestHiddenLink(t *testing.T) {
+	w := newNet(t)
+	ip := func(words string) {
+		if out, err := command(need.Command(t, "ip"), strings.Fields(words)...); err != nil {
+			t.Fatalf("%s: %v: %s", words, err, out)
+		}
+	}
+	ip("link add d77 index 77 type veth peer name e77")
+	ip("addr add 10.1.2.1/24 dev d77")
+	ip("link set d77 up")
+	n := w.hidden("web1", "sleep 1000")
+	w.start(n)
+	if out, _ := w.sh(n, "cat /sys/class/net/eth0/ifindex"); out != "77\n" {
+		t.Errorf("the guest's link is number %q", out)
+	}
+	w.stop(n)
+	ip("addr del 10.1.2.1/24 dev d77")
+	w.start(n) // at lo, whose number the guest's own lo has
+	if out, _ := w.sh(n, "cat /sys/class/net/eth0/ifindex"); out == "1\n" || out == "77\n" {
+		t.Errorf("the guest's link is number %q", out)
+	}
 }

@@ -140,7 +140,13 @@ func (g *Guest) Show(pid int) error {
 		return err
 	}
 	defer netns.Close()
-	return facade.Show(int(netns.Fd()), g.Spec.Network.Addresses)
+	list, index := g.Spec.Network.Addresses, 0
+	if len(list) > 0 {
+		if index, err = shared.LinkOf(list[0].Addr()); err != nil {
+			return err
+		}
+	}
+	return facade.Show(int(netns.Fd()), list, index)
 }
 
 func (g *Guest) groupPath() string { return filepath.Join(g.mount, g.Dirs.Group(g.Name)) }

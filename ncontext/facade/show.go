@@ -24,8 +24,10 @@ const noPrefixRoute = 0x200
 // Show puts the addresses into the network namespace at the descriptor, on a dummy
 // device (or a bridge without ports, where the kernel has no dummies), with a default
 // route for each family. It is a picture: what goes there goes nowhere, and the guest's
-// root may paint over it.
-func Show(netnsFD int, addresses []guest.Address) error {
+// root may paint over it. The device has the number index, that of the host's link, by
+// which programs name it to sockets that are of the host's network; 0 and 1, the
+// number of lo, leave it to the kernel.
+func Show(netnsFD int, addresses []guest.Address, index int) error {
 	h, err := netlink.NewHandleAt(netns.NsHandle(netnsFD), syscall.NETLINK_ROUTE)
 	if err != nil {
 		return fmt.Errorf("netlink of the guest: %w", err)
@@ -33,6 +35,9 @@ func Show(netnsFD int, addresses []guest.Address) error {
 	defer h.Close()
 	attrs := netlink.NewLinkAttrs()
 	attrs.Name = Device
+	if index > 1 {
+		attrs.Index = index
+	}
 	err = h.LinkAdd(&netlink.Dummy{LinkAttrs: attrs})
 	if errors.Is(err, syscall.EOPNOTSUPP) {
 		err = h.LinkAdd(&netlink.Bridge{LinkAttrs: attrs})

@@ -73,6 +73,17 @@ func (c *conn) way(a netip.Addr) (w way, err error) {
 	return way{}, nil
 }
 
+// LinkOf gives the number of the link on which the host has an address.
+func LinkOf(a netip.Addr) (int, error) {
+	c, err := dial(0)
+	if err != nil {
+		return 0, err
+	}
+	defer c.close()
+	w, err := c.way(a)
+	return w.index, err
+}
+
 // rtaVia is RTA_VIA, a gateway of the other family.
 const rtaVia = 18
 
