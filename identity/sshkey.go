@@ -3,7 +3,6 @@ package identity
 import (
 	"bytes"
 	"crypto/ecdsa"
-	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha512"
@@ -80,7 +79,8 @@ type sshKey struct {
 }
 
 func newEd25519() (sshKey, error) {
-	seed := make([]byte, ed25519.SeedSize)
+	const seedSize = 32
+	seed := make([]byte, seedSize)
 	if _, err := rand.Read(seed); err != nil {
 		return sshKey{}, err
 	}
