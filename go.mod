@@ -3,7 +3,6 @@ module vserver
 go 1.26.0
 
 require (
-	filippo.io/edwards25519 v1.2.0
 	github.com/docker/cli v29.7.2+incompatible
 	github.com/google/go-containerregistry v0.22.1
 	github.com/google/nftables v0.3.0

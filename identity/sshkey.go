@@ -3,15 +3,13 @@ package identity
 import (
 	"bytes"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
-	"crypto/sha512"
 	"encoding/base64"
 	"encoding/binary"
 	"encoding/pem"
 	"errors"
-
-	"filippo.io/edwards25519"
 
 	"vserver/layer"
 )
@@ -79,25 +77,9 @@ type sshKey struct {
 }
 
 func newEd25519() (sshKey, error) {
-	const seedSize = 32
-	seed := make([]byte, seedSize)
-	if _, err := rand.Read(seed); err != nil {
-		return sshKey{}, err
-	}
-	pub, err := edPublic(seed)
+	pub, priv, err := ed25519.GenerateKey(rand.Reader)
 	const kind = "ssh-ed25519"
-	return sshKey{"ed25519", kind, fields([]byte(kind), pub), [][]byte{pub, append(seed, pub...)}}, err
-}
-
-// edPublic is the public key to a seed (RFC 8032, 5.1.5). The standard library's way works out
-// tables for many keys first, which takes ten times as long as this one key.
-func edPublic(seed []byte) ([]byte, error) {
-	h := sha512.Sum512(seed)
-	s, err := edwards25519.NewScalar().SetBytesWithClamping(h[:32])
-	if err != nil {
-		return nil, err
-	}
-	return new(edwards25519.Point).ScalarMult(s, edwards25519.NewGeneratorPoint()).Bytes(), nil
+	return sshKey{"ed25519", kind, fields([]byte(kind), pub), [][]byte{pub, priv}}, err
 }
 
 func newECDSA() (sshKey, error) {
