@@ -109,7 +109,10 @@ func (r *Run) awaitScripts(ctx context.Context) error {
 			return r.outlived(ws)
 		case code := <-done:
 			r.drain()
-			if code != 0 {
+			switch {
+			case code != 0 && r.stopped():
+				return errStopped()
+			case code != 0:
 				return fault.Hint(&ScriptsError{Code: code}, "`vserver "+string(r.name)+" logs` has what they printed, `vserver "+string(r.name)+" stop` ends it")
 			}
 			return r.postStart(ctx)
@@ -132,12 +135,25 @@ func (r *Run) drain() {
 	r.scripts.log.Write(r.scripts.to)
 }
 
+// stopped tells whether somebody stops the guest, or has. Whoever did records the end before
+// the note of the run goes.
+func (r *Run) stopped() bool {
+	was, err := state.ReadNote(r.dirs, r.name)
+	if err != nil || was != nil {
+		return err == nil && was.Stopping
+	}
+	last, err := state.LastExit(r.dirs, r.name)
+	return err == nil && last != nil && last.Reason == guest.StoppedBy
+}
+
+func errStopped() error {
+	return fmt.Errorf("it was stopped while its runlevel scripts ran: %w", guest.ErrStopped)
+}
+
 // outlived says why the guest ended while its scripts were waited for.
 func (r *Run) outlived(ws syscall.WaitStatus) error {
-	if was, err := state.ReadNote(r.dirs, r.name); err == nil && (was == nil || was.Stopping) {
-		if last, err := state.LastExit(r.dirs, r.name); was != nil || err == nil && last != nil && last.Reason == guest.StoppedBy {
-			return fmt.Errorf("it was stopped while its runlevel scripts ran: %w", guest.ErrStopped)
-		}
+	if r.stopped() {
+		return errStopped()
 	}
 	if exit := exitOf(ws); exit.Reason != guest.Exited {
 		return fmt.Errorf("it ended while its runlevel scripts ran: %s", exit.Reason)

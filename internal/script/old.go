@@ -111,7 +111,7 @@ func oldFiles(n string) []oldFile {
 		return append(list, oldFile{"apps/init/style", "\n"}, oldFile{"apps/init/sync", ""},
 			oldFile{"apps/init/cmd.prepare", "/bin/sh\n-c\necho prepare $PWD >&2\n"},
 			oldFile{"apps/init/cmd.start-sync", "# a comment\n/bin/sh\n-c\necho \"$0 $VSERVER_NAME\" >&2\nstart-sync is done"},
-			oldFile{"apps/init/cmd.start", "/bin/sh\n-c\necho up >/root/begun; sleep 1000\n"}, oldFile{"apps/init/cmd.stop", "/bin/sh\n-c\nkill -TERM -1\n"})
+			oldFile{"apps/init/cmd.start", "/bin/sh\n-c\necho up >/root/begun; sleep 1000 &\n"}, oldFile{"apps/init/cmd.stop", "/bin/sh\n-c\nkill -TERM -1\n"})
 	default: // another that needs plain1
 		return append(list, oldFile{"context", "40004\n"}, oldFile{"apps/init/mark", "default\n"}, oldFile{"apps/init/depends", "plain1\n"},
 			oldFile{"/etc/init.d/rc", "#!/bin/sh\ncase $1 in 3) sleep 1000 & ;; 6) kill -TERM -1;; esac\nexit 0\n"})
