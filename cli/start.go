@@ -133,7 +133,7 @@ func (t *tool) startOne(ctx context.Context, f startFlags, n guest.Name) error {
 	defer cancel()
 	exit, err := t.host.Start(ctx, n, host.StartOptions{
 		Wait: f.wait, Stdout: t.out.File, Stderr: t.err, Output: t.err, Rescue: f.command, RescueInit: f.rescueInit,
-		Console: console,
+		Console: console, Patience: patience,
 	})
 	if errors.Is(err, guest.ErrRunning) && !f.wait {
 		if !f.several() {

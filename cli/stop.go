@@ -62,6 +62,10 @@ func (t *tool) stop(ctx context.Context, f stopFlags, args []string) error {
 	}))
 }
 
+// patience is how long a start and a stop wait for another one of the guest, as they did in
+// Linux-VServer.
+const patience = 5 * time.Minute
+
 // stopOne stops one guest. That it does not run is as good.
 func (t *tool) stopOne(ctx context.Context, f stopFlags, w *waiting, n guest.Name) error {
 	err := t.end(ctx, f, w, n)
@@ -76,7 +80,7 @@ func (t *tool) stopOne(ctx context.Context, f stopFlags, w *waiting, n guest.Nam
 
 // end has the host stop a guest.
 func (t *tool) end(ctx context.Context, f stopFlags, w *waiting, n guest.Name) error {
-	err := t.host.Stop(ctx, n, w.options(n, host.StopOptions{Timeout: time.Duration(f.timeout), Kill: f.kill}))
+	err := t.host.Stop(ctx, n, w.options(n, host.StopOptions{Timeout: time.Duration(f.timeout), Kill: f.kill, Patience: patience}))
 	w.done(n)
 	if ctx.Err() != nil {
 		err = fault.Hint(err, "its init was asked to end and may yet; vserver stop "+string(n)+" --kill ends it now")

@@ -9,8 +9,8 @@ import (
 )
 
 // Check gives the error that a start would end with for a guest that runs, once it has ended, as
-// far as that can be told before. Nothing is changed. It is guest.ErrStopped for one that does
-// not run.
+// far as that can be told before: of one that is being started or stopped it cannot. Nothing is
+// changed. It is guest.ErrStopped for one that does not run.
 func Check(d guest.Dirs, n guest.Name) error {
 	stopped := func() error {
 		running, err := state.Runs(d, n)
@@ -23,12 +23,17 @@ func Check(d guest.Dirs, n guest.Name) error {
 		return err
 	}
 	// While it is started or stopped it has half of what it has.
-	return state.Locked(d, n, state.Patience, func() error {
-		if err := stopped(); err != nil {
-			return err
+	var checked error
+	err := state.Locked(d, n, state.Patience, func() error {
+		if checked = stopped(); checked == nil {
+			checked = check(d, n)
 		}
-		return check(d, n)
+		return nil
 	})
+	if errors.Is(err, guest.ErrBusy) {
+		return nil
+	}
+	return errors.Join(err, checked)
 }
 
 func check(d guest.Dirs, n guest.Name) error {

@@ -1,8 +1,10 @@
 package life
 
 import (
+	"fmt"
 	"io"
 	"os"
+	"time"
 
 	"vserver/guest"
 )
@@ -20,6 +22,8 @@ type StartOptions struct {
 	// Console, unless nil, gets what a guest of style sysv prints while its runlevel scripts
 	// run, which the start then waits for.
 	Console io.Writer
+	// Patience is how long to wait for another operation on the guest, if longer than usual.
+	Patience time.Duration
 	// Rescue, when not empty, is a command that the guest runs in the place of its init,
 	// by which it is stopped as well: below a process 1 of ours or, with RescueInit, as
 	// process 1. It is not started again when it ends.
@@ -30,6 +34,15 @@ type StartOptions struct {
 	Again bool
 
 	visitor *os.File // see Visit
+}
+
+// late tells output that another operation on the guest takes long.
+func late(n guest.Name, output io.Writer) func() {
+	return func() {
+		if output != nil {
+			fmt.Fprintf(output, "%s: another vserver is at work on it, waiting\n", n)
+		}
+	}
 }
 
 // rescued is a spec with the command in the place of its init.

@@ -31,7 +31,7 @@ func Start(ctx context.Context, d guest.Dirs, n guest.Name, o StartOptions) (*Ru
 	if there, err := store.Exists(d.Spec(n)); err != nil || !there {
 		return nil, errors.Join(err, state.Absent(d, n))
 	}
-	unlock, err := state.Lock(d, n)
+	unlock, _, err := state.LockWithin(ctx, d, n, o.Patience, late(n, o.Output))
 	if err != nil {
 		return nil, err
 	}

@@ -28,6 +28,8 @@ type StopOptions struct {
 	// Kill leaves the guest no time at all.
 	Kill   bool
 	Output io.Writer
+	// Patience is how long to wait for another operation on the guest, if longer than usual.
+	Patience time.Duration
 	// Waiting, when not nil, is told once a second what a stop waits for.
 	Waiting func(farewell.Waiting)
 
@@ -78,7 +80,7 @@ func stop(ctx context.Context, d guest.Dirs, n guest.Name, o StopOptions) error 
 			return guest.ErrNotFound
 		}
 	}
-	unlock, leave, err := state.LockToLeave(d, n)
+	unlock, leave, err := state.LockWithin(ctx, d, n, o.Patience, late(n, o.Output))
 	if err != nil {
 		return err
 	}

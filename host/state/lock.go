@@ -1,6 +1,9 @@
 package state
 
 import (
+	"context"
+	"errors"
+	"fmt"
 	"time"
 
 	"vserver/guest"
@@ -37,6 +40,11 @@ func LockToLeave(d guest.Dirs, n guest.Name) (unlock, leave func(), err error) {
 	if err != nil {
 		return nil, nil, err
 	}
+	unlock, leave = held(d, n, l)
+	return unlock, leave, nil
+}
+
+func held(d guest.Dirs, n guest.Name, l *file.Lock) (unlock, leave func()) {
 	leave = func() {
 		l.Leave()
 		l = nil
@@ -46,7 +54,30 @@ func LockToLeave(d guest.Dirs, n guest.Name) (unlock, leave func(), err error) {
 			release(d, n, l)
 			l = nil
 		}
-	}, leave, nil
+	}, leave
+}
+
+// LockWithin is LockToLeave for who can wait longer, up to wait, or until ctx ends; late is called
+// when it takes longer than Patience.
+func LockWithin(ctx context.Context, d guest.Dirs, n guest.Name, wait time.Duration, late func()) (unlock, leave func(), err error) {
+	unlock, leave, err = LockToLeave(d, n)
+	if wait <= Patience || !errors.Is(err, guest.ErrBusy) {
+		return unlock, leave, err
+	}
+	late()
+	bounded, cancel := context.WithTimeout(ctx, wait-Patience)
+	defer cancel()
+	l, err := file.WaitLock(bounded, d.Lock(n))
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err()
+	} else if errors.Is(err, file.ErrLocked) {
+		err = fmt.Errorf("lock %s: %w", d.Lock(n), guest.ErrBusy)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
+	unlock, leave = held(d, n, l)
+	return unlock, leave, nil
 }
 
 // Locked runs do while the guest's lock is held.
