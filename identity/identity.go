@@ -94,6 +94,10 @@ func strip(r *layer.Root, renewed []string) error {
 		}
 	}
 	for _, p := range gone {
+		// Each start of systemd makes the link of old D-Bus to the id that is renewed.
+		if to, err := r.Readlink(p); err == nil && to == "/etc/machine-id" {
+			continue
+		}
 		if slices.Contains(renewed, p) {
 			if st, err := r.Stat(p); err == nil && st.Type() == file.TypeFile {
 				continue

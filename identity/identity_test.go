@@ -107,6 +107,30 @@ func TestApply(t *testing.T) {
 	}
 }
 
+// TestLinkedMachineID: a link to the machine id says nothing of a system, and stays where it is.
+func TestLinkedMachineID(t *testing.T) {
+	need.Root(t)
+	lower, upper := t.TempDir(), t.TempDir()
+	dir := filepath.Join(lower, "var/lib/dbus")
+	if err := errors.Join(os.MkdirAll(dir, 0o755), os.Symlink("/etc/machine-id", filepath.Join(dir, "machine-id"))); err != nil {
+		t.Fatal(err)
+	}
+	r, err := layer.Open(upper, []string{lower}, base)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	if err := (Identity{Hostname: "web1"}).Apply(r); err != nil {
+		t.Fatal(err)
+	}
+	if to, err := r.Readlink("var/lib/dbus/machine-id"); err != nil || to != "/etc/machine-id" {
+		t.Errorf("%q, %v", to, err)
+	}
+	if left, err := os.ReadDir(upper); err != nil || len(left) != 1 {
+		t.Errorf("more than etc was made: %v, %v", left, err)
+	}
+}
+
 // TestSSHKeys has OpenSSH read the keys: what they say of themselves must agree.
 func TestSSHKeys(t *testing.T) {
 	keygen := need.Command(t, "ssh-keygen")
