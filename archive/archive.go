@@ -236,6 +236,19 @@ func (w *walker) walk(p string) (*file.Dir, error) {
 	return top().Again()
 }
 
+// own gives a directory to the archive's root that has no entry of its own there.
+func (u *Unpacker) own(d *file.Dir) error {
+	if u.Base == 0 {
+		return nil
+	}
+	e, err := d.SelfEntry()
+	if err != nil {
+		return err
+	}
+	defer e.Close()
+	return e.Chown(u.Base, u.Base)
+}
+
 // step opens one directory, or gives the target of a link that may be followed.
 func (w *walker) step(d *file.Dir, name, at string) (*file.Dir, string, error) {
 	st, err := d.Stat(name)
@@ -245,7 +258,14 @@ func (w *walker) step(d *file.Dir, name, at string) (*file.Dir, string, error) {
 		}
 		w.u.here[at] = true
 		next, err := d.Dir(name)
-		return next, "", err
+		if err != nil {
+			return nil, "", err
+		}
+		if err := w.u.own(next); err != nil {
+			next.Close()
+			return nil, "", err
+		}
+		return next, "", nil
 	}
 	if err != nil {
 		return nil, "", err

@@ -217,6 +217,25 @@ func TestWholeHostile(t *testing.T) {
 	}
 }
 
+// A directory that only the paths of others name is the archive's root's, and nobody else's.
+func TestImplied(t *testing.T) {
+	need.Root(t)
+	const base = 1 << 20
+	g, _, err := whole(t, archiveOf(t, func(m maker) { m.file("a/b/file", "text") }), base, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []string{"a", "a/b", "a/b/file"} {
+		st, err := os.Lstat(filepath.Join(g.out, p))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if is := st.Sys().(*syscall.Stat_t); is.Uid != base || is.Gid != base {
+			t.Errorf("%s: of %d:%d, want %d", p, is.Uid, is.Gid, base)
+		}
+	}
+}
+
 // TestWholeRatio weighs what takes disk, and no holes.
 func TestWholeRatio(t *testing.T) {
 	need.Root(t)

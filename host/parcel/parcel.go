@@ -161,7 +161,8 @@ func readLabel(r io.Reader) (l Label, err error) {
 		return l, fmt.Errorf("%s: %w: %w", labelName, err, ErrForeign)
 	}
 	if l.Version != version {
-		return l, fmt.Errorf("%s: version %d, not %d: %w", labelName, l.Version, version, guest.ErrUnsupported)
+		return l, fault.Hint(fmt.Errorf("%s: version %d of the format, where %d is known", labelName, l.Version, version),
+			"`vserver version` here and where it was written")
 	}
 	return l, l.check()
 }
