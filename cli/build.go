@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
@@ -119,7 +120,7 @@ func (t *tool) makeBy(ctx context.Context, f buildFlags, method string, n guest.
 	if o.Furnish, err = t.leavesOut(n, f.old.left); err != nil {
 		return err
 	}
-	if method == "clone" && f.from != "" {
+	if method == "clone" && f.from != "" && !filepath.IsAbs(f.from) { // a directory is copied
 		from, err := guest.ParseName(f.from)
 		if err != nil {
 			return usage{err.Error()}

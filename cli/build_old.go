@@ -92,7 +92,10 @@ func initSettings(style string) []string {
 		return nil
 	}
 	init, known := legacy.Style(style, "", "")
-	if !known || len(init.Command) == 0 {
+	switch {
+	case known && init.RunlevelStop != "":
+		return []string{"init.style=" + style, "init.runlevel=" + init.Runlevel, "init.runlevel_stop=" + init.RunlevelStop}
+	case !known || len(init.Command) == 0:
 		return []string{"init.style=" + style}
 	}
 	sets := []string{"init.style=" + string(init.Style), "init.command=" + flow(init.Command)}
