@@ -2,6 +2,7 @@ package host
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -28,6 +29,21 @@ func (w *world) fight(count func(guest.Name) int) float64 {
 	a, b = count("web1")-a, count("web2")-b
 	w.t.Logf("%d : %d", a, b)
 	return float64(a) / float64(max(b, 1))
+}
+
+// between has the guests fight until the ratio is in these bounds. An emulated processor stands
+// still for seconds now and then, and with it a guest: three looks are had at most.
+func (w *world) between(what string, count func(guest.Name) int, least, most float64) {
+	w.t.Helper()
+	var amiss []float64
+	for len(amiss) < 3 {
+		got := w.fight(count)
+		if least <= got && got <= most {
+			return
+		}
+		amiss = append(amiss, got)
+	}
+	w.t.Errorf("%s: %.2f times as much", what, amiss)
 }
 
 // counted reads a number behind a word in a file of a guest's group.
@@ -63,8 +79,7 @@ func TestDiskWeightWorks(t *testing.T) {
 		w.must(n, "dd if=/dev/zero of=/big bs=1M count=16 2>/dev/null; sync")
 		w.must(n, instances+" reads /big >/dev/null 2>&1 &")
 	}
-	// even is how far those with one weight may be apart. An emulated processor stands still
-	// for seconds now and then, and with it a guest's reads: three looks are had at most.
+	// even is how far those with one weight may be apart.
 	divided := func(by string, even float64) {
 		t.Helper()
 		for _, c := range []struct {
@@ -73,17 +88,7 @@ func TestDiskWeightWorks(t *testing.T) {
 		}{{"500", "100", 1.8, 12}, {"100", "500", 1. / 12, 1 / 1.8}, {"", "", 1 / even, even}} {
 			w.set("web1", "limits.io.weight="+c.first)
 			w.set("web2", "limits.io.weight="+c.second)
-			var amiss []float64
-			for len(amiss) < 3 {
-				got := w.fight(reads)
-				if c.least <= got && got <= c.most {
-					break
-				}
-				amiss = append(amiss, got)
-			}
-			if len(amiss) == 3 {
-				t.Errorf("%s, weights %q and %q: %.2f times as much", by, c.first, c.second, amiss)
-			}
+			w.between(fmt.Sprintf("%s, weights %q and %q", by, c.first, c.second), reads, c.least, c.most)
 		}
 	}
 
@@ -145,9 +150,7 @@ func TestCPUIdleWorks(t *testing.T) {
 		least, most float64
 	}{{"limits.cpu_idle=true", 0, 0.1}, {"limits.cpu_idle=", 0.7, 1.4}} {
 		w.set("web1", c.set)
-		if got := w.fight(time); got < c.least || got > c.most {
-			t.Errorf("%s: %.2f times as much", c.set, got)
-		}
+		w.between(c.set, time, c.least, c.most)
 	}
 	w.set("web1", "limits.cpu_idle=true")
 	w.stop("web2")

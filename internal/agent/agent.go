@@ -45,7 +45,9 @@ func (a *agent) do(words []string) string {
 	out, err := a.try(words)
 	waits := slices.Contains([]string{"recv", "accept", "connect"}, words[0])
 	for waits && errors.Is(err, unix.EINTR) { // Go wakes its threads by signals
-		out, err = a.try(words)
+		if out, err = a.try(words); words[0] == "connect" && errors.Is(err, unix.EALREADY) {
+			err = unix.EINPROGRESS // of the first try
+		}
 	}
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
