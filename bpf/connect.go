@@ -244,7 +244,10 @@ func (t *text) looped() {
 	t.add(ebpf.Or(r1, noteLooped))
 	t.store(r0, noteFlags, r1)
 	t.add(ebpf.Value(r1, t.Manifest)...)
+	t.load(r2, r1, Looping)
+	t.isnt(r2, 0, none)
 	t.put(r1, Looping, 1)
+	t.event() // answers may want to be led back
 	t.here(none)
 }
 

@@ -102,10 +102,10 @@ func (t *text) inner(out bool) {
 	t.isnt(r4, 0, "slow")
 	t.here("marked")
 	if out {
-		t.put(ctx, skbMark, loopMark)
+		t.put(ctx, skbMark, LoopMark)
 	} else {
 		t.load(r1, ctx, skbMark)
-		t.isnt(r1, loopMark, "slow")
+		t.isnt(r1, LoopMark, "slow")
 	}
 	t.jump("usual")
 }

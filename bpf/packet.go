@@ -16,12 +16,12 @@ const (
 	skbSocket   = 168
 )
 
-// loopMark is on packets that guests send to their own loopback: "vslo" in ASCII.
-const loopMark = 0x76736c6f
+// LoopMark is on packets that guests send to their own loopback: "vslo" in ASCII.
+const LoopMark = 0x76736c6f
 
 // Egress is every packet that a socket of a guest sends, whatever hook it passed or
 // did not pass: it is dropped unless its source is the guest's; one to or from a loopback
-// address stays among the guest's own addresses, and one to it bears loopMark. What ends a
+// address stays among the guest's own addresses, and one to it bears LoopMark. What ends a
 // connection is let out from an address that the guest has no more. The host
 // may have put another source into it on the way (NAT, which comes before): then the
 // address counts that the socket is bound to; see bound4. One with a routing header, which
@@ -110,10 +110,10 @@ func (t *text) loop(out bool) {
 	t.here("loop")
 	t.remember()
 	if out {
-		t.put(ctx, skbMark, loopMark)
+		t.put(ctx, skbMark, LoopMark)
 	} else {
 		t.load(r1, ctx, skbMark)
-		t.is(r1, loopMark, "count")
+		t.is(r1, LoopMark, "count")
 		t.load(r1, fp, stackNote)
 		t.isnt(r1, 0, "drop")
 	}

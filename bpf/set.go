@@ -8,7 +8,7 @@ import (
 
 // Version is the number of the programs of network contexts: one more whenever one of
 // them changes, so that a tool knows what it finds from what it would put there.
-const Version = 29
+const Version = 30
 
 // MapsVersion is the number of the maps and what they hold: programs of different ones
 // cannot share them.

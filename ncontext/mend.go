@@ -41,7 +41,8 @@ func Mend(g *Guest) error {
 	return nil
 }
 
-// MendParked puts back what leads the packets of parked sockets, where it is gone.
+// MendParked puts back what leads the packets of parked sockets, and of those at loopback,
+// where it is gone.
 func MendParked(dirs guest.Dirs) error {
 	set, err := shared.Find(dirs)
 	if errors.Is(err, guest.ErrNotFound) {
@@ -51,9 +52,21 @@ func MendParked(dirs guest.Dirs) error {
 		return err
 	}
 	defer set.Close()
-	parked, connected, err := set.Parks()
-	if err != nil || !parked && !connected {
+	k, err := set.Kept()
+	if err != nil {
 		return err
 	}
-	return firewall.Parked(connected)
+	return keep(k)
+}
+
+// keep has the packet filter do what sockets of guests need.
+func keep(k shared.Kept) error {
+	var errs []error
+	if k.Parked || k.Connected {
+		errs = append(errs, firewall.Parked(k.Connected))
+	}
+	if k.Looped {
+		errs = append(errs, firewall.Looped())
+	}
+	return errors.Join(errs...)
 }

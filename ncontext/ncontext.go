@@ -183,7 +183,7 @@ func Steer(ctx context.Context, dirs guest.Dirs) error {
 		return err
 	}
 	defer set.Close()
-	return set.Steer(ctx, firewall.Parked)
+	return set.Steer(ctx, keep)
 }
 
 // context is what the guest may do in the host's network.

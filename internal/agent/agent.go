@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -99,7 +100,7 @@ func (a *agent) try(w []string) (string, error) {
 	case "peer":
 		sa, err := unix.Getpeername(fd)
 		return text(sa), err
-	case "send": // NAME ADDRESS TEXT [SOURCE]; - for whom it is connected to
+	case "send": // NAME ADDRESS TEXT [SOURCE[@LINK]]; - for whom it is connected to
 		if w[2] == "-" {
 			return "ok", a.send(fd, w[3], w[4], nil)
 		}
@@ -207,11 +208,19 @@ func (a *agent) socket(kind, name string) error {
 func (a *agent) send(fd int, message, source string, to unix.Sockaddr) error {
 	var control []byte
 	if source != "" {
-		from := netip.MustParseAddr(source)
+		source, name, named := strings.Cut(source, "@")
+		from, link := netip.MustParseAddr(source), 0
+		if named {
+			l, err := net.InterfaceByName(name)
+			if err != nil {
+				return err
+			}
+			link = l.Index
+		}
 		if from.Is4() {
-			control = unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: from.As4()})
+			control = unix.PktInfo4(&unix.Inet4Pktinfo{Spec_dst: from.As4(), Ifindex: int32(link)})
 		} else {
-			control = unix.PktInfo6(&unix.Inet6Pktinfo{Addr: from.As16()})
+			control = unix.PktInfo6(&unix.Inet6Pktinfo{Addr: from.As16(), Ifindex: uint32(link)})
 		}
 	}
 	return unix.Sendmsg(fd, []byte(message), control, to, 0)

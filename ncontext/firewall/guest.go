@@ -173,7 +173,7 @@ func look(conn *nft.Conn, g Guest) (*state, error) {
 	if s.sets, err = conn.Sets(table()); err != nil {
 		return nil, err
 	}
-	for _, name := range []string{pingChain, parkedChain} {
+	for _, name := range []string{pingChain, parkedChain, loopedChain} {
 		there, err := conn.HasChain(table(), name)
 		if err != nil {
 			return nil, err

@@ -86,10 +86,7 @@ func echo(request byte) rule {
 }
 
 // away4 is for what does not go to 127.0.0.0/8.
-func away4() rule {
-	return join(destination4(), rule{&expr.Bitwise{SourceRegister: regFirst, DestRegister: regFirst, Len: 4,
-		Mask: []byte{255, 0, 0, 0}, Xor: make([]byte, 4)}}, isNot(127, 0, 0, 0))
-}
+func away4() rule { return join(destination4(), net8(), isNot(127, 0, 0, 0)) }
 
 // next6 is for what has this protocol behind the header of IPv6, without options.
 func next6(number byte) rule {

@@ -14,7 +14,7 @@ import (
 )
 
 // Prune removes what stays in the table when its users go, the shield, the hiding of
-// pools, the source of pings and the ports of parked sockets, and with it the table,
+// pools, the source of pings, the ports of parked sockets and the way to loopback, and with it the table,
 // unless some guest has something there, an address of the host's or a link. It succeeds
 // when there is nothing.
 func Prune() error {
@@ -34,8 +34,12 @@ func Prune() error {
 	if err != nil {
 		return unable(err)
 	}
+	looping, err := nft.Exists(table(), loopedChain)
+	if err != nil {
+		return unable(err)
+	}
 	connecting, err := nft.Exists(table(), connectedChain)
-	if err != nil || !shielded && !pooled && !pinging && !parking {
+	if err != nil || !shielded && !pooled && !pinging && !parking && !looping {
 		return unable(err)
 	}
 	pools, err := prune()
@@ -52,6 +56,9 @@ func Prune() error {
 	}
 	if addresses && parking {
 		err = errors.Join(err, Parked(connecting))
+	}
+	if addresses && looping {
+		err = errors.Join(err, Looped())
 	}
 	for _, pool := range pools {
 		if addresses {

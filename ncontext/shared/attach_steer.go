@@ -17,14 +17,13 @@ import (
 // namespace that guests share; what it has done stays when it ends, and another may
 // begin at any time.
 //
-// parked is called before sockets are entered that are parked at another port than they
-// asked for: it is to have what they send bear that port, and if some are connected have
-// what comes for it reach them.
+// filter is called before sockets are entered, when there were some that need something of
+// the packet filter.
 //
 // It is needed because no hook of the kernel's may enter a socket of UDP where Lookup
 // would find it; see bpf.Steer. TCP does without, and so does a guest of one address at
 // ports that nobody on the host has.
-func (s *Set) Steer(ctx context.Context, parked func(connected bool) error) error {
+func (s *Set) Steer(ctx context.Context, filter func(Kept) error) error {
 	p := s.maps
 	events, err := ebpf.OpenMap(s.manifest.maps[bpf.EventsMap])
 	if err != nil {
@@ -57,7 +56,7 @@ func (s *Set) Steer(ctx context.Context, parked func(connected bool) error) erro
 	}
 	defer ring.Close()
 	for ctx.Err() == nil {
-		if err := s.steer(program, parked); err != nil {
+		if err := s.steer(program, filter); err != nil {
 			return err
 		}
 		if err := ring.Wait(ctx); err != nil && ctx.Err() == nil {
@@ -67,18 +66,29 @@ func (s *Set) Steer(ctx context.Context, parked func(connected bool) error) erro
 	return nil
 }
 
-// Parks tells whether sockets were parked, and whether such were connected.
-func (s *Set) Parks() (parked, connected bool, err error) {
+// Kept is what sockets of guests need of the packet filter.
+type Kept struct {
+	Parked    bool // some are parked: what they send is to bear the port that they asked for
+	Connected bool // such are connected: what comes for that port is to reach them
+	Looped    bool // a guest's first address stands for its loopback to some: answers are to come there
+}
+
+// Kept tells what sockets need that there were.
+func (s *Set) Kept() (Kept, error) {
 	value := make([]byte, bpf.ManifestSize)
-	err = ebpf.Get(s.maps.Manifest, make([]byte, 4), value)
-	return is(value, bpf.Parking), is(value, bpf.Connecting), err
+	err := ebpf.Get(s.maps.Manifest, make([]byte, 4), value)
+	return kept(value), err
+}
+
+func kept(manifest []byte) Kept {
+	return Kept{Parked: is(manifest, bpf.Parking), Connected: is(manifest, bpf.Connecting), Looped: is(manifest, bpf.Looping)}
 }
 
 // is tells whether something is so, by the manifest.
 func is(manifest []byte, at int) bool { return binary.NativeEndian.Uint32(manifest[at:]) != 0 }
 
 // steer enters the sockets that are there.
-func (s *Set) steer(program int, parked func(connected bool) error) error {
+func (s *Set) steer(program int, filter func(Kept) error) error {
 	key, value := make([]byte, 4), make([]byte, bpf.ManifestSize)
 	if err := ebpf.Get(s.maps.Manifest, key, value); err != nil {
 		return err
@@ -89,9 +99,8 @@ func (s *Set) steer(program int, parked func(connected bool) error) error {
 			return err
 		}
 	}
-	connecting := is(value, bpf.Connecting)
-	if connecting || is(value, bpf.Parking) {
-		if err := parked(connecting); err != nil {
+	if k := kept(value); k != (Kept{}) {
+		if err := filter(k); err != nil {
 			return err
 		}
 	}

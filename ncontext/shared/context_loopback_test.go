@@ -2,6 +2,7 @@ package shared
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 
 	"vserver/internal/agent"
@@ -57,4 +58,35 @@ func TestWildcardsAtLoopback(t *testing.T) {
 		a connect w 127.0.0.1:5300
 		a accept l w4 = 127.0.0.1
 	`)
+}
+
+// Who asks a wildcard at loopback hears the answer of a program that sends it by the link it was
+// told, which is that of the guest's first address: from a moment after the first was asked on.
+func TestLoopbackByLink(t *testing.T) {
+	set, agents, _ := stage(t, map[string]*Context{"a": guestContext("127.0.8.1", "192.0.2.10/24")})
+	steering(t, set)
+	agent.Play(t, agents, `
+		a udp4 s
+		a bind s 0.0.0.0:4433
+		a udp4 parked
+		a bind parked 0.0.0.0:443
+		a udp4 c
+		a connect c 127.0.0.1:4433
+	`)
+	until(t, "the answer is heard", func() bool {
+		a := agents["a"]
+		a.Do("send c - ask")
+		asked := a.Do("recv s")
+		port := strings.TrimPrefix(a.Do("name c"), "127.0.0.1:")
+		return asked == "ask 127.0.0.1" && a.Do("send s 127.0.0.1:"+port+" told 192.0.2.10@eth0") == "ok" && a.Do("recv c") == "told 127.0.0.1"
+	})
+	until(t, "and that of one that is parked", func() bool {
+		a := agents["a"]
+		a.Do("udp4 d")
+		a.Do("connect d 127.0.0.1:443")
+		a.Do("send d - ask")
+		asked := a.Do("recv parked")
+		port := strings.TrimPrefix(a.Do("name d"), "127.0.0.1:")
+		return asked == "ask 127.0.0.1" && a.Do("send parked 127.0.0.1:"+port+" told 192.0.2.10@eth0") == "ok" && a.Do("recv d") == "told 127.0.0.1"
+	})
 }

@@ -2,6 +2,7 @@ package shared
 
 import (
 	"context"
+	"errors"
 	"net/netip"
 	"os/exec"
 	"runtime"
@@ -92,7 +93,16 @@ func steering(t testing.TB, set *Set) (stop func()) {
 			done <- err
 			return
 		}
-		done <- set.Steer(ctx, firewall.Parked)
+		done <- set.Steer(ctx, func(k Kept) error {
+			var err error
+			if k.Parked || k.Connected {
+				err = firewall.Parked(k.Connected)
+			}
+			if k.Looped {
+				err = errors.Join(err, firewall.Looped())
+			}
+			return err
+		})
 	}()
 	until(t, "somebody steers", func() bool {
 		value := make([]byte, bpf.ManifestSize)
