@@ -209,8 +209,9 @@ func parseKept(words string) (*connection, error) {
 	return &connection{name: name, pid: pid, id: id}, nil
 }
 
-// patience bounds the wait for a guest's size: who asks is in a system call.
-const patience = time.Second
+// patience bounds the wait for a guest's size: who asks is in a system call, and is told the
+// host's afterwards. A vserverd that is being replaced on a busy machine takes seconds.
+const patience = 30 * time.Second
 
 // Size tells how large a guest's machine is; ok is false when nobody knows. It may be
 // called from any goroutine but the loops'.
