@@ -125,7 +125,10 @@ func (t *tool) single(words []string) (guest.Name, error) {
 // name reads a guest's name as the old tools did.
 func (t *tool) name(word string) (guest.Name, error) {
 	n, err := host.Find(t.host, word)
-	if err != nil {
+	switch {
+	case errors.Is(err, guest.ErrNotFound):
+		return "", fault.Hint(err, "vserver list shows the guests")
+	case err != nil:
 		return "", usage{err.Error()}
 	}
 	return n, nil

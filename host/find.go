@@ -13,16 +13,21 @@ import (
 	"vserver/host/config"
 	"vserver/host/inside"
 	"vserver/host/reach"
+	"vserver/kernel/file"
 	"vserver/unify/exclude"
 )
 
 // Find gives the guest that a word means, as Linux-VServer's tools read it: NAME, :NAME,
 // a path DIR/NAME into the directory of the specs, or the number of a guest. A name
-// needs not be that of a guest that exists. The error is guest.ErrInvalid.
+// needs not be that of a guest that exists. The error is guest.ErrInvalid, or guest.ErrNotFound
+// of a path that leads nowhere.
 func Find(h *Host, word string) (guest.Name, error) {
 	w := strings.TrimSuffix(strings.TrimPrefix(word, ":"), "/")
 	if strings.Contains(w, "/") {
 		abs, err := filepath.Abs(w)
+		if there, err := file.Exists(w); err == nil && !there && filepath.Dir(abs) != h.Dirs.Config {
+			return "", fmt.Errorf("%s: %w", word, guest.ErrNotFound)
+		}
 		if err != nil || filepath.Dir(abs) != h.Dirs.Config {
 			return "", fmt.Errorf("%s: not a spec in %s: %w", word, h.Dirs.Config, guest.ErrInvalid)
 		}
