@@ -56,12 +56,20 @@ func (t *tool) isolation(ctx context.Context, f checkFlags) error {
 		}
 	}
 	if bad > 0 {
-		return fault.Hint(fmt.Errorf("%d of %d attacks were not refused", bad, len(out.Attacks)), "vserver check --problems says what this host lacks")
+		return fault.Hint(fmt.Errorf("%d of %d attacks were not refused", bad, len(out.Attacks)), lackHint(out.Mode))
 	}
 	if !t.json {
 		fmt.Fprintf(t.out, "%d attacks, none came off\n", len(out.Attacks))
 	}
 	return nil
+}
+
+// lackHint says where to look when attacks came off in guests of a mode.
+func lackHint(m guest.NetMode) string {
+	if m == guest.NetHost {
+		return "a guest of mode host has the host's network, with all that serves there: vserver check --isolation --mode shared tries one that has not"
+	}
+	return "vserver check --problems says what this host lacks"
 }
 
 // outcomeText is an attack in a line.
