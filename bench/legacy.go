@@ -87,7 +87,7 @@ func (b *bench) directory(name string, context int, box string) error {
 		os.Symlink(tree, filepath.Join(dir, "vdir")),
 	}
 	for file, text := range map[string]string{
-		"context": strconv.Itoa(context), "apps/init/mark": "old", "apps/init/cmd.start": "/bin/sleep\n100000", "apps/init/cmd.stop": "/bin/sh\n-c\nkill -TERM -1",
+		"context": strconv.Itoa(context), "apps/init/mark": "old", "apps/init/cmd.start": "/bin/sh\n-c\n/bin/sleep 100000 &", "apps/init/cmd.stop": "/bin/sh\n-c\nkill -TERM -1",
 		"interfaces/0/ip": fmt.Sprintf("192.0.2.%d", 100+context-1000), "interfaces/0/dev": "lo", "interfaces/0/prefix": "32",
 		"rlimits/nproc": "200", "uts/nodename": name + ".example.org", "flags": "virt_uptime", "fstab": "none /tmp tmpfs size=16m 0 0",
 	} {

@@ -24,8 +24,10 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"strings"
+	"syscall"
 )
 
 // bench is one run.
@@ -106,6 +108,7 @@ func (b *bench) main(only string) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, b.clean()) }()
+	b.heed()
 	var failed []error
 	for _, s := range sections() {
 		if only != "" && !strings.Contains(","+only+",", ","+s.name+",") {
@@ -183,6 +186,19 @@ func debian(dir string) error {
 		}
 	}
 	return nil
+}
+
+// heed has a run that is interrupted take away what it made.
+func (b *bench) heed() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, syscall.SIGINT, syscall.SIGTERM)
+	go func() {
+		<-signals
+		if err := b.clean(); err != nil {
+			fmt.Fprintln(os.Stderr, "bench:", err)
+		}
+		os.Exit(130)
+	}()
 }
 
 // clean removes what was made, unless something of it is mounted still.
