@@ -161,11 +161,33 @@ func follows(line []string, word, next string) bool {
 	return i >= 0 && i+1 < len(line) && line[i+1] == next
 }
 
-// TestKeysProved: a key of a directory of util-vserver's that is said to be the same is one
-// that a test gives to its reader or to the real program.
-func TestKeysProved(t *testing.T) {
+// TestWordsProved: a flag or capability, and a key of a directory of util-vserver's, that is said
+// to be the same is in a script of the real program.
+func TestWordsProved(t *testing.T) {
+	all := texts(t, "../cli/testdata/script/*.txtar", "testdata/script/*.txtar", "../internal/script/old.go")
+	for _, p := range tables(t) {
+		group := p.Names[0]
+		key := strings.HasPrefix(group, "key") || group == "files at the top"
+		if !key && !strings.HasSuffix(group, " flags") && !strings.HasSuffix(group, " capabilities") {
+			continue
+		}
+		for _, r := range p.Rows {
+			word := r.Names[0]
+			if key {
+				word = strings.TrimSuffix(strings.Replace(strings.TrimPrefix(word, "interfaces/X"), "/X/", "/0/", 1), "/X")
+			}
+			if r.Answer == inventory.Same && !strings.Contains(all, word) {
+				t.Errorf("%s %s: no script has it", group, r.Names[0])
+			}
+		}
+	}
+}
+
+// texts gives what is in files, one behind the other.
+func texts(t *testing.T, patterns ...string) string {
+	t.Helper()
 	var all strings.Builder
-	for _, pattern := range []string{"../cli/testdata/script/*.txtar", "testdata/script/*.txtar", "../internal/script/old.go", "../store/legacy/*_test.go", "../store/*_test.go"} {
+	for _, pattern := range patterns {
 		files, err := filepath.Glob(pattern)
 		if err != nil || len(files) == 0 {
 			t.Fatal(pattern, err)
@@ -178,35 +200,14 @@ func TestKeysProved(t *testing.T) {
 			all.Write(text)
 		}
 	}
-	for _, p := range tables(t) {
-		if !strings.HasPrefix(p.Names[0], "key") && p.Names[0] != "files at the top" {
-			continue
-		}
-		for _, r := range p.Rows {
-			if key := strings.TrimPrefix(r.Names[0], "interfaces/X"); r.Answer == inventory.Same && !strings.Contains(all.String(), strings.TrimSuffix(strings.Replace(key, "/X/", "/0/", 1), "/X")) {
-				t.Errorf("%s: no test has it", r.Names[0])
-			}
-		}
-	}
+	return all.String()
 }
 
 // scriptLines are the words of all lines of the scripts.
 func scriptLines(t *testing.T) (lines [][]string) {
 	t.Helper()
-	for _, dir := range []string{"../cli/testdata/script", "testdata/script"} {
-		files, err := filepath.Glob(filepath.Join(dir, "*.txtar"))
-		if err != nil || len(files) == 0 {
-			t.Fatal(dir, err)
-		}
-		for _, f := range files {
-			text, err := os.ReadFile(f)
-			if err != nil {
-				t.Fatal(err)
-			}
-			for line := range strings.Lines(string(text)) {
-				lines = append(lines, strings.Fields(strings.NewReplacer("'", " ", `"`, " ", "(", " ", ")", " ", ";", " ", "\\", "").Replace(line)))
-			}
-		}
+	for line := range strings.Lines(texts(t, "../cli/testdata/script/*.txtar", "testdata/script/*.txtar")) {
+		lines = append(lines, strings.Fields(strings.NewReplacer("'", " ", `"`, " ", "(", " ", ")", " ", ";", " ", "\\", "").Replace(line)))
 	}
 	return lines
 }
