@@ -39,7 +39,11 @@ func (t *tool) stat(net bool, args []string) error {
 	if len(args) > 0 || t.subject != "" {
 		return usageHint("vserver stat", "takes no name; it shows all guests")
 	}
-	all, err := t.host.Usage()
+	look := t.host.BriefUsage
+	if net || t.json {
+		look = t.host.Usage
+	}
+	all, err := look()
 	if err != nil {
 		return err
 	}

@@ -153,6 +153,9 @@ func (h *Host) Edit(n guest.Name, text []byte) (Change, error) {
 // its xid.
 func (h *Host) Usage() ([]Usage, error) { return usage.All(h.Dirs) }
 
+// BriefUsage is that without memory that is counted, limits and network.
+func (h *Host) BriefUsage() ([]Usage, error) { return usage.Brief(h.Dirs) }
+
 // Processes gives the processes of the named guests, or of all that run, by their
 // numbers on the host.
 func (h *Host) Processes(names ...guest.Name) ([]Process, error) {

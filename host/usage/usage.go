@@ -64,7 +64,11 @@ type scan struct {
 	dirs guest.Dirs
 	cg   cgroup.Host
 	old  []cgroup.Hierarchy // that of the v1 memory controller, if any
-	// Only for Usage.
+	more *more              // nil: only what the processes tell
+}
+
+// more is what a scan asks beside the processes.
+type more struct {
 	net  *ncontext.Usage
 	hits *count.Refused
 }
@@ -141,18 +145,19 @@ func each[T any](s *scan, look func(*proc.Dir, *cgroup.Group, place) ([]T, error
 	return slices.Concat(found...), errors.Join(errs...)
 }
 
-// xid gives the number of a context, or that which a guest was started with.
-func (s *scan) xid(p place) guest.XID {
+// known gives the number of a context, or that which a guest was started with, and the note of
+// that start, if there is one.
+func (s *scan) known(p place) (guest.XID, *state.Note) {
 	if p.name == "" {
-		return p.xid
+		return p.xid, nil
 	}
 	if was, err := state.ReadNote(s.dirs, p.name); err == nil && was != nil {
-		return guest.XID(was.XID)
+		return guest.XID(was.XID), was
 	}
 	if spec, err := state.Load(s.dirs, p.name); err == nil {
-		return spec.XID
+		return spec.XID, nil
 	}
-	return 0
+	return 0, nil
 }
 
 // All says what the host itself uses, which comes first, and each running guest and
@@ -162,6 +167,26 @@ func All(d guest.Dirs) ([]Usage, error) {
 	if err != nil {
 		return nil, err
 	}
+	net, err := ncontext.OpenUsage(d)
+	if err != nil {
+		return nil, err
+	}
+	defer net.Close()
+	s.more = &more{net, count.OpenRefused(d)}
+	defer s.more.hits.Close()
+	return s.all()
+}
+
+// Brief is All without Memory, Limits and Net, which are two thirds of the work.
+func Brief(d guest.Dirs) ([]Usage, error) {
+	s, err := newScan(d)
+	if err != nil {
+		return nil, err
+	}
+	return s.all()
+}
+
+func (s *scan) all() ([]Usage, error) {
 	here, err := proc.Open()
 	if err != nil {
 		return nil, err
@@ -171,12 +196,6 @@ func All(d guest.Dirs) ([]Usage, error) {
 	if err != nil {
 		return nil, err
 	}
-	if s.net, err = ncontext.OpenUsage(d); err != nil {
-		return nil, err
-	}
-	defer s.net.Close()
-	s.hits = count.OpenRefused(d)
-	defer s.hits.Close()
 	mine := make(map[int]bool) // processes of guests
 	var lock sync.Mutex
 	all, err := each(s, func(d *proc.Dir, g *cgroup.Group, at place) ([]Usage, error) {
@@ -204,7 +223,8 @@ func All(d guest.Dirs) ([]Usage, error) {
 
 // usage adds up what the processes of a guest use.
 func (s *scan) usage(d *proc.Dir, g *cgroup.Group, at place, pids []int, up time.Duration) (Usage, error) {
-	u := Usage{XID: s.xid(at), Name: at.name}
+	xid, was := s.known(at)
+	u := Usage{XID: xid, Name: at.name}
 	stats, err := d.Stats(pids)
 	if err != nil {
 		return u, err
@@ -213,20 +233,18 @@ func (s *scan) usage(d *proc.Dir, g *cgroup.Group, at place, pids []int, up time
 	u.Uptime = Seconds(up - first)
 	user, system, err := g.CPUTime()
 	u.User, u.System = Seconds(user), Seconds(system)
-	if err != nil {
+	if err != nil || s.more == nil {
 		return u, err
 	}
 	u.Memory = s.memory(g, at.group)
 	u.Limits = count.Pools(s.cg, at.group)
-	if at.name == "" {
+	if was == nil {
 		return u, nil
 	}
-	if was, err := state.ReadNote(s.dirs, at.name); err == nil && was != nil {
-		if u.Net = network.Used(s.net, d, g, was); u.Net != nil {
-			u.Limits = append(u.Limits, u.Net.Limits...)
-		}
-		u.Limits = s.hits.Ceilings(g, was.Userns, was.Rights.Nesting, was.Ceilings, u.Limits)
+	if u.Net = network.Used(s.more.net, d, g, was); u.Net != nil {
+		u.Limits = append(u.Limits, u.Net.Limits...)
 	}
+	u.Limits = s.more.hits.Ceilings(g, was.Userns, was.Rights.Nesting, was.Ceilings, u.Limits)
 	return u, nil
 }
 
@@ -287,7 +305,7 @@ func Processes(d guest.Dirs, names ...guest.Name) ([]Process, error) {
 		if err != nil || len(pids) == 0 {
 			return nil, err
 		}
-		xid := s.xid(at)
+		xid, _ := s.known(at)
 		found := make([]Process, 0, len(pids))
 		for _, pid := range pids {
 			st, err := d.Status(pid)

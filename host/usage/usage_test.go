@@ -81,6 +81,15 @@ func TestUsage(t *testing.T) {
 			t.Errorf("guest %+v", u)
 		}
 	}
+	few, err := Brief(d)
+	if err != nil || len(few) != 3 {
+		t.Fatalf("in brief %+v, %v", few, err)
+	}
+	for i, u := range few[1:] {
+		if w := all[i+1]; u.XID != w.XID || u.Name != w.Name || u.Processes != 1 || u.VSZ != w.VSZ || u.Uptime < w.Uptime || u.Limits != nil {
+			t.Errorf("in brief %+v, want %+v", u, w)
+		}
+	}
 	ps, err := Processes(d)
 	if err != nil {
 		t.Fatal(err)
