@@ -39,11 +39,11 @@ func (t *tool) stat(net bool, args []string) error {
 	if len(args) > 0 || t.subject != "" {
 		return usageHint("vserver stat", "takes no name; it shows all guests")
 	}
-	look := t.host.BriefUsage
+	look := host.BriefUsage
 	if net || t.json {
-		look = t.host.Usage
+		look = (*host.Host).Usage
 	}
-	all, err := look()
+	all, err := look(t.host)
 	if err != nil {
 		return err
 	}

@@ -154,7 +154,7 @@ func (h *Host) Edit(n guest.Name, text []byte) (Change, error) {
 func (h *Host) Usage() ([]Usage, error) { return usage.All(h.Dirs) }
 
 // BriefUsage is that without memory that is counted, limits and network.
-func (h *Host) BriefUsage() ([]Usage, error) { return usage.Brief(h.Dirs) }
+func BriefUsage(h *Host) ([]Usage, error) { return usage.Brief(h.Dirs) }
 
 // Processes gives the processes of the named guests, or of all that run, by their
 // numbers on the host.
