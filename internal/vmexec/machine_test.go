@@ -35,6 +35,7 @@ func TestMachine(t *testing.T) {
 		{"killed", 128 + 9, "killed by killed", ""},
 		{"crash", 1, "", "ended without the test's exit code"},
 		{"hang", 1, "", "stuck after 12s"},
+		{"silence", 1, "", "stood still"},
 	} {
 		t.Run(c.inside, func(t *testing.T) {
 			t.Setenv(insideVar, c.inside)
@@ -46,6 +47,9 @@ func TestMachine(t *testing.T) {
 			want, _ := parseSettings(strings.NewReader(""))
 			if c.inside == "hang" {
 				want.patience = 12 * time.Second
+			}
+			if c.inside == "silence" {
+				want.silence = 2 * time.Second
 			}
 			m := machine{kernel: k.image, initrd: filepath.Join(work, "initrd"), settings: want}
 			self := buildSelf(t, work)
@@ -98,7 +102,7 @@ func TestInside(t *testing.T) {
 		syscall.Kill(os.Getpid(), syscall.SIGKILL)
 	case "crash":
 		os.WriteFile("/proc/sysrq-trigger", []byte("c"), 0)
-	case "hang":
+	case "hang", "silence":
 		time.Sleep(time.Hour)
 	}
 }

@@ -22,6 +22,7 @@ type settings struct {
 	parts    int
 	cuts     int
 	patience time.Duration
+	silence  time.Duration // five times what the slowest of tests takes to say something
 }
 
 // readSettings reads a package's vm.conf; without one, it wants nothing special.
@@ -43,7 +44,7 @@ func readSettings(path string) (settings, error) {
 
 // parseSettings reads a vm.conf. Errors begin with the line's number.
 func parseSettings(r io.Reader) (settings, error) {
-	s := settings{memory: 2048, patience: 10 * time.Minute}
+	s := settings{memory: 2048, patience: 10 * time.Minute, silence: 4 * time.Minute}
 	lines := bufio.NewScanner(r)
 	for n := 1; lines.Scan(); n++ {
 		f := strings.Fields(lines.Text())

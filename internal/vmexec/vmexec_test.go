@@ -14,7 +14,7 @@ func TestMain(m *testing.M) { need.Main(m) }
 
 func TestSettings(t *testing.T) {
 	got, err := parseSettings(strings.NewReader("# what we want\n\nmodule xfs\nmodule btrfs\nprogram rsync\nondisk /usr\ndisk 64\nmemory 512\nseconds 7\nparts 3\ncuts 2\n"))
-	want := settings{modules: []string{"xfs", "btrfs"}, programs: []string{"rsync"}, onDisk: []string{"/usr"}, disks: []int64{64 << 20}, memory: 512, parts: 3, cuts: 2, patience: 7 * time.Second}
+	want := settings{modules: []string{"xfs", "btrfs"}, programs: []string{"rsync"}, onDisk: []string{"/usr"}, disks: []int64{64 << 20}, memory: 512, parts: 3, cuts: 2, patience: 7 * time.Second, silence: 4 * time.Minute}
 	if err != nil || !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, %v; want %+v", got, err, want)
 	}
