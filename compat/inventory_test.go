@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"flag"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
 	"vserver/compat/inventory"
+	"vserver/guest"
+	"vserver/internal/need"
 )
 
 var update = flag.Bool("update", false, "write the generated file anew")
@@ -178,6 +181,36 @@ func TestWordsProved(t *testing.T) {
 			}
 			if r.Answer == inventory.Same && !strings.Contains(all, word) {
 				t.Errorf("%s %s: no script has it", group, r.Names[0])
+			}
+		}
+	}
+}
+
+// TestKeysExplained: what is said of a key is what the program itself says of a directory with it.
+func TestKeysExplained(t *testing.T) {
+	need.Swift(t)
+	fates := map[inventory.Answer][]string{inventory.Same: {"same"}, inventory.Other: {"near", "passed"}, inventory.None: {"refused"}}
+	program := need.Binary(t)
+	for _, p := range tables(t) {
+		for _, r := range p.Rows {
+			if r.Files == nil {
+				continue
+			}
+			name := r.Names[0]
+			dirs := guest.DefaultDirs(t.TempDir())
+			if err := os.CopyFS(dirs.Config, r.Files); err != nil {
+				t.Fatal(err)
+			}
+			c := exec.Command(program, string(inventory.KeyGuest), "config", "--explain")
+			c.Env = append(os.Environ(), guest.RootVar+"="+strings.TrimSuffix(dirs.Config, guest.DefaultDirs("").Config))
+			out, _ := c.CombinedOutput() // a directory that is refused has an exit code
+			said := false
+			for line := range strings.Lines(string(out)) {
+				f := strings.Fields(line)
+				said = said || len(f) > 1 && slices.Contains(fates[r.Answer], f[0]) && (strings.SplitN(f[1], ":", 2)[0] == name || f[1] == filepath.Dir(name)+"/setting")
+			}
+			if !said {
+				t.Errorf("%s is said to be %s; the program says:\n%s", name, r.Answer, out)
 			}
 		}
 	}

@@ -8,6 +8,7 @@ import (
 	"embed"
 	"fmt"
 	"io"
+	"io/fs"
 	"slices"
 	"strings"
 
@@ -48,6 +49,7 @@ type Row struct {
 	Names  []string // an option and its other spellings; the first is the usual one
 	Answer Answer
 	Why    string
+	Files  fs.FS // of a key: a directory of guests that has it
 }
 
 // Part is a tool, or a group of keys, with its rows. The first row is its own.
@@ -131,6 +133,8 @@ func parseLine(line string) ([]Row, error) {
 		switch {
 		case len(mark) == 1 && strings.Contains("=~-!", mark):
 			r.Answer = Answer(mark[0])
+		case mark == "@key":
+			r.Answer, r.Why, r.Files = key(name, r.Why)
 		case strings.HasPrefix(mark, "@"):
 			r.Answer, r.Why = ask(mark[1:], name, r.Why)
 		}
@@ -150,8 +154,6 @@ func ask(table, name, why string) (Answer, string) {
 		if n, err := guest.ParseCap(name); err == nil {
 			return capability(n)
 		}
-	case "key":
-		return key(name, why)
 	case "":
 		return Same, why
 	}

@@ -11,13 +11,16 @@ import (
 	"vserver/store/legacy"
 )
 
+// KeyGuest is the name of the guest that the directories of keys are of.
+const KeyGuest guest.Name = "web1"
+
 // key asks the reader of util-vserver's directories what becomes of a file in one, with
-// this text.
-func key(name, text string) (Answer, string) {
+// this text, and gives the directory.
+func key(name, text string) (Answer, string, fs.FS) {
 	if !isKey(name) {
-		return Same, "as the reader of such directories says: `vserver NAME config --explain`"
+		return Same, "as the reader of such directories says: `vserver NAME config --explain`", nil
 	}
-	const n guest.Name = "web1"
+	const n = KeyGuest
 	text = strings.ReplaceAll(text, `\n`, "\n")
 	files := fstest.MapFS{}
 	put := func(at, text string, mode fs.FileMode) {
@@ -42,9 +45,10 @@ func key(name, text string) (Answer, string) {
 		i = slices.IndexFunc(found, func(f legacy.Finding) bool { return f.Key == path.Dir(name)+"/setting" })
 	}
 	if i < 0 {
-		return 0, "the reader says nothing of it"
+		return 0, "the reader says nothing of it", files
 	}
-	return told(found[i])
+	answer, why := told(found[i])
+	return answer, why, files
 }
 
 // isKey tells the name of a file from the title of a group.
