@@ -41,8 +41,8 @@ func (f *contextFlags) base(c *cobra.Command) *pflag.FlagSet {
 
 // what adds the options that say what a context may do.
 func (f *contextFlags) what(fl *pflag.FlagSet) {
-	fl.StringArrayVar(&f.ncap, "ncap", nil, "add the network `CAPABILITY`, or take it with ! (repeatable)")
-	fl.StringArrayVar(&f.flag, "flag", nil, "add the network `FLAG`, or take it with ! (repeatable)")
+	fl.StringSliceVar(&f.ncap, "ncap", nil, "add the network `CAPABILITY`, or take it with !, several with commas (repeatable)")
+	fl.StringSliceVar(&f.flag, "flag", nil, "add the network `FLAG`, or take it with !, several with commas (repeatable)")
 	fl.BoolVar(&f.secure, "secure", false, "the flags and capabilities of an ordinary guest")
 }
 
