@@ -12,7 +12,6 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -165,11 +164,12 @@ func (m machine) once(work string, out io.Writer) (code int, said []byte, err er
 		return 1, nil, errors.Join(errNotUp, q.Wait())
 	}
 	ended := make(chan struct{})
-	test := &heedful{Writer: out}
-	go test.killStalled(q.Process, console.Name(), m.settings.silence, ended)
-	io.Copy(test, output)
+	go killStalled(q.Process, console.Name(), ended)
+	silent := time.AfterFunc(m.settings.silence, func() { q.Process.Kill() })
+	io.Copy(heedful{out, silent, m.settings.silence}, output)
 	code, err = readCode(words)
 	close(ended)
+	quiet := !silent.Stop()
 	if gone := q.Wait(); gone != nil && err == nil {
 		err = fmt.Errorf("qemu: %w", gone)
 	}
@@ -178,7 +178,7 @@ func (m machine) once(work string, out io.Writer) (code int, said []byte, err er
 	}
 	said, readErr := os.ReadFile(console.Name())
 	switch fault := oops(string(said)); {
-	case stalled(said) || test.silent.Load():
+	case stalled(said) || quiet:
 		err = errors.Join(errStalled, err)
 	case fault != nil && (err == nil || err == errSilent):
 		err = fault
@@ -198,39 +198,34 @@ func heard(qemu *os.Process, words *bufio.Reader) bool {
 	return line == up+"\n"
 }
 
-// heedful passes on what a test says, and knows since when it has said nothing.
-type heedful struct {
-	io.Writer
-	said   atomic.Int64 // pieces
-	silent atomic.Bool  // it was, for too long
-}
-
-func (h *heedful) Write(b []byte) (int, error) {
-	h.said.Add(1)
-	return h.Writer.Write(b)
-}
-
 // killStalled ends qemu when its kernel stalls for good, rather than waiting until the
-// machine's time is up: when it complains of that, or the test says nothing for so long.
-func (h *heedful) killStalled(qemu *os.Process, console string, silence time.Duration, ended <-chan struct{}) {
+// machine's time is up.
+func killStalled(qemu *os.Process, console string, ended <-chan struct{}) {
 	look := time.NewTicker(5 * time.Second)
 	defer look.Stop()
-	before, since := h.said.Load(), time.Now()
 	for {
 		select {
 		case <-ended:
 			return
 		case <-look.C:
-		}
-		if now := h.said.Load(); now != before {
-			before, since = now, time.Now()
-		}
-		h.silent.Store(time.Since(since) > silence)
-		if text, err := os.ReadFile(console); h.silent.Load() || err == nil && stalled(text) {
-			qemu.Kill()
-			return
+			if text, err := os.ReadFile(console); err == nil && stalled(text) {
+				qemu.Kill()
+				return
+			}
 		}
 	}
+}
+
+// heedful passes on what a test says, and puts off what follows on its silence.
+type heedful struct {
+	io.Writer
+	silent  *time.Timer
+	silence time.Duration
+}
+
+func (h heedful) Write(b []byte) (int, error) {
+	h.silent.Reset(h.silence)
+	return h.Writer.Write(b)
 }
 
 // stalled tells whether a kernel with this console has told twice of a stall: the
