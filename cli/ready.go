@@ -25,13 +25,11 @@ const readyPause = 50 * time.Millisecond
 // everything, and where asked, its sshd has answered. Any other init is ready as
 // soon as it runs.
 func (t *tool) awaitReady(ctx context.Context, n guest.Name, r readiness) error {
-	ctx, cancel := r.within(ctx)
-	defer cancel()
 	err := t.untilBooted(ctx, n)
 	if err == nil && r.ssh {
 		err = t.untilSSH(ctx, n)
 	}
-	return r.late(n, err)
+	return err
 }
 
 // within bounds a wait for a guest's readiness, if that is wanted.

@@ -150,7 +150,7 @@ func (t *tool) startOne(ctx context.Context, f startFlags, n guest.Name) error {
 	case f.wait:
 		return exitOf(exit)
 	case f.ready:
-		return t.awaitReady(ctx, n, f.readiness)
+		return f.late(n, t.awaitReady(ctx, n, f.readiness))
 	}
 	return nil
 }
