@@ -6,6 +6,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -46,6 +47,7 @@ func groups(t testing.TB, names ...guest.Name) (guest.Dirs, map[guest.Name]int) 
 		}
 		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
 		pids[n] = cmd.Process.Pid
+		asleep(t, cmd.Process.Pid)
 		if err := os.MkdirAll(d.State(n), 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -54,6 +56,22 @@ func groups(t testing.TB, names ...guest.Name) (guest.Dirs, map[guest.Name]int) 
 		}
 	}
 	return d, pids
+}
+
+// asleep waits until a sleeper has begun to sleep: its libraries are mapped then.
+func asleep(t testing.TB, pid int) {
+	t.Helper()
+	for range 3000 {
+		at, err := os.ReadFile(fmt.Sprintf("/proc/%d/wchan", pid))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if strings.Contains(string(at), "nanosleep") {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatal("it does not sleep")
 }
 
 func TestSeconds(t *testing.T) {
