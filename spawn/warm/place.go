@@ -11,7 +11,7 @@ import (
 
 // place is where a process is, as the kernel says: what it sees, what holds it and what it is.
 type place struct {
-	spaces  [8]uint64 // namespaces
+	spaces  [8]string // namespaces
 	root    node
 	program node
 	badness string // oom_score_adj
@@ -30,11 +30,9 @@ type node struct {
 func look(process string) (p place, err error) {
 	dir := filepath.Join("/proc", process)
 	for i, name := range [len(p.spaces)]string{"user", "mnt", "pid", "net", "cgroup", "ipc", "uts", "time"} {
-		space, err := stat(dir + "/ns/" + name)
-		if err != nil {
+		if p.spaces[i], err = os.Readlink(dir + "/ns/" + name); err != nil {
 			return p, err
 		}
-		p.spaces[i] = space.ino
 	}
 	root, err := stat(dir + "/root")
 	if err != nil {
