@@ -133,12 +133,6 @@ func tun(spec *guest.Spec) bool {
 	return err == nil && caps&guest.TunCreate != 0
 }
 
-// Alone tells whether the mount can be made before the guest has a user namespace, and writes
-// to none of its files.
-func (m Mount) Alone() bool {
-	return m.Kind != Overlay && m.Kind != Dir
-}
-
 // Owner is whose the mounts are.
 type Owner struct {
 	Base   uint32 // host id of the guest's root

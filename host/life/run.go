@@ -57,7 +57,6 @@ type Run struct {
 	child   *spawn.Child
 	userns  *os.File // the outer one
 	proc    *os.File // a procfs for the child alone, until it has executed
-	ahead   ahead    // mounts that are being made
 	fds     []int    // of the mounts, in their order; -1 not made yet
 	placed  []int    // of the volumes
 	stdio   [3]*os.File

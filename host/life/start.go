@@ -55,7 +55,6 @@ func Start(ctx context.Context, d guest.Dirs, n guest.Name, o StartOptions) (*Ru
 	if err != nil {
 		return nil, err
 	}
-	r.begin()
 	if err := step.Run(ctx, "start", r.steps()); err != nil {
 		r.Close()
 		return nil, inside.HintPids(d, n, err)
@@ -253,17 +252,14 @@ func (r *Run) forked(context.Context) error {
 
 func (r *Run) mountStep(i int, m rootfs.Mount) step.Step {
 	return step.Step{Name: m.String(), Do: func(context.Context) (err error) {
-		if r.fds[i], err = r.makeMount(i, m); err == nil && m.Kind == rootfs.Pts && r.spec.Console.Type == guest.ConsoleTTY {
+		if r.fds[i], err = r.makeMount(m); err == nil && m.Kind == rootfs.Pts && r.spec.Console.Type == guest.ConsoleTTY {
 			err = r.attachConsole(r.fds[i])
 		}
 		return err
 	}}
 }
 
-func (r *Run) makeMount(i int, m rootfs.Mount) (int, error) {
-	if got, begun := r.ahead.take(i); begun {
-		return got.fd, got.err
-	}
+func (r *Run) makeMount(m rootfs.Mount) (int, error) {
 	return m.Make(r.owner())
 }
 
@@ -372,7 +368,6 @@ func (r *Run) hintInit(err error) error {
 
 // Close releases what the run held of this process.
 func (r *Run) Close() {
-	r.ahead.close()
 	r.closeMounts()
 	r.closeJoins()
 	r.closeConsole()
