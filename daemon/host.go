@@ -9,6 +9,7 @@ import (
 	"slices"
 	"time"
 
+	"vserver/bpf"
 	"vserver/daemon/console"
 	"vserver/daemon/proto"
 	"vserver/guest"
@@ -37,6 +38,7 @@ func hostActs(dirs guest.Dirs) acts {
 		Running: func(known func(guest.Name) bool) []proto.Start { return running(h, known) },
 		Reclaim: func(list []guest.Name) error { return rounds.Round(list, time.Now()) },
 		Reopen:  console.Reopen,
+		Notes:   bpf.WatchEnds,
 		Prune:   func() error { return life.Prune(dirs) },
 		Makes:   config.Makes(dirs),
 		Views:   func(n guest.Name) guest.ViewFlags { return viewFlags(dirs, n) },

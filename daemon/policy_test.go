@@ -100,6 +100,15 @@ func (w *world) attached() {
 	}
 }
 
+// Who starts a guest hears of it when its end can be told from others: the guest may end at
+// once, and vserverd have begun for it.
+func TestHaltAtOnce(t *testing.T) {
+	w := coldWorld(t)
+	w.write("notes.late", "")
+	w.guest(proto.Start{Name: "one", Console: guest.ConsoleNone}, "busybox halt -f; sleep 1000")
+	w.await("one has halted\n", w.ended)
+}
+
 // A reboot from inside starts the guest again, whatever its policy, and those who
 // are attached see it come up.
 func TestReboot(t *testing.T) {

@@ -101,7 +101,8 @@ func (cl *client) request(msg []byte, files []int) {
 	}
 	switch r.Verb {
 	case proto.VerbStart:
-		cl.answer(w.started(r.Start, files))
+		err := w.started(r.Start, files)
+		w.whenNoted(func() { cl.answer(err) })
 		w.warmUp()
 	case proto.VerbServes:
 		w.sockets.Take(r.Name, files)

@@ -31,6 +31,8 @@ type acts struct {
 	// Start starts a guest in a process of its own; guest.ErrRunning and
 	// guest.ErrNotFound keep their meaning.
 	Start func(guest.Name) error
+	// Notes has the kernel note how guests end.
+	Notes func() (*bpf.Notes, error)
 	// Planned notes when a guest that ended will be started again; fs.ErrNotExist when a
 	// stop has said no to it. Dropped takes the note away. Nil is nothing.
 	Planned func(guest.Name, time.Time) error
@@ -95,6 +97,8 @@ type worker struct {
 	views    views.Set
 	calls    calls.Set
 	notes    *bpf.Notes // nil while it is not, or cannot be, attached
+	noting   bool       // it is about to be
+	noteless []func()   // what waits for that
 	refused  int        // the counts of ceilings that were reached; negative while there are none
 	buf      []byte     // for a client's message
 
@@ -150,6 +154,7 @@ func (w *worker) run(files map[string]int) (end bool, err error) {
 		w.loop.After(reclaim.Pause, w.reclaim)
 	}
 	if w.notes == nil {
+		w.noting = true
 		w.job(w.attachNotes)
 	}
 	if w.refused < 0 {
@@ -239,9 +244,10 @@ func (w *worker) openSpill(files map[string]int) (*console.Spill, error) {
 // attachNotes has the kernel note how guests end. It is a job: the kernel's types are
 // megabytes to read. Until then, some 20 ms, the pidfd tells, or an old kernel nothing.
 func (w *worker) attachNotes() {
-	n, err := bpf.WatchEnds()
+	n, err := w.acts.Notes()
 	debug.FreeOSMemory()
 	w.loop.Post(func() {
+		defer w.noted()
 		if err != nil {
 			w.say("reboots from inside cannot be told from other ends: %v", err)
 			return
@@ -254,6 +260,33 @@ func (w *worker) attachNotes() {
 			n.Watch(g.InitPID)
 		}
 	})
+}
+
+// notedPatience is how long who has started a guest waits for notes.
+const notedPatience = time.Second
+
+// whenNoted does what should come after the notes are there, if they come soon. Who has
+// started a guest and goes away leaves a dead init to the host's, which takes it at once:
+// nobody knew then whether a guest that lived that short rebooted.
+func (w *worker) whenNoted(do func()) {
+	if !w.noting {
+		do()
+		return
+	}
+	if len(w.noteless) == 0 {
+		w.loop.After(notedPatience, w.noted)
+	}
+	w.noteless = append(w.noteless, do)
+}
+
+// noted does what waited for the notes.
+func (w *worker) noted() {
+	w.noting = false
+	waited := w.noteless
+	w.noteless = nil
+	for _, do := range waited {
+		do()
+	}
 }
 
 // keep has the store hold a file.

@@ -14,6 +14,7 @@ import (
 	"testing"
 	"time"
 
+	"vserver/bpf"
 	"vserver/daemon/console"
 	"vserver/daemon/logtail"
 	"vserver/daemon/proto"
@@ -33,7 +34,7 @@ func TestMain(m *testing.M) {
 // testActs are the acts of a vserverd whose guests are processes of the tests: ends
 // are written to the file ended in the directory of notes, and take as long as there is a
 // NAME.slow; a start runs the script
-// NAME.start there, and the guests that run have their pid in NAME.pid.
+// NAME.start there, ends are noted late if there is notes.late, and the guests that run have their pid in NAME.pid.
 func testActs(dirs guest.Dirs) acts {
 	return acts{
 		Attend: func(proto.Start, func(string, ...any), func()) func() { return func() {} },
@@ -79,6 +80,12 @@ func testActs(dirs guest.Dirs) acts {
 			return all
 		},
 		Reopen: console.Reopen,
+		Notes: func() (*bpf.Notes, error) {
+			if _, err := os.Stat(filepath.Join(dirs.Run, "notes.late")); err == nil {
+				time.Sleep(200 * time.Millisecond)
+			}
+			return bpf.WatchEnds()
+		},
 	}
 }
 

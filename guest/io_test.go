@@ -85,3 +85,30 @@ func FuzzNumbers(f *testing.F) {
 		}
 	})
 }
+
+func TestRlimitText(t *testing.T) {
+	for text, want := range map[string]Rlimit{
+		"1024":                 {1024, 1024},
+		"1024:4096":            {1024, 4096},
+		"0:unlimited":          {0, Unlimited},
+		"inf":                  {Unlimited, Unlimited},
+		"64K:1.5M":             {64 << 10, 3 << 19},
+		"8MiB:1G":              {8 << 20, 1 << 30},
+		"18446744073709551614": {Unlimited - 1, Unlimited - 1},
+	} {
+		var r Rlimit
+		if err := r.UnmarshalText([]byte(text)); err != nil || r != want {
+			t.Errorf("%s: %v, %v", text, r, err)
+		}
+		again, _ := r.MarshalText()
+		if err := r.UnmarshalText(again); err != nil || r != want {
+			t.Errorf("%s written %s: %v, %v", text, again, r, err)
+		}
+	}
+	for _, text := range []string{"", ":", "1:", "some", "64X", "-1", "2M:1M", "1:2:3", "18446744073709551616E"} {
+		var r Rlimit
+		if err := r.UnmarshalText([]byte(text)); !errors.Is(err, ErrInvalid) {
+			t.Errorf("%q: %v, %v", text, r, err)
+		}
+	}
+}

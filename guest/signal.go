@@ -75,7 +75,7 @@ func (s Signal) String() string {
 func (s Signal) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
 
 // Rlimit is a soft and a hard limit of a process, written "SOFT:HARD" or one
-// number for both; "unlimited" has no end.
+// number for both, with K, M, G or T as sizes have them; "unlimited" has no end.
 type Rlimit struct{ Soft, Hard uint64 }
 
 // Unlimited is RLIM_INFINITY of setrlimit(2).
@@ -95,11 +95,15 @@ func (r *Rlimit) UnmarshalText(b []byte) error {
 			*p.to = Unlimited
 			continue
 		}
-		n, err := strconv.ParseUint(p.text, 10, 64)
-		if err != nil {
-			return fmt.Errorf("rlimit %q: want SOFT:HARD, each a number or unlimited: %w", b, ErrInvalid)
+		var err error
+		if *p.to, err = strconv.ParseUint(p.text, 10, 64); err == nil {
+			continue
 		}
-		*p.to = n
+		var size Bytes
+		if size.UnmarshalText([]byte(p.text)) != nil {
+			return fmt.Errorf("rlimit %q: want SOFT:HARD, each a number, a size as 64M, or unlimited: %w", b, ErrInvalid)
+		}
+		*p.to = uint64(size)
 	}
 	if r.Soft > r.Hard {
 		return fmt.Errorf("rlimit %q: soft limit above the hard one: %w", b, ErrInvalid)

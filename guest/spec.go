@@ -103,7 +103,7 @@ type Limits struct {
 	Inodes         Count             `yaml:"inodes" doc:"number of the guest's own files, directories and links of all kinds, as 500k"`
 	IO             IO                `yaml:"io" doc:"what the guest may do with block devices"`
 	Ceilings       map[string]int    `yaml:"ceilings" doc:"the most of what the host's kernel has one pool of for everybody, by the names in doc/isolation.md, as inotify_instances: 512"`
-	Rlimits        map[string]Rlimit `yaml:"rlimits" doc:"limits of each process by their name in setrlimit(2), as nofile: 1024:1048576"`
+	Rlimits        map[string]Rlimit `yaml:"rlimits" doc:"limits of each process by their name in setrlimit(2), as nofile: 1024:1048576 or memlock: 64M"`
 }
 
 // Rights is what the guest's root may do.

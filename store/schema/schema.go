@@ -240,6 +240,9 @@ func names(path string) object {
 	return object{{"pattern", `^[A-Za-z_][A-Za-z0-9._-]*$`}, {"maxLength", 254}}
 }
 
+// size is a guest.Bytes as text.
+const size = `\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[kKmMgGtT]?[iI]?[bB]?`
+
 // text describes the types that read themselves.
 func text(t reflect.Type, path string, preset bool) object {
 	both := func(kind, pattern string) object {
@@ -249,7 +252,7 @@ func text(t reflect.Type, path string, preset bool) object {
 	case reflect.TypeFor[guest.XID]():
 		return both("integer", `^[0-9]+$`)
 	case reflect.TypeFor[guest.Bytes]():
-		return both("number", `^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[kKmMgGtT]?[iI]?[bB]?$`)
+		return both("number", "^"+size+"$")
 	case reflect.TypeFor[guest.Count]():
 		return both("number", `^\+?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?[kKmMgG]?$`)
 	case reflect.TypeFor[guest.Duration]():
@@ -257,7 +260,7 @@ func text(t reflect.Type, path string, preset bool) object {
 	case reflect.TypeFor[guest.Signal]():
 		return both("integer", `^[A-Za-z0-9+]+$`)
 	case reflect.TypeFor[guest.Rlimit]():
-		return both("integer", `^([0-9]+|unlimited|inf)(:([0-9]+|unlimited|inf))?$`)
+		return both("number", "^("+size+"|unlimited|inf)(:("+size+"|unlimited|inf))?$")
 	case reflect.TypeFor[guest.Address]():
 		return object{{"type", "string"}, {"pattern", `^\s*([0-9]{1,3}(\.[0-9]{1,3}){3}/([1-9]|[12][0-9]|3[0-2])|[0-9A-Fa-f:]*:[0-9A-Fa-f:.]*/([1-9][0-9]?|1[01][0-9]|12[0-8]))` +
 			`(\s+(nodev|dev\s+[^\s/:]{1,15}|(broadcast|brd)\s+(\+|[0-9.]+)|scope\s+[a-z0-9]+|(name|label)\s+[A-Za-z0-9][A-Za-z0-9._-]*))*\s*$`}}
