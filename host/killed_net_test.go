@@ -43,7 +43,7 @@ func TestKilledHeard(t *testing.T) {
 		t.Fatal(err)
 	}
 	for c, want := range map[net.Conn]error{idle: nil, full: syscall.ECONNRESET} {
-		c.SetReadDeadline(time.Now().Add(5 * time.Second))
+		c.SetReadDeadline(time.Now().Add(30 * time.Second))
 		if _, err := io.Copy(io.Discard, c); !errors.Is(err, want) {
 			t.Errorf("%v, want %v", err, want)
 		}

@@ -272,7 +272,7 @@ func TestContext(t *testing.T) {
 	if err := Attach(ctx, g.Master, null, w, Options{}); !errors.Is(err, context.DeadlineExceeded) {
 		t.Error(err)
 	}
-	if d := time.Since(begin); d > 3*time.Second {
+	if d := time.Since(begin); d > 30*time.Second {
 		t.Errorf("took %v", d)
 	}
 	for r.SetReadDeadline(time.Now().Add(time.Second)); ; { // lets the copying end

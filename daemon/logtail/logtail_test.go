@@ -154,7 +154,7 @@ func TestFollowEndsWithGuest(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Fatal("still following")
 	}
 }

@@ -24,7 +24,7 @@ func newLoop(t testing.TB) *Loop {
 
 func turn(t *testing.T, l *Loop, until func() bool) {
 	t.Helper()
-	l.After(5*time.Second, func() { t.Fatal("nothing came") })
+	l.After(30*time.Second, func() { t.Fatal("nothing came") })
 	for !until() {
 		if err := l.Turn(); err != nil {
 			t.Fatal(err)

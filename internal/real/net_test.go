@@ -160,7 +160,7 @@ func address(n byte) string { return netip.AddrFrom4([4]byte{198, 51, 100, n}).S
 func (w *world) reach(t testing.TB, addr string) (c net.Conn, err error) {
 	t.Helper()
 	err = w.inNet(func() error {
-		c, err = net.DialTimeout("tcp", addr, 5*time.Second)
+		c, err = net.DialTimeout("tcp", addr, 15*time.Second)
 		return err
 	})
 	return c, err

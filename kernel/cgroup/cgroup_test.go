@@ -222,7 +222,7 @@ func TestWaitEmptyWakes(t *testing.T) {
 	if err := g.WaitEmpty(ctx); !errors.Is(err, context.Canceled) {
 		t.Error(err)
 	}
-	if d := time.Since(begin); d > 2*time.Second {
+	if d := time.Since(begin); d > 30*time.Second {
 		t.Errorf("cancelled after %v", d)
 	}
 }

@@ -109,7 +109,7 @@ func TestOpenRefuses(t *testing.T) {
 		if !errors.Is(err, syscall.EINVAL) {
 			t.Errorf("fifo: %v", err)
 		}
-	case <-time.After(5 * time.Second):
+	case <-time.After(30 * time.Second):
 		t.Error("fifo: waits")
 	}
 	if _, err := d.Open("dir", os.O_RDONLY, 0); err == nil {

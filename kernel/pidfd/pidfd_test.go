@@ -60,7 +60,7 @@ func TestStatus(t *testing.T) {
 		"exit 0": 0, "exit 7": 7 << 8, "kill -KILL $$": 9, "kill -HUP $$": 1,
 	} {
 		c, fd := run(t, script)
-		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+		for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
 			if over, _ := Ended(fd); over {
 				break
 			}
@@ -105,7 +105,7 @@ func TestZombie(t *testing.T) {
 		if err := c.Start(); err != nil {
 			t.Fatal(err)
 		}
-		for end := time.Now().Add(5 * time.Second); time.Now().Before(end); {
+		for end := time.Now().Add(30 * time.Second); time.Now().Before(end); {
 			if over, _ := Ended(fd); over {
 				break
 			}
@@ -156,7 +156,7 @@ func TestPipeReader(t *testing.T) {
 	defer syscall.Close(again)
 	r.Close() // it is another end of the same pipe
 	buf := make([]byte, 16)
-	for end := time.Now().Add(5 * time.Second); ; {
+	for end := time.Now().Add(30 * time.Second); ; {
 		n, err := syscall.Read(again, buf)
 		if n > 0 && string(buf[:n]) == "text\n" {
 			break

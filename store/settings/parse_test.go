@@ -175,7 +175,7 @@ func TestBounds(t *testing.T) {
 		if _, err := Parse("x.yaml", []byte(text)); !errors.Is(err, guest.ErrInvalid) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if took := time.Since(start); took > 2*time.Second {
+		if took := time.Since(start); took > 20*time.Second {
 			t.Errorf("%s: took %v", name, took)
 		}
 	}
