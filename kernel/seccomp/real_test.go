@@ -34,8 +34,11 @@ func TestMain(m *testing.M) {
 	need.Main(m)
 }
 
-// install puts all threads of the process under a filter.
+// install puts all threads of the process under a filter. The thread that may do so is the
+// one that said it wants no new privileges.
 func install(prog []unix.SockFilter) error {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return err
 	}
