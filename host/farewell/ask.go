@@ -200,21 +200,27 @@ type Waiting struct {
 // often is how often a stop tells what it waits for.
 const often = time.Second
 
+// group opens the guest's group; nil when nothing is left of it.
+func (f *Farewell) group() (*cgroup.Group, error) {
+	cg, err := cgroup.Find()
+	if err != nil {
+		return nil, err
+	}
+	g, err := cg.Open(f.Dirs.Group(f.Name))
+	if errors.Is(err, os.ErrNotExist) {
+		return nil, nil
+	}
+	return g, err
+}
+
 // Await waits until the guest has ended, or its time is up. A guest that nobody could
 // ask is not waited for.
 func (f *Farewell) Await(ctx context.Context) error {
 	if f.deaf {
 		return ctx.Err()
 	}
-	cg, err := cgroup.Find()
-	if err != nil {
-		return err
-	}
-	g, err := cg.Open(f.Dirs.Group(f.Name))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	g, err := f.group()
+	if g == nil {
 		return err
 	}
 	defer g.Close()

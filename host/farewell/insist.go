@@ -2,9 +2,7 @@ package farewell
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"os"
 	"syscall"
 	"time"
 
@@ -15,15 +13,8 @@ import (
 // Insist sends what is left of the guest one signal after the other, and comes back when
 // nothing is left or all were sent.
 func (f *Farewell) Insist(ctx context.Context, kills []guest.Kill) error {
-	cg, err := cgroup.Find()
-	if err != nil {
-		return err
-	}
-	g, err := cg.Open(f.Dirs.Group(f.Name))
-	if errors.Is(err, os.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	g, err := f.group()
+	if g == nil {
 		return err
 	}
 	defer g.Close()
