@@ -3,7 +3,7 @@
 // directories (kernel/file), no symbolic link is followed, hard links stay inside, and
 // limits bound what a small archive can unfold to.
 //
-// It takes plain tar; compressed streams go through package sieve first.
+// It takes plain tar; package image has it done in a process of its own, behind a decoder.
 package archive
 
 import (
@@ -67,12 +67,9 @@ func (r Report) String() string {
 	return strings.Join(parts, ", ")
 }
 
-// Unpacker unpacks archives one over the other into a directory.
-type Unpacker struct {
+// Options are what an Unpacker is to take, and as what.
+type Options struct {
 	Limits Limits
-	// Packed, when not nil, tells how many bytes of the packed stream were read, for
-	// Limits.Ratio.
-	Packed func() int64
 	// Whole takes what Packer.Whole keeps, for the tree of one guest; Devices its device
 	// nodes as well.
 	Whole, Devices bool
@@ -80,19 +77,32 @@ type Unpacker struct {
 	Over bool
 	// Base is what the archive's id 0 becomes.
 	Base uint32
+}
+
+// Progress is what the archives come to that were unpacked into one directory.
+type Progress struct {
+	Report Report
+	Left   map[string]bool // devices that were left out
+	Disk   int64           // bytes of content written, holes left out
+}
+
+// Unpacker unpacks archives one over the other into a directory.
+type Unpacker struct {
+	Options
+	// Packed, when not nil, tells how many bytes of the packed stream were read, for
+	// Limits.Ratio.
+	Packed func() int64
+	Done   Progress
 
 	root   *file.Dir
-	report Report
 	here   map[string]bool // what the current archive has put there; true for directories
 	ways   map[string]bool // directories on the way to these, of a layer
 	layer  bool            // the current archive is a layer over others
 	times  []stamp         // of directories, set when nothing is put in them any more
 	at     *file.Dir       // the directory last used, at path atPath; nil for none
 	atPath string
-	stale  bool            // something was replaced that may be on the way to at
-	buf    []byte          // for content
-	left   map[string]bool // devices that were left out
-	disk   int64           // bytes of content written, holes left out
+	stale  bool   // something was replaced that may be on the way to at
+	buf    []byte // for content
 }
 
 type stamp struct {
@@ -101,10 +111,12 @@ type stamp struct {
 }
 
 // New gives an Unpacker for the directory root, which nobody else changes meanwhile.
-func New(root *file.Dir) *Unpacker { return &Unpacker{Limits: Default(), root: root} }
+func New(root *file.Dir) *Unpacker {
+	return &Unpacker{Options: Options{Limits: Default()}, root: root}
+}
 
 // Report tells what was done so far.
-func (u *Unpacker) Report() Report { return u.report }
+func (u *Unpacker) Report() Report { return u.Done.Report }
 
 // hostile refuses an entry.
 func hostile(name, format string, args ...any) error {

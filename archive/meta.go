@@ -137,7 +137,7 @@ func (u *Unpacker) setXattrs(e *file.Entry, h *tar.Header) error {
 			name == "security.capability" || strings.HasPrefix(name, "system.posix_acl_") ||
 			u.Whole && strings.HasPrefix(name, "trusted.overlay.")
 		if !own {
-			u.report.Xattrs++
+			u.Done.Report.Xattrs++
 			continue
 		}
 		x, ok, err := layer.Shift{To: u.Base}.Xattr(file.Xattr{Name: name, Value: []byte(value)})
@@ -145,7 +145,7 @@ func (u *Unpacker) setXattrs(e *file.Entry, h *tar.Header) error {
 			return hostile(h.Name, "%s", err)
 		}
 		if !ok {
-			u.report.Xattrs++
+			u.Done.Report.Xattrs++
 			continue
 		}
 		if err := e.SetXattr(x.Name, x.Value); err != nil {

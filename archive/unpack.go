@@ -94,7 +94,7 @@ func (u *Unpacker) entry(h *tar.Header, body io.Reader) error {
 	if h.Typeflag == tar.TypeXGlobalHeader {
 		return nil
 	}
-	if u.report.Entries++; u.report.Entries > u.Limits.Entries {
+	if u.Done.Report.Entries++; u.Done.Report.Entries > u.Limits.Entries {
 		return hostile(h.Name, "more than %d entries", u.Limits.Entries)
 	}
 	p, err := u.clean(h.Name)
@@ -108,7 +108,7 @@ func (u *Unpacker) entry(h *tar.Header, body io.Reader) error {
 	case h.Uid < 0 || h.Gid < 0:
 		return hostile(h.Name, "owner %d:%d", h.Uid, h.Gid)
 	case h.Uid >= guest.IDs || h.Gid >= guest.IDs:
-		u.report.IDs++
+		u.Done.Report.IDs++
 	}
 	if p == "" {
 		return u.rootEntry(h)
@@ -217,8 +217,8 @@ func (u *Unpacker) hardLink(d *file.Dir, name, p string, h *tar.Header) error {
 	if base == "" {
 		return hostile(h.Name, "a hard link to a directory")
 	}
-	if u.left[target] {
-		u.report.Devices++
+	if u.Done.Left[target] {
+		u.Done.Report.Devices++
 		return nil
 	}
 	from, err := u.linkDir(path.Clean(strings.TrimSuffix(dirPath, "/") + "/."))

@@ -88,11 +88,11 @@ func (u *Unpacker) special(d *file.Dir, name, p string, h *tar.Header) (done, ma
 			mode = file.TypeBlock
 		}
 	default:
-		u.report.Devices++
-		if u.left == nil {
-			u.left = map[string]bool{}
+		u.Done.Report.Devices++
+		if u.Done.Left == nil {
+			u.Done.Left = map[string]bool{}
 		}
-		u.left[p] = true
+		u.Done.Left[p] = true
 		return true, false, nil
 	}
 	if _, err := u.clear(d, name, p, h); err != nil {
@@ -128,28 +128,28 @@ func (u *Unpacker) writeParts(f *os.File, parts []file.Segment, body io.Reader) 
 // weigh refuses content beyond the limits. In the tree of a guest holes weigh nothing in
 // the ratio: they are told in a few bytes and take none.
 func (u *Unpacker) weigh(h *tar.Header) error {
-	if h.Size < 0 || u.report.Bytes > u.Limits.Bytes-h.Size {
+	if h.Size < 0 || u.Done.Report.Bytes > u.Limits.Bytes-h.Size {
 		return hostile(h.Name, "more than %d bytes in all", u.Limits.Bytes)
 	}
 	if !isFile(h) {
 		return nil
 	}
 	if !u.Whole {
-		u.report.Bytes += h.Size
-		return u.inflated(u.report.Bytes)
+		u.Done.Report.Bytes += h.Size
+		return u.inflated(u.Done.Report.Bytes)
 	}
 	size, _, err := partsOf(h)
-	if err == nil && u.report.Bytes > u.Limits.Bytes-size {
+	if err == nil && u.Done.Report.Bytes > u.Limits.Bytes-size {
 		err = hostile(h.Name, "more than %d bytes in all", u.Limits.Bytes)
 	}
-	u.report.Bytes += size
+	u.Done.Report.Bytes += size
 	return err
 }
 
 // written counts what takes disk.
 func (u *Unpacker) written(n int64) error {
-	if u.disk += n; !u.Whole {
+	if u.Done.Disk += n; !u.Whole {
 		return nil
 	}
-	return u.inflated(u.disk)
+	return u.inflated(u.Done.Disk)
 }

@@ -39,11 +39,16 @@ const waitDelay = 5 * time.Second
 // user is who a program runs as.
 type user int
 
-// nobody reads what strangers made; caller is us.
+// nobody reads what strangers made; caller is us; apart is us in namespaces of its own, who
+// gives up more by itself (package imagetool).
 const (
 	nobody user = 65534
 	caller user = -1
+	apart  user = -2
 )
+
+// away are the namespaces of who is apart.
+const away = syscall.CLONE_NEWNS | syscall.CLONE_NEWPID | syscall.CLONE_NEWNET | syscall.CLONE_NEWIPC | syscall.CLONE_NEWUTS
 
 // child is a program that runs as nobody, its output to be read.
 type child struct {
@@ -56,6 +61,11 @@ type child struct {
 // start runs tool with args, in being its input. Nobody gets nothing of our environment
 // but how to reach the network.
 func start(ctx context.Context, tool string, in io.Reader, as user, args ...string) (*child, error) {
+	return startWith(ctx, tool, in, as, nil, args...)
+}
+
+// startWith runs it with some files more, from descriptor 4 on.
+func startWith(ctx context.Context, tool string, in io.Reader, as user, files []*os.File, args ...string) (*child, error) {
 	if tool == "" {
 		var err error
 		if tool, err = imageTool(); err != nil {
@@ -71,14 +81,18 @@ func start(ctx context.Context, tool string, in io.Reader, as user, args ...stri
 	c := &child{name: "vserver-image " + strings.Join(args, " ")}
 	c.cmd = exec.CommandContext(ctx, "/proc/self/fd/3", args...)
 	c.cmd.Args[0] = "vserver-image"
-	c.cmd.ExtraFiles = []*os.File{f}
+	c.cmd.ExtraFiles = append([]*os.File{f}, files...)
 	c.cmd.Dir = "/"
 	if as != caller {
 		c.cmd.Env = proxies()
 	}
 	c.cmd.Stdin, c.cmd.Stderr = in, &limited{to: &c.errors, left: 4096}
 	c.cmd.WaitDelay = waitDelay
-	if os.Geteuid() == 0 && as != caller {
+	switch {
+	case os.Geteuid() != 0:
+	case as == apart:
+		c.cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: away}
+	case as != caller:
 		c.cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(as), Gid: uint32(as)}}
 	}
 	if c.out, err = c.cmd.StdoutPipe(); err != nil {

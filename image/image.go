@@ -1,8 +1,8 @@
 // Package image unpacks the roots that strangers made: tar archives, OCI images as
 // archives or directories, images of registries. Everything in them is hostile: what
 // decodes and what speaks to the network runs in a process of its own as nobody (the
-// program vserver-image), digests are checked on both sides of it, and package archive
-// writes the files.
+// program vserver-image), digests are checked on both sides of it, and what writes the files
+// (package archive) does so in another, which has nothing of the host but their directory.
 package image
 
 import (
@@ -15,6 +15,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 	"math"
 	"os"
@@ -186,7 +187,7 @@ func (t *Image) Unpack(ctx context.Context, dir string, say func(string, ...any)
 		return err
 	}
 	defer root.Close()
-	u := archive.New(root)
+	u := NewUnpacker(t.Tool, root)
 	if t.Ref != "" {
 		err = t.pull(ctx, u, dir, say)
 	} else if is, serr := t.isDir(); serr == nil && is {
@@ -201,7 +202,7 @@ func (t *Image) Unpack(ctx context.Context, dir string, say func(string, ...any)
 }
 
 // archive unpacks a file.
-func (t *Image) archive(ctx context.Context, u *archive.Unpacker, dir string, say func(string, ...any)) error {
+func (t *Image) archive(ctx context.Context, u *Unpacker, dir string, say func(string, ...any)) error {
 	f, err := t.open()
 	if err != nil {
 		return err
@@ -209,11 +210,11 @@ func (t *Image) archive(ctx context.Context, u *archive.Unpacker, dir string, sa
 	defer f.Close()
 	say("unpack %s", t.Path)
 	h := sha256.New()
-	err = t.unzip(ctx, u, io.TeeReader(f, h), func(r *bufio.Reader) error {
+	err = t.unzip(ctx, u, io.TeeReader(f, h), nil, func(r *bufio.Reader, s *Stream) error {
 		if !isImage(r) {
-			return u.Tar(ctx, r)
+			return u.Tar(ctx, s)
 		}
-		return t.image(ctx, u, r, dir, "", say)
+		return t.image(ctx, u, s, dir, "", say)
 	})
 	if err != nil {
 		return err
@@ -225,30 +226,30 @@ func (t *Image) archive(ctx context.Context, u *archive.Unpacker, dir string, sa
 	return err
 }
 
-// unzip gives do the unpacked stream of r. What do leaves of it must be little, and is
-// read: at its end a decoder tells whether the stream was whole.
-func (t *Image) unzip(ctx context.Context, u *archive.Unpacker, r io.Reader, do func(*bufio.Reader) error) error {
+// unzip gives do the unpacked stream of r, whose sum gets all of it. What do leaves of it
+// must be little, and is read: at its end a decoder tells whether the stream was whole.
+func (t *Image) unzip(ctx context.Context, u *Unpacker, r io.Reader, sum hash.Hash, do func(*bufio.Reader, *Stream) error) error {
 	u.Packed = t.packed.Load
 	in := bufio.NewReaderSize(&counting{r: r, n: &t.packed}, 64<<10)
 	head, err := in.Peek(tarHead)
 	if err != nil && !errors.Is(err, io.EOF) {
 		return err
 	}
-	if isTar(head) {
-		if err := do(in); err != nil {
+	all := func(r *bufio.Reader) error {
+		s := NewStream(r, sum)
+		if err := do(r, s); err != nil {
 			return err
 		}
-		return drain(in)
+		return drain(s)
+	}
+	if isTar(head) {
+		return all(in)
 	}
 	c, err := start(ctx, t.Tool, in, nobody, "unzip")
 	if err != nil {
 		return err
 	}
-	out := bufio.NewReaderSize(c, 64<<10)
-	if err = do(out); err == nil {
-		err = drain(out)
-	}
-	return c.end(err)
+	return c.end(all(bufio.NewReaderSize(c, 64<<10)))
 }
 
 // A tar archive is told by the word ustar in its first header.
@@ -295,7 +296,7 @@ func isImage(r *bufio.Reader) bool {
 }
 
 // image unpacks an archive of an image beside dir, and from there the image.
-func (t *Image) image(ctx context.Context, u *archive.Unpacker, r io.Reader, dir, digest string, say func(string, ...any)) error {
+func (t *Image) image(ctx context.Context, u *Unpacker, s *Stream, dir, digest string, say func(string, ...any)) error {
 	tmp, err := os.MkdirTemp(filepath.Dir(dir), "layout-")
 	if err != nil {
 		return err
@@ -306,16 +307,16 @@ func (t *Image) image(ctx context.Context, u *archive.Unpacker, r io.Reader, dir
 		return err
 	}
 	defer d.Close()
-	outer := archive.New(d)
+	outer := NewUnpacker(t.Tool, d)
 	outer.Limits, outer.Packed = u.Limits, u.Packed
-	if err := outer.Tar(ctx, r); err != nil {
+	if err := outer.Tar(ctx, s); err != nil {
 		return err
 	}
 	return t.layoutDir(ctx, u, tmp, digest, say)
 }
 
 // pull fetches an image from its registry.
-func (t *Image) pull(ctx context.Context, u *archive.Unpacker, dir string, say func(string, ...any)) error {
+func (t *Image) pull(ctx context.Context, u *Unpacker, dir string, say func(string, ...any)) error {
 	digest, err := t.digest(ctx)
 	if err != nil {
 		return err
@@ -333,9 +334,10 @@ func (t *Image) pull(ctx context.Context, u *archive.Unpacker, dir string, say f
 	if err != nil {
 		return err
 	}
-	err = t.image(ctx, u, c, dir, digest, say)
+	s := NewStream(c, nil)
+	err = t.image(ctx, u, s, dir, digest, say)
 	if err == nil {
-		err = drain(c)
+		err = drain(s)
 	}
 	return c.end(err)
 }

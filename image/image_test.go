@@ -289,7 +289,7 @@ func TestChangedMeanwhile(t *testing.T) {
 	if err := os.WriteFile(file, tarOf(t, "f", "1"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	i := Open(From{Path: file})
+	i := Open(From{Path: file, Tool: os.Args[0]})
 	if _, _, err := i.ID(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -250,7 +250,7 @@ func (l layout) dockerSave() (manifest, error) {
 
 // layoutDir unpacks the image of a layout, whose manifest must have the digest unless
 // that is "".
-func (t *Image) layoutDir(ctx context.Context, u *archive.Unpacker, dir, digest string, say func(string, ...any)) error {
+func (t *Image) layoutDir(ctx context.Context, u *Unpacker, dir, digest string, say func(string, ...any)) error {
 	d, err := file.OpenDir(dir)
 	if err != nil {
 		return err
@@ -275,20 +275,14 @@ func (t *Image) layoutDir(ctx context.Context, u *archive.Unpacker, dir, digest 
 }
 
 // layer unpacks one layer, and checks it on both sides of the decoder.
-func (t *Image) layer(ctx context.Context, u *archive.Unpacker, l layout, f layerFile) error {
+func (t *Image) layer(ctx context.Context, u *Unpacker, l layout, f layerFile) error {
 	in, err := l.open(f.path)
 	if err != nil {
 		return err
 	}
 	defer in.Close()
 	packed, plain := sha256.New(), sha256.New()
-	err = t.unzip(ctx, u, io.TeeReader(in, packed), func(r *bufio.Reader) error {
-		tee := io.TeeReader(r, plain)
-		if err := u.Layer(ctx, tee); err != nil {
-			return err
-		}
-		return drain(tee)
-	})
+	err = t.unzip(ctx, u, io.TeeReader(in, packed), plain, func(_ *bufio.Reader, s *Stream) error { return u.Layer(ctx, s) })
 	if err != nil {
 		return err
 	}

@@ -33,6 +33,8 @@ func Run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 		}
 		_, err = io.Copy(out, r)
 		return err
+	case len(args) == 1 && args[0] == "unpack":
+		return unpack(ctx, in, out)
 	case len(args) == 3 && args[0] == "zip":
 		return zip(args[1], args[2], in, out)
 	case len(args) == 2 && args[0] == "login":
@@ -59,7 +61,7 @@ func Run(ctx context.Context, args []string, in io.Reader, out io.Writer) error 
 		}
 		return err
 	}
-	return errors.New("usage: vserver-image unzip | zip zstd|gzip LEVEL | login REF | pull REF PLATFORM | digest REF PLATFORM")
+	return errors.New("usage: vserver-image unzip | unpack | zip zstd|gzip LEVEL | login REF | pull REF PLATFORM | digest REF PLATFORM")
 }
 
 // refused is the exit code for a registry that wants another login, or any: sysexits' noperm.

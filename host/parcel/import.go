@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"errors"
 	"fmt"
+	"hash"
 	"io"
 
 	"vserver/build"
@@ -53,8 +54,8 @@ func Import(ctx context.Context, d guest.Dirs, n guest.Name, r io.Reader, o Impo
 	if err != nil {
 		return out, err
 	}
-	u := &unpacking{dirs: d, o: o, say: build.Lines(o.Progress), z: z, in: sealed{h: sha256.New()}}
-	u.in.Reader = io.TeeReader(z, u.in.h)
+	u := &unpacking{dirs: d, o: o, say: build.Lines(o.Progress), z: z, sum: sha256.New()}
+	u.in = image.NewStream(z, u.sum)
 	err = u.run(ctx, n)
 	return Imported{u.n, u.spec, u.left()}, files.HintFull(z.End(err), d.Data)
 }
@@ -66,7 +67,8 @@ type unpacking struct {
 	o    ImportOptions
 	say  build.Progress
 	z    *image.Unzipped
-	in   sealed
+	in   *image.Stream
+	sum  hash.Hash // of what was taken of it
 	is   Label
 	spec guest.Spec
 	site making.Site
@@ -135,7 +137,7 @@ func (u *unpacking) steps(s making.Site) []step.Step {
 	list = append(list,
 		step.Step{Name: "take in layers", Do: u.layers, Undo: u.drop},
 		step.Step{Name: "take in its own files", Do: u.own},
-		step.Step{Name: "check the sum", Do: func(context.Context) error { return u.z.End(u.in.seal()) }},
+		step.Step{Name: "check the sum", Do: func(context.Context) error { return u.z.End(sealed(u.in, u.sum)) }},
 		step.Step{Name: "list the layers", Do: u.list, Undo: u.drop})
 	return list
 }

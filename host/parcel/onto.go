@@ -47,7 +47,7 @@ func (u *unpacking) onto(ctx context.Context) error {
 	trees := files.Own(u.spec.Root)
 	bring := []step.Step{
 		{Name: "take in layers", Do: func(ctx context.Context) error { return u.above(ctx, trees, old) }, Undo: u.drop},
-		{Name: "check the sum", Do: func(context.Context) error { return u.z.End(u.in.seal()) }},
+		{Name: "check the sum", Do: func(context.Context) error { return u.z.End(sealed(u.in, u.sum)) }},
 		{Name: "write them to the disk", Do: func(context.Context) error {
 			for _, l := range u.base.layers {
 				shot.Stack = append(shot.Stack, l.Text())

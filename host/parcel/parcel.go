@@ -223,20 +223,22 @@ func (l Label) check() error {
 	return nil
 }
 
-// sealed is a stream whose sum stands at its end.
-type sealed struct {
-	io.Reader
-	h hash.Hash
-}
-
-// seal compares the sum that follows with that of what was read.
-func (s sealed) seal() error {
-	want := hex.EncodeToString(s.h.Sum(nil))
-	got, err := takeFile(s.Reader, sumName)
+// sealed compares the sum that a stream ends with with that of what was taken of it.
+func sealed(in io.Reader, sum hash.Hash) error {
+	want := hex.EncodeToString(sum.Sum(nil))
+	got, err := takeFile(in, sumName)
 	if err == nil && string(got) != want {
 		err = fmt.Errorf("the stream's sum is %s, not %.64q: %w", want, got, ErrForeign)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	if n, err := io.CopyN(io.Discard, in, 1); n > 0 {
+		return fmt.Errorf("archive: data behind its end: %w", archive.ErrHostile)
+	} else if !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
 }
 
 // limits are what a guest may unfold to: more than an image, whose content nobody has

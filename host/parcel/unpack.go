@@ -12,6 +12,7 @@ import (
 	"vserver/guest"
 	"vserver/host/files"
 	"vserver/host/snapshot"
+	"vserver/image"
 	"vserver/kernel/file"
 	"vserver/pool"
 	"vserver/quota/sized"
@@ -34,8 +35,9 @@ func (u *unpacking) tree(ctx context.Context, dir string, base uint32, devices, 
 		return err
 	}
 	defer d.Close()
-	a := archive.New(d)
-	a.Limits, a.Packed, a.Base, a.Whole, a.Devices, a.Over = limits(), u.z.Packed, base, true, devices, over
+	a := image.NewUnpacker("", d)
+	a.Options = archive.Options{Limits: limits(), Whole: true, Devices: devices, Over: over, Base: base}
+	a.Packed = u.z.Packed
 	err = a.Tar(ctx, u.in)
 	r := a.Report()
 	u.got.Entries += r.Entries

@@ -34,6 +34,9 @@ func OpenDir(path string) (*Dir, error) {
 	return &Dir{fd, path}, nil
 }
 
+// DirOf makes a Dir of an open directory, which it closes. name is for messages alone.
+func DirOf(fd int, name string) *Dir { return &Dir{fd, name} }
+
 // Again opens the same directory once more.
 func (d *Dir) Again() (*Dir, error) {
 	fd, err := quiet(d.fd, ".", unix.O_DIRECTORY|unix.O_CLOEXEC)

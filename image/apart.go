@@ -1,0 +1,147 @@
+package image
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"time"
+
+	"vserver/archive"
+	"vserver/archive/task"
+	"vserver/kernel/file"
+	"vserver/kernel/memfd"
+)
+
+// Unpacker unpacks tar streams one over the other into a directory, each in a process that
+// has nothing of the host but that directory: its own namespaces, an empty root, the
+// capabilities that it takes to make files, the filter of a guest, bounded memory.
+type Unpacker struct {
+	archive.Options
+	// Packed is archive.Unpacker's.
+	Packed func() int64
+
+	tool string
+	root *file.Dir
+	done archive.Progress
+}
+
+// NewUnpacker gives one for the directory root, which nobody else changes meanwhile. tool is
+// the program vserver-image, "" the one beside our own.
+func NewUnpacker(tool string, root *file.Dir) *Unpacker {
+	return &Unpacker{Options: archive.Options{Limits: archive.Default()}, tool: tool, root: root}
+}
+
+// Report tells what was done so far.
+func (u *Unpacker) Report() archive.Report { return u.done.Report }
+
+// Tar unpacks the next archive of a stream.
+func (u *Unpacker) Tar(ctx context.Context, s *Stream) error { return u.unpack(ctx, s, false) }
+
+// Layer unpacks a layer of an OCI image over those before.
+func (u *Unpacker) Layer(ctx context.Context, s *Stream) error { return u.unpack(ctx, s, true) }
+
+func (u *Unpacker) unpack(ctx context.Context, s *Stream, layer bool) error {
+	root, err := u.root.File()
+	if err != nil {
+		return err
+	}
+	defer root.Close()
+	words, err := u.words(layer)
+	if err != nil {
+		return err
+	}
+	defer words.Close()
+	in, feed, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	defer in.Close()
+	defer feed.Close()
+	c, err := startWith(ctx, u.tool, in, apart, []*os.File{root, words}, "unpack")
+	if err != nil {
+		return err
+	}
+	over := make(chan error, 1)
+	var o task.Outcome
+	go func() {
+		err := json.NewDecoder(io.LimitReader(c, maxOutcome)).Decode(&o)
+		feed.SetWriteDeadline(time.Now()) // it takes no more
+		over <- err
+	}()
+	rest, ferr := u.feed(s, feed, words)
+	feed.Close()
+	if ferr != nil {
+		c.cmd.Process.Kill()
+	}
+	oerr := <-over
+	if err := c.end(errors.Join(ferr, ctx.Err())); err != nil {
+		return err
+	}
+	if oerr != nil {
+		return fmt.Errorf("%s: %w", c.name, oerr)
+	}
+	u.done = o.Done
+	if err := o.Err(); err != nil {
+		return err
+	}
+	left, err := io.ReadAll(in)
+	s.took(append(left, rest...))
+	return err
+}
+
+// maxOutcome bounds an outcome in bytes, as maxTask of imagetool.
+const maxOutcome = 1 << 30
+
+// words writes down what is to be done.
+func (u *Unpacker) words(layer bool) (*os.File, error) {
+	text, err := json.Marshal(task.Task{Root: u.root.Path(), Layer: layer, Options: u.Options, Done: u.done})
+	if err != nil {
+		return nil, err
+	}
+	fd, err := memfd.Shared("unpack", int64(8+len(text)))
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "task")
+	if _, err := f.WriteAt(text, 8); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, u.count(f)
+}
+
+// count tells the process how much of the packed stream was read.
+func (u *Unpacker) count(words *os.File) error {
+	n := int64(-1)
+	if u.Packed != nil {
+		n = u.Packed()
+	}
+	_, err := words.WriteAt(binary.NativeEndian.AppendUint64(nil, uint64(n)), 0)
+	return err
+}
+
+// feed gives the process what s has until it takes no more, and gives back what it did not.
+func (u *Unpacker) feed(s *Stream, to, words *os.File) (rest []byte, err error) {
+	buf := make([]byte, 256<<10)
+	for {
+		n, rerr := s.next(buf)
+		if err := u.count(words); err != nil {
+			return nil, err
+		}
+		w, werr := to.Write(buf[:n])
+		switch {
+		case errors.Is(werr, os.ErrDeadlineExceeded):
+			return buf[w:n], nil
+		case werr != nil:
+			return nil, werr
+		case errors.Is(rerr, io.EOF):
+			return nil, nil
+		case rerr != nil:
+			return nil, rerr
+		}
+	}
+}
