@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"syscall"
 	"time"
 
 	"vserver/archive"
@@ -59,9 +60,9 @@ func (u *Unpacker) unpack(ctx context.Context, s *Stream, layer bool) error {
 	if err != nil {
 		return err
 	}
-	defer in.Close()
 	defer feed.Close()
 	c, err := startWith(ctx, u.tool, in, apart, []*os.File{root, words}, "unpack")
+	in.Close()
 	if err != nil {
 		return err
 	}
@@ -72,7 +73,7 @@ func (u *Unpacker) unpack(ctx context.Context, s *Stream, layer bool) error {
 		feed.SetWriteDeadline(time.Now()) // it takes no more
 		over <- err
 	}()
-	rest, ferr := u.feed(s, feed, words)
+	ferr := u.feed(s, feed, words)
 	feed.Close()
 	if ferr != nil {
 		c.cmd.Process.Kill()
@@ -85,16 +86,11 @@ func (u *Unpacker) unpack(ctx context.Context, s *Stream, layer bool) error {
 		return fmt.Errorf("%s: %w", c.name, oerr)
 	}
 	u.done = o.Done
-	if err := o.Err(); err != nil {
-		return err
-	}
-	left, err := io.ReadAll(in)
-	s.took(append(left, rest...))
-	return err
+	return errors.Join(o.Err(), s.took(o.Taken))
 }
 
 // maxOutcome bounds an outcome in bytes, as maxTask of imagetool.
-const maxOutcome = 1 << 30
+const maxOutcome = 64 << 20
 
 // words writes down what is to be done.
 func (u *Unpacker) words(layer bool) (*os.File, error) {
@@ -124,24 +120,24 @@ func (u *Unpacker) count(words *os.File) error {
 	return err
 }
 
-// feed gives the process what s has until it takes no more, and gives back what it did not.
-func (u *Unpacker) feed(s *Stream, to, words *os.File) (rest []byte, err error) {
+// feed gives the process what s has, until it takes no more.
+func (u *Unpacker) feed(s *Stream, to, words *os.File) error {
 	buf := make([]byte, 256<<10)
 	for {
 		n, rerr := s.next(buf)
 		if err := u.count(words); err != nil {
-			return nil, err
+			return err
 		}
-		w, werr := to.Write(buf[:n])
+		_, werr := to.Write(buf[:n])
 		switch {
-		case errors.Is(werr, os.ErrDeadlineExceeded):
-			return buf[w:n], nil
+		case errors.Is(werr, os.ErrDeadlineExceeded), errors.Is(werr, syscall.EPIPE):
+			return nil
 		case werr != nil:
-			return nil, werr
+			return werr
 		case errors.Is(rerr, io.EOF):
-			return nil, nil
+			return nil
 		case rerr != nil:
-			return nil, rerr
+			return rerr
 		}
 	}
 }

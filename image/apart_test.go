@@ -88,11 +88,40 @@ func TestApart(t *testing.T) {
 		if err != nil || len(names) != 1 || names[0].Name() != "proc" {
 			t.Errorf("its root has %v, %v", names, err)
 		}
+		if env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", pid)); err != nil || len(env) > 0 {
+			t.Errorf("its environment is %q, %v", env, err)
+		}
 		syscall.Kill(pid, syscall.SIGKILL)
 		go w.Close()
 		if err := <-ended; err == nil || !strings.Contains(err.Error(), "killed") {
 			t.Errorf("it was killed: %v", err)
 		}
+	}
+}
+
+// TestNobodyHears holds that who decodes has nothing of our environment but the proxies.
+func TestNobodyHears(t *testing.T) {
+	need.Root(t)
+	for _, v := range os.Environ() {
+		name, _, _ := strings.Cut(v, "=")
+		t.Setenv(name, "") // to have it back
+		os.Unsetenv(name)
+	}
+	t.Setenv("SECRET", "1")
+	for proxy, want := range map[string]string{"": "", "http://proxy": "http_proxy=http://proxy\x00"} {
+		if os.Unsetenv("http_proxy"); proxy != "" {
+			t.Setenv("http_proxy", proxy)
+		}
+		r, w := io.Pipe()
+		c, err := start(t.Context(), os.Args[0], r, nobody, "unzip")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", c.cmd.Process.Pid)); err != nil || string(env) != want {
+			t.Errorf("its environment is %q, %v", env, err)
+		}
+		w.Close()
+		c.end(io.EOF)
 	}
 }
 

@@ -30,7 +30,7 @@ func imageTool() (string, error) {
 		}
 	}
 	return "", fault.Hint(fmt.Errorf("vserver-image: not beside %s nor in ../lib/vserver", self),
-		"install it with `make install`, or unpack the archive yourself and give the plain tar")
+		"install it with `make install`, or the package vserver")
 }
 
 // waitDelay is how long a program that was killed may hold its output open.
@@ -83,8 +83,11 @@ func startWith(ctx context.Context, tool string, in io.Reader, as user, files []
 	c.cmd.Args[0] = "vserver-image"
 	c.cmd.ExtraFiles = append([]*os.File{f}, files...)
 	c.cmd.Dir = "/"
-	if as != caller {
+	switch as {
+	case nobody:
 		c.cmd.Env = proxies()
+	case apart:
+		c.cmd.Env = []string{}
 	}
 	c.cmd.Stdin, c.cmd.Stderr = in, &limited{to: &c.errors, left: 4096}
 	c.cmd.WaitDelay = waitDelay
@@ -102,7 +105,8 @@ func startWith(ctx context.Context, tool string, in io.Reader, as user, files []
 }
 
 // proxies are the variables by which programs are told how to reach the network.
-func proxies() (env []string) {
+func proxies() []string {
+	env := []string{} // nil would be all that is ours
 	for _, v := range []string{"http_proxy", "https_proxy", "no_proxy", "SSL_CERT_FILE", "SSL_CERT_DIR"} {
 		for _, name := range []string{v, strings.ToUpper(v)} {
 			if s, ok := os.LookupEnv(name); ok {

@@ -1,8 +1,13 @@
 package image
 
 import (
+	"fmt"
 	"hash"
 	"io"
+	"slices"
+
+	"vserver/archive"
+	"vserver/archive/task"
 )
 
 // Stream is a stream of which more is read ahead than is taken in the end.
@@ -10,7 +15,9 @@ type Stream struct {
 	r    io.Reader
 	sum  hash.Hash // of what was taken; nil for none
 	back []byte    // read, and not taken
-	sent []byte    // read by next, and not known to be taken
+	sent []byte    // the last that next gave, not known to be taken
+
+	given int64 // by next
 }
 
 // NewStream gives a Stream of r. sum, when not nil, gets all that is taken of it.
@@ -38,23 +45,30 @@ func (s *Stream) take(b []byte) {
 	}
 }
 
-// piped bounds what a pipe holds in bytes: 16 pages of at most 64 KiB (pipe(7)).
-const piped = 1 << 20
+// behind bounds in bytes what another process has not taken of what it was sent: what a pipe
+// holds, 16 pages of at most 64 KiB (pipe(7)), and what it reads ahead itself.
+const behind = 1<<20 + task.Ahead
 
-// next reads ahead for a pipe. What it gave before is in the pipe or was taken.
+// next reads ahead for a pipe. What it gave before is in the pipe or beyond it.
 func (s *Stream) next(b []byte) (int, error) {
-	if sure := len(s.sent) - piped; sure > 0 {
+	if sure := len(s.sent) - behind; sure > 0 {
 		s.take(s.sent[:sure])
 		s.sent = append(s.sent[:0], s.sent[sure:]...)
 	}
 	n, err := s.ahead(b)
-	s.sent = append(s.sent, b[:n]...)
+	s.sent, s.given = append(s.sent, b[:n]...), s.given+int64(n)
 	return n, err
 }
 
-// took ends a reading ahead, of which rest was not taken.
-func (s *Stream) took(rest []byte) {
-	s.take(s.sent[:len(s.sent)-len(rest)])
-	s.sent = s.sent[:0]
-	s.back = append(rest, s.back...)
+// took ends a reading ahead, of which n bytes were taken.
+func (s *Stream) took(n int64) error {
+	left := s.given - n
+	if left < 0 || left > int64(len(s.sent)) {
+		return fmt.Errorf("%d of %d bytes were taken: %w", n, s.given, archive.ErrHostile)
+	}
+	at := len(s.sent) - int(left)
+	s.take(s.sent[:at])
+	s.back = slices.Concat(s.sent[at:], s.back)
+	s.sent, s.given = s.sent[:0], 0
+	return nil
 }

@@ -43,4 +43,4 @@ func unpack(ctx context.Context, in io.Reader, out io.Writer) error {
 }
 
 // maxTask bounds a task in bytes: the names of all devices of a hostile image.
-const maxTask = 1 << 30
+const maxTask = 64 << 20

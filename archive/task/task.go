@@ -3,6 +3,7 @@
 package task
 
 import (
+	"bufio"
 	"context"
 	"errors"
 	"io"
@@ -23,25 +24,42 @@ type Task struct {
 // Outcome is how it went.
 type Outcome struct {
 	Done    archive.Progress
+	Taken   int64 // bytes of the stream
 	Error   string
 	Hostile bool          // it is archive.ErrHostile
 	Errno   syscall.Errno // what the kernel said; 0 for nothing
 }
 
+// Ahead is how far beyond what it takes Do reads in bytes, at most.
+const Ahead = 64 << 10
+
 // Do does the task. packed is archive.Unpacker's.
 func (t Task) Do(ctx context.Context, root *file.Dir, r io.Reader, packed func() int64) (o Outcome) {
+	in := &counter{r: bufio.NewReaderSize(r, Ahead)}
 	u := archive.New(root)
 	u.Options, u.Packed, u.Done = t.Options, packed, t.Done
 	unpack := u.Tar
 	if t.Layer {
 		unpack = u.Layer
 	}
-	err := unpack(ctx, r)
-	if o.Done = u.Done; err != nil {
+	err := unpack(ctx, in)
+	if o.Done, o.Taken = u.Done, in.n; err != nil {
 		o.Error, o.Hostile = err.Error(), errors.Is(err, archive.ErrHostile)
 		errors.As(err, &o.Errno)
 	}
 	return o
+}
+
+// counter counts what is read.
+type counter struct {
+	r io.Reader
+	n int64
+}
+
+func (c *counter) Read(b []byte) (int, error) {
+	n, err := c.r.Read(b)
+	c.n += int64(n)
+	return n, err
 }
 
 // Err is the error of an outcome, nil for none.

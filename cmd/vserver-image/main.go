@@ -7,8 +7,12 @@
 //	vserver-image pull REF PLATFORM         the image as an archive of the OCI layout
 //
 //	vserver-image login REF                 what docker or podman keep for its registry
+//	vserver-image unpack                    a tar archive into a directory
 //
-// The last one runs as the caller, whose configuration it reads, and hears nothing of
+// Unpack runs as root, which the ids of files take, in namespaces of its own, and gives up all else
+// before it reads a byte of the archive: package imagetool.
+//
+// Login runs as the caller, whose configuration it reads, and hears nothing of
 // strangers. What it prints is the standard input of digest and pull.
 package main
 
