@@ -102,8 +102,11 @@ func (r *reader) helper() {
 		case "startup":
 			f.Why = "was never run: a guest was not known yet when it began"
 			f.Instead = "a script post-start"
+		case "oom":
+			f.Fate, f.Why = Refused, "no program is run for it"
+			f.Instead = "the logs of vserverd and of the guest, and `vserver NAME status`, tell of each"
 		default:
-			f.Fate, f.Why, f.Instead = Refused, "no stock kernel tells of it", "a script post-start or post-stop; `vserver NAME status` tells of want of memory"
+			f.Fate, f.Why, f.Instead = Refused, "no stock kernel tells of it", "a script post-start or post-stop"
 		}
 		r.tell(f)
 	}
