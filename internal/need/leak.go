@@ -26,7 +26,7 @@ func patience() time.Duration {
 	if d, err := time.ParseDuration(os.Getenv("VSERVER_TEST_PATIENCE")); err == nil {
 		return d
 	}
-	return 3 * time.Second
+	return 30 * time.Second
 }
 
 // Main runs the tests of a package and ends the process. All temporary directories
