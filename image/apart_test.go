@@ -117,8 +117,17 @@ func TestNobodyHears(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if env, err := os.ReadFile(fmt.Sprintf("/proc/%d/environ", c.cmd.Process.Pid)); err != nil || string(env) != want {
-			t.Errorf("its environment is %q, %v", env, err)
+		var env, line []byte
+		for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(5 * time.Millisecond) {
+			// A program that has just begun has neither yet.
+			line, _ = os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", c.cmd.Process.Pid))
+			env, _ = os.ReadFile(fmt.Sprintf("/proc/%d/environ", c.cmd.Process.Pid))
+			if len(line) > 0 && string(env) == want {
+				break
+			}
+		}
+		if len(line) == 0 || string(env) != want {
+			t.Errorf("%q: its environment is %q", line, env)
 		}
 		w.Close()
 		c.end(io.EOF)
