@@ -93,6 +93,7 @@ type Unpacker struct {
 	// Limits.Ratio.
 	Packed func() int64
 	Done   Progress
+	Taken  int64 // bytes of the last stream
 
 	root   *file.Dir
 	here   map[string]bool // what the current archive has put there; true for directories

@@ -27,6 +27,7 @@ func (u *Unpacker) unpack(ctx context.Context, r io.Reader, isLayer bool) error 
 	u.here, u.ways, u.layer, u.times = map[string]bool{}, map[string]bool{}, isLayer, nil
 	defer u.close()
 	stream := &counter{r: r, check: u.inflated}
+	defer func() { u.Taken = stream.n }()
 	if u.Whole {
 		stream.check = u.long
 	}

@@ -2,7 +2,6 @@ package image
 
 import (
 	"context"
-	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -69,7 +68,7 @@ func (u *Unpacker) unpack(ctx context.Context, s *Stream, layer bool) error {
 	over := make(chan error, 1)
 	var o task.Outcome
 	go func() {
-		err := json.NewDecoder(io.LimitReader(c, maxOutcome)).Decode(&o)
+		err := json.NewDecoder(io.LimitReader(c, task.Most)).Decode(&o)
 		feed.SetWriteDeadline(time.Now()) // it takes no more
 		over <- err
 	}()
@@ -89,35 +88,33 @@ func (u *Unpacker) unpack(ctx context.Context, s *Stream, layer bool) error {
 	return errors.Join(o.Err(), s.took(o.Taken))
 }
 
-// maxOutcome bounds an outcome in bytes, as maxTask of imagetool.
-const maxOutcome = 64 << 20
-
 // words writes down what is to be done.
 func (u *Unpacker) words(layer bool) (*os.File, error) {
-	text, err := json.Marshal(task.Task{Root: u.root.Path(), Layer: layer, Options: u.Options, Done: u.done})
+	text, err := task.Task{Root: u.root.Path(), Layer: layer, Options: u.Options, Done: u.done}.Text()
 	if err != nil {
 		return nil, err
 	}
-	fd, err := memfd.Shared("unpack", int64(8+len(text)))
+	fd, err := memfd.Shared("unpack", int64(len(text)))
 	if err != nil {
 		return nil, err
 	}
 	f := os.NewFile(uintptr(fd), "task")
-	if _, err := f.WriteAt(text, 8); err != nil {
+	if _, err = f.WriteAt(text, 0); err == nil {
+		err = u.tell(f)
+	}
+	if err != nil {
 		f.Close()
 		return nil, err
 	}
-	return f, u.count(f)
+	return f, nil
 }
 
-// count tells the process how much of the packed stream was read.
-func (u *Unpacker) count(words *os.File) error {
-	n := int64(-1)
-	if u.Packed != nil {
-		n = u.Packed()
+// tell tells the process how much of the packed stream was read.
+func (u *Unpacker) tell(words *os.File) error {
+	if u.Packed == nil {
+		return nil
 	}
-	_, err := words.WriteAt(binary.NativeEndian.AppendUint64(nil, uint64(n)), 0)
-	return err
+	return task.Tell(words, u.Packed())
 }
 
 // feed gives the process what s has, until it takes no more.
@@ -125,7 +122,7 @@ func (u *Unpacker) feed(s *Stream, to, words *os.File) error {
 	buf := make([]byte, 256<<10)
 	for {
 		n, rerr := s.next(buf)
-		if err := u.count(words); err != nil {
+		if err := u.tell(words); err != nil {
 			return err
 		}
 		_, werr := to.Write(buf[:n])

@@ -21,6 +21,9 @@ type Task struct {
 	Done    archive.Progress // by those before
 }
 
+// Most bounds a Task and an Outcome, as text, in bytes: the names of all devices of a hostile image.
+const Most = 64 << 20
+
 // Outcome is how it went.
 type Outcome struct {
 	Done    archive.Progress
@@ -35,31 +38,18 @@ const Ahead = 64 << 10
 
 // Do does the task. packed is archive.Unpacker's.
 func (t Task) Do(ctx context.Context, root *file.Dir, r io.Reader, packed func() int64) (o Outcome) {
-	in := &counter{r: bufio.NewReaderSize(r, Ahead)}
 	u := archive.New(root)
 	u.Options, u.Packed, u.Done = t.Options, packed, t.Done
 	unpack := u.Tar
 	if t.Layer {
 		unpack = u.Layer
 	}
-	err := unpack(ctx, in)
-	if o.Done, o.Taken = u.Done, in.n; err != nil {
+	err := unpack(ctx, bufio.NewReaderSize(r, Ahead))
+	if o.Done, o.Taken = u.Done, u.Taken; err != nil {
 		o.Error, o.Hostile = err.Error(), errors.Is(err, archive.ErrHostile)
 		errors.As(err, &o.Errno)
 	}
 	return o
-}
-
-// counter counts what is read.
-type counter struct {
-	r io.Reader
-	n int64
-}
-
-func (c *counter) Read(b []byte) (int, error) {
-	n, err := c.r.Read(b)
-	c.n += int64(n)
-	return n, err
 }
 
 // Err is the error of an outcome, nil for none.

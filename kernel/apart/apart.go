@@ -4,11 +4,12 @@ package apart
 
 import (
 	"fmt"
-	"runtime"
 	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"vserver/kernel/seccomp"
 )
 
 // Enclose leaves a process that was born into mount and pid namespaces of its own (clone(2),
@@ -21,7 +22,7 @@ func Enclose(set uint64, prog []unix.SockFilter) error {
 	if err := capabilities(set); err != nil {
 		return fmt.Errorf("fewer capabilities: %w", err)
 	}
-	if err := filter(prog); err != nil {
+	if err := seccomp.Install(prog); err != nil {
 		return fmt.Errorf("filter of system calls: %w", err)
 	}
 	return nil
@@ -67,17 +68,6 @@ func capabilities(set uint64) error {
 	if e == 0 {
 		_, _, e = syscall.AllThreadsSyscall(unix.SYS_PRCTL, unix.PR_SET_NO_NEW_PRIVS, 1, 0)
 	}
-	if e != 0 {
-		return e
-	}
-	return nil
-}
-
-// filter puts all threads under a filter (seccomp(2), SECCOMP_FILTER_FLAG_TSYNC).
-func filter(prog []unix.SockFilter) error {
-	text := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
-	_, _, e := syscall.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&text)))
-	runtime.KeepAlive(prog)
 	if e != 0 {
 		return e
 	}

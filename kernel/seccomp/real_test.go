@@ -42,13 +42,7 @@ func install(prog []unix.SockFilter) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return err
 	}
-	f := unix.SockFprog{Len: uint16(len(prog)), Filter: &prog[0]}
-	_, _, e := syscall.Syscall(unix.SYS_SECCOMP, unix.SECCOMP_SET_MODE_FILTER, unix.SECCOMP_FILTER_FLAG_TSYNC, uintptr(unsafe.Pointer(&f)))
-	runtime.KeepAlive(prog)
-	if e != 0 {
-		return e
-	}
-	return nil
+	return Install(prog)
 }
 
 func child(policy string, args []string) error {
