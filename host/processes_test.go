@@ -2,7 +2,6 @@ package host
 
 import (
 	"errors"
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -35,7 +34,7 @@ func TestLimitsOfProcesses(t *testing.T) {
 	now := []string{"100:8000 50:150 5 idle 300", "100:8000 30:150 5 idle 300", "100:8000 30:150 5 idle 300", "100:8000 50:150 5 idle 300"}
 	has(now...)
 	_, err := w.Set("web1", []string{"limits.nice=3", "limits.rlimits.nofile=4000000000:4000000000", "limits.oom_score_adj=10"})
-	if !errors.Is(err, os.ErrPermission) || !strings.Contains(err.Error(), "limits.rlimits.nofile") {
+	if !errors.Is(err, guest.ErrUnsupported) || !strings.Contains(err.Error(), "limits.rlimits.nofile") {
 		t.Errorf("more files than the kernel has: %v", err)
 	}
 	has(now...)
@@ -50,6 +49,26 @@ func TestLimitsOfProcesses(t *testing.T) {
 		now[i] = strings.Replace(line, "5 idle 300", "0 none: prio 0 0", 1)
 	}
 	has(now...)
+}
+
+// A limit with which the guest could not be started again is refused as long as it runs, and
+// by what would stop it for that.
+func TestRlimitsOfNextStart(t *testing.T) {
+	w := newWorld(t)
+	w.limited("web1", guest.Limits{})
+	for _, change := range []string{"limits.rlimits.nofile=1:4000000000", "limits.rlimits.nofile=4000000000"} {
+		_, err := w.Set("web1", []string{"limits.rlimits.core=5", change})
+		if !errors.Is(err, guest.ErrUnsupported) || !strings.HasPrefix(fault.HintOf(err), "nearest: limits.rlimits.nofile=") {
+			t.Errorf("%s: %v (%s)", change, err, fault.HintOf(err))
+		}
+	}
+	if spec, err := w.Load("web1"); err != nil || len(spec.Limits.Rlimits) > 0 {
+		t.Errorf("%v, %v", spec.Limits.Rlimits, err)
+	}
+	n := w.guest("web2", func(s *guest.Spec) { s.Limits.Rlimits = map[string]guest.Rlimit{"nofile": {Soft: 1, Hard: 4e9}} })
+	if _, err := w.Start(t.Context(), n, StartOptions{Output: t.Output()}); !errors.Is(err, guest.ErrUnsupported) {
+		t.Errorf("start: %v", err)
+	}
 }
 
 // A guest that shall be spared more than its host's own processes is refused with the

@@ -8,6 +8,7 @@ import (
 	"syscall"
 
 	"vserver/guest"
+	"vserver/host/inside"
 	"vserver/host/state"
 	"vserver/kernel/mount"
 	"vserver/kernel/ns"
@@ -29,6 +30,9 @@ func receil(d guest.Dirs, n guest.Name, was *state.Note, old, spec *guest.Spec) 
 	from := old
 	if from == nil {
 		from = new(guest.Spec)
+	}
+	if err := inside.Rlimits(&from.Limits, &spec.Limits); err != nil {
+		return nil, err
 	}
 	var names, got []string
 	terminals := false

@@ -10,6 +10,7 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/host/inside"
 	"vserver/host/state"
 	"vserver/kernel/cred"
 	"vserver/kernel/proc"
@@ -68,6 +69,9 @@ func reprocessed(d guest.Dirs, n guest.Name, spec *guest.Spec, paths []string) (
 	next := *was
 	l := spec.Limits
 	if slices.Contains(paths, rlimitsPath) {
+		if err := inside.Rlimits(&guest.Limits{Rlimits: was.Rlimits, Ceilings: l.Ceilings}, &l); err != nil {
+			return nil, undo, err
+		}
 		if wait, err = c.limited(l.Rlimits); err != nil {
 			return nil, undo, err
 		}

@@ -107,6 +107,9 @@ func starting(d guest.Dirs, n guest.Name, spec *guest.Spec, o StartOptions) (*Ru
 		return nil, err
 	}
 	o.rescued(spec)
+	if err := inside.Rlimits(&guest.Limits{}, &spec.Limits); err != nil {
+		return nil, err
+	}
 	r, err := newRun(d, n, spec, o.Output)
 	if err == nil {
 		r.rescue = len(o.Rescue) > 0

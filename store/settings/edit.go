@@ -34,6 +34,9 @@ func Set(text []byte, path, value string) ([]byte, error) {
 		return nil, wrong(path, "is a section; set one of its keys")
 	}
 	if value == "" {
+		if err := to.known(text); err != nil {
+			return nil, err
+		}
 		return to.change(text, wanted{})
 	}
 	w, err := to.wanted(value)
@@ -41,6 +44,31 @@ func Set(text []byte, path, value string) ([]byte, error) {
 		return nil, err
 	}
 	return to.change(text, w)
+}
+
+// known refuses the name of an entry that no map of its kind can have, unless it is
+// there: taken away with success, the one that was meant would stay.
+func (to target) known(text []byte) error {
+	root, p := tree("", text)
+	if !to.entry || isSection(to.typ) || p != nil {
+		return nil // any name of a device is one; a text that is wrong is read again
+	}
+	var spec guest.Spec
+	if decode(root, &spec); to.of(&spec).IsValid() {
+		return nil
+	}
+	tried := guest.Spec{Network: guest.Network{Mode: guest.NetPrivate}} // which has most
+	value := reflect.New(to.typ).Elem()
+	if value.Kind() == reflect.String {
+		value.SetString("1")
+	}
+	to.put(&tried, value)
+	for _, p := range tried.Validate() {
+		if p.Path == to.Path {
+			return p
+		}
+	}
+	return nil
 }
 
 // Add appends items to a list, those that are not in it yet.
@@ -239,6 +267,9 @@ func (to target) change(text []byte, w wanted) ([]byte, error) {
 	decode(root, &want)
 	old := want
 	to.put(&want, w.value)
+	if entry := (target{steps: to.steps[:len(to.steps)-1]}); to.entry && !entry.of(&want).IsValid() {
+		to.steps = entry.steps // which goes with the last of its keys
+	}
 	out, err := to.patch(text, &old, w)
 	if err != nil {
 		return nil, unchangeable(to.Path, err)

@@ -43,8 +43,8 @@ func samples() map[string][]string {
 		"limits.memory_soft": {"1G"}, "limits.memory_reserved": {"1M"}, "limits.memory_low": {"1M"}, "limits.memory_idle": {"10m"}, "limits.zswap": {"5M"},
 		"limits.hugepages": {"{2M: 64M, 1G: 1G}"}, "limits.hugepages.2M": {"64M"}, "limits.oom_group": {"true"},
 		"limits.io.weight": {"50"}, "limits.io.latency": {"10ms"}, "limits.io.devices": {"{/dev/vda: {rbps: 10M, wiops: 100}}"},
-		"limits.io.devices./dev/vda": {"{rbps: 10M, wiops: 100}", "{riops: 5}"},
-		"limits.rlimits":             {"{nofile: '1024:4096', core: unlimited}"}, "limits.rlimits.nproc": {"100", "1:2"}, "limits.rlimits.core": {"0"},
+		"limits.io.devices./dev/vda": {"{rbps: 10M, wiops: 100}", "{riops: 5}"}, "limits.io.devices./dev/disk/by-id/a.b.wbps": {"5M"},
+		"limits.rlimits": {"{nofile: '1024:4096', core: unlimited}"}, "limits.rlimits.nproc": {"100", "1:2"}, "limits.rlimits.core": {"0"},
 		"limits.ceilings": {"{ptys: 100, inotify_watches: 5000}"}, "limits.ceilings.msgqueue": {"100000", "0"},
 		"rights.bcaps": {"net_admin", "'!mknod'", "!kill,~setuid", "[^12]"}, "rights.seccomp": {"none", "default"},
 		"rights.ccaps": {"tiocsti", "[~secure_mount, '!set_utsname']"}, "rights.flags": {"igneg_nice,private", "prolific"},
@@ -59,6 +59,39 @@ func samples() map[string][]string {
 		"hooks.initialize": paths, "hooks.prepre-start": paths, "hooks.postpost-stop": paths,
 		"root.path": {"/vservers/web1"}, "root.device": {"/dev/vg/web1"}, "root.idmap": {"true"}, "shell": {"/bin/zsh"}, "init.runlevel_stop": {"0", "6"}, "init.kill_sequence": {"TERM", "[TERM, 5, KILL]"},
 		"hooks.pre-start": paths, "hooks.post-start": paths, "hooks.pre-stop": paths, "hooks.post-stop": paths,
+	}
+}
+
+// TestSetOfEntry changes one bound of a device, and refuses to take away what cannot be
+// there under that name.
+func TestSetOfEntry(t *testing.T) {
+	const key = "limits.io.devices./dev/vda"
+	text, _, err := Apply("f", nil, []string{key + "={rbps: 10M, wbps: 5M}", key + ".riops=7", key + ".wbps="})
+	if err != nil {
+		t.Fatal(err)
+	}
+	spec := decoded(text)
+	if want := map[string]guest.IODevice{"/dev/vda": {RBPS: 10 << 20, RIOPS: 7}}; !reflect.DeepEqual(spec.Limits.IO.Devices, want) {
+		t.Errorf("%v, want %v", spec.Limits.IO.Devices, want)
+	}
+	for path, want := range map[string]string{key: "rbps: 10M\nwbps: 0\nriops: 7\nwiops: 0", key + ".riops": "7"} {
+		if got, err := Get(spec, path); got != want || err != nil {
+			t.Errorf("%s: %q, %v", path, got, err)
+		}
+	}
+	if _, err := Get(spec, "limits.io.devices./dev/vdb.riops"); !errors.Is(err, guest.ErrInvalid) {
+		t.Errorf("a bound of a device without any: %v", err)
+	}
+	if text, _, err = Apply("f", text, []string{key + ".rbps=", key + ".riops="}); err != nil || decoded(text).Limits.IO.Devices != nil {
+		t.Errorf("without the last bound: %v in\n%s", err, text)
+	}
+	for _, c := range []string{"limits.rlimits.nofiles=", "limits.ceilings.pty=", "limits.hugepages.3M=", "rights.sysctls.kernel.panic="} {
+		if _, _, err := Apply("f", nil, []string{c}); !errors.Is(err, guest.ErrInvalid) {
+			t.Errorf("%s: %v", c, err)
+		}
+	}
+	if _, _, err := Apply("f", []byte("limits: {rlimits: {nofiles: 1}}\n"), []string{"limits.rlimits.nofiles="}); err != nil {
+		t.Errorf("a wrong name that is there: %v", err)
 	}
 }
 

@@ -104,11 +104,12 @@ func keyOf(f reflect.StructField, below string) Key {
 type target struct {
 	Key
 	steps []string // the keys on the way, the own one last
-	entry bool     // is one entry of a map, and typ that of its value
+	entry bool     // is in a map: one entry, and typ that of its value, or a key of that
 }
 
 // find looks a dotted path up. Behind the key of a map the rest is the name of an
-// entry, dots and all.
+// entry, dots and all, but for a key that entries of that map have
+// (limits.io.devices./dev/vda.rbps).
 func find(path string) (target, error) {
 	to := target{Key: Key{Section: true, typ: reflect.TypeFor[guest.Spec]()}}
 	rest := path
@@ -117,7 +118,15 @@ func find(path string) (target, error) {
 		switch {
 		case to.Map() && !to.entry:
 			to.Key = Key{Path: path, Doc: to.Doc, typ: to.typ.Elem()}
-			to.steps, to.entry, rest = append(to.steps, rest), true, ""
+			to.entry = true
+			if at := strings.LastIndexByte(rest, '.'); at > 0 && isSection(to.typ) {
+				if i, ok := fieldNamed(to.typ, rest[at+1:]); ok {
+					to.Key = keyOf(to.typ.Field(i), strings.TrimSuffix(path, rest[at:]))
+					to.steps = append(to.steps, rest[:at])
+					rest = rest[at+1:]
+				}
+			}
+			to.steps, rest = append(to.steps, rest), ""
 			continue
 		case !to.Section:
 			return to, wrong(to.Path, "has no keys below it")
@@ -141,11 +150,15 @@ func find(path string) (target, error) {
 func (to target) of(spec *guest.Spec) reflect.Value {
 	v := reflect.ValueOf(spec).Elem()
 	for _, step := range to.steps {
-		if v.Kind() == reflect.Map {
-			return v.MapIndex(reflect.ValueOf(step))
+		switch {
+		case !v.IsValid():
+			return v
+		case v.Kind() == reflect.Map:
+			v = v.MapIndex(reflect.ValueOf(step))
+		default:
+			i, _ := fieldNamed(v.Type(), step)
+			v = v.Field(i)
 		}
-		i, _ := fieldNamed(v.Type(), step)
-		v = v.Field(i)
 	}
 	return v
 }
@@ -153,24 +166,36 @@ func (to target) of(spec *guest.Spec) reflect.Value {
 // put sets the target's value in a spec; a value that is not valid takes it away.
 // Maps are copied before they are changed.
 func (to target) put(spec *guest.Spec, value reflect.Value) {
-	if !to.entry {
-		if !value.IsValid() {
-			value = reflect.Zero(to.typ)
+	put(reflect.ValueOf(spec).Elem(), to.steps, value)
+}
+
+func put(v reflect.Value, steps []string, value reflect.Value) {
+	switch {
+	case len(steps) == 0 && value.IsValid():
+		v.Set(value)
+	case len(steps) == 0:
+		v.SetZero()
+	case v.Kind() != reflect.Map:
+		i, _ := fieldNamed(v.Type(), steps[0])
+		put(v.Field(i), steps[1:], value)
+	default:
+		m, key := reflect.MakeMap(v.Type()), reflect.ValueOf(steps[0])
+		for it := v.MapRange(); it.Next(); {
+			m.SetMapIndex(it.Key(), it.Value())
 		}
-		to.of(spec).Set(value)
-		return
+		entry := reflect.New(v.Type().Elem()).Elem()
+		if old := m.MapIndex(key); old.IsValid() {
+			entry.Set(old)
+		}
+		if put(entry, steps[1:], value); !value.IsValid() && entry.IsZero() {
+			entry = reflect.Value{} // gone with the last of it
+		}
+		m.SetMapIndex(key, entry)
+		if m.Len() == 0 {
+			m = reflect.Zero(v.Type())
+		}
+		v.Set(m)
 	}
-	last := len(to.steps) - 1
-	field := target{Key: to.Key, steps: to.steps[:last]}.of(spec)
-	m := reflect.MakeMap(field.Type())
-	for it := field.MapRange(); it.Next(); {
-		m.SetMapIndex(it.Key(), it.Value())
-	}
-	m.SetMapIndex(reflect.ValueOf(to.steps[last]), value)
-	if m.Len() == 0 {
-		m = reflect.Zero(field.Type())
-	}
-	field.Set(m)
 }
 
 func fieldNamed(t reflect.Type, key string) (int, bool) {
@@ -212,7 +237,7 @@ func Get(spec *guest.Spec, path string) (string, error) {
 	switch {
 	case !v.IsValid():
 		return "", wrong(path, "is not set")
-	case to.Section:
+	case isSection(to.typ):
 		w.object(v, 0)
 	case to.Map() && !to.entry:
 		w.entries(v, 0)
