@@ -17,6 +17,7 @@ func likely(word string) string {
 		"create":  {"run", "new", "launch", "init", "bootstrap"},
 		"console": {"attach"},
 		"delete":  {"rm", "remove", "destroy"},
+		"events":  {"monitor", "watch"},
 		"enter":   {"shell", "login", "ssh", "sh", "bash", "jexec", "chroot"},
 		"info":    {"inspect", "show", "describe"},
 		"list":    {"ls", "jls"},

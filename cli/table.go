@@ -88,6 +88,7 @@ func forHost() []entry {
 		{"vdu", groupLook, "what guests' files take of the disk, alone and in common", newVdu},
 		{"diff", groupLook, "what a guest changed of what it lies upon, or since a snapshot", newDiff},
 		{"top", groupLook, "live table of guests (vtop)", newTop},
+		{"events", groupLook, "tell what happens to guests, as it happens", newEvents},
 
 		{"config", groupSpec, "show a guest's settings, or one of them", newConfig},
 		{"set", groupSpec, "change settings of a guest", newSet},

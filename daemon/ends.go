@@ -35,7 +35,9 @@ func (w *worker) ended(g *watched) {
 	w.unkeep(g.keptConsole()) // the next keeper must not be given what has its number then
 	exit := exitOf(status, err)
 	exit.Time = time.Now()
-	exit.OOM = w.acts.OOM(g.Name)[0] > 0
+	kills := w.acts.OOM(g.Name)[0]
+	exit.OOM = kills > 0
+	w.tellKills(g, kills)
 	w.job(func() {
 		err := w.acts.Ended(g.Name, exit)
 		w.loop.Post(func() { w.tookDown(g, exit, err) })
@@ -51,6 +53,7 @@ func (w *worker) tookDown(g *watched, exit guest.Exit, err error) {
 		exit, err = guest.Exit{Reason: guest.StoppedBy, Time: exit.Time}, nil
 	}
 	w.say("%s %s", g.Name, describe(exit))
+	w.tell(guest.Event{Guest: g.Name, Kind: guest.EventEnded, Text: describe(exit), Exit: &exit})
 	if err != nil {
 		w.say("%v", err)
 	}

@@ -23,6 +23,7 @@ type watched struct {
 	src   *loop.Source
 	tries int    // how often its exit status was asked for in vain
 	kills int    // for want of memory, or unknown
+	hits  hits   // of its limits, as far as they were told; nil is unknown
 	leave func() // ends what attends its network
 }
 
@@ -59,7 +60,8 @@ func (w *worker) started(s proto.Start, files []int) error {
 		syscall.Close(files[0]) // told twice, or found by ourselves before
 		return w.complete(g, s, con)
 	}
-	g := &watched{Start: s, pidfd: files[0], since: time.Now()}
+	g := &watched{Start: s, pidfd: files[0], since: time.Now(), hits: hits{}}
+	w.tell(guest.Event{Guest: s.Name, Kind: guest.EventStarted, Text: "was started"})
 	return w.watch(g, con, true)
 }
 
@@ -237,6 +239,7 @@ func (w *worker) adopt() {
 			continue // it ended just now
 		}
 		g := &watched{Start: s, pidfd: fd, since: time.Now(), kills: unknown}
+		w.tell(guest.Event{Guest: s.Name, Kind: guest.EventFound, Text: "runs"})
 		if err := w.watch(g, w.acts.Reopen(s), true); err != nil {
 			w.say("%v", err)
 		}

@@ -21,6 +21,7 @@ import (
 	"vserver/host/network"
 	"vserver/host/reclaim"
 	"vserver/host/state"
+	"vserver/host/usage"
 	"vserver/kernel/cgroup"
 	"vserver/ncontext"
 	"vserver/quota"
@@ -36,6 +37,7 @@ func hostActs(dirs guest.Dirs) acts {
 		Dropped: func(n guest.Name) error { return state.ForgetAgain(dirs, n) },
 		OOM:     func(names ...guest.Name) []int { return kills(dirs, names) },
 		Running: func(known func(guest.Name) bool) []proto.Start { return running(h, known) },
+		Limits:  func() (map[guest.Name][]guest.Pool, error) { return usage.Limits(dirs) },
 		Reclaim: func(list []guest.Name) error { return rounds.Round(list, time.Now()) },
 		Reopen:  console.Reopen,
 		Notes:   bpf.WatchEnds,

@@ -62,19 +62,28 @@ func (w *worker) killed(n guest.Name, now int) {
 	if g == nil {
 		return
 	}
+	if what := w.tellKills(g, now); what != "" {
+		w.say("%s: %s", n, what)
+		if c := w.consoles.Has(n); c != nil {
+			c.Remark("%s: see limits.memory", what)
+		}
+	}
+}
+
+// tellKills tells of kills that were not told yet, and gives what it says; "" when there are
+// none.
+func (w *worker) tellKills(g *watched, now int) string {
 	was := g.kills
 	g.kills = now
 	if now <= was || was == unknown {
-		return
+		return ""
 	}
-	what := "a process"
+	what := "the kernel killed a process for want of memory"
 	if now-was > 1 {
-		what = fmt.Sprintf("%d processes", now-was)
+		what = fmt.Sprintf("the kernel killed %d processes for want of memory", now-was)
 	}
-	w.say("%s: the kernel killed %s for want of memory", n, what)
-	if c := w.consoles.Has(n); c != nil {
-		c.Remark("the kernel killed %s for want of memory: see limits.memory", what)
-	}
+	w.tell(guest.Event{Guest: g.Name, Kind: guest.EventOOM, Text: "is out of memory: " + what, Killed: now - was})
+	return what
 }
 
 // unknown is the count of kills of a guest that was there before us.

@@ -19,6 +19,7 @@ type client struct {
 	fd   int
 	src  *loop.Source
 	view *console.Viewer // once it is attached to a console
+	told bool            // of events
 }
 
 // accept takes the connections that wait.
@@ -83,6 +84,8 @@ func (cl *client) ready(events uint32) {
 	case cl.view != nil:
 		closeAll(files)
 		cl.view.Type(cl.w.buf[:n])
+	case cl.told: // it has nothing more to ask
+		closeAll(files)
 	default:
 		cl.request(cl.w.buf[:n], files)
 	}
@@ -121,6 +124,9 @@ func (cl *client) request(msg []byte, files []int) {
 		if c := w.consoles.Has(r.Name); c != nil {
 			c.Resize(r.Rows, r.Cols)
 		}
+	case proto.VerbEvents:
+		cl.answer(nil)
+		cl.tell()
 	case proto.VerbList:
 		w.adopt()
 		for _, g := range w.guests {

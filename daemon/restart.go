@@ -97,6 +97,7 @@ func (w *worker) plan(d *due, wait time.Duration, fresh bool) {
 		}
 	}
 	w.fails[d.Name] = d.fails + 1
+	w.tell(guest.Event{Guest: d.Name, Kind: guest.EventRestart, Text: "starts again in " + wait.String(), Start: time.Now().Add(wait)})
 	if fresh {
 		if err := w.keep(d.kept(), d.pidfd); err != nil {
 			w.say("%s: %v", d.Name, err)
@@ -129,7 +130,9 @@ func (w *worker) restarted(d *due, err error) {
 	case errors.Is(err, guest.ErrRunning), errors.Is(err, guest.ErrNotFound):
 		w.drop(d)
 		return
-	case d.Restart == guest.RestartNever && d.fails >= rebootTries:
+	}
+	w.tell(guest.Event{Guest: d.Name, Kind: guest.EventFailed, Text: "does not start: " + err.Error()})
+	if d.Restart == guest.RestartNever && d.fails >= rebootTries {
 		w.say("%s: does not come up from its reboot", d.Name)
 		w.drop(d)
 		return

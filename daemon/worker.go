@@ -39,6 +39,8 @@ type acts struct {
 	Dropped func(guest.Name) error
 	// OOM counts for each guest the processes that the kernel killed for want of memory.
 	OOM func(...guest.Name) []int
+	// Limits gives what each guest has of what is limited; nil is nothing.
+	Limits func() (map[guest.Name][]guest.Pool, error)
 	// Reclaim takes back memory that idle guests do not use; nil is nothing.
 	Reclaim func([]guest.Name) error
 	// Warm begins a process that is warm for starts and stops, and gives the wait for its end,
@@ -106,6 +108,7 @@ type worker struct {
 	due       map[guest.Name]*due
 	fails     map[guest.Name]int
 	clients   map[*client]bool
+	counting  bool // hits are counted, for those who are told of events
 	jobs      int
 	waiting   []func() // jobs beyond maxJobs
 	rested    time.Time

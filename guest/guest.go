@@ -75,7 +75,7 @@ func (n *Name) UnmarshalText(b []byte) (err error) {
 // `vserver ... WORD` would be ambiguous. cli tests them against its command table.
 var Verbs = []string{
 	"apt-cache", "apt-config", "apt-get", "build", "chbind", "chcontext", "check", "chkconfig", "clone", "commit", "completion", "condrestart", "config", "console", "copy", "cp", "create",
-	"delete", "diff", "dnf", "dpkg", "edit", "enter", "exec", "export", "hashify", "help", "image", "import", "info", "kill", "list", "logs", "man", "migrate", "mount",
+	"delete", "diff", "dnf", "dpkg", "edit", "enter", "events", "exec", "export", "hashify", "help", "image", "import", "info", "kill", "list", "logs", "man", "migrate", "mount",
 	"naddress", "nattribute", "ncontext", "net", "pkg", "pool", "ps", "pull", "push", "quota", "rebase", "rename", "restart", "rollback", "rpm", "running", "set", "snapshot", "start", "start-vservers", "stat", "status", "stop",
 	"suexec", "top", "umount", "unhashify", "unify", "vcontext", "vdu", "version", "volume", "wait", "yum",
 }

@@ -12,6 +12,7 @@
 //	attach NAME LINES
 //	resize NAME ROWS COLS                 not answered
 //	ping
+//	events                                what happens to guests, as JSON, behind the ok
 //	list                                  a line for each guest, then ok
 //	renew                                 another worker takes over, of the program's newest version
 //	quit                                  ends vserverd, not the guests
@@ -91,6 +92,7 @@ const (
 	VerbViews  = "views"
 	VerbAttach = "attach"
 	VerbResize = "resize"
+	VerbEvents = "events"
 	VerbList   = "list"
 	VerbPing   = "ping"
 	VerbRenew  = "renew"
@@ -124,7 +126,7 @@ func ParseRequest(msg []byte) (r Request, err error) {
 	if r.Verb == VerbViews {
 		return r, r.views(w)
 	}
-	numbers := map[string]int{VerbAttach: 1, VerbResize: 2, VerbList: 0, VerbPing: 0, VerbRenew: 0, VerbQuit: 0}
+	numbers := map[string]int{VerbAttach: 1, VerbResize: 2, VerbEvents: 0, VerbList: 0, VerbPing: 0, VerbRenew: 0, VerbQuit: 0}
 	want, known := numbers[r.Verb]
 	named := want > 0
 	switch {

@@ -73,6 +73,20 @@ type more struct {
 	hits *count.Refused
 }
 
+// askMore has the scan ask more.
+func (s *scan) askMore() error {
+	net, err := ncontext.OpenUsage(s.dirs)
+	if err == nil {
+		s.more = &more{net, count.OpenRefused(s.dirs)}
+	}
+	return err
+}
+
+func (m *more) close() {
+	m.net.Close()
+	m.hits.Close()
+}
+
 func newScan(d guest.Dirs) (*scan, error) {
 	cg, err := cgroup.Find()
 	if err != nil {
@@ -164,17 +178,39 @@ func (s *scan) known(p place) (guest.XID, *state.Note) {
 // context without one, by its xid.
 func All(d guest.Dirs) ([]Usage, error) {
 	s, err := newScan(d)
+	if err == nil {
+		err = s.askMore()
+	}
 	if err != nil {
 		return nil, err
 	}
-	net, err := ncontext.OpenUsage(d)
-	if err != nil {
-		return nil, err
-	}
-	defer net.Close()
-	s.more = &more{net, count.OpenRefused(d)}
-	defer s.more.hits.Close()
+	defer s.more.close()
 	return s.all()
+}
+
+// Limits says what each guest that runs has of what is limited.
+func Limits(d guest.Dirs) (map[guest.Name][]guest.Pool, error) {
+	s, err := newScan(d)
+	if err == nil {
+		err = s.askMore()
+	}
+	if err != nil {
+		return nil, err
+	}
+	defer s.more.close()
+	all, err := each(s, func(d *proc.Dir, g *cgroup.Group, at place) ([]Usage, error) {
+		if at.name == "" {
+			return nil, nil
+		}
+		_, was := s.known(at)
+		list, _ := s.limits(d, g, at, was)
+		return []Usage{{Name: at.name, Limits: list}}, nil
+	})
+	limits := map[guest.Name][]guest.Pool{}
+	for _, u := range all {
+		limits[u.Name] = u.Limits
+	}
+	return limits, err
 }
 
 // Brief is All without Memory, Limits and Net, which are two thirds of the work.
@@ -237,15 +273,21 @@ func (s *scan) usage(d *proc.Dir, g *cgroup.Group, at place, pids []int, up time
 		return u, err
 	}
 	u.Memory = s.memory(g, at.group)
-	u.Limits = count.Pools(s.cg, at.group)
-	if was == nil {
-		return u, nil
-	}
-	if u.Net = network.Used(s.more.net, d, g, was); u.Net != nil {
-		u.Limits = append(u.Limits, u.Net.Limits...)
-	}
-	u.Limits = s.more.hits.Ceilings(g, was.Userns, was.Rights.Nesting, was.Ceilings, u.Limits)
+	u.Limits, u.Net = s.limits(d, g, at, was)
 	return u, nil
+}
+
+// limits gives what a guest has of what is limited, and what it did in the network.
+func (s *scan) limits(d *proc.Dir, g *cgroup.Group, at place, was *state.Note) ([]guest.Pool, *guest.NetStatus) {
+	list := count.Pools(s.cg, at.group)
+	if was == nil {
+		return list, nil
+	}
+	net := network.Used(s.more.net, d, g, was)
+	if net != nil {
+		list = append(list, net.Limits...)
+	}
+	return s.more.hits.Ceilings(g, was.Userns, was.Rights.Nesting, was.Ceilings, list), net
 }
 
 // add counts the processes in, and gives when the first of them began.
