@@ -40,10 +40,7 @@ func ParseCap(word string) (int, error) {
 		}
 		return 0, fmt.Errorf("capability %q: want ^0 to ^%d: %w", word, len(names)-1, ErrInvalid)
 	}
-	if near := Nearest(name, names); near != "" {
-		return 0, fmt.Errorf("capability %q: no such name; did you mean %s?: %w", word, near, ErrInvalid)
-	}
-	return 0, fmt.Errorf("capability %q: no such name; capabilities(7) lists them: %w", word, ErrInvalid)
+	return 0, unknown("capability", word, name, names, "capabilities(7) lists them")
 }
 
 // Has tells whether capability number n is in the set.

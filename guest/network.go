@@ -1,7 +1,6 @@
 package guest
 
 import (
-	"fmt"
 	"net/netip"
 	"slices"
 	"strings"
@@ -151,10 +150,7 @@ func changeSet(set uint32, words, names []string, what string, prefixes ...strin
 		}
 		i := slices.Index(names, name)
 		if i < 0 {
-			if near := Nearest(name, names); near != "" {
-				return 0, fmt.Errorf("%s %q: no such name; did you mean %s?: %w", what, word, near, ErrInvalid)
-			}
-			return 0, fmt.Errorf("%s %q: want %s: %w", what, word, strings.Join(names, ", "), ErrInvalid)
+			return 0, unknown(what, word, name, names, "want "+strings.Join(names, ", "))
 		}
 		if (len(word)-len(bare))%2 == 1 {
 			set &^= 1 << i

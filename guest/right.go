@@ -48,7 +48,6 @@ func (r rightsOf) find(word string) (Right, error) {
 	for _, p := range r.prefixes {
 		name = strings.TrimPrefix(name, p)
 	}
-	var names []string
 	digits, numbered := strings.CutPrefix(name, "^")
 	bit, err := strconv.Atoi(digits)
 	numbered = numbered && err == nil && bit >= 0
@@ -56,12 +55,44 @@ func (r rightsOf) find(word string) (Right, error) {
 		if e.Name == name || slices.Contains(e.Aliases, name) || numbered && e.Bit == bit {
 			return e, nil
 		}
+	}
+	return Right{}, unknown(r.what, word, name, rightNames(r.table), "doc/rights.md lists them")
+}
+
+// unknown is the error for a word that its list does not have: with the list that has it, the
+// nearest name, or what is said in place of that.
+func unknown(what, word, name string, names []string, otherwise string) error {
+	lists := []struct {
+		key   string
+		names []string
+	}{
+		{"view.flags", viewFlagNames()}, {"network.flags", NetFlagNames()}, {"network.ncaps", NetCapNames()},
+		{"rights.bcaps", Caps()}, {"rights.ccaps", rightNames(Ccaps())}, {"rights.flags", rightNames(Flags())},
+	}
+	near := Nearest(name, names)
+	for _, l := range lists {
+		if slices.Contains(l.names, name) {
+			near = l.key + ": [" + name + "]"
+			break
+		}
+	}
+	for _, l := range lists {
+		if n := Nearest(name, l.names); near == "" && n != "" {
+			near = l.key + ": [" + n + "]"
+		}
+	}
+	if near != "" {
+		otherwise = "did you mean " + near + "?"
+	}
+	return fmt.Errorf("%s %q: no such name; %s: %w", what, word, otherwise, ErrInvalid)
+}
+
+// rightNames are the names in a table, older ones too.
+func rightNames(table []Right) (names []string) {
+	for _, e := range table {
 		names = append(append(names, e.Name), e.Aliases...)
 	}
-	if near := Nearest(name, names); near != "" {
-		return Right{}, fmt.Errorf("%s %q: no such name; did you mean %s?: %w", r.what, word, near, ErrInvalid)
-	}
-	return Right{}, fmt.Errorf("%s %q: no such name; doc/rights.md lists them: %w", r.what, word, ErrInvalid)
+	return names
 }
 
 // change gives the set of bits changed by the words in their order.

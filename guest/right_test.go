@@ -90,6 +90,28 @@ func TestRightWords(t *testing.T) {
 	}
 }
 
+// A word that its list does not have is refused with the list that has it.
+func TestNamesElsewhere(t *testing.T) {
+	for key, words := range map[string]map[string]string{
+		"rights.bcaps":  {"quotactl": "rights.ccaps: [quota_ctl]", "CAP_SINGLE_IP": "network.flags: [single_ip]", "mount": "rights.ccaps: [mount]"},
+		"rights.ccaps":  {"net_admin": "rights.bcaps: [net_admin]", "hide_lback": "network.flags: [hide_lback]", "zzz": "doc/rights.md"},
+		"rights.flags":  {"multicast": "network.ncaps: [multicast]", "tiocsti": "rights.ccaps: [tiocsti]", "prolfic": "did you mean prolific?"},
+		"network.flags": {"prolific": "rights.flags: [prolific]", "virt_mem": "view.flags: [virt_mem]"},
+		"network.ncaps": {"net_admin": "rights.bcaps: [net_admin]", "raw_imcp": "did you mean raw_icmp?"},
+		"view.flags":    {"virt_mam": "did you mean virt_mem?", "sched_hard": "rights.flags: [sched_hard]", "zzz": "want virt_mem"},
+	} {
+		for word, want := range words {
+			var s Spec
+			list := map[string]*[]string{"rights.bcaps": &s.Rights.Bcaps, "rights.ccaps": &s.Rights.Ccaps, "rights.flags": &s.Rights.Flags,
+				"network.flags": &s.Network.Flags, "network.ncaps": &s.Network.NCaps, "view.flags": &s.View.Flags}
+			*list[key] = []string{word}
+			if p := s.Validate(); len(p) != 1 || p[0].Path != key+"[0]" || !strings.Contains(p[0].Error(), want) {
+				t.Errorf("%s: %s: %v, want %s", key, word, p, want)
+			}
+		}
+	}
+}
+
 func TestRightsTogether(t *testing.T) {
 	nested := (&Spec{Rights: Rights{Flags: []string{"prolific"}}}).WithDefaults("a")
 	if !nested.Rights.Nesting {

@@ -72,13 +72,20 @@ func (s *Spec) Views() (ViewFlags, error) {
 	return on, nil
 }
 
-// parseView reads a flag, with a '!' or without.
+// viewFlagNames are the flags of a view by name.
+func viewFlagNames() []string {
+	return []string{"virt_mem", "virt_cpu", "virt_load", "virt_uptime", "hide_mount", "hide_vinfo"}
+}
+
+// parseView reads a flag, as rights.flags has them: in any case, with Linux-VServer's prefix
+// or without, with a '!' or '~' that negates it.
 func parseView(word string) (f ViewFlags, not bool, err error) {
-	name, not := strings.CutPrefix(strings.ToLower(strings.TrimSpace(word)), "!")
+	name, not := negation(strings.ToLower(strings.TrimSpace(word)))
+	name = strings.TrimPrefix(name, "vxf_")
 	f, known := viewFlag(name)
 	switch {
 	case !known:
-		return 0, not, fmt.Errorf("flag %q is none of virt_mem, virt_cpu, virt_load, virt_uptime, hide_mount, hide_vinfo: %w", word, ErrInvalid)
+		return 0, not, unknown("flag", word, name, viewFlagNames(), "want "+strings.Join(viewFlagNames(), ", "))
 	case not && f == 0:
 		return 0, not, fmt.Errorf("flag %q cannot be taken away, every guest has it: %w", name, ErrInvalid)
 	}

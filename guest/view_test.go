@@ -16,6 +16,7 @@ func TestViews(t *testing.T) {
 		{limits: Limits{CPUSet: "0-1"}, flags: []string{"virt_mem", "hide_mount"}, want: all},
 		{flags: []string{"VIRT_MEM", "virt_cpu"}, want: VirtMem | VirtCPU},
 		{flags: []string{"!virt_uptime"}, want: HostTime},
+		{limits: Limits{Memory: 1 << 30}, flags: []string{"VXF_VIRT_MEM", "~virt_load"}, want: all &^ VirtLoad},
 		{flags: []string{"virt_time"}, bad: true},
 		{flags: []string{"!hide_mount"}, bad: true},
 	} {

@@ -87,6 +87,7 @@ func TestSet(t *testing.T) {
 		"boot.depends=db2":                 path + ":10:13: boot.depends[0]: there is no guest db2",
 		"limits.memory=5":                  path + ":4:11: limits.memory: 5: is too few bytes",
 		"limits.memroy=5G":                 "limits.memroy: no such key",
+		"rights.syscalls=bpf,fsopn":        path + ":10:13: rights.syscalls: system call \"fsopn\": not known; did you mean fsopen?",
 		"network.mode=host":                path + ":6:14: network.addresses: have no meaning with mode: host",
 	} {
 		_, err := h.Set("web1", []string{"restart=always", change})

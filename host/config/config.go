@@ -15,6 +15,7 @@ import (
 	"vserver/host/network"
 	"vserver/host/state"
 	"vserver/kernel/file"
+	"vserver/kernel/seccomp"
 	"vserver/store"
 	"vserver/store/settings"
 )
@@ -139,6 +140,9 @@ func change(d guest.Dirs, n guest.Name, edit func(path string, text []byte) ([]b
 
 // admit refuses a spec that clashes with what else is there; it differs from old in paths.
 func admit(d guest.Dirs, n guest.Name, path string, text []byte, spec, old *guest.Spec, paths []string) (warnings []error, err error) {
+	if err := seccomp.Known(spec.Rights.Syscalls); err != nil && slices.Contains(paths, "rights.syscalls") {
+		return nil, settings.Problems{settings.At(path, text, "rights.syscalls", fmt.Errorf("%w: %w", err, guest.ErrInvalid))}
+	}
 	if err := pinned(d, n, path, text, spec, old); err != nil || old != nil && store.Alone(paths) {
 		return nil, err
 	}

@@ -21,6 +21,12 @@ type nr struct{ arch, n uint32 }
 
 func (e extra) has(arch, n uint32) bool { return slices.Contains(e.calls, nr{arch, n}) }
 
+// Known refuses words that Policy.Extra cannot have.
+func Known(extra []string) error {
+	_, err := parse(extra)
+	return err
+}
+
 // parse reads the words of Policy.Extra.
 func parse(list []string) (extra, error) {
 	var e extra
