@@ -68,3 +68,9 @@ func Own(p string) bool {
 	p = strings.TrimPrefix(p, "/")
 	return slices.Contains(personal(), p) || strings.HasPrefix(p, "etc/ssh/ssh_host_")
 }
+
+// Given tells whether a path is that of a file which each guest has of its own: one of Own, or
+// one that Apply writes from its spec.
+func Given(p string) bool {
+	return Own(p) || slices.Contains([]string{"etc/hostname", "etc/hosts", "etc/resolv.conf"}, strings.TrimPrefix(p, "/"))
+}

@@ -131,6 +131,7 @@ func TestConflicts(t *testing.T) {
 		"link":             {"l>a", "l>b", "l>c", "/l changed changed"},
 		"same link":        {"l>a e=1", "l>a e=2", "l>c", ""},
 		"another type":     {"a=1", "a/ a/b=1", "a>/etc", "/a changed changed"},
+		"each has its own": {"etc/ etc/hostname=a etc/x=a", "etc/ etc/hostname=b etc/x=b", "etc/ etc/hostname=c etc/x=c", "/etc/x changed changed"},
 		"through a link":   {"d/ d/passwd=1", "d/ d/passwd=2", "d>/etc", "/d changed changed"},
 	} {
 		t.Run(name, func(t *testing.T) {

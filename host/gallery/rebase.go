@@ -11,6 +11,7 @@ import (
 	"vserver/guest"
 	"vserver/host/files"
 	"vserver/host/state"
+	"vserver/identity"
 	"vserver/kernel/file"
 	"vserver/layer"
 	"vserver/pool"
@@ -23,7 +24,8 @@ import (
 type Rebased struct {
 	From, To string // the images, by their full names
 	// Conflicts are the files that are the guest's own and differ between the images, by
-	// their paths: the guest goes on seeing its own.
+	// their paths: the guest goes on seeing its own. Not among them is what each guest has of
+	// its own: see identity.Given.
 	Conflicts []Conflict
 	Kept      int // files in which the images differ, that RebaseOptions.Keep keeps
 }
@@ -167,8 +169,10 @@ func conflicts(ctx context.Context, d guest.Dirs, n guest.Name, spec *guest.Spec
 		}
 	}
 	out := make([]Conflict, 0, len(found))
-	for _, c := range found {
-		out = append(out, c)
+	for at, c := range found {
+		if !identity.Given(at) { // that of an image is of another guest
+			out = append(out, c)
+		}
 	}
 	slices.SortFunc(out, func(a, b Conflict) int { return strings.Compare(a.Path, b.Path) })
 	return out, nil
