@@ -93,7 +93,7 @@ type Percent float64
 
 // UnmarshalText reads "25%".
 func (p *Percent) UnmarshalText(text []byte) error {
-	f, err := strconv.ParseFloat(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(string(text)), "%")), 64)
+	f, err := decimal(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(string(text)), "%")))
 	if err != nil || !(f >= 0 && f <= 100) {
 		return fmt.Errorf("percentage %q: want 0%% to 100%%: %w", text, ErrInvalid)
 	}

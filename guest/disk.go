@@ -29,7 +29,7 @@ func (c *Count) UnmarshalText(text []byte) error {
 			break
 		}
 	}
-	f, err := strconv.ParseFloat(s, 64)
+	f, err := decimal(s)
 	if err != nil || f < 0 || math.IsNaN(f) || f*float64(factor) >= math.MaxInt64 {
 		return fmt.Errorf("number %q: want one with k, M or G: %w", text, ErrInvalid)
 	}

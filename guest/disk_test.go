@@ -12,7 +12,7 @@ func TestCount(t *testing.T) {
 			t.Errorf("%s: %v %v, want %s", text, c, err, want)
 		}
 	}
-	for _, text := range []string{"", "-1", "k", "1e30", "NaN", "5 apples"} {
+	for _, text := range []string{"", "-1", "k", "1e30", "NaN", "0x1p4", "1_0", "5 apples"} {
 		var c Count
 		if err := c.UnmarshalText([]byte(text)); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%q: %v", text, err)

@@ -106,7 +106,7 @@ func TestRate(t *testing.T) {
 			t.Errorf("%q: %q gives %d, %v", text, r, again, err)
 		}
 	}
-	for _, text := range []string{"", "fast", "-1", "NaN", "100MB", "1e30", "bit"} {
+	for _, text := range []string{"", "fast", "-1", "NaN", "0x1p4", "100MB", "1e30", "bit"} {
 		if err := new(Rate).UnmarshalText([]byte(text)); !errors.Is(err, ErrInvalid) {
 			t.Errorf("%q: %v", text, err)
 		}

@@ -45,7 +45,7 @@ func (r *Rate) UnmarshalText(text []byte) error {
 			break
 		}
 	}
-	f, err := strconv.ParseFloat(s, 64)
+	f, err := decimal(s)
 	if err != nil || f < 0 || math.IsNaN(f) || f*float64(factor) >= math.MaxInt64 {
 		return fmt.Errorf("rate %q: want bits a second, with K, M, G or T: %w", text, ErrInvalid)
 	}

@@ -28,7 +28,7 @@ func (b *Bytes) UnmarshalText(text []byte) error {
 			break
 		}
 	}
-	f, err := strconv.ParseFloat(s, 64)
+	f, err := decimal(s)
 	if err != nil || f < 0 || math.IsNaN(f) || f*float64(factor) >= math.MaxInt64 {
 		return fmt.Errorf("size %q: want a number with K, M, G or T: %w", text, ErrInvalid)
 	}
@@ -56,7 +56,7 @@ type Duration time.Duration
 // UnmarshalText reads "90s" or "90".
 func (d *Duration) UnmarshalText(text []byte) error {
 	s := string(text)
-	if n, err := strconv.ParseFloat(s, 64); err == nil {
+	if n, err := decimal(s); err == nil {
 		s = strconv.FormatFloat(n, 'f', -1, 64) + "s"
 	}
 	v, err := time.ParseDuration(s)
@@ -72,3 +72,11 @@ func (d Duration) String() string { return time.Duration(d).String() }
 
 // MarshalText writes the span as String does.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// decimal reads a number as people write one: 0x1p4 and Inf are none.
+func decimal(s string) (float64, error) {
+	if strings.Trim(s, "0123456789.eE+-") != "" {
+		return 0, strconv.ErrSyntax
+	}
+	return strconv.ParseFloat(s, 64)
+}
