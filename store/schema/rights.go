@@ -14,7 +14,7 @@ has for each. They stand in the section ` + "`rights`" + ` of a spec:
 
     rights:
       bcaps: [net_admin, '!sys_ptrace']         # capability bounding set
-      ccaps: ['!secure_mount', tiocsti]         # context capabilities
+      ccaps: ['!set_utsname', tiocsti]          # context capabilities
       flags: [igneg_nice]                       # context flags
       devices: [/dev/fuse rw, c 10:200 rwm]     # device allow-list
       sysctls: {kernel.shmmax: 1073741824}      # settings of the guest's own namespaces

@@ -34,9 +34,6 @@ func Set(text []byte, path, value string) ([]byte, error) {
 		return nil, wrong(path, "is a section; set one of its keys")
 	}
 	if value == "" {
-		if err := to.known(text); err != nil {
-			return nil, err
-		}
 		return to.change(text, wanted{})
 	}
 	w, err := to.wanted(value)
@@ -46,15 +43,10 @@ func Set(text []byte, path, value string) ([]byte, error) {
 	return to.change(text, w)
 }
 
-// known refuses the name of an entry that no map of its kind can have, unless it is
-// there: taken away with success, the one that was meant would stay.
-func (to target) known(text []byte) error {
-	root, p := tree("", text)
-	if !to.entry || isSection(to.typ) || p != nil {
-		return nil // any name of a device is one; a text that is wrong is read again
-	}
-	var spec guest.Spec
-	if decode(root, &spec); to.of(&spec).IsValid() {
+// known refuses the name of an entry that no map of its kind can have, unless it is there:
+// taken away with success, the one that was meant would stay.
+func (to target) known(spec *guest.Spec) error {
+	if !to.entry || isSection(to.typ) || to.of(spec).IsValid() { // any name of a device is one
 		return nil
 	}
 	tried := guest.Spec{Network: guest.Network{Mode: guest.NetPrivate}} // which has most
@@ -265,6 +257,9 @@ func (to target) change(text []byte, w wanted) ([]byte, error) {
 	}
 	var want, got guest.Spec
 	decode(root, &want)
+	if err := to.known(&want); err != nil && !w.value.IsValid() {
+		return nil, err
+	}
 	old := want
 	to.put(&want, w.value)
 	if entry := (target{steps: to.steps[:len(to.steps)-1]}); to.entry && !entry.of(&want).IsValid() {

@@ -89,6 +89,9 @@ func TestSetOfEntry(t *testing.T) {
 		if _, _, err := Apply("f", nil, []string{c}); !errors.Is(err, guest.ErrInvalid) {
 			t.Errorf("%s: %v", c, err)
 		}
+		if _, err := Get(spec, c[:len(c)-1]); err == nil || strings.Contains(err.Error(), "is not set") {
+			t.Errorf("%s: %v", c, err)
+		}
 	}
 	if _, _, err := Apply("f", []byte("limits: {rlimits: {nofiles: 1}}\n"), []string{"limits.rlimits.nofiles="}); err != nil {
 		t.Errorf("a wrong name that is there: %v", err)

@@ -236,6 +236,9 @@ func Get(spec *guest.Spec, path string) (string, error) {
 	w := &writer{all: true}
 	switch {
 	case !v.IsValid():
+		if err := to.known(spec); err != nil {
+			return "", err
+		}
 		return "", wrong(path, "is not set")
 	case isSection(to.typ):
 		w.object(v, 0)
