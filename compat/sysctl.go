@@ -91,5 +91,6 @@ func (c *call) sysctls(s subject, settings map[string]string) error {
 		return err
 	}
 	defer syscall.Close(fd)
-	return sysctl.Give(fd, owner, settings, false)
+	_, err = sysctl.Give(fd, owner, settings, false)
+	return err
 }

@@ -199,6 +199,16 @@ func TestSysctls(t *testing.T) {
 		t.Errorf("%+v, %v", c, err)
 	}
 	w.tries(n, "+grep -q '^7654321$' /proc/sys/kernel/shmmax")
+	// What the kernel refuses is not written down either.
+	for change, want := range map[string]error{"rights.sysctls.kernel.sem=none": syscall.EINVAL, "rights.devices=/dev/there-is-none": guest.ErrUnsupported} {
+		if _, err := w.Set(n, []string{"rights.sysctls.kernel.shmmax=8888", change}); !errors.Is(err, want) {
+			t.Errorf("%s: %v", change, err)
+		}
+		if spec, err := w.Load(n); err != nil || spec.Rights.Sysctls["kernel.shmmax"] != "7654321" || len(spec.Rights.Sysctls) != 2 || len(spec.Rights.Devices) > 0 {
+			t.Errorf("%s: %+v, %v", change, spec.Rights, err)
+		}
+		w.tries(n, "+grep -q '^7654321$' /proc/sys/kernel/shmmax")
+	}
 	if c, err = w.Set(n, []string{"rights.sysctls.kernel.shmmax="}); err != nil || len(c.Restart) != 1 {
 		t.Errorf("back: %+v, %v", c, err)
 	}

@@ -45,10 +45,15 @@ func TestGive(t *testing.T) {
 	for name := range want {
 		before[name], _ = proc.Sysctl(name)
 	}
-	if err := Give(fd, 0, want, true); err != nil {
-		t.Fatal(err)
+	was, err := Give(fd, 0, want, true)
+	if err != nil || len(was) != len(want) {
+		t.Fatal(was, err)
 	}
-	err := ns.Inside(fd, syscall.CLONE_NEWIPC|syscall.CLONE_NEWUTS|syscall.CLONE_NEWNET, func() error {
+	// What is refused leaves the others as they are.
+	if _, err := Give(fd, 0, map[string]string{"kernel.sem": "101 201 31 41", "kernel.shmmax": "no"}, true); !errors.Is(err, syscall.EINVAL) {
+		t.Errorf("a size that is none: %v", err)
+	}
+	err = ns.Inside(fd, syscall.CLONE_NEWIPC|syscall.CLONE_NEWUTS|syscall.CLONE_NEWNET, func() error {
 		for name, value := range want {
 			if got, err := proc.Sysctl(name); err != nil || got != value {
 				t.Errorf("%s: %q, %v", name, got, err)
@@ -77,12 +82,12 @@ func TestGiveRefused(t *testing.T) {
 		"net.core.no_such_setting": {"1", guest.ErrUnsupported},
 		"kernel.sem":               {"x", syscall.EINVAL},
 	} {
-		err := Give(fd, 0, map[string]string{name: c.value}, true)
+		_, err := Give(fd, 0, map[string]string{name: c.value}, true)
 		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if err := Give(fd, 0, nil, true); err != nil {
+	if _, err := Give(fd, 0, nil, true); err != nil {
 		t.Error(err)
 	}
 }

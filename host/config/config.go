@@ -125,7 +125,7 @@ func change(d guest.Dirs, n guest.Name, edit func(path string, text []byte) ([]b
 	if c.Restart, err = relimit(d, n, old, spec, c.Paths); err != nil {
 		return c, errors.Join(err, unsize(d, n, &c, old))
 	}
-	wait, back, err := reprocessed(d, n, spec, c.Paths)
+	wait, back, err := renew(d, n, old, spec, c.Paths)
 	if err != nil {
 		err = errors.Join(err, unlimit(d, n, old, spec, c.Paths))
 		return c, errors.Join(err, unsize(d, n, &c, old))
@@ -135,7 +135,20 @@ func change(d guest.Dirs, n guest.Name, edit func(path string, text []byte) ([]b
 		err = errors.Join(err, back(), unlimit(d, n, old, spec, c.Paths))
 		return c, errors.Join(err, unsize(d, n, &c, old))
 	}
-	return c, follow(d, n, old, &c)
+	return c, follow(d, n, &c)
+}
+
+// renew gives a guest that runs what reprocessed and rerights do, as those.
+func renew(d guest.Dirs, n guest.Name, old, spec *guest.Spec, paths []string) (wait []string, undo func() error, err error) {
+	wait, unprocess, err := reprocessed(d, n, spec, paths)
+	if err != nil {
+		return nil, nil, err
+	}
+	more, unright, err := rerights(d, n, old, spec, paths)
+	if err != nil {
+		return nil, nil, errors.Join(err, unprocess())
+	}
+	return append(wait, more...), func() error { return errors.Join(unright(), unprocess()) }, nil
 }
 
 // admit refuses a spec that clashes with what else is there; it differs from old in paths.
@@ -207,7 +220,7 @@ func pinned(d guest.Dirs, n guest.Name, path string, text []byte, spec, old *gue
 // follow does what a changed spec calls for: what the guest's own files say of its
 // name and its name servers is written again, before its next start if it runs; and
 // of a guest that runs it is said what has to wait until then.
-func follow(d guest.Dirs, n guest.Name, old *guest.Spec, c *Change) error {
+func follow(d guest.Dirs, n guest.Name, c *Change) error {
 	running, err := state.Runs(d, n)
 	if err == nil {
 		err = file.Forget(lentPath(d, n))
@@ -219,13 +232,6 @@ func follow(d guest.Dirs, n guest.Name, old *guest.Spec, c *Change) error {
 		if running && !live(p) {
 			c.Restart = append(c.Restart, p)
 		}
-	}
-	if running && slices.ContainsFunc(c.Paths, righted) {
-		wait, err := rerights(d, n, old, c.Paths)
-		if err != nil {
-			return err
-		}
-		c.Restart = append(c.Restart, wait...)
 	}
 	if running && slices.ContainsFunc(c.Paths, filtered) {
 		if err := network.Refilter(d, n); err != nil {

@@ -29,7 +29,8 @@ func (r *Run) setSysctls(context.Context) error {
 	if err != nil {
 		return err
 	}
-	return sysctl.Give(pidfd, r.plan.Base, r.spec.Rights.Sysctls, ownNet(&r.spec))
+	_, err = sysctl.Give(pidfd, r.plan.Base, r.spec.Rights.Sysctls, ownNet(&r.spec))
+	return err
 }
 
 // ownNet tells whether the settings of its network are the guest's.
