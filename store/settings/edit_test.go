@@ -62,6 +62,21 @@ func samples() map[string][]string {
 	}
 }
 
+// TestForeignKeys: the words of other tools lead to keys that there are.
+func TestForeignKeys(t *testing.T) {
+	for word, key := range foreign() {
+		if _, err := find(key); err != nil {
+			t.Errorf("%s: %v", word, err)
+		}
+	}
+	for path, want := range map[string]string{"limits.nproc": "limits.pids", "limits.as": "limits.rlimits.as", "bcapabilities": "rights.bcaps",
+		"limits.cpu": "limits.cpus", "security.nesting": "rights", "limits.memroy": "memory", "dlimits": "limits.disk"} {
+		if _, err := Set(nil, path, "1"); err == nil || !strings.Contains(err.Error(), "did you mean "+want+"?") {
+			t.Errorf("%s: %v", path, err)
+		}
+	}
+}
+
 // TestSetOfEntry changes one bound of a device, and refuses to take away what cannot be
 // there under that name.
 func TestSetOfEntry(t *testing.T) {

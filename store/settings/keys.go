@@ -213,6 +213,9 @@ func noSuchKey(t reflect.Type, path, key string) error {
 	for i := range names {
 		names[i] = t.Field(i).Tag.Get("yaml")
 	}
+	if there, ok := foreign()[key]; ok {
+		return fmt.Errorf("no such key; did you mean %s?: %w", there, guest.ErrInvalid)
+	}
 	if near := guest.Nearest(key, names); near != "" {
 		return fmt.Errorf("no such key; did you mean %s?: %w", near, guest.ErrInvalid)
 	}
@@ -222,6 +225,26 @@ func noSuchKey(t reflect.Type, path, key string) error {
 		}
 	}
 	return fmt.Errorf("no such key; want %s: %w", strings.Join(names, ", "), guest.ErrInvalid)
+}
+
+// foreign are the keys for words of Linux-VServer's configuration and of other tools for
+// containers.
+func foreign() map[string]string {
+	words := map[string]string{
+		"rss": "limits.memory", "anon": "limits.memory", "ram": "limits.memory", "processes": "limits.pids", "cpu": "limits.cpus",
+		"openfd": "limits.rlimits.nofile", "nsock": "network.sockets", "ulimits": "limits.rlimits", "dlimits": "limits.disk",
+		"sched": "limits.token_bucket", "priority": "limits.cpu_shares", "nsems": "rights.sysctls.kernel.sem", "semary": "rights.sysctls.kernel.sem",
+		"bcapabilities": "rights.bcaps", "capabilities": "rights.bcaps", "ccapabilities": "rights.ccaps", "cflags": "rights.flags",
+		"flags": "rights.flags", "nflags": "network.flags", "ncapabilities": "network.ncaps", "security": "rights",
+		"interfaces": "network.addresses", "fstab": "mounts", "context": "xid", "uts": "hostname", "scripts": "hooks",
+	}
+	for _, name := range guest.Rlimits() {
+		if words[name] == "" {
+			words[name] = "limits.rlimits." + name
+		}
+	}
+	words["nproc"] = "limits.pids"
+	return words
 }
 
 // Get gives the value of a key as text: a single value bare, lists, maps and
