@@ -37,6 +37,9 @@ func Set(text []byte, path, value string) ([]byte, error) {
 		return to.change(text, wanted{})
 	}
 	w, err := to.wanted(value)
+	if err != nil && slices.Contains([]string{"none", "max", "unlimited", "infinity", "inf", "-1"}, strings.ToLower(value)) {
+		return nil, fault.Hint(err, "none is no value: vserver NAME set "+path+"=")
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -77,6 +77,15 @@ func TestForeignKeys(t *testing.T) {
 	}
 }
 
+// TestSetNone: who asks for no limit by a word is told how.
+func TestSetNone(t *testing.T) {
+	for value, want := range map[string]string{"unlimited": "vserver NAME set limits.memory=", "none": "vserver NAME set limits.memory=", "much": ""} {
+		if _, err := Set(nil, "limits.memory", value); err == nil || !strings.HasSuffix(fault.HintOf(err), want) || want == "" && fault.HintOf(err) != "" {
+			t.Errorf("%s: %v (%s)", value, err, fault.HintOf(err))
+		}
+	}
+}
+
 // TestSetOfEntry changes one bound of a device, and refuses to take away what cannot be
 // there under that name.
 func TestSetOfEntry(t *testing.T) {
