@@ -20,6 +20,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os/exec"
 	"strings"
 
 	"vserver/image"
@@ -41,6 +42,9 @@ type Source struct {
 	Image string
 	// Fill makes the files in dir, which is empty, root's and 0755.
 	Fill func(ctx context.Context, dir string, p Progress) error
+	// Within has what Fill runs to read what strangers made started by start; nil runs nothing
+	// like that.
+	Within func(start func(*exec.Cmd) error)
 	// Program gives, after Fill, what the files' maker says is to be run in them; nil
 	// when there never is one.
 	Program func() image.Config

@@ -2,6 +2,7 @@ package build
 
 import (
 	"context"
+	"os/exec"
 
 	"vserver/image"
 	"vserver/kernel/file"
@@ -23,6 +24,7 @@ func Template(from image.From) Source {
 	}
 	return Source{
 		Method: "template", Text: text, Program: i.Config, Origin: origin,
+		Within: func(start func(*exec.Cmd) error) { i.Tool.Start = start },
 		Name: func(ctx context.Context) (string, error) {
 			id, err := origin(ctx)
 			return imageName([]string{word}, "template 1", id), err

@@ -24,14 +24,13 @@ type Unpacker struct {
 	// Packed is archive.Unpacker's.
 	Packed func() int64
 
-	tool string
+	tool Tool
 	root *file.Dir
 	done archive.Progress
 }
 
-// NewUnpacker gives one for the directory root, which nobody else changes meanwhile. tool is
-// the program vserver-image, "" the one beside our own.
-func NewUnpacker(tool string, root *file.Dir) *Unpacker {
+// NewUnpacker gives one for the directory root, which nobody else changes meanwhile.
+func NewUnpacker(tool Tool, root *file.Dir) *Unpacker {
 	return &Unpacker{Options: archive.Options{Limits: archive.Default()}, tool: tool, root: root}
 }
 

@@ -28,7 +28,7 @@ func unpacker(t *testing.T) (u *Unpacker, dir string) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { root.Close() })
-	return NewUnpacker(os.Args[0], root), dir
+	return NewUnpacker(Tool{Path: os.Args[0]}, root), dir
 }
 
 // worker finds the process of ours that unpacks, once it is enclosed.
@@ -113,7 +113,7 @@ func TestNobodyHears(t *testing.T) {
 			t.Setenv("http_proxy", proxy)
 		}
 		r, w := io.Pipe()
-		c, err := start(t.Context(), os.Args[0], r, nobody, "unzip")
+		c, err := start(t.Context(), Tool{Path: os.Args[0]}, r, nobody, "unzip")
 		if err != nil {
 			t.Fatal(err)
 		}

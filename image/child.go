@@ -16,6 +16,14 @@ import (
 	"vserver/fault"
 )
 
+// Tool is the program vserver-image.
+type Tool struct {
+	// Path is where it is; "" is beside our own program.
+	Path string
+	// Start starts it when it reads what strangers made; nil is as any other.
+	Start func(*exec.Cmd) error
+}
+
 // imageTool is the path of the program vserver-image: beside our own, or where the
 // package puts it.
 func imageTool() (string, error) {
@@ -60,20 +68,20 @@ type child struct {
 
 // start runs tool with args, in being its input. Nobody gets nothing of our environment
 // but how to reach the network.
-func start(ctx context.Context, tool string, in io.Reader, as user, args ...string) (*child, error) {
+func start(ctx context.Context, tool Tool, in io.Reader, as user, args ...string) (*child, error) {
 	return startWith(ctx, tool, in, as, nil, args...)
 }
 
 // startWith runs it with some files more, from descriptor 4 on.
-func startWith(ctx context.Context, tool string, in io.Reader, as user, files []*os.File, args ...string) (*child, error) {
-	if tool == "" {
+func startWith(ctx context.Context, tool Tool, in io.Reader, as user, files []*os.File, args ...string) (*child, error) {
+	if tool.Path == "" {
 		var err error
-		if tool, err = imageTool(); err != nil {
+		if tool.Path, err = imageTool(); err != nil {
 			return nil, err
 		}
 	}
 	// By descriptor: nobody need not be able to reach the place where the program is.
-	f, err := os.Open(tool)
+	f, err := os.Open(tool.Path)
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +109,10 @@ func startWith(ctx context.Context, tool string, in io.Reader, as user, files []
 	if c.out, err = c.cmd.StdoutPipe(); err != nil {
 		return nil, err
 	}
-	return c, c.cmd.Start()
+	if tool.Start == nil || as == caller {
+		return c, c.cmd.Start()
+	}
+	return c, tool.Start(c.cmd)
 }
 
 // proxies are the variables by which programs are told how to reach the network.

@@ -46,8 +46,8 @@ type From struct {
 	// Arch is the machine that an image of several is taken for, by the Go language's
 	// names; "" is this one.
 	Arch string
-	// Tool is the program vserver-image; "" is the one beside our own.
-	Tool string
+	// Tool is the program that decodes and unpacks.
+	Tool Tool
 }
 
 // Meant tells a path from a reference: a path is what is there, or looks like one.

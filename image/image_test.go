@@ -87,7 +87,7 @@ func testImage(t *testing.T) v1.Image {
 
 func unpack(t *testing.T, from From) (dir string, err error) {
 	t.Helper()
-	from.Tool = os.Args[0]
+	from.Tool.Path = os.Args[0]
 	i := Open(from)
 	if _, _, err := i.ID(t.Context()); err != nil {
 		return "", err
@@ -289,7 +289,7 @@ func TestChangedMeanwhile(t *testing.T) {
 	if err := os.WriteFile(file, tarOf(t, "f", "1"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	i := Open(From{Path: file, Tool: os.Args[0]})
+	i := Open(From{Path: file, Tool: Tool{Path: os.Args[0]}})
 	if _, _, err := i.ID(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -315,7 +315,7 @@ func TestHostileInside(t *testing.T) {
 // TestNobody has the tool say who it is: decoders must not run as root.
 func TestNobody(t *testing.T) {
 	need.Root(t)
-	c, err := start(t.Context(), need.Command(t, "sh"), strings.NewReader("id -u; id -G; pwd; umask >/dev/null; echo bad news >&2; exit 3"), nobody)
+	c, err := start(t.Context(), Tool{Path: need.Command(t, "sh")}, strings.NewReader("id -u; id -G; pwd; umask >/dev/null; echo bad news >&2; exit 3"), nobody)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -367,14 +367,14 @@ func TestZip(t *testing.T) {
 	text := tarOf(t, "f", strings.Repeat("all work and no play ", 20000))
 	var packed bytes.Buffer
 	fill := func(w io.Writer) error { _, err := w.Write(text); return err }
-	if err := Zip(t.Context(), os.Args[0], "zstd", 0, &packed, fill); err != nil || packed.Len() > len(text)/10 {
+	if err := Zip(t.Context(), Tool{Path: os.Args[0]}, "zstd", 0, &packed, fill); err != nil || packed.Len() > len(text)/10 {
 		t.Fatalf("%d bytes, %v", packed.Len(), err)
 	}
 	broken := errors.New("broken")
-	if err := Zip(t.Context(), os.Args[0], "zstd", 0, io.Discard, func(io.Writer) error { return broken }); !errors.Is(err, broken) {
+	if err := Zip(t.Context(), Tool{Path: os.Args[0]}, "zstd", 0, io.Discard, func(io.Writer) error { return broken }); !errors.Is(err, broken) {
 		t.Errorf("a source that breaks: %v", err)
 	}
-	if err := Zip(t.Context(), os.Args[0], "rot13", 0, io.Discard, fill); err == nil || !strings.Contains(err.Error(), "rot13") {
+	if err := Zip(t.Context(), Tool{Path: os.Args[0]}, "rot13", 0, io.Discard, fill); err == nil || !strings.Contains(err.Error(), "rot13") {
 		t.Errorf("an unknown kind: %v", err)
 	}
 	r, w := io.Pipe()
@@ -385,7 +385,7 @@ func TestZip(t *testing.T) {
 		}
 		return err
 	}
-	if err := Zip(t.Context(), os.Args[0], "gzip", 0, w, endless); !errors.Is(err, broken) {
+	if err := Zip(t.Context(), Tool{Path: os.Args[0]}, "gzip", 0, w, endless); !errors.Is(err, broken) {
 		t.Errorf("a reader that is gone: %v", err)
 	}
 }

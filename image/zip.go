@@ -15,9 +15,8 @@ import (
 )
 
 // Zip packs by kind, "zstd" or "gzip", at a level of their tools, 0 for the usual one, what
-// fill writes, and writes it to w. tool is the program vserver-image, "" the one beside
-// our own; it runs as nobody.
-func Zip(ctx context.Context, tool, kind string, level int, w io.Writer, fill func(io.Writer) error) error {
+// fill writes, and writes it to w. It runs as nobody.
+func Zip(ctx context.Context, tool Tool, kind string, level int, w io.Writer, fill func(io.Writer) error) error {
 	in, feed, err := os.Pipe()
 	if err != nil {
 		return err
@@ -60,9 +59,8 @@ type Unzipped struct {
 	in     *counting
 }
 
-// Unzip unpacks a stream of any compression. tool is the program vserver-image, "" the one
-// beside our own; it runs as nobody.
-func Unzip(ctx context.Context, tool string, r io.Reader) (*Unzipped, error) {
+// Unzip unpacks a stream of any compression, as nobody.
+func Unzip(ctx context.Context, tool Tool, r io.Reader) (*Unzipped, error) {
 	u := &Unzipped{}
 	u.in = &counting{r: r, n: &u.packed}
 	c, err := start(ctx, tool, u.in, nobody, "unzip")

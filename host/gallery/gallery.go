@@ -103,7 +103,7 @@ func Import(ctx context.Context, d guest.Dirs, word string, src build.Source, o 
 		}
 		say.Say("make image %s from %s", name, src.Text)
 		err = p.Add(ctx, name, meta, func(ctx context.Context, dir string) error {
-			return making.FillImage(ctx, src, dir, meta, say)
+			return making.FillImage(ctx, d, src, dir, meta, guest.Limits{}, say)
 		})
 		if !errors.Is(err, guest.ErrExists) || strings.Contains(word, "@") { // else somebody was faster
 			return name, files.HintFull(err, d.Data)
@@ -146,7 +146,7 @@ func Export(ctx context.Context, d guest.Dirs, word, kind string, w io.Writer, p
 	if kind == "" {
 		return fill(w)
 	}
-	return image.Zip(ctx, "", kind, 0, w, fill)
+	return image.Zip(ctx, image.Tool{}, kind, 0, w, fill)
 }
 
 // every gives what tells of each 64 MiB that are done of so many bytes.

@@ -11,6 +11,7 @@ import (
 
 	"vserver/daemon/proto"
 	"vserver/guest"
+	"vserver/host/apart"
 	"vserver/host/farewell"
 	"vserver/host/state"
 	"vserver/kernel/cgroup"
@@ -65,7 +66,7 @@ func Prune(d guest.Dirs) error {
 	if err != nil {
 		return err
 	}
-	if err := cg.Unified.Prune(d.Cgroup); err != nil {
+	if err := errors.Join(apart.Sweep(d), cg.Unified.Prune(d.Cgroup)); err != nil {
 		return err
 	}
 	if there, err := file.Exists(filepath.Join(cg.Unified.Mount, d.Cgroup)); there || err != nil {

@@ -251,7 +251,7 @@ func (b *builder) make(ctx context.Context, dir string) error {
 	if b.src.Image != "" {
 		return b.copyImage(ctx, dir)
 	}
-	if err := b.src.Fill(ctx, dir, b.say); err != nil {
+	if err := b.within(ctx, dir); err != nil {
 		return err
 	}
 	r, err := layer.Open(dir, nil, 0)
@@ -310,7 +310,7 @@ func (b *builder) image(ctx context.Context) (string, error) {
 		}
 		b.say.Say("make image %s from %s", name, b.src.Text)
 		err = p.Add(ctx, name, meta, func(ctx context.Context, dir string) error {
-			return FillImage(ctx, b.src, dir, meta, b.say)
+			return FillImage(ctx, b.dirs, b.src, dir, meta, b.spec.Limits, b.say)
 		})
 		b.made = b.made || err == nil
 		if err != nil && !errors.Is(err, guest.ErrExists) {

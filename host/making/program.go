@@ -2,6 +2,7 @@ package making
 
 import (
 	"context"
+	"errors"
 	"io/fs"
 	"os"
 	"slices"
@@ -9,6 +10,7 @@ import (
 
 	"vserver/build"
 	"vserver/guest"
+	"vserver/host/apart"
 	"vserver/pool"
 )
 
@@ -39,14 +41,29 @@ func MetaOf(ctx context.Context, src build.Source) (pool.Meta, error) {
 }
 
 // FillImage makes the files of an image in dir, without what would make two guests one,
-// and puts what is to be run in them where MetaOf made room for it.
-func FillImage(ctx context.Context, src build.Source, dir string, m pool.Meta, say build.Progress) error {
-	b := &builder{src: src, say: say}
+// and puts what is to be run in them where MetaOf made room for it. What reads strangers'
+// archives is held by the limits l.
+func FillImage(ctx context.Context, d guest.Dirs, src build.Source, dir string, m pool.Meta, l guest.Limits, say build.Progress) error {
+	b := &builder{dirs: d, spec: &guest.Spec{Limits: l}, src: src, say: say}
 	err := b.make(ctx, dir)
 	if says := programOf(src); says != nil && m.Program != nil {
 		*m.Program = *says
 	}
 	return err
+}
+
+// within fills dir, with what reads strangers' archives in a control group of its own.
+func (b *builder) within(ctx context.Context, dir string) error {
+	if b.src.Within == nil {
+		return b.src.Fill(ctx, dir, b.say)
+	}
+	g, err := apart.Make(b.dirs, b.spec.Limits)
+	if err != nil {
+		return err
+	}
+	b.src.Within(g.Start)
+	err = g.Explain(b.src.Fill(ctx, dir, b.say))
+	return errors.Join(err, g.Leave())
 }
 
 // adopt makes what a tree's maker wants run in it the guest's command, when the tree has

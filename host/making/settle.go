@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"vserver/guest"
+	"vserver/host/apart"
 	"vserver/host/state"
 	"vserver/kernel/file"
 	"vserver/pool"
@@ -116,7 +117,7 @@ func clear(d guest.Dirs, n guest.Name) error {
 	if err := remove(staging(d, n), "files"); err != nil {
 		return err
 	}
-	if err := stack.Sweep(d); err != nil {
+	if err := errors.Join(stack.Sweep(d), apart.Sweep(d)); err != nil {
 		return err
 	}
 	if err := removeTree(d, n); err != nil {

@@ -51,7 +51,7 @@ func Export(ctx context.Context, d guest.Dirs, n guest.Name, o ExportOptions, w 
 		if err := p.label(ctx); err != nil {
 			return err
 		}
-		return image.Zip(ctx, "", "zstd", o.Level, w, func(w io.Writer) error { return p.write(ctx, w) })
+		return image.Zip(ctx, image.Tool{}, "zstd", o.Level, w, func(w io.Writer) error { return p.write(ctx, w) })
 	})
 }
 

@@ -11,6 +11,7 @@ import (
 	"vserver/build"
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/host/apart"
 	"vserver/host/files"
 	"vserver/host/making"
 	"vserver/image"
@@ -50,11 +51,16 @@ type Imported struct {
 // there unless all of it has arrived as it was sent. What a killed import left is swept by
 // the next operation.
 func Import(ctx context.Context, d guest.Dirs, n guest.Name, r io.Reader, o ImportOptions) (out Imported, err error) {
-	z, err := image.Unzip(ctx, "", r)
+	g, err := apart.Make(d, guest.Limits{})
 	if err != nil {
 		return out, err
 	}
-	u := &unpacking{dirs: d, o: o, say: build.Lines(o.Progress), z: z, sum: sha256.New()}
+	defer func() { err = errors.Join(g.Explain(err), g.Leave()) }()
+	z, err := image.Unzip(ctx, image.Tool{Start: g.Start}, r)
+	if err != nil {
+		return out, err
+	}
+	u := &unpacking{dirs: d, o: o, say: build.Lines(o.Progress), z: z, group: g, sum: sha256.New()}
 	u.in = image.NewStream(z, u.sum)
 	err = u.run(ctx, n)
 	return Imported{u.n, u.spec, u.left()}, files.HintFull(z.End(err), d.Data)
@@ -62,18 +68,19 @@ func Import(ctx context.Context, d guest.Dirs, n guest.Name, r io.Reader, o Impo
 
 // unpacking is one parcel being taken in.
 type unpacking struct {
-	dirs guest.Dirs
-	n    guest.Name
-	o    ImportOptions
-	say  build.Progress
-	z    *image.Unzipped
-	in   *image.Stream
-	sum  hash.Hash // of what was taken of it
-	is   Label
-	spec guest.Spec
-	site making.Site
-	base base
-	got  got
+	dirs  guest.Dirs
+	n     guest.Name
+	o     ImportOptions
+	say   build.Progress
+	z     *image.Unzipped
+	in    *image.Stream
+	group *apart.Group // of what decodes and unpacks
+	sum   hash.Hash    // of what was taken of it
+	is    Label
+	spec  guest.Spec
+	site  making.Site
+	base  base
+	got   got
 }
 
 // run takes in the parcel.
@@ -127,7 +134,7 @@ func (u *unpacking) settings() error {
 		spec.XID, spec.IDBase = u.o.XID, 0
 	}
 	u.spec = *spec
-	return nil
+	return u.group.Bound(u.spec.Limits)
 }
 
 // steps bring the files.

@@ -36,6 +36,9 @@ func (u *unpacking) onto(ctx context.Context) error {
 		return err
 	}
 	u.spec = spec.WithDefaults(u.n)
+	if err := u.group.Bound(u.spec.Limits); err != nil {
+		return err
+	}
 	old, err := u.basis()
 	if err != nil {
 		return err

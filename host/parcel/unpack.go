@@ -35,7 +35,7 @@ func (u *unpacking) tree(ctx context.Context, dir string, base uint32, devices, 
 		return err
 	}
 	defer d.Close()
-	a := image.NewUnpacker("", d)
+	a := image.NewUnpacker(image.Tool{Start: u.group.Start}, d)
 	a.Options = archive.Options{Limits: limits(), Whole: true, Devices: devices, Over: over, Base: base}
 	a.Packed = u.z.Packed
 	err = a.Tar(ctx, u.in)

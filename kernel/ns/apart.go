@@ -15,6 +15,11 @@ import (
 // Descriptors opened before belong to the mounts of the old namespace; where the
 // kernel wants a mount of the caller's own, they must be opened anew.
 func Apart(flags int, do func() error) error {
+	return Aside(func() error { return apart(flags, do) })
+}
+
+// Aside calls do in a thread that ends with the call, with all that do makes of it.
+func Aside(do func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread() // for good: the thread ends with the goroutine
@@ -22,10 +27,10 @@ func Apart(flags int, do func() error) error {
 			// The main thread never ends, and /proc/self speaks of its namespaces. While
 			// this goroutine holds it, another gets another thread.
 			defer runtime.UnlockOSThread()
-			done <- Apart(flags, do)
+			done <- Aside(do)
 			return
 		}
-		done <- apart(flags, do)
+		done <- do()
 	}()
 	return <-done
 }

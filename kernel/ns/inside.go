@@ -2,7 +2,6 @@ package ns
 
 import (
 	"fmt"
-	"runtime"
 
 	"golang.org/x/sys/unix"
 )
@@ -12,22 +11,12 @@ import (
 // the thread ends with the call. What do reads and writes below /proc/sys is then of
 // those namespaces.
 func Inside(pidfd, flags int, do func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread() // for good: the thread ends with the goroutine
-		if unix.Gettid() == unix.Getpid() {
-			// See Apart.
-			defer runtime.UnlockOSThread()
-			done <- Inside(pidfd, flags, do)
-			return
-		}
+	return Aside(func() error {
 		if err := unix.Setns(pidfd, flags); err != nil {
-			done <- fmt.Errorf("join namespaces: %w", err)
-			return
+			return fmt.Errorf("join namespaces: %w", err)
 		}
-		done <- do()
-	}()
-	return <-done
+		return do()
+	})
 }
 
 // Seem gives the calling thread another effective user id, and no other thread of the
