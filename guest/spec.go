@@ -97,7 +97,7 @@ type Limits struct {
 	Mems           Numbers           `yaml:"mems" doc:"memory nodes that the guest may use, as 0" default:"all"`
 	TokenBucket    TokenBucket       `yaml:"token_bucket" doc:"processor time in the words of Linux-VServer, instead of limits.cpus"`
 	Nice           int               `yaml:"nice" doc:"niceness of the guest's processes from the start, -20 to 19; its users may add to it"`
-	IONice         IOPrio            `yaml:"ionice" doc:"priority of the guest's processes at block devices from the start: idle, or best-effort:0 (high) to best-effort:7" default:"by niceness"`
+	IONice         IOPrio            `yaml:"ionice" doc:"priority of the guest's processes at block devices from the start: idle, best-effort:0 (high) to best-effort:7, or realtime:0 to realtime:7 before all others" default:"by niceness"`
 	Pids           int               `yaml:"pids" doc:"processes and threads" default:"4096"`
 	Disk           Bytes             `yaml:"disk" doc:"space that the guest's own files may take on the disk; shared trees are not counted; doc/limits.md tells which file systems can"`
 	Inodes         Count             `yaml:"inodes" doc:"number of the guest's own files, directories and links of all kinds, as 500k"`

@@ -92,6 +92,23 @@ func TestReservation(t *testing.T) {
 	}
 }
 
+// What a guest could not be started with is refused as long as it does not run, too; of several
+// such ones each can be taken back.
+func TestSetOfStopped(t *testing.T) {
+	h := specs(t, map[guest.Name]string{"web1": "xid: 12\n",
+		"web2": "xid: 13\nlimits:\n  io:\n    devices: {/dev/no_such: {rbps: 1M}, /dev/null: {rbps: 1M}}\n"})
+	const device = "limits.io.devices./dev/no_such"
+	if _, err := h.Set("web1", []string{"limits.pids=7", device + ".rbps=1M"}); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("a disk that is not there: %v", err)
+	}
+	if pids, err := h.Config("web1", "limits.pids"); err != nil || pids != strconv.Itoa(guest.DefaultPids) {
+		t.Errorf("pids: %s, %v", pids, err)
+	}
+	if _, err := h.Set("web2", []string{device + "="}); err != nil {
+		t.Error(err)
+	}
+}
+
 // A set that the kernel or the host refuses says which limit it is, and leaves all of
 // them, and the spec, as they were.
 func TestSetAllOrNothing(t *testing.T) {

@@ -92,6 +92,21 @@ func Prepare(cg cgroup.Host, path string, l guest.Limits) (p Prepared, joins []i
 	return p, joins, nil
 }
 
+// Check gives the error of Prepare for limits that this kind of host cannot hold. Nothing is
+// made or changed.
+func Check(cg cgroup.Host, l guest.Limits) error {
+	all, err := settings(l)
+	if err != nil {
+		return err
+	}
+	have, err := cg.Controllers()
+	if err != nil {
+		return err
+	}
+	_, err = (&change{cg: cg}).trees(slices.DeleteFunc(all.set, func(s setting) bool { return slices.Contains(have, s.controller) }))
+	return err
+}
+
 // CloseJoins closes what Prepare gave.
 func CloseJoins(joins []int) {
 	for _, fd := range joins {

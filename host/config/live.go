@@ -41,18 +41,26 @@ func counted(path string) bool { return path == "network.sockets" || path == "ne
 // relimit gives a guest that runs the limits of a spec, if one of these paths is among
 // them, and says which of them it gets only when it is started again. Either all hold
 // afterwards or, with an error that names the one which cannot be had, those of old, which
-// is nil when nobody knows what was before.
+// is nil when nobody knows what was before. Of one that does not run, limits are refused with
+// which it would not start.
 func relimit(d guest.Dirs, n guest.Name, old, spec *guest.Spec, paths []string) (wait []string, err error) {
 	ceilings := slices.Contains(paths, ceilingsPath)
 	if !ceilings && !slices.ContainsFunc(paths, limited) {
 		return nil, nil
 	}
-	if running, err := state.Runs(d, n); err != nil || !running {
+	running, err := state.Runs(d, n)
+	if err != nil {
 		return nil, err
 	}
 	cg, err := cgroup.Find()
 	if err != nil {
 		return nil, err
+	}
+	if !running {
+		if old != nil && limit.Check(cg, old.Limits) != nil {
+			return nil, nil // one by one they may be mended
+		}
+		return nil, limit.Check(cg, spec.Limits)
 	}
 	full := spec.WithDefaults(n)
 	l := full.Limits
