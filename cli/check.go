@@ -30,7 +30,7 @@ code is 7 when a guest could not be run safely.
 With --fix the settings that are too low are raised, now and for each boot to come.
 
 With --isolation two guests are made of nothing but this program, and in one of them its
-root tries some 200 attacks: ways out, at the kernel, at the other guest, at what the
+root tries some 250 attacks: ways out, at the kernel, at the other guest, at what the
 kernel has one pool of for everybody. Each is printed with what came of it; the exit code
 is 1 when one is not refused. Nothing is left of the guests, even if the command is
 killed.`, `

@@ -39,21 +39,24 @@ func settable(path string, resource int, hard uint64, able bool) error {
 		return fault.Hint(fmt.Errorf("%s: more than %d, %s: %w", path, most, whose, guest.ErrUnsupported),
 			fmt.Sprintf("nearest: %s=%d", path, most))
 	}
-	if resource == files {
-		text, err := os.ReadFile("/proc/sys/fs/nr_open")
+	if !able {
+		ours, err := proc.Limit(0, resource, nil)
 		if err != nil {
 			return err
 		}
-		if most, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64); err == nil && hard > most {
-			return refuse(most, "the host's fs.nr_open")
+		if hard > ours.Hard {
+			return refuse(ours.Hard, "the hard limit of root of this host, which lacks CAP_SYS_RESOURCE")
 		}
 	}
-	if able {
+	if resource != files {
 		return nil
 	}
-	ours, err := proc.Limit(0, resource, nil)
-	if err == nil && hard > ours.Hard {
-		err = refuse(ours.Hard, "the hard limit of root of this host, which lacks CAP_SYS_RESOURCE")
+	text, err := os.ReadFile("/proc/sys/fs/nr_open")
+	if err != nil {
+		return err
 	}
-	return err
+	if most, err := strconv.ParseUint(strings.TrimSpace(string(text)), 10, 64); err == nil && hard > most {
+		return refuse(most, "the host's fs.nr_open")
+	}
+	return nil
 }
