@@ -65,6 +65,11 @@ func TestRlimitsOfNextStart(t *testing.T) {
 	if spec, err := w.Load("web1"); err != nil || len(spec.Limits.Rlimits) > 0 {
 		t.Errorf("%v, %v", spec.Limits.Rlimits, err)
 	}
+	c, err := w.Set("web1", []string{"limits.rlimits.core=0"})
+	out, _ := w.sh("web1", "awk '/Max core file size/ { print $6 }' /proc/1/limits")
+	if err != nil || strings.TrimSpace(out) != "0" && !slices.Contains(c.Restart, "limits.rlimits.core") {
+		t.Errorf("no core files: %s, waits for %v, %v", out, c.Restart, err)
+	}
 	n := w.guest("web2", func(s *guest.Spec) { s.Limits.Rlimits = map[string]guest.Rlimit{"nofile": {Soft: 1, Hard: 4e9}} })
 	if _, err := w.Start(t.Context(), n, StartOptions{Output: t.Output()}); !errors.Is(err, guest.ErrUnsupported) {
 		t.Errorf("start: %v", err)

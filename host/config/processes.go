@@ -111,10 +111,11 @@ func (c *reprocess) limited(want map[string]guest.Rlimit) (wait []string, err er
 	for i, name := range guest.Rlimits() {
 		to, wanted := want[name]
 		had, limited := c.was.Rlimits[name]
+		changed := wanted && (to != had || !limited) // which may be to nothing
 		switch {
-		case limited && !wanted, wanted && to != had && !able:
+		case limited && !wanted, changed && !able:
 			wait = append(wait, rlimitsPath+"."+name)
-		case wanted && to != had:
+		case changed:
 			c.limits[i] = to
 			if c.init[i], err = proc.Limit(c.was.PID, i, nil); err != nil {
 				return nil, err
