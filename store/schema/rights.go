@@ -35,7 +35,8 @@ In the tables
 - **refused** cannot be had;
 
 and a star marks what a guest has by default, with a user namespace of its own
-(` + "`userns: private`" + `).
+(` + "`userns: private`" + `). Without one (` + "`userns: none`" + `) it mounts nothing, makes no namespaces and has the name it is given:
+systemd, which mounts, does not start in it.
 
 `
 
