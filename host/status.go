@@ -15,6 +15,7 @@ import (
 	"vserver/host/network"
 	"vserver/host/reclaim"
 	"vserver/host/state"
+	"vserver/host/usage"
 	"vserver/kernel/cgroup"
 	"vserver/limit/count"
 	"vserver/store"
@@ -164,10 +165,11 @@ func (h *Host) life(by asked, st *condition) {
 
 // use fills in what a guest that runs uses.
 func (h *Host) use(cg cgroup.Host, g *cgroup.Group, st *condition) {
+	st.Limits = count.Pools(cg, h.Dirs.Group(st.Name))
 	if pids, err := g.Procs(); err == nil {
 		st.Processes = len(pids)
+		st.Limits = append(st.Limits, usage.Held(pids)...)
 	}
-	st.Limits = count.Pools(cg, h.Dirs.Group(st.Name))
 	st.OOMKills = cgroup.OOMKills(h.Dirs.Group(st.Name))[0]
 	st.Reclaimed = reclaim.Taken(h.Dirs, st.Name)
 }
