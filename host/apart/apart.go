@@ -47,7 +47,8 @@ func bounds(l guest.Limits) guest.Limits {
 }
 
 // Make makes a group for a guest with these limits, and sweeps those whose makers are dead.
-// Nobody but root has one, and none where there is no cgroup v2 and so no guest either.
+// Nobody but root has one, and none where no guest could have one either: without cgroup v2, or where
+// that cannot be written, as in most containers.
 func Make(d guest.Dirs, l guest.Limits) (*Group, error) {
 	cg, err := cgroup.Find()
 	if os.Geteuid() != 0 || errors.Is(err, guest.ErrUnsupported) {
@@ -60,7 +61,11 @@ func Make(d guest.Dirs, l guest.Limits) (*Group, error) {
 		return nil, err
 	}
 	g := &Group{cg: cg, path: filepath.Join(d.Cgroup, fmt.Sprintf("%s%d.%s", prefix, os.Getpid(), rand.Text()[:8]))}
-	if g.own, err = cg.Create(g.path); err != nil {
+	g.own, err = cg.Create(g.path)
+	if errors.Is(err, syscall.EROFS) || errors.Is(err, fs.ErrPermission) {
+		return nil, nil
+	}
+	if err != nil {
 		return nil, err
 	}
 	if err := g.Bound(l); err != nil {
