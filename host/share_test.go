@@ -10,6 +10,7 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/internal/need"
 	"vserver/kernel/cgroup"
 )
 
@@ -106,6 +107,25 @@ func TestSetOfStopped(t *testing.T) {
 	}
 	if _, err := h.Set("web2", []string{device + "="}); err != nil {
 		t.Error(err)
+	}
+}
+
+// A guest that could not be started is not built at all.
+func TestBuildOfUnheld(t *testing.T) {
+	need.Root(t)
+	h := specs(t, nil)
+	for change, spec := range map[string]guest.Spec{
+		"limits.io.devices": {Limits: guest.Limits{IO: guest.IO{Devices: map[string]guest.IODevice{"/dev/no_such": {RBPS: mebi}}}}},
+		"limits.rlimits":    {Limits: guest.Limits{Rlimits: map[string]guest.Rlimit{"nofile": {Soft: 1, Hard: 4e9}}}},
+		"rights.syscalls":   {Rights: guest.Rights{Syscalls: []string{"fsopn"}}},
+	} {
+		err := h.Build(t.Context(), "web1", &spec, tiny(), BuildOptions{})
+		if err == nil || !strings.Contains(err.Error(), change) {
+			t.Errorf("%s: %v", change, err)
+		}
+		if _, err := h.Load("web1"); !errors.Is(err, guest.ErrNotFound) {
+			t.Errorf("%s: is there: %v", change, err)
+		}
 	}
 }
 

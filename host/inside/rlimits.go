@@ -9,9 +9,31 @@ import (
 
 	"vserver/fault"
 	"vserver/guest"
+	"vserver/kernel/cgroup"
 	"vserver/kernel/cred"
 	"vserver/kernel/proc"
+	"vserver/kernel/seccomp"
+	"vserver/limit"
 )
+
+// Holds gives the error with which no guest of a spec is started on this host: it has nothing
+// for one of the limits, or does not know a system call. Of other rights the start says so.
+func Holds(spec *guest.Spec) error {
+	cg, err := cgroup.Find()
+	if err != nil {
+		return nil // as the start says as well
+	}
+	if err := limit.Check(cg, spec.Limits); err != nil {
+		return err
+	}
+	if err := Rlimits(&guest.Limits{}, &spec.Limits); err != nil {
+		return err
+	}
+	if err := seccomp.Known(spec.Rights.Syscalls); err != nil {
+		return fmt.Errorf("rights.syscalls: %w: %w", err, guest.ErrInvalid)
+	}
+	return nil
+}
 
 // Rlimits gives the error for a limit of setrlimit(2) that no guest of ours can be started
 // with, other than those that old has: it is guest.ErrUnsupported for more than our own hard

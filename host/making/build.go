@@ -19,6 +19,7 @@ import (
 	"vserver/guest"
 	"vserver/host/disk"
 	"vserver/host/files"
+	"vserver/host/inside"
 	"vserver/identity"
 	"vserver/kernel/file"
 	"vserver/layer"
@@ -110,6 +111,11 @@ func (b *builder) steps() []step.Step {
 func (b *builder) check(context.Context) error {
 	if found := b.spec.Validate(); len(found) > 0 {
 		return found[0]
+	}
+	if b.placed == nil { // what comes from elsewhere may have been made for more than this host
+		if err := inside.Holds(b.spec); err != nil {
+			return err
+		}
 	}
 	if b.spec.Root.Kind == guest.RootDir && len(b.src.Shared) > 0 {
 		return fault.Hint(fmt.Errorf("method %s: needs root.kind overlay: %w", b.src.Method, guest.ErrInvalid),
