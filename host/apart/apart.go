@@ -55,7 +55,7 @@ func Make(d guest.Dirs, l guest.Limits) (*Group, error) {
 		return nil, nil
 	}
 	if err == nil {
-		err = Sweep(d)
+		_, err = Sweep(d)
 	}
 	if err != nil {
 		return nil, err
@@ -143,18 +143,18 @@ func remove(cg cgroup.Host, path string) error {
 	return errors.Join(limit.Remove(cg, path), cg.Remove(path))
 }
 
-// Sweep removes the groups whose makers are dead.
-func Sweep(d guest.Dirs) error {
+// Sweep removes the groups whose makers are dead, and tells whether there were any.
+func Sweep(d guest.Dirs) (swept bool, err error) {
 	cg, err := cgroup.Find()
 	if errors.Is(err, guest.ErrUnsupported) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	list, err := os.ReadDir(filepath.Join(cg.Unified.Mount, d.Cgroup))
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil
+		return false, nil
 	}
 	for _, entry := range list {
 		rest, ours := strings.CutPrefix(entry.Name(), prefix)
@@ -163,7 +163,8 @@ func Sweep(d guest.Dirs) error {
 		if !ours || perr != nil || syscall.Kill(pid, 0) != syscall.ESRCH {
 			continue
 		}
+		swept = true
 		err = errors.Join(err, remove(cg, filepath.Join(d.Cgroup, entry.Name())))
 	}
-	return err
+	return swept, err
 }

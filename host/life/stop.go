@@ -66,7 +66,8 @@ func Prune(d guest.Dirs) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(apart.Sweep(d), cg.Unified.Prune(d.Cgroup)); err != nil {
+	_, err = apart.Sweep(d)
+	if err = errors.Join(err, cg.Unified.Prune(d.Cgroup)); err != nil {
 		return err
 	}
 	if there, err := file.Exists(filepath.Join(cg.Unified.Mount, d.Cgroup)); there || err != nil {

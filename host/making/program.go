@@ -11,6 +11,7 @@ import (
 	"vserver/build"
 	"vserver/guest"
 	"vserver/host/apart"
+	"vserver/host/life"
 	"vserver/pool"
 )
 
@@ -57,13 +58,23 @@ func (b *builder) within(ctx context.Context, dir string) error {
 	if b.src.Within == nil {
 		return b.src.Fill(ctx, dir, b.say)
 	}
-	g, err := apart.Make(b.dirs, b.spec.Limits)
+	return Bounded(b.dirs, b.spec.Limits, func(g *apart.Group) error {
+		b.src.Within(g.Start)
+		return b.src.Fill(ctx, dir, b.say)
+	})
+}
+
+// Bounded has do start what reads strangers' archives in a control group with these limits, which is
+// gone afterwards.
+func Bounded(d guest.Dirs, l guest.Limits, do func(*apart.Group) error) error {
+	g, err := apart.Make(d, l)
 	if err != nil {
 		return err
 	}
-	b.src.Within(g.Start)
-	err = g.Explain(b.src.Fill(ctx, dir, b.say))
-	return errors.Join(err, g.Leave())
+	if err = g.Explain(do(g)); g == nil {
+		return err
+	}
+	return errors.Join(err, g.Leave(), life.Leave(d))
 }
 
 // adopt makes what a tree's maker wants run in it the guest's command, when the tree has

@@ -11,6 +11,7 @@ import (
 
 	"vserver/guest"
 	"vserver/host/apart"
+	"vserver/host/life"
 	"vserver/host/state"
 	"vserver/kernel/file"
 	"vserver/pool"
@@ -117,8 +118,13 @@ func clear(d guest.Dirs, n guest.Name) error {
 	if err := remove(staging(d, n), "files"); err != nil {
 		return err
 	}
-	if err := errors.Join(stack.Sweep(d), apart.Sweep(d)); err != nil {
+	if err := stack.Sweep(d); err != nil {
 		return err
+	}
+	if swept, err := apart.Sweep(d); swept || err != nil {
+		if err = errors.Join(err, life.Leave(d)); err != nil {
+			return err
+		}
 	}
 	if err := removeTree(d, n); err != nil {
 		return err

@@ -51,11 +51,15 @@ type Imported struct {
 // there unless all of it has arrived as it was sent. What a killed import left is swept by
 // the next operation.
 func Import(ctx context.Context, d guest.Dirs, n guest.Name, r io.Reader, o ImportOptions) (out Imported, err error) {
-	g, err := apart.Make(d, guest.Limits{})
-	if err != nil {
-		return out, err
-	}
-	defer func() { err = errors.Join(g.Explain(err), g.Leave()) }()
+	err = making.Bounded(d, guest.Limits{}, func(g *apart.Group) error {
+		out, err = bring(ctx, d, n, r, o, g)
+		return err
+	})
+	return out, err
+}
+
+// bring is Import, with what decodes and unpacks in g.
+func bring(ctx context.Context, d guest.Dirs, n guest.Name, r io.Reader, o ImportOptions, g *apart.Group) (out Imported, err error) {
 	z, err := image.Unzip(ctx, image.Tool{Start: g.Start}, r)
 	if err != nil {
 		return out, err
