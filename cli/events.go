@@ -37,6 +37,11 @@ vserver events web1 --only oom -n 1 && mail -s "web1 is out of memory" root </de
 		func(ctx context.Context, args []string) error { return t.events(ctx, f, args) })
 	c.Flags().StringSliceVar(&f.only, "only", nil, "only events of these `KINDS`, with commas")
 	c.Flags().IntVarP(&f.count, "count", "n", 0, "end after `N` events; 0 never ends")
+	var kinds []string
+	for _, k := range guest.EventKinds() {
+		kinds = append(kinds, string(k))
+	}
+	c.RegisterFlagCompletionFunc("only", cobra.FixedCompletions(kinds, cobra.ShellCompDirectiveNoFileComp))
 	return c
 }
 

@@ -82,8 +82,11 @@ func TestTraffic(t *testing.T) {
 	if err != nil || before[1].Net == nil || before[1].Net.PacketsIn == 0 || before[1].Net.BytesOut == 0 || before[1].Net.Made == 0 {
 		t.Errorf("counts %+v, %v", before[1].Net, err)
 	}
+	w.worker(syscall.SIGSTOP) // else it mends that at once
 	flush(t)
-	if st, err := w.Status(n); err != nil || !strings.Contains(st.Problem, "packet filter") {
+	st, err := w.Status(n)
+	w.worker(syscall.SIGCONT)
+	if err != nil || !strings.Contains(st.Problem, "packet filter") {
 		t.Errorf("flushed, and the status is %+v, %v", st, err)
 	}
 	set := func(change string) {

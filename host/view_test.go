@@ -149,14 +149,17 @@ func TestViewOutlivesDaemon(t *testing.T) {
 }
 
 // killWorker kills the worker of the world's vserverd, which its keeper replaces.
-func (w *world) killWorker() {
+func (w *world) killWorker() { w.worker(syscall.SIGKILL) }
+
+// worker sends a signal to the process of vserverd's that works.
+func (w *world) worker(sig syscall.Signal) {
 	w.t.Helper()
 	procs, _ := filepath.Glob("/proc/[0-9]*/cmdline")
 	for _, path := range procs {
 		text, _ := os.ReadFile(path)
 		if s := string(text); strings.Contains(s, "--worker") && strings.Contains(s, w.Dirs.Run+"\x00") {
 			pid, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-			syscall.Kill(pid, syscall.SIGKILL)
+			syscall.Kill(pid, sig)
 		}
 	}
 }
