@@ -13,6 +13,7 @@ import (
 	"vserver/daemon/loop"
 	"vserver/daemon/proto"
 	"vserver/guest"
+	"vserver/host/hoard"
 	"vserver/kernel/seqpacket"
 )
 
@@ -137,5 +138,14 @@ func TestDeaf(t *testing.T) {
 	}
 	if _, _, err := seqpacket.Recv(theirs, make([]byte, 16)); err != io.EOF {
 		t.Error(err)
+	}
+}
+
+// What was ended for its locks is told.
+func TestHoarded(t *testing.T) {
+	w, theirs := listener(t)
+	w.hoarded(hoard.Ended{Guest: "web1", Locks: 1300, Killed: 2})
+	if got := heard(t, theirs); !slices.Equal(got, []string{"web1 has 1300 locks on files, so 2 processes were killed"}) {
+		t.Errorf("%q", got)
 	}
 }

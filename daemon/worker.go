@@ -17,6 +17,7 @@ import (
 	"vserver/daemon/sockets"
 	"vserver/daemon/views"
 	"vserver/guest"
+	"vserver/host/hoard"
 	"vserver/host/reclaim"
 	"vserver/limit/count"
 	"vserver/quota"
@@ -43,6 +44,8 @@ type acts struct {
 	Limits func() (map[guest.Name][]guest.Pool, error)
 	// Reclaim takes back memory that idle guests do not use; nil is nothing.
 	Reclaim func([]guest.Name) error
+	// Hoard kills in guests what takes more locks on files than a guest may have; nil is nothing.
+	Hoard func([]guest.Name) ([]hoard.Ended, error)
 	// Warm begins a process that is warm for starts and stops, and gives the wait for its end,
 	// which tells whether that was a good one. Nil is nothing.
 	Warm func() (wait func() bool, err error)
@@ -155,6 +158,9 @@ func (w *worker) run(files map[string]int) (end bool, err error) {
 	w.loop.After(oomPause, w.watchOOM)
 	if w.acts.Reclaim != nil {
 		w.loop.After(reclaim.Pause, w.reclaim)
+	}
+	if w.acts.Hoard != nil {
+		w.loop.After(hoard.Pause, w.hoard)
 	}
 	if w.notes == nil {
 		w.noting = true

@@ -15,7 +15,7 @@ type Event struct {
 	Text   string    `json:"text"`             // what it is, to follow the guest's name
 	Exit   *Exit     `json:"exit,omitempty"`   // of an end
 	Start  time.Time `json:"start,omitzero"`   // of a restart: when it is due
-	Killed int       `json:"killed,omitempty"` // of oom: processes
+	Killed int       `json:"killed,omitempty"` // processes
 	Limit  string    `json:"limit,omitempty"`  // of a limit: the name of its Pool
 	Hits   uint64    `json:"hits,omitempty"`   // of a limit: how often it was hit since the last such event
 }

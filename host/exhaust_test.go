@@ -98,3 +98,20 @@ func call(number uintptr, args ...uintptr) error {
 	}
 	return nil
 }
+
+// takeLocks takes, as a program in a guest, so many locks on a file, of the process's and as many of
+// the open file's, says so and waits.
+func takeLocks(count string) {
+	n, _ := strconv.Atoi(count)
+	f, err := os.CreateTemp("/tmp", "locks")
+	for i := range n {
+		for at, kind := range []int{unix.F_SETLK, unix.F_OFD_SETLK} {
+			l := unix.Flock_t{Type: unix.F_WRLCK, Start: int64(4*i + 2*at), Len: 1}
+			if err == nil {
+				err = unix.FcntlFlock(f.Fd(), kind, &l)
+			}
+		}
+	}
+	fmt.Println("taken", err)
+	unix.Pause()
+}

@@ -54,6 +54,9 @@ func TestMain(m *testing.M) {
 	if os.Args[0] == instances && os.Args[1] == "exhaust" {
 		exhaust(os.Args[2])
 	}
+	if os.Args[0] == instances && os.Args[1] == "locks" {
+		takeLocks(os.Args[2])
+	}
 	if os.Args[0] == instances { // in a guest, see TestCeilingsOfRunningGuest
 		n, _ := strconv.Atoi(os.Args[1])
 		for range n {
