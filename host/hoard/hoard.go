@@ -18,7 +18,7 @@ import (
 )
 
 // Pause is the time between two looks.
-const Pause = 10 * time.Second
+const Pause = 2 * time.Second
 
 // Most is how many locks a guest may have: 96 MiB, at 192 bytes each. What is known to take many, file
 // servers and databases, has some ten thousand.
