@@ -17,7 +17,11 @@ func (w *worker) hoard() {
 		return
 	}
 	go func() {
-		list, err := w.acts.Hoard(names)
+		list, all, err := w.acts.Hoard(names)
+		pause := hoard.Pause
+		if all && len(list) == 0 {
+			pause = hoard.Rest
+		}
 		w.loop.Post(func() {
 			if err != nil {
 				w.say("locks on files: %v", err)
@@ -25,7 +29,7 @@ func (w *worker) hoard() {
 			for _, e := range list {
 				w.hoarded(e)
 			}
-			w.loop.After(hoard.Pause, w.hoard)
+			w.loop.After(pause, w.hoard)
 		})
 	}()
 }

@@ -40,7 +40,7 @@ func hostActs(dirs guest.Dirs) acts {
 		Running: func(known func(guest.Name) bool) []proto.Start { return running(h, known) },
 		Limits:  func() (map[guest.Name][]guest.Pool, error) { return usage.Limits(dirs) },
 		Reclaim: func(list []guest.Name) error { return rounds.Round(list, time.Now()) },
-		Hoard:   func(list []guest.Name) ([]hoard.Ended, error) { return hoard.Look(dirs, list, hoard.Most) },
+		Hoard:   func(list []guest.Name) ([]hoard.Ended, bool, error) { return hoard.Look(dirs, list, hoard.Most) },
 		Reopen:  console.Reopen,
 		Notes:   bpf.WatchEnds,
 		Prune:   func() error { return life.Prune(dirs) },

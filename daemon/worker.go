@@ -45,7 +45,7 @@ type acts struct {
 	// Reclaim takes back memory that idle guests do not use; nil is nothing.
 	Reclaim func([]guest.Name) error
 	// Hoard kills in guests what takes more locks on files than a guest may have; nil is nothing.
-	Hoard func([]guest.Name) ([]hoard.Ended, error)
+	Hoard func([]guest.Name) (list []hoard.Ended, all bool, err error)
 	// Warm begins a process that is warm for starts and stops, and gives the wait for its end,
 	// which tells whether that was a good one. Nil is nothing.
 	Warm func() (wait func() bool, err error)

@@ -33,10 +33,13 @@ func TestHoard(t *testing.T) {
 	}
 	look := func(want ...hoard.Ended) {
 		t.Helper()
-		list, err := hoard.Look(w.Dirs, []guest.Name{"web1", "web2", "gone"}, 1000)
-		if err != nil || fmt.Sprint(list) != fmt.Sprint(want) {
+		list, all, err := hoard.Look(w.Dirs, []guest.Name{"web1", "web2", "gone"}, 1000)
+		if err != nil || !all || fmt.Sprint(list) != fmt.Sprint(want) {
 			t.Errorf("%+v, %v; want %+v", list, err, want)
 		}
+	}
+	if list, all, err := hoard.Look(w.Dirs, []guest.Name{"web1", "web2"}, 1<<30); len(list) > 0 || all || err != nil {
+		t.Errorf("of few: %v, %t, %v", list, all, err)
 	}
 	take("web1", 300)
 	take("web2", 200)

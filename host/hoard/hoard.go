@@ -17,8 +17,12 @@ import (
 	"vserver/kernel/proc"
 )
 
-// Pause is the time between two looks.
-const Pause = 2 * time.Second
+// Pause is the time between two looks; Rest is that after one at all processes, which found nobody
+// to end: the locks are the host's own, or everybody's.
+const (
+	Pause = 2 * time.Second
+	Rest  = 10 * time.Second
+)
 
 // Most is how many locks a guest may have: 96 MiB, at 192 bytes each. What is known to take many, file
 // servers and databases, has some ten thousand.
@@ -33,23 +37,23 @@ type Ended struct {
 
 // Look kills, in each guest that has more than most locks, those processes that have most of them, until
 // half of that is left. As long as the whole machine has fewer it reads one file. Where the kernel does not
-// tell how many there are, nobody looks.
-func Look(d guest.Dirs, names []guest.Name, most int) (list []Ended, err error) {
+// tell how many there are, nobody looks. all tells that it has looked at all processes of the guests.
+func Look(d guest.Dirs, names []guest.Name, most int) (list []Ended, all bool, err error) {
 	p, err := proc.Open()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	defer p.Close()
 	n, err := p.LockCount()
 	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil
+		return nil, false, nil
 	}
 	if err != nil || n <= most {
-		return nil, err
+		return nil, false, err
 	}
 	cg, err := cgroup.Find()
 	if err != nil {
-		return nil, err
+		return nil, false, err
 	}
 	for _, n := range names {
 		g, err := cg.Open(d.Group(n))
@@ -57,18 +61,18 @@ func Look(d guest.Dirs, names []guest.Name, most int) (list []Ended, err error) 
 			continue
 		}
 		if err != nil {
-			return list, err
+			return list, false, err
 		}
 		e, err := end(p, g, most)
 		g.Close()
 		if err != nil {
-			return list, err
+			return list, false, err
 		}
 		if e.Guest = n; e.Killed > 0 {
 			list = append(list, e)
 		}
 	}
-	return list, nil
+	return list, true, nil
 }
 
 // holder is a process and its locks.
