@@ -139,11 +139,25 @@ func (g *Group) Explain(err error) error {
 	return fault.Hint(fmt.Errorf("%w: what reads it was killed for want of memory", err), "limits.memory of the guest is its limit too, from 128M on")
 }
 
+// kill kills who is in a group that is to be swept: who waits for a registry hears nothing of the end of
+// its maker.
+func kill(cg cgroup.Host, path string) error {
+	g, err := cg.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil // another has swept it
+	}
+	if err != nil {
+		return err
+	}
+	defer g.Close()
+	return g.Kill()
+}
+
 func remove(cg cgroup.Host, path string) error {
 	return errors.Join(limit.Remove(cg, path), cg.Remove(path))
 }
 
-// Sweep removes the groups whose makers are dead, and tells whether there were any.
+// Sweep removes the groups whose makers are dead, with who is in them, and tells whether there were any.
 func Sweep(d guest.Dirs) (swept bool, err error) {
 	cg, err := cgroup.Find()
 	if errors.Is(err, guest.ErrUnsupported) {
@@ -164,7 +178,8 @@ func Sweep(d guest.Dirs) (swept bool, err error) {
 			continue
 		}
 		swept = true
-		err = errors.Join(err, remove(cg, filepath.Join(d.Cgroup, entry.Name())))
+		path := filepath.Join(d.Cgroup, entry.Name())
+		err = errors.Join(err, kill(cg, path), remove(cg, path))
 	}
 	return swept, err
 }

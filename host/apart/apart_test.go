@@ -7,6 +7,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"vserver/fault"
@@ -123,8 +124,22 @@ func TestSweep(t *testing.T) {
 		}
 		dir.Close()
 	}
-	if swept, err := Sweep(d); !swept || err != nil {
-		t.Fatal(swept, err)
+	// Who hears nothing of the maker's end is still there.
+	dir, err := g.cg.Open(left)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer dir.Close()
+	deaf := exec.Command("sleep", "inf")
+	deaf.SysProcAttr = &syscall.SysProcAttr{UseCgroupFD: true, CgroupFD: dir.FD()}
+	if err := deaf.Start(); err != nil {
+		t.Fatal(err)
+	}
+	swept, err := Sweep(d)
+	deaf.Process.Kill() // of no effect when that did
+	end := deaf.Wait()
+	if !swept || err != nil {
+		t.Fatalf("%t, %v; who was left: %v", swept, err, end)
 	}
 	list, err := os.ReadDir(filepath.Join(g.cg.Unified.Mount, d.Cgroup))
 	var names []string
